@@ -1,0 +1,300 @@
+// The JSON of function calls: the text of a Tcall, and the text of the Rerror
+// that answers a function that failed. See the extension's messages Tcall and
+// Rcall; the form is that of pyroute2's `plan9` package.
+
+import { NinePError } from "./errors.ts";
+import { cutUtf8, utf8Length } from "./wire.ts";
+
+/** Deepest nesting of arrays and objects in arguments. */
+const DEPTH_MAX = 64;
+
+/** Names that would reach an object's prototype. */
+const FORBIDDEN = new Set(["__proto__", "constructor", "prototype"]);
+
+/** What a failed function tells its caller. */
+export interface ErrorEnvelope {
+  /** Name of the error's class, such as `ValueError`. */
+  class: string;
+  /** Arguments to make it again: `[errno, text]` for system errors, else `[]`. */
+  argv: readonly unknown[];
+  /** The message. */
+  str: string;
+}
+
+/** Options of a {@linkcode FunctionError}. */
+export interface FunctionErrorOptions {
+  /** Text on the wire; the message by default. */
+  ename?: string;
+  /** What led to the error. */
+  cause?: unknown;
+}
+
+/**
+ * The error of a remote function: a {@linkcode NinePError} that also has the
+ * class, the arguments and the message that the function's server named.
+ *
+ * The class is only a name, never made into an object of that class; `code`
+ * says what it means, such as `ENOENT` for a `FileNotFoundError`.
+ */
+export class FunctionError extends NinePError {
+  /** Name of the error's class on the server, such as `ValueError`. */
+  readonly class: string;
+  /** Arguments of the error: `[errno, text]` for system errors, else empty. */
+  readonly argv: readonly unknown[];
+  /** Message of the error. */
+  readonly str: string;
+
+  /**
+   * Makes an error for an envelope.
+   *
+   * @param envelope Class, arguments and message.
+   * @param options Text on the wire (the message by default) and cause.
+   */
+  constructor(
+    envelope: ErrorEnvelope,
+    options: FunctionErrorOptions = {},
+  ) {
+    super(options.ename ?? envelope.str, {
+      message: envelope.str || envelope.class,
+      code: codeOfEnvelope(envelope),
+      cause: options.cause,
+    });
+    this.name = "FunctionError";
+    this.class = envelope.class;
+    this.argv = envelope.argv;
+    this.str = envelope.str;
+  }
+}
+
+/**
+ * The exit error: thrown in a function, it goes to the caller as an error, and
+ * then the caller's connection is closed.
+ *
+ * @example A function that ends its client
+ * ```ts
+ * import { MemoryFs, Plan9Exit } from "@ninep/ninep";
+ *
+ * const fs = new MemoryFs();
+ * fs.register("bye", () => {
+ *   throw new Plan9Exit("see you");
+ * });
+ * ```
+ */
+export class Plan9Exit extends FunctionError {
+  /**
+   * Makes the error.
+   *
+   * @param message Message for the caller.
+   */
+  constructor(message = "exit") {
+    super({ class: "Plan9Exit", argv: [], str: message });
+    this.name = "Plan9Exit";
+  }
+}
+
+const CODE_OF_CLASS: ReadonlyMap<string, string> = new Map([
+  ["ValueError", "EINVAL"],
+  ["SyntaxError", "EINVAL"],
+  ["RangeError", "EINVAL"],
+  ["TypeError", "EINVAL"],
+  ["UnicodeDecodeError", "EINVAL"],
+  ["JSONDecodeError", "EINVAL"],
+  ["KeyError", "ENOENT"],
+  ["FileNotFoundError", "ENOENT"],
+  ["PermissionError", "EACCES"],
+  ["FileExistsError", "EEXIST"],
+  ["IsADirectoryError", "EISDIR"],
+  ["NotADirectoryError", "ENOTDIR"],
+  ["TimeoutError", "ETIMEDOUT"],
+  ["InterruptedError", "EINTR"],
+  ["NotImplementedError", "ENOSYS"],
+]);
+
+/** Linux's numbers of the codes that occur in 9P. */
+const ERRNO: ReadonlyArray<readonly [code: string, errno: number]> = [
+  ["EPERM", 1],
+  ["ENOENT", 2],
+  ["EINTR", 4],
+  ["EIO", 5],
+  ["EBADF", 9],
+  ["EAGAIN", 11],
+  ["EACCES", 13],
+  ["EBUSY", 16],
+  ["EEXIST", 17],
+  ["EXDEV", 18],
+  ["ENOTDIR", 20],
+  ["EISDIR", 21],
+  ["EINVAL", 22],
+  ["EMFILE", 24],
+  ["ETXTBSY", 26],
+  ["EFBIG", 27],
+  ["ENOSPC", 28],
+  ["ESPIPE", 29],
+  ["EROFS", 30],
+  ["ENAMETOOLONG", 36],
+  ["ENOSYS", 38],
+  ["ENOTEMPTY", 39],
+  ["ENODATA", 61],
+  ["EPROTO", 71],
+  ["EOPNOTSUPP", 95],
+  ["ETIMEDOUT", 110],
+  ["EDQUOT", 122],
+];
+
+function codeOfEnvelope(envelope: ErrorEnvelope): string | undefined {
+  const byClass = CODE_OF_CLASS.get(envelope.class);
+  if (byClass !== undefined) return byClass;
+  const [errno] = envelope.argv;
+  return ERRNO.find((row) => row[1] === errno)?.[0];
+}
+
+/** The Linux number of a code, or undefined where 9P has no use for it. */
+export function errnoOf(code: string): number | undefined {
+  return ERRNO.find((row) => row[0] === code)?.[1];
+}
+
+/** What an error that a function threw looks like to its caller; only the message goes out, never the stack. */
+export function envelopeOf(error: unknown): ErrorEnvelope {
+  if (error instanceof FunctionError) {
+    return { class: error.class, argv: error.argv, str: error.str };
+  }
+  if (error instanceof NinePError) {
+    const errno = error.code === undefined ? undefined : errnoOf(error.code);
+    return {
+      class: classOfCode(error.code),
+      argv: errno === undefined ? [] : [errno, error.ename],
+      str: error.ename,
+    };
+  }
+  if (error instanceof Error) {
+    return { class: error.name, argv: [], str: error.message };
+  }
+  return { class: "Error", argv: [], str: String(error) };
+}
+
+function classOfCode(code: string | undefined): string {
+  switch (code) {
+    case "ENOENT":
+      return "FileNotFoundError";
+    case "EACCES":
+    case "EPERM":
+      return "PermissionError";
+    case "EEXIST":
+      return "FileExistsError";
+    case "EISDIR":
+      return "IsADirectoryError";
+    case "ENOTDIR":
+      return "NotADirectoryError";
+    case "ETIMEDOUT":
+      return "TimeoutError";
+    case "EINTR":
+      return "InterruptedError";
+    default:
+      return "OSError";
+  }
+}
+
+/** The JSON of an envelope in at most `limit` bytes; a message that is too long is cut, never the JSON. */
+export function encodeEnvelope(
+  envelope: ErrorEnvelope,
+  limit: number,
+): string {
+  let { argv, str } = envelope;
+  let text = JSON.stringify({ class: envelope.class, argv, str });
+  if (utf8Length(text) > limit && argv.length > 0) {
+    argv = argv.slice(0, 1); // The number stays, its text is in `str`.
+    text = JSON.stringify({ class: envelope.class, argv, str });
+  }
+  // Escapes make a character longer than it looks, so cut until it fits.
+  while (utf8Length(text) > limit && str !== "") {
+    const over = utf8Length(text) - limit;
+    str = cutUtf8(str, Math.max(0, utf8Length(str) - Math.ceil(over / 6)));
+    text = JSON.stringify({ class: envelope.class, argv, str });
+  }
+  return text;
+}
+
+/**
+ * Reads an error text that is a function's JSON.
+ *
+ * @param ename Text of an Rerror.
+ * @returns The error, or undefined when the text is no such JSON.
+ */
+export function parseEnvelope(ename: string): FunctionError | undefined {
+  if (!ename.startsWith("{")) return undefined;
+  let value: unknown;
+  try {
+    value = JSON.parse(ename);
+  } catch {
+    return undefined;
+  }
+  if (!isRecord(value)) return undefined;
+  const { class: name, argv, str } = value;
+  if (typeof name !== "string" && typeof str !== "string") return undefined;
+  const envelope: ErrorEnvelope = {
+    class: typeof name === "string" ? name : "Error",
+    argv: Array.isArray(argv) ? argv : [],
+    str: typeof str === "string" ? str : "",
+  };
+  if (envelope.class === "Plan9Exit") return new Plan9Exit(envelope.str);
+  return new FunctionError(envelope, { ename });
+}
+
+/** Arguments of a call. */
+export interface CallArguments {
+  /** Positional arguments. */
+  argv: readonly unknown[];
+  /** Keyword arguments. */
+  kwarg: Readonly<Record<string, unknown>>;
+  /** Name of the keyword argument that gets the payload. */
+  dataArg: string;
+}
+
+/** The text of a Tcall. */
+export function encodeCall(call: CallArguments): string {
+  const { argv, kwarg, dataArg } = call;
+  return JSON.stringify({ argv, kwarg, data_arg: dataArg });
+}
+
+/** Checks what the loader made of a Tcall's text; members that are missing take their defaults. */
+export function checkCall(value: unknown): CallArguments {
+  if (!isRecord(value)) {
+    throw new TypeError("the arguments of a call must be an object");
+  }
+  const { argv = [], kwarg = {}, data_arg: dataArg = "data" } = value;
+  if (!Array.isArray(argv)) throw new TypeError("argv must be an array");
+  if (!isRecord(kwarg)) throw new TypeError("kwarg must be an object");
+  if (typeof dataArg !== "string") {
+    throw new TypeError("data_arg must be a string");
+  }
+  checkSafe(argv);
+  checkSafe(kwarg);
+  if (FORBIDDEN.has(dataArg)) {
+    throw new TypeError(`data_arg must not be "${dataArg}"`);
+  }
+  return { argv, kwarg, dataArg };
+}
+
+/** Refuses arguments that are nested too deep, or have members that reach a prototype. */
+export function checkSafe(value: unknown, depth = 0): void {
+  if (typeof value !== "object" || value === null) return;
+  if (depth >= DEPTH_MAX) {
+    throw new RangeError(`arguments are nested deeper than ${DEPTH_MAX}`);
+  }
+  if (Array.isArray(value)) {
+    for (const item of value) checkSafe(item, depth + 1);
+  } else if (!ArrayBuffer.isView(value)) {
+    for (const [name, item] of Object.entries(value)) {
+      if (FORBIDDEN.has(name)) {
+        throw new TypeError(`arguments must not have a member "${name}"`);
+      }
+      checkSafe(item, depth + 1);
+    }
+  }
+}
+
+/** Recognizes objects that are not arrays or bytes. */
+export function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null &&
+    !Array.isArray(value) && !ArrayBuffer.isView(value);
+}

@@ -1,0 +1,283 @@
+// From a stream of bytes to frames and messages. The splitter is pure; the
+// two functions below it wrap streams around it.
+
+import { HEADERSZ, MSIZE_DEFAULT } from "./constants.ts";
+import { ProtocolError } from "./errors.ts";
+import { type Dialect, dialect9P2000, encode, getMessage } from "./layout.ts";
+import type { Message } from "./messages.ts";
+import { Reader } from "./wire.ts";
+
+/**
+ * The splitter behind {@linkcode FrameSplitter}, for client and server: it
+ * shows each frame to a reader that stands on the chunk, so that a small
+ * message costs no view of its own.
+ */
+export class Splitter {
+  /** Largest frame, in bytes, that is taken. */
+  msize: number;
+  /** Stands on the frame that advance() found, from `at` to `end`. */
+  readonly reader: Reader = new Reader(new Uint8Array(0), "a message");
+  // The last chunk, and how much of it is given.
+  #chunk: Uint8Array = new Uint8Array(0);
+  #chunkView: DataView = new DataView(this.#chunk.buffer);
+  #next = 0;
+  // A frame that crosses chunks is put together here.
+  #partial: Uint8Array = new Uint8Array(0);
+  #filled = 0;
+
+  constructor(msize: number) {
+    this.msize = msize;
+  }
+
+  /** Bytes that were pushed and not given in a frame. */
+  get pending(): number {
+    return this.#filled + this.#chunk.length - this.#next;
+  }
+
+  push(chunk: Uint8Array): void {
+    if (this.#next < this.#chunk.length) {
+      throw new TypeError(
+        "Cannot push a chunk: frames of the one before have not been taken",
+      );
+    }
+    this.#chunk = chunk;
+    this.#chunkView = new DataView(
+      chunk.buffer,
+      chunk.byteOffset,
+      chunk.byteLength,
+    );
+    this.#next = 0;
+  }
+
+  /** Whether there is a whole frame, which the reader then stands on. */
+  advance(): boolean {
+    if (this.#filled > 0) return this.#complete();
+    const at = this.#next;
+    const left = this.#chunk.length - at;
+    if (left >= 4) {
+      const size = this.#check(this.#chunkView.getUint32(at, true));
+      if (left >= size) {
+        this.#next = at + size;
+        this.#give(this.#chunk, this.#chunkView, at, at + size);
+        return true;
+      }
+      this.#partial = new Uint8Array(size);
+    } else if (left > 0) {
+      this.#partial = new Uint8Array(HEADERSZ);
+    } else {
+      return false;
+    }
+    this.#take(left);
+    return false;
+  }
+
+  /** Goes on with a frame that began in an earlier chunk. */
+  #complete(): boolean {
+    if (this.#filled < 4) {
+      this.#take(4 - this.#filled);
+      if (this.#filled < 4) return false;
+    }
+    const size = this.#check(
+      new DataView(this.#partial.buffer).getUint32(0, true),
+    );
+    if (this.#partial.length !== size) {
+      const start = this.#partial.subarray(0, this.#filled);
+      this.#partial = new Uint8Array(size);
+      this.#partial.set(start);
+    }
+    this.#take(size - this.#filled);
+    if (this.#filled < size) return false;
+    this.#filled = 0;
+    const frame = this.#partial;
+    this.#give(frame, new DataView(frame.buffer), 0, size);
+    return true;
+  }
+
+  /** Moves up to `count` bytes of the chunk behind the partial frame. */
+  #take(count: number): void {
+    const bytes = this.#chunk.subarray(this.#next, this.#next + count);
+    this.#partial.set(bytes, this.#filled);
+    this.#filled += bytes.length;
+    this.#next += bytes.length;
+  }
+
+  #give(bytes: Uint8Array, view: DataView, at: number, end: number): void {
+    const { reader } = this;
+    reader.bytes = bytes;
+    reader.view = view;
+    reader.at = at;
+    reader.end = end;
+  }
+
+  /** Before anything is allocated. */
+  #check(size: number): number {
+    if (size < HEADERSZ) {
+      throw new ProtocolError(
+        `Cannot follow the stream: a frame of size ${size}, the minimum is ${HEADERSZ}`,
+      );
+    }
+    if (size > this.msize) {
+      throw new ProtocolError(
+        `Cannot follow the stream: a frame of size ${size}, the maximum is ${this.msize}`,
+      );
+    }
+    return size;
+  }
+}
+
+/**
+ * Cuts a stream of bytes into frames, however the stream was cut on its way.
+ *
+ * Push a chunk, then take frames until there is none. A frame that lies inside
+ * one chunk is not copied, so push only when {@linkcode FrameSplitter.next}
+ * has given undefined, and use a frame before its chunk is written over.
+ *
+ * @example Two messages in three chunks
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { encode, FrameSplitter } from "@ninep/ninep/codec";
+ *
+ * const frame = encode({ type: "Tclunk", tag: 1, fid: 7 });
+ * const splitter = new FrameSplitter(8192);
+ * splitter.push(frame.subarray(0, 3));
+ * assertEquals(splitter.next(), undefined);
+ * splitter.push(frame.subarray(3));
+ * assertEquals(splitter.next(), frame);
+ * splitter.push(frame);
+ * assertEquals(splitter.next(), frame);
+ * ```
+ */
+export class FrameSplitter {
+  readonly #splitter: Splitter;
+
+  /**
+   * Makes a splitter.
+   *
+   * @param msize Largest frame, in bytes, that is taken.
+   */
+  constructor(msize: number) {
+    this.#splitter = new Splitter(msize);
+  }
+
+  /** Largest frame, in bytes, that is taken; set it when a session has negotiated its msize. */
+  get msize(): number {
+    return this.#splitter.msize;
+  }
+  set msize(msize: number) {
+    this.#splitter.msize = msize;
+  }
+
+  /** Bytes that were pushed and not given in a frame. */
+  get pending(): number {
+    return this.#splitter.pending;
+  }
+
+  /**
+   * Takes the next bytes of the stream.
+   *
+   * @param chunk Any number of bytes; it must stay as it is until next() gives undefined.
+   * @throws {TypeError} Frames of the chunk before have not been taken.
+   */
+  push(chunk: Uint8Array): void {
+    this.#splitter.push(chunk);
+  }
+
+  /**
+   * Gives the next whole frame.
+   *
+   * @returns A view of the frame, or undefined when more bytes are needed.
+   * @throws {ProtocolError} The stream cannot be followed any more: a size
+   *   below 7 or above msize.
+   */
+  next(): Uint8Array | undefined {
+    if (!this.#splitter.advance()) return undefined;
+    const { bytes, at, end } = this.#splitter.reader;
+    return bytes.subarray(at, end);
+  }
+}
+
+/** Options of {@linkcode readMessages}. */
+export interface ReadMessagesOptions {
+  /** Largest frame in bytes, 1 MiB and 24 bytes by default. */
+  msize?: number;
+  /** Dialect of the session, 9P2000 by default. */
+  dialect?: Dialect;
+}
+
+/**
+ * Receives messages from a stream of bytes, one by one.
+ *
+ * `data` of a message is a view that lives until the next message is asked
+ * for. Leaving the loop releases the stream and does not cancel it, but bytes
+ * behind the last message may be lost: take all that you want in one loop.
+ *
+ * @param readable Stream of bytes.
+ * @param options Limit and dialect.
+ * @returns The messages, in order.
+ * @throws {ProtocolError} A frame is malformed, or the stream ends inside one.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { encode, readMessages } from "@ninep/ninep/codec";
+ *
+ * const bytes = ReadableStream.from([
+ *   encode({ type: "Tclunk", tag: 1, fid: 7 }),
+ * ]);
+ * for await (const message of readMessages(bytes)) {
+ *   assertEquals(message, { type: "Tclunk", tag: 1, fid: 7 });
+ * }
+ * ```
+ */
+export async function* readMessages(
+  readable: ReadableStream<Uint8Array>,
+  options: ReadMessagesOptions = {},
+): AsyncGenerator<Message, void, void> {
+  const { msize = MSIZE_DEFAULT, dialect = dialect9P2000 } = options;
+  const splitter = new Splitter(msize);
+  const reader = readable.getReader();
+  try {
+    while (true) {
+      const { done, value } = await reader.read();
+      if (done) break;
+      splitter.push(value);
+      while (splitter.advance()) yield getMessage(splitter.reader, dialect);
+    }
+  } finally {
+    reader.releaseLock();
+  }
+  if (splitter.pending > 0) {
+    throw new ProtocolError(
+      `Cannot read a message: the stream ended ${splitter.pending} bytes into it`,
+    );
+  }
+}
+
+/** Options of {@linkcode writeMessage}. */
+export interface WriteMessageOptions {
+  /** Dialect of the session, 9P2000 by default. */
+  dialect?: Dialect;
+}
+
+/**
+ * Sends one message to a stream of bytes, in one write.
+ *
+ * @param writable Stream of bytes.
+ * @param message Message to send.
+ * @param options Dialect.
+ * @returns When the stream has taken the frame.
+ * @throws {RangeError} A field is out of its range.
+ */
+export async function writeMessage(
+  writable: WritableStream<Uint8Array>,
+  message: Message,
+  options: WriteMessageOptions = {},
+): Promise<void> {
+  const frame = encode(message, options.dialect);
+  const writer = writable.getWriter();
+  try {
+    await writer.write(frame);
+  } finally {
+    writer.releaseLock();
+  }
+}

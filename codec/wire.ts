@@ -1,0 +1,352 @@
+// Cursors over bytes: the encodings of intro(9P), with a check on each.
+// Reader takes them apart, Writer puts them together.
+
+import { ProtocolError } from "./errors.ts";
+import type { Qid } from "./messages.ts";
+import { QIDSZ } from "./constants.ts";
+
+// Below this length a loop over ASCII bytes beats TextDecoder (90 against
+// 280 ns for a name of 12 bytes under Deno).
+const SHORT_TEXT = 40;
+
+// ignoreBOM keeps a U+FEFF at the start: it is a part of the name.
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+const lenientDecoder = new TextDecoder("utf-8", { ignoreBOM: true });
+const encoder = new TextEncoder();
+
+/** Number of bytes that a text takes in UTF-8. */
+export function utf8Length(text: string): number {
+  let length = text.length;
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i);
+    if (unit < 0x80) continue;
+    // Three bytes for a unit, two for each half of a surrogate pair.
+    length += unit < 0x800 || (unit >= 0xd800 && unit < 0xe000) ? 1 : 2;
+  }
+  return length;
+}
+
+/** The longest start of `text` that takes at most `limit` bytes in UTF-8 and splits no character. */
+export function cutUtf8(text: string, limit: number): string {
+  if (text.length * 3 <= limit || utf8Length(text) <= limit) return text;
+  const bytes = new Uint8Array(Math.max(0, limit));
+  const { read } = encoder.encodeInto(text, bytes);
+  return text.slice(0, read);
+}
+
+/** Takes encoded values out of bytes; a value that is not there is a ProtocolError. */
+export class Reader {
+  /** Bytes that are read. */
+  bytes: Uint8Array;
+  /** The same bytes, for numbers. */
+  view: DataView;
+  /** Index of the next byte to read. */
+  at: number;
+  /** Index behind the last byte to read. */
+  end: number;
+  /** What is being read, for error messages: `Twalk`. */
+  what: string;
+  /** Which field of it, for error messages: `wname`. */
+  field: string;
+
+  constructor(bytes: Uint8Array, what: string) {
+    this.bytes = bytes;
+    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.at = 0;
+    this.end = bytes.length;
+    this.what = what;
+    this.field = "";
+  }
+
+  /** An error about the field that is being read. */
+  fail(detail: string): ProtocolError {
+    return new ProtocolError(`Cannot decode ${this.what}: ${detail}`);
+  }
+
+  /** Moves over `length` bytes and gives the index of the first. */
+  skip(length: number): number {
+    const at = this.at;
+    if (length > this.end - at) {
+      throw this.fail(
+        `"${this.field}" needs ${length} bytes, ${this.end - at} are left`,
+      );
+    }
+    this.at = at + length;
+    return at;
+  }
+
+  u8(): number {
+    return this.bytes[this.skip(1)];
+  }
+
+  u16(): number {
+    return this.view.getUint16(this.skip(2), true);
+  }
+
+  u32(): number {
+    return this.view.getUint32(this.skip(4), true);
+  }
+
+  u64(): bigint {
+    return this.view.getBigUint64(this.skip(8), true);
+  }
+
+  text(): string {
+    const length = this.u16();
+    return this.#utf8(this.skip(length), length);
+  }
+
+  /** A text that is only for people: what is not UTF-8 is replaced. */
+  lenientText(): string {
+    const length = this.u16();
+    const at = this.skip(length);
+    const text = lenientDecoder.decode(this.bytes.subarray(at, at + length));
+    if (text.includes("\0")) throw this.fail(`"${this.field}" has a NUL`);
+    return text;
+  }
+
+  texts(most: number): string[] {
+    const count = this.#count(most);
+    const texts: string[] = [];
+    for (let i = 0; i < count; i++) texts.push(this.text());
+    return texts;
+  }
+
+  qid(): Qid {
+    const at = this.skip(QIDSZ);
+    return {
+      type: this.bytes[at],
+      vers: this.view.getUint32(at + 1, true),
+      path: this.view.getBigUint64(at + 5, true),
+    };
+  }
+
+  qids(most: number): Qid[] {
+    const count = this.#count(most);
+    const qids: Qid[] = [];
+    for (let i = 0; i < count; i++) qids.push(this.qid());
+    return qids;
+  }
+
+  /** `count[4] data[count]`, as a view. */
+  data(): Uint8Array {
+    const count = this.u32();
+    const at = this.skip(count);
+    return this.bytes.subarray(at, at + count);
+  }
+
+  #count(most: number): number {
+    const count = this.u16();
+    if (count > most) {
+      throw this.fail(`n${this.field} is ${count}, the maximum is ${most}`);
+    }
+    return count;
+  }
+
+  /** Checks that nothing is left. */
+  done(): void {
+    if (this.at !== this.end) {
+      throw this.fail(`${this.end - this.at} bytes behind the last field`);
+    }
+  }
+
+  #utf8(at: number, length: number): string {
+    const { bytes } = this;
+    const end = at + length;
+    if (length <= SHORT_TEXT) {
+      let text = "";
+      for (let i = at; i < end; i++) {
+        const byte = bytes[i];
+        if (byte === 0 || byte >= 0x80) return this.#decode(at, end);
+        text += String.fromCharCode(byte);
+      }
+      return text;
+    }
+    return this.#decode(at, end);
+  }
+
+  #decode(at: number, end: number): string {
+    let text: string;
+    try {
+      text = decoder.decode(this.bytes.subarray(at, end));
+    } catch (cause) {
+      throw new ProtocolError(
+        `Cannot decode ${this.what}: "${this.field}" is not UTF-8`,
+        { cause },
+      );
+    }
+    if (text.includes("\0")) throw this.fail(`"${this.field}" has a NUL`);
+    return text;
+  }
+}
+
+/** Puts encoded values into a buffer that grows, or, when `fixed`, into one that does not. */
+export class Writer {
+  /** The buffer; bytes 0 to `at` are written. */
+  bytes: Uint8Array;
+  /** Index of the next byte to write. */
+  at = 0;
+  /** What is being written, for error messages. */
+  what = "";
+  /** Which field of it, for error messages. */
+  field = "";
+  readonly #fixed: boolean;
+
+  constructor(bytes: Uint8Array, fixed = false) {
+    this.bytes = bytes;
+    this.#fixed = fixed;
+  }
+
+  /** An error about the field that is being written. */
+  fail(detail: string): RangeError {
+    return new RangeError(`Cannot encode ${this.what}: ${detail}`);
+  }
+
+  /** Makes room for `length` bytes and gives the index of the first. */
+  room(length: number): number {
+    const at = this.at;
+    const end = at + length;
+    if (end > this.bytes.length) this.#grow(end);
+    this.at = end;
+    return at;
+  }
+
+  #grow(end: number): void {
+    if (this.#fixed) {
+      throw this.fail(
+        `${end} bytes do not fit into a buffer of ${this.bytes.length}`,
+      );
+    }
+    const bytes = new Uint8Array(Math.max(end, this.bytes.length * 2));
+    bytes.set(this.bytes.subarray(0, this.at));
+    this.bytes = bytes;
+  }
+
+  u8(value: number): void {
+    if ((value & 0xff) !== value) throw this.#range(value, "255");
+    const at = this.room(1); // Before `bytes`, which it may replace.
+    this.bytes[at] = value;
+  }
+
+  u16(value: number): void {
+    if ((value & 0xffff) !== value) throw this.#range(value, "65535");
+    this.put16(this.room(2), value);
+  }
+
+  u32(value: number): void {
+    if ((value >>> 0) !== value) throw this.#range(value, "4294967295");
+    this.put32(this.room(4), value);
+  }
+
+  u64(value: bigint): void {
+    if (BigInt.asUintN(64, value) !== value) {
+      throw this.#range(value, "18446744073709551615");
+    }
+    this.#put64(this.room(8), value);
+  }
+
+  // Byte by byte: a DataView would first have to move a small array's buffer
+  // out of the heap, which takes longer than all the rest (1.1 µs to 0.2 µs
+  // for encode() under Deno).
+
+  /** Writes at an index that is behind or in what was written. */
+  put16(at: number, value: number): void {
+    this.bytes[at] = value;
+    this.bytes[at + 1] = value >>> 8;
+  }
+
+  /** Writes at an index that is behind or in what was written. */
+  put32(at: number, value: number): void {
+    const { bytes } = this;
+    bytes[at] = value;
+    bytes[at + 1] = value >>> 8;
+    bytes[at + 2] = value >>> 16;
+    bytes[at + 3] = value >>> 24;
+  }
+
+  #put64(at: number, value: bigint): void {
+    this.put32(at, Number(value & 0xffffffffn));
+    this.put32(at + 4, Number(value >> 32n));
+  }
+
+  #range(value: number | bigint, most: string): RangeError {
+    return this.fail(`"${this.field}" is ${value}, the range is 0 to ${most}`);
+  }
+
+  text(text: string): void {
+    const { length } = text;
+    if (length > 0xffff) throw this.#tooLong(length);
+    // All ASCII is by far the usual case: one byte a unit, until one is not.
+    const at = this.room(2 + length);
+    const { bytes } = this;
+    for (let i = 0; i < length; i++) {
+      const unit = text.charCodeAt(i);
+      if (unit === 0 || unit >= 0x80) {
+        this.at = at;
+        return this.#utf8(text);
+      }
+      bytes[at + 2 + i] = unit;
+    }
+    bytes[at] = length;
+    bytes[at + 1] = length >> 8;
+  }
+
+  #utf8(text: string): void {
+    if (text.includes("\0")) throw this.fail(`"${this.field}" has a NUL`);
+    if (!text.isWellFormed()) {
+      throw this.fail(`"${this.field}" has half of a surrogate pair`);
+    }
+    const length = utf8Length(text);
+    if (length > 0xffff) throw this.#tooLong(length);
+    this.u16(length);
+    const at = this.room(length);
+    encoder.encodeInto(text, this.bytes.subarray(at, at + length));
+  }
+
+  #tooLong(length: number): RangeError {
+    return this.fail(
+      `"${this.field}" has ${length} bytes, the maximum is 65535`,
+    );
+  }
+
+  texts(texts: readonly string[], most: number): void {
+    this.#count(texts.length, most);
+    for (const text of texts) this.text(text);
+  }
+
+  qid(qid: Qid): void {
+    const { type, vers, path } = qid;
+    if (
+      (type & 0xff) !== type || (vers >>> 0) !== vers ||
+      BigInt.asUintN(64, path) !== path
+    ) {
+      throw this.fail(
+        `"${this.field}" is out of range: ${type}, ${vers}, ${path}`,
+      );
+    }
+    const at = this.room(QIDSZ);
+    this.bytes[at] = type;
+    this.put32(at + 1, vers);
+    this.#put64(at + 5, path);
+  }
+
+  qids(qids: readonly Qid[], most: number): void {
+    this.#count(qids.length, most);
+    for (const qid of qids) this.qid(qid);
+  }
+
+  /** `count[4] data[count]`. */
+  data(data: Uint8Array): void {
+    const { length } = data;
+    const at = this.room(4 + length);
+    this.put32(at, length);
+    this.bytes.set(data, at + 4);
+  }
+
+  #count(count: number, most: number): void {
+    if (count > most) {
+      throw this.fail(`n${this.field} is ${count}, the maximum is ${most}`);
+    }
+    this.u16(count);
+  }
+}
