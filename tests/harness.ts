@@ -1,0 +1,20 @@
+/**
+ * The `test` of suites that run under Deno and Bun alike: `deno task test`
+ * and `bun test FILE`.
+ *
+ * @module
+ */
+
+/** Registers a test called `name`, checked for leaks where the runtime can. */
+export const test: (name: string, fn: () => void | Promise<void>) => void =
+  "Bun" in globalThis ? await bunTest() : denoTest;
+
+function denoTest(name: string, fn: () => void | Promise<void>): void {
+  Deno.test({ name, fn, sanitizeOps: true, sanitizeResources: true });
+}
+
+async function bunTest(): Promise<typeof test> {
+  // Not a literal: Deno's checker would want to resolve it.
+  const specifier: string = "bun:test";
+  return (await import(specifier)).test;
+}

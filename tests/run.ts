@@ -1,0 +1,146 @@
+// Runs deno on the whole repository where the registry of @std may be out of
+// reach: with the real packages if they are cached or answer within 3 seconds,
+// otherwise with the stand-ins of tests/std. Used by the tasks of deno.json:
+//
+//     tests/run.ts test|check|bench|doc|ok [ARGUMENT…]
+import config from "../deno.json" with { type: "json" };
+
+const PROBE = "tests/std_test.ts";
+const PROBE_MS = 3_000;
+const STAND_INS = "--import-map=tests/std/import_map.json";
+const LOOPBACK = "127.0.0.1,[::1],localhost";
+const ENTRIES = Object.values(config.exports);
+
+/** What of deno's output and end the caller sees. */
+interface Outcome {
+  code: number;
+  output: string;
+}
+
+/** Runs deno with the terminal as its own. */
+async function deno(args: string[], env?: Record<string, string>) {
+  const child = new Deno.Command(Deno.execPath(), {
+    args,
+    ...(env === undefined ? {} : { env }),
+  }).spawn();
+  return (await child.status).code;
+}
+
+/** Runs deno and keeps what it says. */
+async function quietDeno(args: string[]): Promise<Outcome> {
+  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args,
+    stdin: "null",
+  }).output();
+  const decoder = new TextDecoder();
+  return { code, output: decoder.decode(stdout) + decoder.decode(stderr) };
+}
+
+/** The flags that @std needs: none for the real one. */
+async function chooseStd(): Promise<string[]> {
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["cache", "--quiet", PROBE],
+    stdin: "null",
+    stdout: "null",
+    stderr: "null",
+  }).spawn();
+  const timer = setTimeout(() => {
+    try {
+      child.kill("SIGKILL");
+    } catch {
+      // It has just ended by itself.
+    }
+  }, PROBE_MS);
+  const { success } = await child.status;
+  clearTimeout(timer);
+  console.error(
+    success
+      ? "@std: the real packages"
+      : "@std: the stand-ins of tests/std (the real packages are out of reach)",
+  );
+  return success ? [] : [STAND_INS];
+}
+
+/**
+ * Runs the tests in a temporary folder of their own, where `Deno.makeTempDir`
+ * puts its folders too, and with no right to anything else outside.
+ */
+async function test(std: string[], args: string[]): Promise<number> {
+  const scratch = await Deno.makeTempDir({ prefix: "ninep_" });
+  // Ctrl-C ends the tests; this process stays to clean up after them.
+  Deno.addSignalListener("SIGINT", () => {});
+  try {
+    return await deno([
+      "test",
+      "--no-prompt",
+      `--allow-read=.,${scratch}`,
+      `--allow-write=${scratch}`,
+      // No narrower: a Unix socket would have to be named by its exact path.
+      "--allow-net",
+      `--allow-run=${Deno.execPath()}`,
+      ...std,
+      ...args,
+    ], { TMPDIR: scratch });
+  } finally {
+    await Deno.remove(scratch, { recursive: true });
+  }
+}
+
+/** Everything that must be clean; goes on after a failure. */
+async function ok(std: string[]): Promise<number> {
+  const steps: [string, () => Promise<Outcome>][] = [
+    ["fmt", () => quietDeno(["fmt", "--check"])],
+    ["lint", () => quietDeno(["lint"])],
+    ["check", () => quietDeno(["check", ...std])],
+    ["doc --lint", () => quietDeno(["doc", "--lint", ...ENTRIES])],
+    [
+      "publish --dry-run",
+      // What is being checked is seldom committed yet.
+      () => quietDeno(["publish", "--dry-run", "--allow-dirty", ...std]),
+    ],
+  ];
+  const failed: string[] = [];
+  for (const [name, step] of steps) {
+    const { code, output } = await step();
+    console.error(`${code === 0 ? "ok    " : "FAILED"} ${name}`);
+    if (code === 0) continue;
+    console.error(output);
+    failed.push(name);
+  }
+  if (await test(std, ["--doc"]) !== 0) failed.push("test --doc");
+  console.error(failed.length ? `FAILED: ${failed.join(", ")}` : "All clean");
+  return failed.length ? 1 : 0;
+}
+
+async function main(command = "", ...args: string[]): Promise<number> {
+  switch (command) {
+    case "test":
+      return await test(await chooseStd(), args);
+    case "check":
+      return await deno(["check", ...await chooseStd(), ...args]);
+    case "bench":
+      return await deno([
+        "bench",
+        "--no-prompt",
+        `--allow-net=${LOOPBACK}`,
+        ...await chooseStd(),
+        ...args,
+      ]);
+    case "doc":
+      return await deno([
+        "doc",
+        "--html",
+        `--name=${config.name}`,
+        "--output=.doc",
+        ...ENTRIES,
+        ...args,
+      ]);
+    case "ok":
+      return await ok(await chooseStd());
+    default:
+      console.error("Usage: tests/run.ts test|check|bench|doc|ok [ARGUMENT…]");
+      return 2;
+  }
+}
+
+Deno.exit(await main(...Deno.args));
