@@ -1,0 +1,114 @@
+/**
+ * Benches that run under `deno bench` and, with a small loop of their own,
+ * under `bun run`.
+ *
+ * @module
+ */
+
+/** What a bench is called, and how its figures are to be read. */
+export interface BenchOptions {
+  name: string;
+  /** Benches of one group are shown, and compared, together. */
+  group?: string;
+  /** The others of the group are given as a ratio to this one. */
+  baseline?: boolean;
+  /** Operations that one call makes, 1 by default. Figures are for one operation; `deno bench` gives them for a call and says so in the name. */
+  ops?: number;
+}
+
+interface Entry extends BenchOptions {
+  fn: () => unknown;
+}
+
+/** Nanoseconds for one operation: the median of the rounds, and the least. */
+interface Result extends Entry {
+  median: number;
+  least: number;
+}
+
+const WARM_UP_MS = 60;
+const ROUND_MS = 20;
+const ROUNDS = 7;
+
+const underDeno = "Deno" in globalThis;
+const entries: Entry[] = [];
+
+/**
+ * Registers a bench.
+ *
+ * @param options Name, group and number of operations.
+ * @param fn What is timed. One that gives a promise must be an `async` function, or `deno bench` does not wait for it.
+ */
+export function bench(options: BenchOptions, fn: () => unknown): void {
+  if (!underDeno) {
+    entries.push({ ...options, fn });
+    return;
+  }
+  const { name, group, baseline = false, ops = 1 } = options;
+  Deno.bench({
+    name: ops === 1 ? name : `${name} (x${ops})`,
+    ...(group === undefined ? {} : { group }),
+    baseline,
+    // Not wrapped: an async function is told by its constructor. What it
+    // gives is of no interest.
+    fn: fn as () => void | Promise<void>,
+  });
+}
+
+/** Times what was registered and prints a table; under Deno, `deno bench` does that. To be called at the end of a bench file. */
+export async function run(): Promise<void> {
+  if (underDeno) return;
+  const results: Result[] = [];
+  for (const entry of entries.splice(0)) results.push(await measure(entry));
+  for (const group of new Set(results.map((result) => result.group))) {
+    const rows = results.filter((result) => result.group === group);
+    const base = rows.find((result) => result.baseline);
+    const width = Math.max(24, ...rows.map((result) => result.name.length));
+    const head = ["median", "least", ...(base ? ["ratio"] : [])];
+    console.log(line(group ?? "", head, width));
+    for (const { name, median, least } of rows) {
+      const ratio = base ? [`${(median / base.median).toFixed(2)}x`] : [];
+      console.log(line(name, [time(median), time(least), ...ratio], width));
+    }
+    console.log();
+  }
+}
+
+async function measure(entry: Entry): Promise<Result> {
+  const { fn, ops = 1 } = entry;
+  // As many calls as fill a round, by the last part of the warm-up.
+  let calls = 1;
+  for (let spent = 0, took = 0; spent < WARM_UP_MS; spent += took) {
+    took = await round(fn, calls);
+    if (took < ROUND_MS / 2) calls *= 2;
+    else calls = Math.max(1, Math.round(calls * ROUND_MS / took));
+  }
+  const times: number[] = [];
+  for (let i = 0; i < ROUNDS; i++) {
+    times.push(await round(fn, calls) * 1e6 / (calls * ops));
+  }
+  times.sort((a, b) => a - b);
+  return { ...entry, median: times[ROUNDS >> 1], least: times[0] };
+}
+
+/** Milliseconds for that many calls. */
+async function round(fn: () => unknown, calls: number): Promise<number> {
+  const start = performance.now();
+  for (let i = 0; i < calls; i++) {
+    const result = fn();
+    if (result instanceof Promise) await result;
+  }
+  return performance.now() - start;
+}
+
+function line(name: string, cells: string[], width: number): string {
+  return [name.padEnd(width), ...cells.map((cell) => cell.padStart(11))]
+    .join("");
+}
+
+function time(ns: number): string {
+  if (ns < 1e4) return `${ns.toFixed(ns < 100 ? 1 : 0)} ns`;
+  return ns < 1e7
+    ? `${(ns / 1e3).toFixed(1)} µs`
+    : `${(ns / 1e6).toFixed(1)} ms`;
+}

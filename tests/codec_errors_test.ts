@@ -1,0 +1,256 @@
+// The error texts of 9P servers, and the two classes.
+
+import {
+  assert,
+  assertEquals,
+  assertInstanceOf,
+  assertStrictEquals,
+} from "@std/assert";
+import {
+  codeOf,
+  decode,
+  enameOf,
+  encode,
+  NinePError,
+  ProtocolError,
+} from "../codec.ts";
+import { test } from "./harness.ts";
+
+/** Codes with the text that this library sends, then all others in use. */
+const TEXTS: [code: string, ename: string, ...others: string[]][] = [
+  [
+    "ENOENT",
+    "file does not exist",
+    "file not found",
+    "No such file or directory",
+    "directory entry not found",
+    "unknown specifier in attach",
+    "bad attach specifier",
+    "file has been removed",
+    "phase error",
+    "illegal path element",
+    "directory entry is not allocated",
+  ],
+  [
+    "EEXIST",
+    "file already exists",
+    "file exists",
+    "File exists",
+    "file or directory already exists",
+  ],
+  [
+    "EACCES",
+    "permission denied",
+    "Permission denied",
+    "authentication failed",
+    "authentication required",
+    "authentication rejected",
+  ],
+  [
+    "EPERM",
+    "not owner",
+    "Operation not permitted",
+    "not a member of proposed group",
+    "only owner can change group in wstat",
+    "wstat prohibited",
+    "wstat -- attempt to change qid.path",
+    "wstat -- attempt to change qid.vers",
+    "wstat -- attempt to change dev",
+    "wstat can't convert between files and directories",
+    "cannot remove root",
+    "no access to special file",
+    "only support truncation to zero length",
+  ],
+  [
+    "EINVAL",
+    "Invalid argument",
+    "unknown group",
+    "unknown user",
+    "illegal name", // also used for names that are too long
+    "illegal mode",
+    "illegal offset",
+    "bad offset", // also used for offsets in a directory
+  ],
+  [
+    "EPROTO",
+    "protocol botch",
+    "bogus wstat buffer",
+    "bad directory in wstat",
+    "duplicate tag",
+    "9P protocol botch", // also used for fids in a wrong state
+    "Protocol error",
+  ],
+  [
+    "ENOTDIR",
+    "not a directory",
+    "walk in non-directory",
+    "create in non-directory",
+    "Not a directory",
+  ],
+  [
+    "EISDIR",
+    "Is a directory",
+    "is a directory",
+    "file is a directory",
+  ],
+  [
+    "ENOTEMPTY",
+    "directory is not empty",
+    "Directory not empty",
+    "has children",
+  ],
+  ["ENAMETOOLONG", "File name too long"],
+  ["ESPIPE", "bad offset in directory read"],
+  ["EFBIG", "file too big"],
+  [
+    "EBADF",
+    "fid unknown or out of range",
+    "unknown fid",
+    "fid already in use",
+    "duplicate fid",
+    "bad use of fid",
+    "cannot clone open fid",
+  ],
+  ["ETXTBSY", "file already open for I/O", "Text file busy"],
+  [
+    "EAGAIN",
+    "exclusive use file already open",
+    "file is in use",
+    "file in use",
+    "Resource temporarily unavailable",
+  ],
+  [
+    "EROFS",
+    "read only file system",
+    "Read-only file system",
+    "file is read only",
+  ],
+  ["ENOSPC", "file system is full", "No space left on device"],
+  ["EDQUOT", "Disk quota exceeded"],
+  ["EMFILE", "Too many open files"],
+  ["EIO", "i/o error", "Input/output error", "i/o count too large"],
+  [
+    "EOPNOTSUPP",
+    "Operation not supported",
+    "create prohibited",
+    "remove prohibited",
+    "unknown message",
+    "authentication not required",
+    "no authentication required",
+  ],
+  ["ENOSYS", "Function not implemented"],
+  ["ETIMEDOUT", "Connection timed out"],
+  ["EINTR", "Interrupted system call", "interrupted"],
+  ["EXDEV", "Invalid cross-device link"],
+  ["ENODATA", "No data available"],
+  ["EBUSY", "Device or resource busy"],
+];
+
+test("codeOf() knows every text in use", () => {
+  for (const [code, ...texts] of TEXTS) {
+    for (const text of texts) assertEquals(codeOf(text), code, text);
+  }
+});
+
+test("codeOf() does not care about case", () => {
+  for (const [code, ...texts] of TEXTS) {
+    for (const text of texts) {
+      assertEquals(codeOf(text.toUpperCase()), code, text);
+      assertEquals(codeOf(text.toLowerCase()), code, text);
+    }
+  }
+});
+
+test("codeOf() finds a text behind a file's name", () => {
+  const names = [
+    "motd: ",
+    "/usr/glenda/a file: ",
+    "'motd' ",
+    "'it isn't' ",
+    "open: /a: b: ",
+    "'a: b' ",
+    "a' b: ",
+  ];
+  for (const [code, ...texts] of TEXTS) {
+    for (const text of texts) {
+      if (text.startsWith("wstat --")) continue;
+      for (const name of names) assertEquals(codeOf(name + text), code, text);
+      assertEquals(codeOf(` ${text}\n`), code, text);
+    }
+  }
+});
+
+test("codeOf() gives nothing for other texts", () => {
+  const texts = [
+    "",
+    ": ",
+    "' ",
+    "no",
+    "file does not exist!",
+    "the file does not exist",
+    "file does not exist: motd",
+    "motd:file does not exist",
+    "wstat -- attempt to",
+    "constructor",
+    "__proto__",
+    "ENOENT",
+    '{"class": "FileNotFoundError", "argv": [2], "str": ""}',
+  ];
+  for (const text of texts) assertEquals(codeOf(text), undefined, text);
+});
+
+test("enameOf() gives the text that this library sends", () => {
+  for (const [code, ename] of TEXTS) {
+    assertEquals(enameOf(code), ename);
+    // Linux drops the connection at longer ones.
+    assert(new TextEncoder().encode(ename).length <= 126);
+  }
+  for (const code of ["", "EWOULDNOTSAY", "enoent", "__proto__"]) {
+    assertEquals(enameOf(code), undefined);
+  }
+});
+
+test("NinePError has the text, the code and the cause", () => {
+  const error = new NinePError("file does not exist");
+  assertInstanceOf(error, Error);
+  assertEquals(error.name, "NinePError");
+  assertEquals(error.ename, "file does not exist");
+  assertEquals(error.message, "file does not exist");
+  assertEquals(error.code, "ENOENT");
+  assert(!("cause" in error));
+
+  const cause = new Error("why");
+  const full = new NinePError("some text", {
+    code: "ENOENT",
+    message: 'Cannot open "motd": some text',
+    cause,
+  });
+  assertEquals(full.ename, "some text");
+  assertEquals(full.message, 'Cannot open "motd": some text');
+  assertEquals(full.code, "ENOENT");
+  assertStrictEquals(full.cause, cause);
+  assertEquals(new NinePError("some text").code, undefined);
+});
+
+test("NinePError keeps its text across the wire", () => {
+  for (const [code, ...texts] of TEXTS) {
+    for (const ename of texts) {
+      const frame = encode({ type: "Rerror", tag: 1, ename });
+      const message = decode(frame);
+      assert(message.type === "Rerror");
+      assertEquals(new NinePError(message.ename).code, code);
+    }
+  }
+});
+
+test("ProtocolError has the code and the cause", () => {
+  const error = new ProtocolError("Cannot decode a message: x");
+  assertInstanceOf(error, Error);
+  assertEquals(error.name, "ProtocolError");
+  assertEquals(error.code, undefined);
+  assert(!("cause" in error));
+  const cause = new Error("why");
+  const full = new ProtocolError("x", { code: "ECONNREFUSED", cause });
+  assertEquals(full.code, "ECONNREFUSED");
+  assertStrictEquals(full.cause, cause);
+});
