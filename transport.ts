@@ -1,0 +1,45 @@
+/**
+ * Byte streams that 9P runs over: sockets of Deno and Bun, pairs in memory, and
+ * any two Web streams.
+ *
+ * A {@linkcode Connection} is the one contract: {@linkcode dial} and
+ * {@linkcode listen} make them of addresses such as `tcp://127.0.0.1:564`,
+ * {@linkcode pair} makes two that are connected, {@linkcode fromStreams} one of
+ * streams that are there already.
+ *
+ * @example Two ends in memory
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { pair } from "@ninep/ninep/transport";
+ *
+ * const [near, far] = pair();
+ * const writer = near.writable.getWriter();
+ * await writer.write(new TextEncoder().encode("hello"));
+ * await writer.close();
+ * assertEquals(await new Response(far.readable).text(), "hello");
+ * near.close();
+ * far.close();
+ * ```
+ *
+ * @module
+ */
+
+export {
+  type Address,
+  formatAddress,
+  parseAddress,
+  type TcpAddress,
+  type UnixAddress,
+} from "./transport/address.ts";
+export type {
+  Connection,
+  DialOptions,
+  Listener,
+} from "./transport/connection.ts";
+export { pair } from "./transport/pair.ts";
+export { dial, listen } from "./transport/dial.ts";
+export {
+  fromStreams,
+  type StreamPair,
+  type Streams,
+} from "./transport/streams.ts";

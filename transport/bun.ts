@@ -1,0 +1,282 @@
+// Sockets of Bun: its own, which cost less than those of node:net. Nothing here
+// touches `Bun` before it is called.
+
+import { closed, lost, pending } from "./failure.ts";
+import { Inbox, INBOX_LIMIT } from "./inbox.ts";
+import { type Streams, streamsOf } from "./streams.ts";
+import { type Address, formatAddress } from "./address.ts";
+import type { Connection, Listener } from "./connection.ts";
+import type { Sockets } from "./sockets.ts";
+
+/** Most connections that wait to be taken from a listener. */
+const BACKLOG = 512;
+
+// As much of Bun's types as is used here: the library depends on no package.
+
+interface Socket {
+  /** Ours to set. */
+  data: BunConnection;
+  readonly remoteAddress: string;
+  readonly remotePort: number;
+  /** Bytes that the system took, -1 on a dead socket. */
+  write(bytes: Uint8Array): number;
+  /** Ends the direction to the peer. */
+  shutdown(): void;
+  /** Closes. */
+  end(): void;
+  pause(): void;
+  resume(): void;
+  setNoDelay(on: boolean): boolean;
+}
+
+interface Handlers {
+  binaryType: "uint8array";
+  open(socket: Socket): void;
+  data(socket: Socket, chunk: Uint8Array): void;
+  drain(socket: Socket): void;
+  end(socket: Socket): void;
+  close(socket: Socket, error?: Error): void;
+  error(socket: Socket, error: Error): void;
+}
+
+interface SocketOptions {
+  socket: Handlers;
+  /** Without it the end of the peer's stream closes the socket. */
+  allowHalfOpen: true;
+}
+
+type Target = { hostname: string; port: number } | { unix: string };
+
+interface Runtime {
+  connect(options: SocketOptions & Target): Promise<Socket>;
+  listen(options: SocketOptions & Target): ListeningSocket;
+}
+
+interface ListeningSocket {
+  readonly hostname: string;
+  readonly port: number;
+  stop(closeConnections: boolean): void;
+}
+
+interface Files {
+  lstatSync(path: string): { isSocket(): boolean };
+  unlinkSync(path: string): void;
+}
+
+/** Bun's namespace: a cast, because its types are a package. */
+function bun(): Runtime {
+  return (globalThis as unknown as { Bun: Runtime }).Bun;
+}
+
+/** Its files: asked for at run time, so that browsers can load this module. */
+function files(): Files {
+  const { process } = globalThis as unknown as {
+    process: { getBuiltinModule(name: string): Files };
+  };
+  return process.getBuiltinModule("node:fs");
+}
+
+/** The sockets of Bun. */
+export const bunSockets: Sockets = {
+  async connect(address): Promise<Connection> {
+    const peer = formatAddress(address);
+    const socket = await bun().connect({
+      ...targetOf(address),
+      allowHalfOpen: true,
+      socket: handlers((socket) => {
+        socket.data = new BunConnection(socket, peer);
+      }),
+    });
+    if (address.scheme === "tcp") socket.setNoDelay(true);
+    return socket.data;
+  },
+
+  listen: (address) => new BunListener(address),
+  isSocket: (path) => files().lstatSync(path).isSocket(),
+  remove: (path) => files().unlinkSync(path),
+};
+
+function targetOf(address: Address): Target {
+  if (address.scheme === "unix") return { unix: address.path };
+  return { hostname: address.hostname, port: address.port };
+}
+
+function handlers(open: (socket: Socket) => void): Handlers {
+  return {
+    binaryType: "uint8array",
+    open,
+    data: (socket, chunk) => socket.data.arrived(chunk),
+    drain: (socket) => socket.data.drained(),
+    end: (socket) => socket.data.ended(),
+    close: (socket, error) => socket.data.died(error),
+    error: (socket, error) => socket.data.died(error),
+  };
+}
+
+class BunConnection implements Connection {
+  readonly peer: string;
+  readonly #socket: Socket;
+  readonly #inbox: Inbox;
+  #streams: Streams | undefined;
+  #paused = false;
+  /** What a pending write has still to send. */
+  #rest: Uint8Array | undefined;
+  #writer: PromiseWithResolvers<void> | undefined;
+  #writeEnded = false;
+  #closed = false;
+  #error: Error | undefined;
+
+  constructor(socket: Socket, peer: string) {
+    this.#socket = socket;
+    this.#inbox = new Inbox(peer);
+    this.peer = peer;
+  }
+
+  get readable(): ReadableStream<Uint8Array> {
+    return (this.#streams ??= streamsOf(this)).readable;
+  }
+
+  get writable(): WritableStream<Uint8Array> {
+    return (this.#streams ??= streamsOf(this)).writable;
+  }
+
+  read(buffer: Uint8Array): Promise<Uint8Array | null> {
+    const bytes = this.#inbox.read(buffer);
+    if (this.#paused && this.#inbox.size < INBOX_LIMIT) {
+      this.#paused = false;
+      this.#socket.resume();
+    }
+    return bytes;
+  }
+
+  write(bytes: Uint8Array): Promise<void> | undefined {
+    if (this.#writeEnded) return Promise.reject(closed(this.peer));
+    if (this.#writer) return Promise.reject(pending(this.peer, "write to"));
+    const taken = this.#error ? -1 : this.#socket.write(bytes);
+    if (taken === bytes.length) return undefined;
+    if (taken < 0) return Promise.reject(this.#error ?? lost(this.peer));
+    this.#rest = bytes.subarray(taken);
+    this.#writer = Promise.withResolvers();
+    return this.#writer.promise;
+  }
+
+  closeWrite(): Promise<void> {
+    if (!this.#writeEnded) {
+      this.#writeEnded = true;
+      this.#socket.shutdown();
+    }
+    return Promise.resolve();
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#writeEnded = true;
+    this.#inbox.close();
+    this.#settleWrite(closed(this.peer));
+    this.#socket.end();
+  }
+
+  /** A chunk came; the memory is ours, Bun makes each one anew. */
+  arrived(chunk: Uint8Array): void {
+    this.#inbox.push(chunk);
+    if (!this.#paused && this.#inbox.size >= INBOX_LIMIT) {
+      this.#paused = true;
+      this.#socket.pause();
+    }
+  }
+
+  /** The system takes more; Bun says so now and then without need, too. */
+  drained(): void {
+    if (!this.#rest) return;
+    const taken = this.#socket.write(this.#rest);
+    if (taken === this.#rest.length) this.#settleWrite();
+    else if (taken > 0) this.#rest = this.#rest.subarray(taken);
+  }
+
+  /** The peer ended its direction. */
+  ended(): void {
+    this.#inbox.end();
+  }
+
+  /** The socket is no more, with an error unless it was closed in order. */
+  died(cause: Error | undefined): void {
+    if (this.#closed || this.#error) return;
+    this.#error = lost(this.peer, cause);
+    this.#inbox.end(cause && this.#error);
+    this.#settleWrite(this.#error);
+  }
+
+  #settleWrite(error?: Error): void {
+    const writer = this.#writer;
+    this.#rest = this.#writer = undefined;
+    if (error) writer?.reject(error);
+    else writer?.resolve();
+  }
+}
+
+/**
+ * A listener that queues what Bun accepts. With no file descriptor left, Bun
+ * 1.4 tries again without a pause; nothing here hears of it.
+ */
+class BunListener implements Listener {
+  readonly addr: string;
+  readonly #listener: ListeningSocket;
+  /** Connections that nobody has taken yet. */
+  #waiting: BunConnection[] = [];
+  /** Wakes the iteration. */
+  #wake: (() => void) | undefined;
+  #closed = false;
+
+  constructor(address: Address) {
+    this.#listener = bun().listen({
+      ...targetOf(address),
+      allowHalfOpen: true,
+      socket: handlers((socket) => this.#opened(socket, address)),
+    });
+    this.addr = formatAddress(
+      address.scheme === "unix"
+        ? address
+        : { ...address, port: this.#listener.port },
+    );
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Connection> {
+    try {
+      while (!this.#closed) {
+        const connection = this.#waiting.shift();
+        if (connection) yield connection;
+        else await new Promise<void>((resolve) => this.#wake = resolve);
+      }
+    } finally {
+      this.close();
+    }
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#listener.stop(false);
+    for (const connection of this.#waiting) connection.close();
+    this.#waiting = [];
+    this.#wake?.();
+  }
+
+  #opened(socket: Socket, address: Address): void {
+    let peer = address;
+    if (address.scheme === "tcp") {
+      socket.setNoDelay(true);
+      const { remoteAddress: hostname, remotePort: port } = socket;
+      peer = { scheme: "tcp", hostname, port };
+    }
+    const connection = new BunConnection(socket, formatAddress(peer));
+    socket.data = connection;
+    // Bun accepts without being asked: past the backlog there is only no.
+    if (this.#closed || this.#waiting.length >= BACKLOG) {
+      connection.close();
+      return;
+    }
+    this.#waiting.push(connection);
+    this.#wake?.();
+  }
+}

@@ -1,0 +1,141 @@
+// What client and server work with, made of any connection.
+
+import { closed, lost, pending } from "./failure.ts";
+import type { Connection } from "./connection.ts";
+
+/**
+ * A connection as client and server use it: its fast path, or one made from
+ * its streams by {@linkcode openChannel}. The members are those of
+ * {@linkcode Connection}.
+ */
+export interface Channel {
+  /** Label of the peer. */
+  readonly peer: string;
+  /** Reads the next bytes into `buffer` or a chunk of its own; null at the end. */
+  read(buffer: Uint8Array): Promise<Uint8Array | null>;
+  /** Writes all of `bytes`; undefined when that was done at once. */
+  write(bytes: Uint8Array): Promise<void> | undefined;
+  /** Ends the direction to the peer where the connection can; never rejects. */
+  closeWrite(): Promise<void>;
+  /** Closes the connection: idempotent, never throws. */
+  close(): void;
+}
+
+/**
+ * Opens the channel of a connection: its fast path as it is, or one over its
+ * two streams, which are locked from then on.
+ *
+ * @param connection The connection, which the channel takes over.
+ * @throws {TypeError} When a stream of it is locked already.
+ */
+export function openChannel(connection: Connection): Channel {
+  if (isChannel(connection)) return connection;
+  const { read, write } = connection;
+  if (!read || !write) return new StreamChannel(connection);
+  return {
+    peer: connection.peer,
+    read: (buffer) => read.call(connection, buffer),
+    write: (bytes) => write.call(connection, bytes),
+    closeWrite: () => Promise.resolve(),
+    close: () => connection.close(),
+  };
+}
+
+function isChannel(connection: Connection): connection is Connection & Channel {
+  return connection.read !== undefined && connection.write !== undefined &&
+    connection.closeWrite !== undefined;
+}
+
+/** A channel over the streams of a connection. */
+class StreamChannel implements Channel {
+  readonly peer: string;
+  readonly #connection: Connection;
+  readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
+  readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
+  /** Rejects the pending write. */
+  #rejectWrite: ((reason: unknown) => void) | undefined;
+  #writeEnded = false;
+  #closed = false;
+
+  constructor(connection: Connection) {
+    this.peer = connection.peer;
+    this.#connection = connection;
+    this.#reader = connection.readable.getReader();
+    try {
+      this.#writer = connection.writable.getWriter();
+    } catch (error) {
+      this.#reader.releaseLock();
+      throw error;
+    }
+    // Reported by the write that meets it; nobody may be writing now.
+    this.#writer.closed.catch(() => {});
+  }
+
+  async read(_buffer: Uint8Array): Promise<Uint8Array | null> {
+    try {
+      while (!this.#closed) {
+        const { value, done } = await this.#reader.read();
+        if (done || this.#closed) return null;
+        // The stream may be of anything, whatever its type says.
+        if (!(value instanceof Uint8Array)) {
+          throw new TypeError(`the stream gave ${typeof value}, not bytes`);
+        }
+        if (value.length > 0) return plain(value);
+      }
+    } catch (error) {
+      if (!this.#closed) throw lost(this.peer, error);
+    }
+    return null;
+  }
+
+  write(bytes: Uint8Array): Promise<void> {
+    if (this.#writeEnded) return Promise.reject(closed(this.peer));
+    if (this.#rejectWrite) {
+      return Promise.reject(pending(this.peer, "write to"));
+    }
+    return new Promise((resolve, reject) => {
+      this.#rejectWrite = reject;
+      // A copy: streams pass chunks on, this one lives longer than the write.
+      this.#writer.write(new Uint8Array(bytes)).then(
+        () => {
+          this.#rejectWrite = undefined;
+          resolve();
+        },
+        (error) => {
+          this.#rejectWrite = undefined;
+          reject(lost(this.peer, error));
+        },
+      );
+    });
+  }
+
+  async closeWrite(): Promise<void> {
+    if (this.#writeEnded) return;
+    this.#writeEnded = true;
+    await this.#writer.close().catch(() => {});
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#reader.cancel().catch(() => {});
+    this.#reader.releaseLock();
+    if (this.#rejectWrite) {
+      const error = closed(this.peer);
+      this.#rejectWrite(error);
+      this.#writer.abort(error).catch(() => {});
+    } else if (!this.#writeEnded) {
+      this.#writer.close().catch(() => {});
+    }
+    this.#writeEnded = true;
+    this.#writer.releaseLock();
+    this.#connection.close();
+  }
+}
+
+/** A plain view where there is a Buffer, whose slice() is not a copy. */
+function plain(bytes: Uint8Array): Uint8Array {
+  return bytes.constructor === Uint8Array
+    ? bytes
+    : new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}

@@ -1,0 +1,71 @@
+// What a connection is: the one contract between sockets and the protocol.
+
+/**
+ * One end of a reliable, ordered, two-way stream of bytes between two 9P peers.
+ *
+ * Any object of this shape will do: `readable`, `writable`, `peer` and `close`
+ * are enough (see {@linkcode fromStreams}); `read` and `write` are a faster
+ * path beside the streams. Use one of the two ways, not both at once.
+ */
+export interface Connection {
+  /** Bytes from the peer; cancelling it closes the connection. */
+  readonly readable: ReadableStream<Uint8Array>;
+  /**
+   * Bytes to the peer; closing it ends this direction, aborting it closes the
+   * connection.
+   */
+  readonly writable: WritableStream<Uint8Array>;
+  /** Label of the peer for people: `tcp://127.0.0.1:53112`, `unix:///path`, `pair`. */
+  readonly peer: string;
+  /**
+   * Closes both directions at once. Idempotent, never throws. A pending
+   * `read()` then gives null, a pending `write()` rejects.
+   */
+  close(): void;
+  /**
+   * Ends the direction to the peer, which sees the end of the stream; reading
+   * goes on. Call it when no write is pending. Never rejects: with the
+   * connection gone, the stream has ended all the same.
+   */
+  closeWrite?(): Promise<void>;
+  /**
+   * Reads the next bytes: fills `buffer` and returns a view of it, or hands
+   * over a chunk of its own, which the caller then owns. Null at the end of
+   * the stream. One read at a time. Present together with `write`.
+   *
+   * @param buffer Where the bytes may go; at least one byte, 64 KiB is good.
+   * @throws {ProtocolError} When the stream died.
+   */
+  read?(buffer: Uint8Array): Promise<Uint8Array | null>;
+  /**
+   * Writes all of `bytes`. They may be reused when it returned undefined, which
+   * means done, or when its promise has resolved. One write at a time. Present
+   * together with `read`.
+   *
+   * @param bytes What to write.
+   * @throws {ProtocolError} When the stream died or is closed.
+   */
+  write?(bytes: Uint8Array): Promise<void> | undefined;
+}
+
+/**
+ * An address that connections come in on: an async iterable of them.
+ *
+ * It has one consumer. Leaving its loop closes it. Connections that it has
+ * given out live on when it is closed.
+ */
+export interface Listener extends AsyncIterable<Connection> {
+  /**
+   * Address that {@linkcode dial} takes, with the real port:
+   * `tcp://127.0.0.1:5640`.
+   */
+  readonly addr: string;
+  /** Stops listening and ends the iteration. Idempotent, never throws. */
+  close(): void;
+}
+
+/** Options of {@linkcode dial}. */
+export interface DialOptions {
+  /** Aborts the attempt: the promise rejects with the signal's reason. */
+  signal?: AbortSignal | undefined;
+}

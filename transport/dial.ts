@@ -1,0 +1,144 @@
+// dial() and listen(): addresses, one error per failure, and the choice of the
+// runtime's sockets.
+
+import { type Address, formatAddress, parseAddress } from "./address.ts";
+import { bunSockets } from "./bun.ts";
+import { denoSockets } from "./deno.ts";
+import { cannot, codeOf } from "./failure.ts";
+import { ProtocolError } from "../codec/errors.ts";
+import type { Connection, DialOptions, Listener } from "./connection.ts";
+import type { Sockets } from "./sockets.ts";
+
+/** Names that listen on all addresses, with the one to dial instead. */
+const ANY: ReadonlyMap<string, string> = new Map([
+  ["0.0.0.0", "127.0.0.1"],
+  ["::", "::1"],
+]);
+
+/**
+ * Connects to an address. See `dial(2)` of Plan 9.
+ *
+ * TCP connections send without delay (TCP_NODELAY). `0.0.0.0` and `[::]`, as in
+ * the `addr` of a listener on all addresses, mean this machine.
+ *
+ * @param address `tcp://host:port`, `tcp!host!port`, `host:port` or
+ * `unix:///path`; see {@linkcode parseAddress}.
+ * @param options A signal that aborts the attempt.
+ * @returns The connection.
+ * @throws {TypeError} When the address is not one, or has no host or port 0.
+ * @throws {ProtocolError} When nobody answers there; `code` says why:
+ * `ECONNREFUSED`, `ENOTFOUND`, `ENOENT` …
+ */
+export async function dial(
+  address: string,
+  options: DialOptions = {},
+): Promise<Connection> {
+  const { signal } = options;
+  const target = parseAddress(address);
+  const addr = formatAddress(target);
+  if (target.scheme === "tcp") {
+    if (target.hostname === "") {
+      throw new TypeError(`Cannot connect to "${address}": host is empty`);
+    }
+    if (target.port === 0) {
+      throw new TypeError(`Cannot connect to "${address}": port is 0`);
+    }
+    target.hostname = ANY.get(target.hostname) ?? target.hostname;
+  }
+  signal?.throwIfAborted();
+  const attempt = socketsFor("connect to", addr).connect(target, signal);
+  try {
+    return await (signal ? unlessAborted(attempt, signal) : attempt);
+  } catch (error) {
+    if (signal?.aborted) throw signal.reason;
+    throw cannot("connect to", addr, error);
+  }
+}
+
+/**
+ * Listens on an address.
+ *
+ * The file of a Unix socket is removed on close. One that a dead process left
+ * behind is replaced; one that is in use, and any other file, is not.
+ *
+ * @param address As for {@linkcode dial}; an empty host or `*` listens on all
+ * IPv4 addresses, `[::]` on all addresses, port 0 on a free port.
+ * @returns The listener; its `addr` has the real port.
+ * @throws {TypeError} When the address is not one.
+ * @throws {ProtocolError} When it cannot be had; `code` says why: `EADDRINUSE`,
+ * `EACCES` …
+ */
+export async function listen(address: string): Promise<Listener> {
+  const target = parseAddress(address);
+  const addr = formatAddress(target);
+  if (target.scheme === "tcp") target.hostname ||= "0.0.0.0";
+  const sockets = socketsFor("listen on", addr);
+  try {
+    return sockets.listen(target);
+  } catch (error) {
+    const inUse = codeOf(error) === "EADDRINUSE";
+    if (!inUse || target.scheme !== "unix") {
+      throw cannot("listen on", addr, error);
+    }
+    return await replace(sockets, target, error);
+  }
+}
+
+/** Listens on a socket file that is there already, if nobody uses it. */
+async function replace(
+  sockets: Sockets,
+  target: Address & { scheme: "unix" },
+  inUse: unknown,
+): Promise<Listener> {
+  const addr = formatAddress(target);
+  try {
+    if (!sockets.isSocket(target.path)) {
+      throw new ProtocolError(
+        `Cannot listen on "${addr}": there is a file that is not a socket`,
+        { cause: inUse, code: "EEXIST" },
+      );
+    }
+    const refused = await sockets.connect(target).then(
+      (connection) => connection.close(),
+      codeOf,
+    );
+    if (refused !== "ECONNREFUSED") throw inUse;
+    sockets.remove(target.path);
+    return sockets.listen(target);
+  } catch (error) {
+    throw error instanceof ProtocolError
+      ? error
+      : cannot("listen on", addr, error);
+  }
+}
+
+/**
+ * Settles as the attempt does, or rejects when the signal aborts; a connection
+ * that comes later is closed.
+ */
+function unlessAborted(
+  attempt: Promise<Connection>,
+  signal: AbortSignal,
+): Promise<Connection> {
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal.reason);
+    signal.addEventListener("abort", abort, { once: true });
+    attempt.then((connection) => {
+      signal.removeEventListener("abort", abort);
+      if (signal.aborted) connection.close();
+      else resolve(connection);
+    }, (error) => {
+      signal.removeEventListener("abort", abort);
+      reject(error);
+    });
+  });
+}
+
+/** The sockets of the runtime that this is. */
+function socketsFor(attempt: string, addr: string): Sockets {
+  if (typeof Deno !== "undefined") return denoSockets;
+  if ("Bun" in globalThis) return bunSockets;
+  throw new ProtocolError(
+    `Cannot ${attempt} "${addr}": this runtime has no sockets, Deno and Bun have`,
+  );
+}

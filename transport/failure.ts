@@ -1,0 +1,72 @@
+// Errors of sockets, told in one line and with one class on every runtime.
+
+import { ProtocolError } from "../codec/errors.ts";
+
+/** What to say for the code of a system's error. */
+const TEXTS: ReadonlyMap<string, string> = new Map([
+  ["EACCES", "permission denied"],
+  ["EADDRINUSE", "address already in use"],
+  ["EADDRNOTAVAIL", "no such address on this machine"],
+  ["ECONNABORTED", "connection aborted"],
+  ["ECONNREFUSED", "connection refused"],
+  ["ECONNRESET", "connection reset by the peer"],
+  ["EHOSTUNREACH", "no route to the host"],
+  ["EMFILE", "too many open files"],
+  ["ENETUNREACH", "network is unreachable"],
+  ["ENFILE", "too many open files"],
+  ["ENOENT", "no such file or directory"],
+  ["ENOTFOUND", "host not found"],
+  ["EPIPE", "the peer closed it"],
+  ["ETIMEDOUT", "timed out"],
+]);
+
+/** The error of a dial() or listen(): `attempt` is `connect to` or `listen on`. */
+export function cannot(
+  attempt: string,
+  addr: string,
+  cause: unknown,
+): ProtocolError {
+  return new ProtocolError(`Cannot ${attempt} "${addr}": ${detailOf(cause)}`, {
+    cause,
+    code: codeOf(cause),
+  });
+}
+
+/** The error of a connection that died under its user. */
+export function lost(peer: string, cause?: unknown): ProtocolError {
+  // Streams may carry our own error from further down: told once is enough.
+  if (cause instanceof ProtocolError) return cause;
+  const detail = cause === undefined ? "the peer closed it" : detailOf(cause);
+  return new ProtocolError(`Connection to "${peer}" lost: ${detail}`, {
+    cause,
+    code: cause === undefined ? "EPIPE" : codeOf(cause),
+  });
+}
+
+/** The error of a write after, or during, an own close. */
+export function closed(peer: string): ProtocolError {
+  return new ProtocolError(`Cannot write to "${peer}": connection is closed`);
+}
+
+/** The error of a second read or write while one is pending. */
+export function pending(peer: string, operation: string): TypeError {
+  return new TypeError(`Cannot ${operation} "${peer}": a call is pending`);
+}
+
+/** Code of a system's error: `ECONNREFUSED`. */
+export function codeOf(error: unknown): string | undefined {
+  if (!(error instanceof Error)) return undefined;
+  if ("code" in error && typeof error.code === "string") return error.code;
+  // Deno gives no code to a name that does not resolve.
+  return /failed to lookup address/.test(error.message)
+    ? "ENOTFOUND"
+    : undefined;
+}
+
+function detailOf(error: unknown): string {
+  const text = TEXTS.get(codeOf(error) ?? "");
+  if (text !== undefined) return text;
+  const message = error instanceof Error ? error.message : String(error);
+  const [line = ""] = message.split("\n");
+  return line.replace(/ \(os error \d+\)$/, "");
+}

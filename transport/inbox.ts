@@ -1,0 +1,115 @@
+// Bytes that came before they were asked for: behind pair() and Bun's sockets.
+
+import { pending } from "./failure.ts";
+
+/** Most bytes that wait on one side before the other side is held, 256 KiB. */
+export const INBOX_LIMIT: number = 256 * 1024;
+
+interface Reader {
+  buffer: Uint8Array;
+  resolve: (bytes: Uint8Array | null) => void;
+  reject: (reason: unknown) => void;
+}
+
+/**
+ * A queue from pushed chunks to reads. It has no limit of its own: who pushes
+ * looks at `size` and holds back.
+ */
+export class Inbox {
+  readonly #peer: string;
+  #chunks: Uint8Array[] = [];
+  #size = 0;
+  #reader: Reader | undefined;
+  #ended = false;
+  #error: unknown;
+
+  constructor(peer: string) {
+    this.#peer = peer;
+  }
+
+  /** Bytes that wait to be read. */
+  get size(): number {
+    return this.#size;
+  }
+
+  /** Takes over a chunk: the caller does not touch it again. */
+  push(chunk: Uint8Array): void {
+    if (this.#ended || chunk.length === 0) return;
+    const reader = this.#reader;
+    if (reader) {
+      this.#reader = undefined;
+      reader.resolve(chunk);
+    } else {
+      this.#chunks.push(chunk);
+      this.#size += chunk.length;
+    }
+  }
+
+  /** Takes a copy of `bytes`, straight into the buffer of a waiting reader. */
+  copy(bytes: Uint8Array): void {
+    const reader = this.#reader;
+    if (reader && bytes.length > 0 && bytes.length <= reader.buffer.length) {
+      reader.buffer.set(bytes);
+      this.push(reader.buffer.subarray(0, bytes.length));
+    } else {
+      this.push(new Uint8Array(bytes)); // Not slice(): a Buffer's gives a view.
+    }
+  }
+
+  /** Ends the stream: what waits can still be read, then null or the error. */
+  end(error?: unknown): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#error = error;
+    const reader = this.#reader;
+    if (!reader) return;
+    this.#reader = undefined;
+    if (error === undefined) reader.resolve(null);
+    else reader.reject(error);
+  }
+
+  /** Ends the stream and forgets what waits: reads give null from here on. */
+  close(): void {
+    this.#chunks = [];
+    this.#size = 0;
+    this.#error = undefined;
+    this.end();
+  }
+
+  /** Reads as `Connection.read` does. */
+  read(buffer: Uint8Array): Promise<Uint8Array | null> {
+    if (this.#size > 0) return Promise.resolve(this.#take(buffer));
+    if (this.#error !== undefined) return Promise.reject(this.#error);
+    if (this.#ended) return Promise.resolve(null);
+    if (this.#reader) return Promise.reject(pending(this.#peer, "read from"));
+    return new Promise((resolve, reject) => {
+      this.#reader = { buffer, resolve, reject };
+    });
+  }
+
+  /** Hands over one chunk, or gathers several small ones in `buffer`. */
+  #take(buffer: Uint8Array): Uint8Array {
+    const chunks = this.#chunks;
+    let count = 0;
+    let length = 0;
+    for (const chunk of chunks) {
+      if (length + chunk.length > buffer.length) break;
+      length += chunk.length;
+      count++;
+    }
+    if (count < 2) {
+      const chunk = chunks.shift()!; // There is one: size is above 0.
+      this.#size -= chunk.length;
+      return chunk;
+    }
+    let at = 0;
+    for (let i = 0; i < count; i++) {
+      const chunk = chunks[i];
+      buffer.set(chunk, at);
+      at += chunk.length;
+    }
+    chunks.splice(0, count);
+    this.#size -= length;
+    return buffer.subarray(0, length);
+  }
+}

@@ -1,0 +1,125 @@
+// What client and server send through: frames are put one behind the other
+// into a buffer, and all that came in one turn goes out with one write.
+
+import { putMessage } from "../codec/layout.ts";
+import type { Dialect } from "../codec/layout.ts";
+import type { Message } from "../codec/messages.ts";
+import { Writer } from "../codec/wire.ts";
+import type { Channel } from "./channel.ts";
+
+// A buffer that grew beyond this is not kept for the next write.
+const KEEP = 512 * 1024;
+const START = 4096;
+
+/** Frames on their way to a channel. */
+export class Outbox {
+  /** The frames that wait; put further ones behind them, then call schedule(). */
+  writer: Writer = new Writer(new Uint8Array(START));
+  readonly #channel: Channel;
+  readonly #onError: (error: unknown) => void;
+  // The buffer of the last write, to be used again.
+  #spare: Uint8Array | undefined;
+  #scheduled = false;
+  #writing = false;
+  #dead = false;
+  #waiting: (() => void)[] = [];
+
+  /**
+   * @param channel Where the frames go.
+   * @param onError Told once when a write fails; all frames after it are dropped.
+   */
+  constructor(channel: Channel, onError: (error: unknown) => void) {
+    this.#channel = channel;
+    this.#onError = onError;
+  }
+
+  /** Bytes that wait for the write that is going on. */
+  get size(): number {
+    return this.writer.at;
+  }
+
+  /** Whether all bytes were taken by the channel. */
+  get idle(): boolean {
+    return !this.#writing && this.writer.at === 0;
+  }
+
+  /** Sends a message at the end of this turn. */
+  send(message: Message, dialect?: Dialect): void {
+    putMessage(this.writer, message, dialect);
+    this.schedule();
+  }
+
+  /** Sees to it that what is in the writer goes out at the end of this turn. */
+  schedule(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    queueMicrotask(this.#onTurnEnd);
+  }
+
+  readonly #onTurnEnd = (): void => {
+    this.#scheduled = false;
+    this.flush();
+  };
+
+  /** Starts to send now, unless a write is going on: then its end does. */
+  flush(): void {
+    while (!this.#writing && this.writer.at > 0) {
+      const { writer } = this;
+      const { bytes, at } = writer;
+      if (this.#dead) {
+        writer.at = 0;
+        break;
+      }
+      writer.bytes = this.#spare ?? new Uint8Array(START);
+      writer.at = 0;
+      this.#spare = undefined;
+      let written: Promise<void> | undefined;
+      try {
+        written = this.#channel.write(bytes.subarray(0, at));
+      } catch (error) {
+        this.#fail(error);
+        break;
+      }
+      if (written === undefined) {
+        this.#recycle(bytes);
+        continue;
+      }
+      this.#writing = true;
+      written.then(() => this.#written(bytes), (error) => this.#fail(error));
+    }
+    if (this.idle) this.#wake();
+  }
+
+  /** Waits until all bytes were taken by the channel, or it failed. */
+  drained(): Promise<void> | undefined {
+    if (this.idle) return undefined;
+    return new Promise((resolve) => this.#waiting.push(resolve));
+  }
+
+  #written(bytes: Uint8Array): void {
+    this.#writing = false;
+    this.#recycle(bytes);
+    this.flush();
+  }
+
+  #recycle(bytes: Uint8Array): void {
+    if (bytes.length <= KEEP) this.#spare = bytes;
+  }
+
+  #fail(error: unknown): void {
+    this.#writing = false;
+    this.writer.at = 0;
+    if (!this.#dead) {
+      this.#dead = true;
+      this.#onError(error);
+    }
+    this.#wake();
+  }
+
+  #wake(): void {
+    if (this.#waiting.length === 0) return;
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const wake of waiting) wake();
+  }
+}

@@ -1,0 +1,102 @@
+// Two connected ends in memory: the socketpair of tests and of one process.
+
+import { closed, lost, pending } from "./failure.ts";
+import { Inbox, INBOX_LIMIT } from "./inbox.ts";
+import { type Streams, streamsOf } from "./streams.ts";
+import type { Connection } from "./connection.ts";
+
+/**
+ * Makes two connections that are each other's peers, in memory.
+ *
+ * What one end writes the other reads, in order. Bytes are copied, so a writer
+ * may reuse its buffer. While more than 256 KiB wait at the other end, a write
+ * stays pending. When one end closes, the other still reads what was written
+ * before, then the end.
+ *
+ * @returns The two ends, both with the label `pair`.
+ *
+ * @example What one end writes the other reads
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { pair } from "@ninep/ninep/transport";
+ *
+ * const [near, far] = pair();
+ * await near.write?.(new TextEncoder().encode("hello"));
+ * near.close();
+ * assertEquals(await new Response(far.readable).text(), "hello");
+ * far.close();
+ * ```
+ */
+export function pair(): [Connection, Connection] {
+  const near = new PairEnd();
+  return [near, new PairEnd(near)];
+}
+
+class PairEnd implements Connection {
+  readonly peer = "pair";
+  /** What the other end wrote. */
+  readonly #inbox = new Inbox("pair");
+  #other: PairEnd;
+  #streams: Streams | undefined;
+  /** A write that waits for room in the other's inbox. */
+  #writer: PromiseWithResolvers<void> | undefined;
+  #writeEnded = false;
+  #closed = false;
+
+  /** The first end has no other yet: the second one joins it. */
+  constructor(other?: PairEnd) {
+    this.#other = other ?? this;
+    this.#other.#other = this;
+  }
+
+  get readable(): ReadableStream<Uint8Array> {
+    return (this.#streams ??= streamsOf(this)).readable;
+  }
+
+  get writable(): WritableStream<Uint8Array> {
+    return (this.#streams ??= streamsOf(this)).writable;
+  }
+
+  read(buffer: Uint8Array): Promise<Uint8Array | null> {
+    const bytes = this.#inbox.read(buffer);
+    if (this.#inbox.size <= INBOX_LIMIT) this.#other.#resume();
+    return bytes;
+  }
+
+  write(bytes: Uint8Array): Promise<void> | undefined {
+    if (this.#writeEnded) return Promise.reject(closed(this.peer));
+    if (this.#other.#closed) return Promise.reject(lost(this.peer));
+    if (this.#writer) return Promise.reject(pending(this.peer, "write to"));
+    this.#other.#inbox.copy(bytes);
+    if (this.#other.#inbox.size <= INBOX_LIMIT) return undefined;
+    this.#writer = Promise.withResolvers();
+    return this.#writer.promise;
+  }
+
+  closeWrite(): Promise<void> {
+    this.#writeEnded = true;
+    this.#other.#inbox.end();
+    return Promise.resolve();
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#writeEnded = true;
+    this.#other.#inbox.end();
+    this.#inbox.close();
+    this.#stop(closed(this.peer));
+    this.#other.#stop(lost(this.peer));
+  }
+
+  /** The peer has read: a pending write is done. */
+  #resume(): void {
+    this.#writer?.resolve();
+    this.#writer = undefined;
+  }
+
+  #stop(error: Error): void {
+    this.#writer?.reject(error);
+    this.#writer = undefined;
+  }
+}
