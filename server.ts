@@ -1,0 +1,27 @@
+/**
+ * The server: listen() and serve() for a handler or a tree of files, and
+ * Session, the loop over requests that they stand on.
+ *
+ * @example Two ends in one process
+ * ```ts
+ * import { connect } from "@ninep/ninep/client";
+ * import { MemoryFs } from "@ninep/ninep/fs";
+ * import { serve } from "@ninep/ninep/server";
+ * import { pair } from "@ninep/ninep/transport";
+ *
+ * const [here, there] = pair();
+ * const served = serve(there, new MemoryFs({ motd: "hello\n" }));
+ * const client = await connect(here);
+ * console.log(await client.readTextFile("motd"));
+ * await client.close();
+ * await served;
+ * ```
+ *
+ * @module
+ */
+
+export type { SessionOptions } from "./server/core.ts";
+export type { Fid, Node } from "./server/fid.ts";
+export type * from "./server/handler.ts";
+export { listen, type ListenOptions, type Server } from "./server/listen.ts";
+export { serve, type ServeOptions, Session } from "./server/session.ts";

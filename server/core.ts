@@ -1,0 +1,601 @@
+// The state of one connection of a server: version, fids, tags, flush. It
+// takes frames apart, makes operations of them, and sends what they answer.
+
+import {
+  type Dialect,
+  dialect9P2000,
+  IOHDRSZ,
+  type Message,
+  MSIZE_DEFAULT,
+  MSIZE_MIN,
+  NinePError,
+  NOFID,
+  ORDWR,
+  OREAD,
+  ProtocolError,
+  type Rmessage,
+  type Tversion,
+  VERSION9P,
+} from "../codec.ts";
+import {
+  encodeEnvelope,
+  envelopeOf,
+  FunctionError,
+  Plan9Exit,
+} from "../codec/call.ts";
+import { Splitter } from "../codec/frames.ts";
+import { getMessage } from "../codec/layout.ts";
+import {
+  cutUtf8,
+  type Reader,
+  utf8Length,
+  type Writer,
+} from "../codec/wire.ts";
+import { ENAME_MAX } from "../codec.ts";
+import { type Channel, openChannel } from "../transport/channel.ts";
+import { Outbox } from "../transport/outbox.ts";
+import type { Connection } from "../transport.ts";
+import { FidState, type Node } from "./fid.ts";
+import {
+  Attach,
+  Auth,
+  Clunk,
+  Create,
+  Open,
+  Remove,
+  Walk,
+} from "./fid_operations.ts";
+import { Call, Read, Stat, Write, Wstat } from "./file_operations.ts";
+import type {
+  Awaitable,
+  Handler,
+  OpenRequest,
+  RequestContext,
+} from "./handler.ts";
+import type { Operation } from "./operation.ts";
+
+/** Options of a session. */
+export interface SessionOptions {
+  /** Largest message in bytes, 256 or more; 1 MiB and 24 bytes by default. */
+  msize?: number;
+  /** Refuse what the manual refuses although usual clients do it: walks from open fids, undefined mode bits. False by default. */
+  strict?: boolean;
+  /** Open a file at the first read, write or call of a fid that is not open; function files always do. False by default. */
+  implicitOpen?: boolean;
+  /** Form of error texts: `json` for servers whose clients are pyroute2's; `text` by default. A failed call is always JSON. */
+  errors?: "text" | "json";
+  /** Told of errors that a client must not see: what handlers throw that is no NinePError, and connections that die (as ProtocolError). By default the former go to the console. */
+  onError?: (error: unknown) => void;
+}
+
+/** The options with their defaults. */
+export interface SessionSettings {
+  readonly msize: number;
+  readonly strict: boolean;
+  readonly implicitOpen: boolean;
+  readonly errors: "text" | "json";
+  readonly onError: (error: unknown) => void;
+}
+
+/** Who answers a session's operations. */
+export interface Sink<N extends Node> {
+  /** Sees to it that the operation is answered. */
+  deliver(operation: Operation<N>): void;
+  /** Lets go of a fid that is gone without a Tclunk or Tremove. */
+  release(fid: FidState<N>): Awaitable<void>;
+  /** The largest msize for a version, if the sink has a say. */
+  msize(msize: number, version: string): number;
+  /** Told of a flush. */
+  flushed(request: RequestContext<N>): void;
+}
+
+/** Requests at a time; beyond it the client waits. */
+const REQUESTS_MAX = 1024;
+/** Requests beyond it that may wait, so that a Tflush behind them is seen. */
+const RESERVE = 64;
+/** Fids of a connection. */
+const FIDS_MAX = 65536;
+/** Bytes of a name. */
+const NAME_MAX = 255;
+/** Bytes of replies that may wait while requests are processed. */
+const OUTPUT_MAX = 512 * 1024;
+/** Size of the read buffer: it grows while reads fill it. */
+const READ_MIN = 8 * 1024;
+const READ_MAX = 256 * 1024;
+/** Time that a client has to take the last replies. */
+const GOODBYE_MS = 1000;
+/** Operations that hold a view of a read buffer; further ones get a copy. */
+const VIEWS_MAX = 16;
+
+/** One connection of a server. */
+export class SessionCore<N extends Node> {
+  /** Label of the client's end. */
+  readonly peer: string;
+  /** Options with their defaults. */
+  readonly options: SessionSettings;
+  /** Largest message of the session. */
+  msize: number;
+  /** Version of the session; empty before a Tversion. */
+  version = "";
+  /** Fids by number, those included whose walk or attach is under way. */
+  readonly fids: Map<number, FidState<N>> = new Map();
+
+  readonly #sink: Sink<N>;
+  readonly #channel: Channel;
+  readonly #outbox: Outbox;
+  readonly #splitter: Splitter;
+  #dialect: Dialect = dialect9P2000;
+  /** Operations that are not answered, by tag. */
+  readonly #pending: Map<number, Operation<N>> = new Map();
+  /** Those of them that wait for others to be answered, in order of arrival. */
+  #held: Operation<N>[] = [];
+  /** What is not settled but belongs to no tag: given up operations, and releases of fids. */
+  #loose = 0;
+  #views = 0;
+  /** The read buffer is held by an operation, so the next read needs another. */
+  #bufferHeld = false;
+  #ended = false;
+  #exiting = false;
+  #wakeRoom: (() => void) | undefined;
+  #wakeIdle: (() => void) | undefined;
+
+  constructor(
+    connection: Connection,
+    options: SessionOptions,
+    sink: Sink<N>,
+  ) {
+    const {
+      msize = MSIZE_DEFAULT,
+      strict = false,
+      implicitOpen = false,
+      errors = "text",
+      onError = reportInternal,
+    } = options;
+    if (!(msize >= MSIZE_MIN && msize <= 0xffffffff)) {
+      throw new RangeError(
+        `Cannot serve with an msize of ${msize}: the range is ${MSIZE_MIN} to 4294967295`,
+      );
+    }
+    this.options = { msize, strict, implicitOpen, errors, onError };
+    this.msize = msize;
+    this.peer = connection.peer;
+    this.#sink = sink;
+    this.#channel = openChannel(connection);
+    this.#outbox = new Outbox(this.#channel, (error) => this.#lost(error));
+    this.#splitter = new Splitter(msize);
+  }
+
+  /** Where replies are written; sent() sends them. */
+  get writer(): Writer {
+    return this.#outbox.writer;
+  }
+
+  /** Processes requests until the connection ends, and all is released. */
+  async run(): Promise<void> {
+    try {
+      await this.#pump();
+    } catch (error) {
+      this.#ended = true;
+      this.#report(error);
+    }
+    this.#reset();
+    await this.#sayGoodbye();
+    this.close();
+    while (this.#loose > 0) {
+      await new Promise<void>((resolve) => this.#wakeIdle = resolve);
+    }
+  }
+
+  /** Sends the last replies, for a bounded time. */
+  async #sayGoodbye(): Promise<void> {
+    const timer = setTimeout(() => this.#channel.close(), GOODBYE_MS);
+    try {
+      this.#outbox.flush();
+      await this.#outbox.drained();
+      if (this.#exiting) {
+        // To close with bytes unread could cost the client the last reply.
+        await this.#channel.closeWrite();
+        const rest = new Uint8Array(READ_MIN);
+        while (await this.#channel.read(rest) !== null);
+      }
+    } catch {
+      // The client is gone.
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Ends the connection; run() sees to the rest. */
+  close(): void {
+    this.#ended = true;
+    this.#channel.close();
+    this.#wakeRoom?.();
+  }
+
+  async #pump(): Promise<void> {
+    const splitter = this.#splitter;
+    const outbox = this.#outbox;
+    let buffer = new Uint8Array(READ_MIN);
+    while (!this.#ended) {
+      const chunk = await this.#channel.read(buffer);
+      if (chunk === null) break;
+      splitter.push(chunk);
+      while (!this.#ended && splitter.advance()) {
+        this.#receive(splitter.reader);
+        if (outbox.size > OUTPUT_MAX) {
+          outbox.flush();
+          await outbox.drained();
+        }
+        if (this.#held.length >= RESERVE) {
+          outbox.flush();
+          await this.#room();
+        }
+      }
+      outbox.flush();
+      if (this.#bufferHeld || chunk.length === buffer.length) {
+        const full = chunk.length === buffer.length;
+        buffer = new Uint8Array(
+          full ? Math.min(READ_MAX, buffer.length * 2) : buffer.length,
+        );
+        this.#bufferHeld = false;
+      }
+    }
+  }
+
+  /** Waits until fewer operations are held. */
+  async #room(): Promise<void> {
+    while (!this.#ended && this.#held.length >= RESERVE) {
+      await new Promise<void>((resolve) => this.#wakeRoom = resolve);
+    }
+  }
+
+  /** One frame: whatever is wrong with it costs only its tag. */
+  #receive(reader: Reader): void {
+    const tag = reader.view.getUint16(reader.at + 5, true);
+    const code = reader.bytes[reader.at + 4];
+    let message: Message;
+    try {
+      message = getMessage(reader, this.#dialect);
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      const known = this.#dialect.byCode[code] !== undefined;
+      return this.#refuse(tag, known ? "protocol botch" : NOT_OFFERED);
+    }
+    if (message.type === "Tversion") return this.#startSession(message);
+    if (this.version === "") return this.#refuse(tag, "protocol botch");
+    if (message.type === "Tflush") return this.#flush(tag, message.oldtag);
+    if (this.#pending.size > 0 && this.#pending.has(tag)) {
+      return this.#refuse(tag, "duplicate tag");
+    }
+    let operation: Operation<N>;
+    try {
+      operation = this.#operation(message);
+    } catch (error) {
+      return this.#sendError(tag, message.type, error);
+    }
+    this.#start(operation);
+  }
+
+  #operation(message: Message): Operation<N> {
+    switch (message.type) {
+      case "Tauth":
+        return new Auth(this, message);
+      case "Tattach":
+        return new Attach(this, message);
+      case "Twalk":
+        return new Walk(this, message);
+      case "Topen":
+        return new Open(this, message);
+      case "Tcreate":
+        return new Create(this, message);
+      case "Tread":
+        return new Read(this, message);
+      case "Twrite":
+        return new Write(this, message);
+      case "Tclunk":
+        return new Clunk(this, message);
+      case "Tremove":
+        return new Remove(this, message);
+      case "Tstat":
+        return new Stat(this, message);
+      case "Twstat":
+        return new Wstat(this, message);
+      case "Tcall":
+        return new Call(this, message);
+      case "Topenfd":
+        throw new NinePError(NOT_OFFERED);
+      default:
+        throw new NinePError("protocol botch"); // A reply, from a client.
+    }
+  }
+
+  /** Begins an operation, or has it wait for its fid or for its turn. */
+  #start(operation: Operation<N>): void {
+    const { fid } = operation;
+    if (this.#pending.size - this.#held.length >= REQUESTS_MAX) {
+      operation.own();
+      this.#pending.set(operation.tag, operation);
+      this.#held.push(operation);
+      return;
+    }
+    if (
+      fid.locked || (operation.exclusive && fid.active > 0) ||
+      (fid.waiting !== undefined && fid.waiting.length > 0)
+    ) {
+      operation.own();
+      this.#pending.set(operation.tag, operation);
+      (fid.waiting ??= []).push(operation);
+      return;
+    }
+    if (operation.holdsData && this.#views >= VIEWS_MAX) operation.own();
+    operation.begin();
+    if (operation.settled) return;
+    this.#pending.set(operation.tag, operation);
+    if (operation.holdsData) {
+      this.#views++;
+      operation.viewing = true;
+      this.#bufferHeld = true;
+    }
+  }
+
+  /** Hands an operation that was checked to whoever answers it. */
+  deliver(operation: Operation<N>): void {
+    this.#sink.deliver(operation);
+  }
+
+  /** Told of an operation that is flushed. */
+  flushed(operation: Operation<N>): void {
+    this.#sink.flushed(operation);
+  }
+
+  /** Frees an operation's tag. */
+  forget(operation: Operation<N>): void {
+    if (this.#pending.get(operation.tag) !== operation) return;
+    this.#pending.delete(operation.tag);
+    if (operation.viewing) this.#views--;
+    const held = this.#held.indexOf(operation);
+    if (held >= 0) this.#held.splice(held, 1);
+    this.#goOn();
+  }
+
+  /** There may be room for an operation that is held. */
+  #goOn(): void {
+    while (
+      this.#held.length > 0 &&
+      this.#pending.size - this.#held.length < REQUESTS_MAX
+    ) {
+      const operation = this.#held[0];
+      this.#held.shift();
+      this.#pending.delete(operation.tag);
+      this.#start(operation);
+    }
+    if (this.#held.length < RESERVE) this.#wakeRoom?.();
+  }
+
+  /** A fid has one user less: those who wait may go on. */
+  wake(fid: FidState<N>): void {
+    if (fid.waking) return;
+    fid.waking = true;
+    const { waiting } = fid;
+    while (waiting !== undefined && waiting.length > 0 && !fid.locked) {
+      const operation = waiting[0];
+      if (operation.exclusive && fid.active > 0) break;
+      waiting.shift();
+      operation.begin();
+    }
+    fid.waking = false;
+    if (fid.gone && fid.born && fid.active === 0) this.#release(fid);
+  }
+
+  #release(fid: FidState<N>): void {
+    if (fid.released) return;
+    fid.released = true;
+    this.#loose++;
+    let released: Awaitable<void> = undefined;
+    try {
+      released = this.#sink.release(fid);
+    } catch (error) {
+      this.#report(error);
+    }
+    if (released instanceof Promise) {
+      released.catch((error) => this.#report(error)).then(() => this.tighten());
+    } else {
+      this.tighten();
+    }
+  }
+
+  #flush(tag: number, oldtag: number): void {
+    const operation = this.#pending.get(oldtag);
+    if (operation === undefined) this.send({ type: "Rflush", tag });
+    else operation.flush(tag);
+  }
+
+  #startSession(message: Tversion): void {
+    const { tag } = message;
+    this.version = "";
+    this.#reset();
+    if (message.msize < MSIZE_MIN) return this.#refuse(tag, "Invalid argument");
+    const version = agree(message.version);
+    const most = Math.min(message.msize, this.options.msize);
+    const msize = Math.min(most, this.#sink.msize(most, version));
+    this.send({ type: "Rversion", tag, msize, version });
+    if (version === "unknown") return;
+    this.version = version;
+    this.msize = this.#splitter.msize = msize;
+  }
+
+  /** Gives up all operations and releases all fids. */
+  #reset(): void {
+    const operations = [...this.#pending.values()];
+    this.#pending.clear();
+    this.#held = [];
+    this.#views = 0;
+    for (const operation of operations) operation.drop();
+    const fids = [...this.fids.values()];
+    this.fids.clear();
+    for (const fid of fids) {
+      fid.gone = true;
+      this.wake(fid);
+    }
+  }
+
+  /** An operation of an old session is still under way. */
+  loosen(): void {
+    this.#loose++;
+  }
+
+  /** It is not any more, or a release is done. */
+  tighten(): void {
+    this.#loose--;
+    if (this.#loose === 0) this.#wakeIdle?.();
+  }
+
+  /** A fid of the client's. */
+  fid(fid: number): FidState<N> {
+    const known = this.fids.get(fid);
+    if (known === undefined) {
+      throw new NinePError("fid unknown or out of range");
+    }
+    return known;
+  }
+
+  /** Makes a fid that does not stand for a file yet. */
+  bear(fid: number, uname: string, aname: string): FidState<N> {
+    if (this.fids.has(fid)) throw new NinePError("fid already in use");
+    if (fid === NOFID) throw new NinePError("fid unknown or out of range");
+    if (this.fids.size >= FIDS_MAX) {
+      throw new NinePError("Too many open files");
+    }
+    const born = new FidState<N>(fid, uname, aname);
+    this.fids.set(fid, born);
+    return born;
+  }
+
+  /** Takes a fid out of the table; it is released by who asks for it. */
+  remove(fid: FidState<N>): void {
+    fid.gone = true;
+    fid.released = true;
+    if (this.fids.get(fid.fid) === fid) this.fids.delete(fid.fid);
+  }
+
+  /** Throws unless a fid that is not open in a mode may be used as if it were. */
+  checkImplicit(fid: FidState<N>): void {
+    const allowed = this.options.implicitOpen || fid.node.implicitOpen === true;
+    if (fid.open || fid.auth || !allowed) {
+      throw new NinePError("bad use of fid");
+    }
+  }
+
+  /** Has a handler check an access to a fid that is not open, once. */
+  openImplicitly(
+    request: Operation<N>,
+    mode: number,
+    handler: Handler<N>,
+  ): Awaitable<void> {
+    const { fid } = request;
+    if (fid.open) return;
+    const access = mode === ORDWR ? 3 : mode === OREAD ? 1 : 2;
+    if ((fid.implicit & access) === access) return;
+    const open: OpenRequest<N> = {
+      fid,
+      mode,
+      peer: request.peer,
+      get signal() {
+        return request.signal;
+      },
+    };
+    const opened = handler.open(fid, open);
+    if (opened instanceof Promise) {
+      return opened.then(() => {
+        fid.implicit |= access;
+      });
+    }
+    fid.implicit |= access;
+  }
+
+  /** Throws for names that no file can have. */
+  checkName(name: string): void {
+    if (name === "" || name === "." || name === ".." || name.includes("/")) {
+      throw new NinePError("illegal name");
+    }
+    if (utf8Length(name) > NAME_MAX) throw new NinePError("File name too long");
+  }
+
+  /** The iounit to tell, of what a handler says. */
+  iounit(iounit = 0): number {
+    return Math.min(iounit, this.msize - IOHDRSZ);
+  }
+
+  /** Sends a reply. */
+  send(reply: Rmessage): void {
+    this.#outbox.send(reply, this.#dialect);
+  }
+
+  /** Sends what was put into the writer. */
+  sent(): void {
+    this.#outbox.schedule();
+  }
+
+  /** Sends the error of an operation. */
+  sendError(operation: Operation<N>, error: unknown): void {
+    this.#sendError(operation.tag, operation.type, error);
+  }
+
+  #sendError(tag: number, type: string, error: unknown): void {
+    const known = error instanceof NinePError ? error : this.#internal(error);
+    this.send({ type: "Rerror", tag, ename: this.#ename(type, known) });
+    if (error instanceof Plan9Exit) this.#exit();
+  }
+
+  #internal(cause: unknown): NinePError {
+    this.#report(cause);
+    return new NinePError("i/o error", { cause });
+  }
+
+  #ename(type: string, error: NinePError): string {
+    const most = this.msize - 9;
+    if (type === "Tcall" || this.options.errors === "json") {
+      return encodeEnvelope(envelopeOf(error), most);
+    }
+    const text = error instanceof FunctionError
+      ? error.str.split("\n", 1)[0]
+      : error.ename;
+    return cutUtf8(text, Math.min(ENAME_MAX, most));
+  }
+
+  #refuse(tag: number, ename: string): void {
+    this.send({ type: "Rerror", tag, ename });
+  }
+
+  #report(error: unknown): void {
+    this.options.onError(error);
+  }
+
+  /** The stream died, or cannot be followed any more. */
+  #lost(error: unknown): void {
+    if (!this.#ended) this.#report(error);
+    this.#ended = true;
+    this.#channel.close();
+    this.#wakeRoom?.();
+  }
+
+  /** Ends the connection when what is written is sent. */
+  #exit(): void {
+    this.#exiting = true;
+    this.#ended = true;
+  }
+}
+
+const NOT_OFFERED = "Operation not supported";
+
+/** What no client may see, somebody should; that a client went away is no news. */
+function reportInternal(error: unknown): void {
+  if (!(error instanceof ProtocolError)) console.error(error);
+}
+
+/** The version of a session, by the client's. See `version(9P)`. */
+function agree(version: string): string {
+  const base = version.split(".", 1)[0];
+  if (!/^9P[0-9]+$/.test(base)) return "unknown";
+  return Number(base.slice(2)) >= 2000 ? VERSION9P : "unknown";
+}

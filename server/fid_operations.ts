@@ -1,0 +1,489 @@
+// The requests that make, move and end fids: Tauth, Tattach, Twalk, Topen,
+// Tcreate, Tclunk, Tremove. One class each: its checks in the manual's order,
+// how a handler is asked, and what the answer does to the fids.
+
+import {
+  DMAPPEND,
+  DMDIR,
+  DMEXCL,
+  DMTMP,
+  NinePError,
+  NOFID,
+  OAPPEND,
+  OCEXEC,
+  OEXEC,
+  ORCLOSE,
+  ORDWR,
+  OREAD,
+  OTRUNC,
+  QTAUTH,
+  QTDIR,
+  type Tattach,
+  type Tauth,
+  type Tclunk,
+  type Tcreate,
+  type Topen,
+  type Tremove,
+  type Twalk,
+} from "../codec.ts";
+import { putMessage } from "../codec/layout.ts";
+import type { Writer } from "../codec/wire.ts";
+import type { SessionCore } from "./core.ts";
+import type { FidState, Node } from "./fid.ts";
+import type {
+  Awaitable,
+  Created,
+  Found,
+  Handler,
+  Opened,
+  Walked,
+} from "./handler.ts";
+import { isDirectory, notSupported, Operation, then } from "./operation.ts";
+
+/** A Tauth. See `attach(9P)`. */
+export class Auth<N extends Node> extends Operation<N, Found<N>> {
+  /** Kind of the request. */
+  readonly type = "Tauth";
+  /** User. */
+  readonly uname: string;
+  /** Tree. */
+  readonly aname: string;
+
+  /** Made by a session. */
+  constructor(core: SessionCore<N>, message: Tauth) {
+    const { afid, uname, aname } = message;
+    super(core, message.tag, core.bear(afid, uname, aname));
+    this.uname = uname;
+    this.aname = aname;
+  }
+
+  protected override get bearing(): boolean {
+    return true;
+  }
+
+  override get exclusive(): boolean {
+    return true;
+  }
+
+  protected check(): void {}
+
+  ask(handler: Handler<N>): Awaitable<Found<N>> {
+    if (handler.auth === undefined) {
+      throw new NinePError("authentication not required");
+    }
+    return then(handler.auth(this.fid, this), (node) => ({ node }));
+  }
+
+  protected reply({ node }: Found<N>, writer: Writer): void {
+    const { qid } = node;
+    if ((qid.type & QTAUTH) === 0) {
+      throw new TypeError("the node of an auth must have QTAUTH in its qid");
+    }
+    putMessage(writer, { type: "Rauth", tag: this.tag, aqid: qid });
+  }
+
+  protected override commit({ node }: Found<N>): void {
+    this.fid.node = node;
+    this.fid.born = true;
+    this.fid.auth = true;
+    this.fid.mode = ORDWR;
+  }
+
+  protected override revert(): void {
+    this.core.remove(this.fid);
+  }
+}
+
+/** A Tattach. See `attach(9P)`. */
+export class Attach<N extends Node> extends Operation<N, Found<N>> {
+  /** Kind of the request. */
+  readonly type = "Tattach";
+  /** User. */
+  readonly uname: string;
+  /** Tree. */
+  readonly aname: string;
+  /** Authentication that was made before; undefined for none. */
+  readonly afid: FidState<N> | undefined;
+
+  /** Made by a session. */
+  constructor(core: SessionCore<N>, message: Tattach) {
+    const { fid, afid, uname, aname } = message;
+    super(core, message.tag, core.bear(fid, uname, aname));
+    this.uname = uname;
+    this.aname = aname;
+    this.afid = afid === NOFID ? undefined : core.fids.get(afid);
+    if (afid !== NOFID && !this.afid?.auth) {
+      core.remove(this.fid);
+      throw this.afid === undefined
+        ? new NinePError("fid unknown or out of range")
+        : new NinePError("bad use of fid");
+    }
+  }
+
+  protected override get bearing(): boolean {
+    return true;
+  }
+
+  override get exclusive(): boolean {
+    return true;
+  }
+
+  protected check(): void {
+    const { afid, uname, aname } = this;
+    if (afid && (afid.uname !== uname || afid.aname !== aname)) {
+      throw new NinePError("authentication failed");
+    }
+  }
+
+  ask(handler: Handler<N>): Awaitable<Found<N>> {
+    return then(handler.attach(this.fid, this), (node) => ({ node }));
+  }
+
+  protected reply({ node }: Found<N>, writer: Writer): void {
+    putMessage(writer, { type: "Rattach", tag: this.tag, qid: node.qid });
+  }
+
+  protected override commit({ node }: Found<N>): void {
+    this.fid.node = node;
+    this.fid.born = true;
+  }
+
+  protected override revert(): void {
+    this.core.remove(this.fid);
+  }
+}
+
+/** A Twalk. See `walk(9P)`. */
+export class Walk<N extends Node> extends Operation<N, Walked<N>> {
+  /** Kind of the request. */
+  readonly type = "Twalk";
+  /** Names to walk. */
+  readonly wname: readonly string[];
+  /** Fid for the file reached; may be the fid itself. */
+  readonly newfid: FidState<N>;
+
+  /** Made by a session. */
+  constructor(core: SessionCore<N>, message: Twalk) {
+    const fid = core.fid(message.fid);
+    super(core, message.tag, fid);
+    this.wname = message.wname;
+    this.newfid = message.newfid === message.fid
+      ? fid
+      : core.bear(message.newfid, fid.uname, fid.aname);
+    // Requests for the new fid may come before the walk is done: they wait.
+    if (this.newfid !== fid) {
+      this.newfid.active = 1;
+      this.newfid.locked = true;
+    }
+  }
+
+  override get exclusive(): boolean {
+    return this.newfid === this.fid;
+  }
+
+  protected check(): void {
+    const { fid, newfid, wname, core } = this;
+    if (fid.auth) throw new NinePError("bad use of fid");
+    if (fid.open && (newfid === fid || core.options.strict)) {
+      throw new NinePError("bad use of fid");
+    }
+    if (wname.length > 0 && !isDirectory(fid)) {
+      throw new NinePError("not a directory");
+    }
+  }
+
+  ask(handler: Handler<N>): Awaitable<Walked<N>> {
+    return this.#walkOn(handler, []);
+  }
+
+  #walkOn(handler: Handler<N>, nodes: N[]): Awaitable<Walked<N>> {
+    const { wname } = this;
+    let node = nodes.length > 0 ? nodes[nodes.length - 1] : this.fid.node;
+    while (nodes.length < wname.length) {
+      // What a name behind a plain file would mean, nobody is asked.
+      if ((node.qid.type & QTDIR) === 0) break;
+      const name = wname[nodes.length];
+      let found: Awaitable<N | undefined>;
+      try {
+        found = isWalkable(name) ? handler.walk(node, name, this) : undefined;
+      } catch (error) {
+        return this.#stopped(nodes, error);
+      }
+      if (found instanceof Promise) {
+        return found.then(
+          (next) => {
+            if (next === undefined) return { nodes };
+            nodes.push(next);
+            return this.#walkOn(handler, nodes);
+          },
+          (error) => this.#stopped(nodes, error),
+        );
+      }
+      if (found === undefined) break;
+      nodes.push(found);
+      node = found;
+    }
+    return { nodes };
+  }
+
+  /** Only the failure of the first name is an error; a later one ends the walk there. */
+  #stopped(nodes: N[], error: unknown): Walked<N> {
+    if (nodes.length === 0 || !(error instanceof NinePError)) throw error;
+    return { nodes };
+  }
+
+  protected reply({ nodes }: Walked<N>, writer: Writer): void {
+    if (nodes.length === 0 && this.wname.length > 0) {
+      throw new NinePError("file does not exist");
+    }
+    if (nodes.length > this.wname.length) {
+      throw new TypeError("a walk has more nodes than names");
+    }
+    putMessage(writer, {
+      type: "Rwalk",
+      tag: this.tag,
+      wqid: nodes.map((node) => node.qid),
+    });
+  }
+
+  protected override commit({ nodes }: Walked<N>): void {
+    const { fid, newfid, wname } = this;
+    if (nodes.length < wname.length) {
+      this.revert();
+    } else {
+      newfid.node = nodes.length > 0 ? nodes[nodes.length - 1] : fid.node;
+      newfid.implicit = 0;
+      newfid.born = true;
+      this.#unlock();
+    }
+  }
+
+  protected override revert(): void {
+    if (this.newfid === this.fid) return;
+    this.core.remove(this.newfid);
+    this.#unlock();
+  }
+
+  #unlock(): void {
+    const { newfid } = this;
+    if (newfid === this.fid) return;
+    newfid.active = 0;
+    newfid.locked = false;
+    this.core.wake(newfid);
+  }
+}
+
+/** A Topen. See `open(9P)`. */
+export class Open<N extends Node> extends Operation<N, Opened<N> | void> {
+  /** Kind of the request. */
+  readonly type = "Topen";
+  /** OREAD, OWRITE, ORDWR or OEXEC, with OTRUNC, ORCLOSE. */
+  mode: number;
+
+  /** Made by a session. */
+  constructor(core: SessionCore<N>, message: Topen) {
+    super(core, message.tag, core.fid(message.fid));
+    this.mode = message.mode;
+  }
+
+  override get exclusive(): boolean {
+    return true;
+  }
+
+  protected check(): void {
+    const { fid, core } = this;
+    if (fid.auth) throw new NinePError("bad use of fid");
+    if (fid.open) throw new NinePError("file already open for I/O");
+    this.mode = checkMode(this.mode, core.options.strict);
+    if (isDirectory(fid)) this.mode = checkDirMode(this.mode);
+  }
+
+  ask(handler: Handler<N>): Awaitable<Opened<N> | void> {
+    return handler.open(this.fid, this);
+  }
+
+  protected reply(answer: Opened<N> | void, writer: Writer): void {
+    const { qid } = answer?.node ?? this.fid.node;
+    const iounit = this.core.iounit(answer?.iounit);
+    putMessage(writer, { type: "Ropen", tag: this.tag, qid, iounit });
+  }
+
+  protected override commit(answer: Opened<N> | void): void {
+    if (answer?.node !== undefined) this.fid.node = answer.node;
+    this.fid.mode = this.mode;
+  }
+}
+
+/** A Tcreate. See `open(9P)`. */
+export class Create<N extends Node> extends Operation<N, Created<N>> {
+  /** Kind of the request. */
+  readonly type = "Tcreate";
+  /** Name of the new file. */
+  readonly name: string;
+  /** Permissions and DM bits. */
+  readonly perm: number;
+  /** Mode to open with. */
+  mode: number;
+
+  /** Made by a session. */
+  constructor(core: SessionCore<N>, message: Tcreate) {
+    super(core, message.tag, core.fid(message.fid));
+    this.name = message.name;
+    this.perm = message.perm;
+    this.mode = message.mode;
+  }
+
+  override get exclusive(): boolean {
+    return true;
+  }
+
+  protected check(): void {
+    const { fid, core, name, perm } = this;
+    if (fid.auth) throw new NinePError("bad use of fid");
+    if (fid.open) throw new NinePError("file already open for I/O");
+    if (!isDirectory(fid)) throw new NinePError("not a directory");
+    core.checkName(name);
+    this.mode = checkMode(this.mode, core.options.strict);
+    const known = DMDIR | DMAPPEND | DMEXCL | DMTMP | 0o777;
+    if ((perm & ~known) !== 0) throw new NinePError("illegal mode");
+    if ((perm & DMDIR) !== 0) this.mode = checkDirMode(this.mode);
+  }
+
+  ask(handler: Handler<N>): Awaitable<Created<N>> {
+    if (handler.create === undefined) throw notSupported();
+    return handler.create(this.fid, this);
+  }
+
+  protected reply({ node, iounit }: Created<N>, writer: Writer): void {
+    putMessage(writer, {
+      type: "Rcreate",
+      tag: this.tag,
+      qid: node.qid,
+      iounit: this.core.iounit(iounit),
+    });
+  }
+
+  protected override commit({ node }: Created<N>): void {
+    this.fid.node = node;
+    this.fid.mode = this.mode;
+  }
+}
+
+/** A Tclunk. See `clunk(9P)`. */
+export class Clunk<N extends Node> extends Operation<N, void> {
+  /** Kind of the request. */
+  readonly type = "Tclunk";
+
+  /** Made by a session. */
+  constructor(core: SessionCore<N>, message: Tclunk) {
+    super(core, message.tag, core.fid(message.fid));
+  }
+
+  override get exclusive(): boolean {
+    return true;
+  }
+
+  /** Whatever the answer will be, the fid is gone. */
+  protected check(): void {
+    this.core.remove(this.fid);
+  }
+
+  ask(handler: Handler<N>): Awaitable<void> {
+    return release(this.fid, handler);
+  }
+
+  protected reply(_: void, writer: Writer): void {
+    putMessage(writer, { type: "Rclunk", tag: this.tag });
+  }
+}
+
+/** A Tremove. See `remove(9P)`. */
+export class Remove<N extends Node> extends Operation<N, void> {
+  /** Kind of the request. */
+  readonly type = "Tremove";
+
+  /** Made by a session. */
+  constructor(core: SessionCore<N>, message: Tremove) {
+    super(core, message.tag, core.fid(message.fid));
+  }
+
+  override get exclusive(): boolean {
+    return true;
+  }
+
+  protected check(): void {
+    this.core.remove(this.fid);
+  }
+
+  ask(handler: Handler<N>): Awaitable<void> {
+    const { fid } = this;
+    if (fid.auth) {
+      return both(release(fid, handler), () => {
+        throw new NinePError("bad use of fid");
+      });
+    }
+    fid.mode = fid.mode < 0 ? ORCLOSE : fid.mode | ORCLOSE;
+    return release(fid, handler);
+  }
+
+  protected reply(_: void, writer: Writer): void {
+    putMessage(writer, { type: "Rremove", tag: this.tag });
+  }
+}
+
+/**
+ * Releases a fid that is out of the table: ORCLOSE removes its file, then the
+ * handler may let go, whether that worked or not.
+ */
+export function release<N extends Node>(
+  fid: FidState<N>,
+  handler: Handler<N>,
+): Awaitable<void> {
+  const clunk = () => handler.clunk?.(fid);
+  if (fid.mode < 0 || (fid.mode & ORCLOSE) === 0) return clunk();
+  if (handler.remove === undefined) {
+    return both(clunk(), () => {
+      throw notSupported();
+    });
+  }
+  let removed: Awaitable<void>;
+  try {
+    removed = handler.remove(fid);
+  } catch (error) {
+    return both(clunk(), () => {
+      throw error;
+    });
+  }
+  if (!(removed instanceof Promise)) return clunk();
+  return removed.then(clunk, async (error) => {
+    await clunk();
+    throw error;
+  });
+}
+
+function both(first: Awaitable<void>, then: () => void): Awaitable<void> {
+  return first instanceof Promise ? first.then(then) : then();
+}
+
+/** Names that stand for nothing in a walk. */
+function isWalkable(name: string): boolean {
+  return name !== "" && name !== "." && !name.includes("/");
+}
+
+/** The mode without the bits that only clients mean. */
+function checkMode(mode: number, strict: boolean): number {
+  if ((mode & ~(OEXEC | OTRUNC | ORCLOSE)) !== 0) {
+    const tolerated = OCEXEC | OAPPEND;
+    if (strict || (mode & ~(OEXEC | OTRUNC | ORCLOSE | tolerated)) !== 0) {
+      throw new NinePError("illegal mode");
+    }
+    return mode & ~tolerated;
+  }
+  return mode;
+}
+
+/** Directories are only read. */
+function checkDirMode(mode: number): number {
+  if (mode !== OREAD && mode !== OEXEC) throw new NinePError("Is a directory");
+  return OREAD;
+}

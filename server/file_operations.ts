@@ -1,0 +1,384 @@
+// The requests that work with a file's data and attributes: Tread, Twrite,
+// Tstat, Twstat, Tcall. One class each, as in fid_operations.ts.
+
+import {
+  DMDIR,
+  encodeStat,
+  NinePError,
+  NOFID,
+  ORDWR,
+  OREAD,
+  OWRITE,
+  type Stat as Attributes,
+  type Tcall,
+  type Tread,
+  type Tstat,
+  type Twrite,
+  type Twstat,
+} from "../codec.ts";
+import { putMessage, putRecord } from "../codec/layout.ts";
+import type { Writer } from "../codec/wire.ts";
+import type { SessionCore } from "./core.ts";
+import type { DirRead, Node } from "./fid.ts";
+import type {
+  Awaitable,
+  CallAnswer,
+  Handler,
+  ReadAnswer,
+  StatAnswer,
+  StatRecord,
+  WriteAnswer,
+} from "./handler.ts";
+import { isDirectory, notSupported, Operation, then } from "./operation.ts";
+
+/** A Tread. See `read(9P)`. */
+export class Read<N extends Node> extends Operation<N, ReadAnswer> {
+  /** Kind of the request. */
+  readonly type = "Tread";
+  /** Byte to start at, 0 to 2^53 - 1. */
+  readonly offset: number;
+  /** Most bytes to read: what was asked for, or what fits into a reply. */
+  readonly count: number;
+
+  /** Made by a session. */
+  constructor(core: SessionCore<N>, message: Tread) {
+    super(core, message.tag, core.fid(message.fid));
+    this.offset = Number(message.offset);
+    this.count = Math.min(message.count, core.msize - 11);
+  }
+
+  // Reads of a directory go on where the one before ended.
+  override get exclusive(): boolean {
+    return this.fid.born && isDirectory(this.fid);
+  }
+
+  protected override get harmless(): boolean {
+    return true;
+  }
+
+  protected check(): void {
+    const { fid, core, offset } = this;
+    if (!fid.readable) core.checkImplicit(fid);
+    if (isDirectory(fid) && offset !== 0 && offset !== fid.dir?.offset) {
+      throw new NinePError("bad offset in directory read");
+    }
+  }
+
+  ask(handler: Handler<N>): Awaitable<ReadAnswer> {
+    const opened = this.core.openImplicitly(this, OREAD, handler);
+    if (opened instanceof Promise) return opened.then(() => this.#ask(handler));
+    return this.#ask(handler);
+  }
+
+  #ask(handler: Handler<N>): Awaitable<ReadAnswer> {
+    const { fid } = this;
+    if (isDirectory(fid) && handler.readdir !== undefined) {
+      return this.#readDir(handler.readdir.bind(handler));
+    }
+    // No file of ours is longer than a number can say.
+    if (handler.read === undefined || !Number.isSafeInteger(this.offset)) {
+      return { data: new Uint8Array(0) };
+    }
+    return then(handler.read(fid, this), (data) => ({ data }));
+  }
+
+  #readDir(
+    readdir: NonNullable<Handler<N>["readdir"]>,
+  ): Awaitable<ReadAnswer> {
+    const { fid } = this;
+    if (this.offset > 0 && fid.dir) return this.#pack(fid.dir);
+    return then(readdir(fid, this), (members) => {
+      fid.dir = { members: records(members), held: undefined, offset: 0 };
+      return this.#pack(fid.dir);
+    });
+  }
+
+  /** As many whole records as fit. */
+  #pack(dir: DirRead): ReadAnswer {
+    const { count } = this;
+    const most = Math.min(count, 65536);
+    let data = new Uint8Array(0);
+    let used = 0;
+    while (used < count) {
+      const record = dir.held ?? next(dir.members);
+      dir.held = record;
+      if (record === undefined || used + record.length > count) break;
+      if (used + record.length > data.length) {
+        const grown = new Uint8Array(
+          Math.min(count, Math.max(most, data.length * 2)),
+        );
+        grown.set(data);
+        data = grown;
+      }
+      data.set(record, used);
+      used += record.length;
+      dir.held = undefined;
+    }
+    if (used === 0 && dir.held !== undefined && count > 0) {
+      // At the start the client would take the directory for empty; later
+      // it is about to ask again with more room.
+      const never = dir.held.length > this.core.msize - 11;
+      if (dir.offset === 0 || never) throw new NinePError("Invalid argument");
+    }
+    return { data: data.subarray(0, used) };
+  }
+
+  protected reply({ data }: ReadAnswer, writer: Writer): void {
+    if (data.length > this.count) {
+      throw new TypeError(
+        `a read of ${this.count} bytes was answered with ${data.length}`,
+      );
+    }
+    putMessage(writer, { type: "Rread", tag: this.tag, data });
+  }
+
+  protected override commit({ data }: ReadAnswer): void {
+    const { fid } = this;
+    if (isDirectory(fid)) {
+      fid.dir ??= { members: records([]), held: undefined, offset: 0 };
+      fid.dir.offset = this.offset + data.length;
+    }
+  }
+}
+
+/** A Twrite. See `read(9P)`. */
+export class Write<N extends Node> extends Operation<N, WriteAnswer> {
+  /** Kind of the request. */
+  readonly type = "Twrite";
+  /** Byte to start at, 0 to 2^53 - 1. */
+  readonly offset: number;
+  /** Bytes to write: a view that lives until the request is answered. */
+  data: Uint8Array;
+  #owned = false;
+
+  /** Made by a session. */
+  constructor(core: SessionCore<N>, message: Twrite) {
+    super(core, message.tag, core.fid(message.fid));
+    this.offset = Number(message.offset);
+    this.data = message.data;
+  }
+
+  override get holdsData(): boolean {
+    return !this.#owned && this.data.length > 0;
+  }
+
+  override own(): void {
+    this.data = this.data.slice();
+    this.#owned = true;
+  }
+
+  protected check(): void {
+    const { fid, core } = this;
+    if (isDirectory(fid)) throw new NinePError("bad use of fid");
+    if (!fid.writable) core.checkImplicit(fid);
+    if (!Number.isSafeInteger(this.offset + this.data.length)) {
+      throw new NinePError("file too big");
+    }
+  }
+
+  ask(handler: Handler<N>): Awaitable<WriteAnswer> {
+    const opened = this.core.openImplicitly(this, OWRITE, handler);
+    if (opened instanceof Promise) return opened.then(() => this.#ask(handler));
+    return this.#ask(handler);
+  }
+
+  #ask(handler: Handler<N>): Awaitable<WriteAnswer> {
+    if (handler.write === undefined) throw notSupported();
+    return then(
+      handler.write(this.fid, this),
+      (count) => count === undefined ? {} : { count },
+    );
+  }
+
+  protected reply(
+    { count = this.data.length }: WriteAnswer,
+    writer: Writer,
+  ): void {
+    if (count > this.data.length) {
+      throw new TypeError(
+        `a write of ${this.data.length} bytes was answered with ${count}`,
+      );
+    }
+    putMessage(writer, { type: "Rwrite", tag: this.tag, count });
+  }
+}
+
+/** A Tstat. See `stat(9P)`. */
+export class Stat<N extends Node> extends Operation<N, StatAnswer> {
+  /** Kind of the request. */
+  readonly type = "Tstat";
+
+  /** Made by a session. */
+  constructor(core: SessionCore<N>, message: Tstat) {
+    super(core, message.tag, core.fid(message.fid));
+  }
+
+  protected override get harmless(): boolean {
+    return true;
+  }
+
+  protected check(): void {}
+
+  ask(handler: Handler<N>): Awaitable<StatAnswer> {
+    if (handler.stat === undefined) throw notSupported();
+    return then(handler.stat(this.fid, this), (stat) => ({ stat }));
+  }
+
+  protected reply({ stat }: StatAnswer, writer: Writer): void {
+    const record = stat instanceof Uint8Array ? stat : encodeStat(stat);
+    if (record.length > this.core.msize - 9) {
+      throw new NinePError("Invalid argument");
+    }
+    putRecord(writer, this.tag, record);
+  }
+}
+
+/** A Twstat. See `stat(9P)`. */
+export class Wstat<N extends Node> extends Operation<N, void> {
+  /** Kind of the request. */
+  readonly type = "Twstat";
+  /** Attributes to set, without those to leave alone. */
+  readonly changes: Partial<Attributes>;
+
+  /** Made by a session. */
+  constructor(core: SessionCore<N>, message: Twstat) {
+    super(core, message.tag, core.fid(message.fid));
+    this.changes = wishes(message.stat);
+  }
+
+  override get exclusive(): boolean {
+    return true;
+  }
+
+  protected check(): void {
+    const { fid, changes, core } = this;
+    if (fid.auth) throw new NinePError("bad use of fid");
+    if (changes.name !== undefined) core.checkName(changes.name);
+    if (
+      changes.mode !== undefined &&
+      ((changes.mode & DMDIR) !== 0) !== isDirectory(fid)
+    ) {
+      throw new NinePError("wstat can't convert between files and directories");
+    }
+    if (changes.length !== undefined) {
+      if (isDirectory(fid) && changes.length !== 0n) {
+        throw new NinePError("Is a directory");
+      }
+      if (changes.length > BigInt(Number.MAX_SAFE_INTEGER)) {
+        throw new NinePError("file too big");
+      }
+    }
+  }
+
+  ask(handler: Handler<N>): Awaitable<void> {
+    if (handler.wstat !== undefined) return handler.wstat(this.fid, this);
+    for (const _ in this.changes) throw new NinePError("wstat prohibited");
+  }
+
+  protected reply(_: void, writer: Writer): void {
+    putMessage(writer, { type: "Rwstat", tag: this.tag });
+  }
+}
+
+/** A Tcall. */
+export class Call<N extends Node> extends Operation<N, CallAnswer> {
+  /** Kind of the request. */
+  readonly type = "Tcall";
+  /** Arguments: JSON, unless the function has another loader. */
+  readonly text: string;
+  /** Binary argument, or nothing: a view that lives until the request is answered. */
+  data: Uint8Array;
+  #owned = false;
+
+  /** Made by a session. */
+  constructor(core: SessionCore<N>, message: Tcall) {
+    super(core, message.tag, core.fid(message.fid));
+    this.text = message.text;
+    this.data = message.data;
+  }
+
+  override get holdsData(): boolean {
+    return !this.#owned && this.data.length > 0;
+  }
+
+  override own(): void {
+    this.data = this.data.slice();
+    this.#owned = true;
+  }
+
+  protected override get harmless(): boolean {
+    return true;
+  }
+
+  protected check(): void {
+    const { fid } = this;
+    if (!fid.node.implicitOpen) return; // No function: no access to check.
+    if (fid.open && !(fid.readable && fid.writable)) {
+      throw new NinePError("bad use of fid");
+    }
+  }
+
+  ask(handler: Handler<N>): Awaitable<CallAnswer> {
+    if (handler.call === undefined) return { data: undefined };
+    if (!this.fid.node.implicitOpen) return this.#ask(handler);
+    const opened = this.core.openImplicitly(this, ORDWR, handler);
+    if (opened instanceof Promise) return opened.then(() => this.#ask(handler));
+    return this.#ask(handler);
+  }
+
+  #ask(handler: Handler<N>): Awaitable<CallAnswer> {
+    if (handler.call === undefined) return { data: undefined };
+    return then(handler.call(this.fid, this), (data) => ({ data }));
+  }
+
+  protected reply({ data }: CallAnswer, writer: Writer): void {
+    const { tag, core } = this;
+    const none = new Uint8Array(0);
+    if (data === undefined) {
+      putMessage(writer, {
+        type: "Rcall",
+        tag,
+        err: 255,
+        text: "",
+        data: none,
+      });
+      return;
+    }
+    if (data.length > core.msize - 15) {
+      throw new NinePError("i/o count too large");
+    }
+    putMessage(writer, { type: "Rcall", tag, err: 0, text: "", data });
+  }
+}
+
+/** The fields of a Twstat's record that are not "don't touch". */
+function wishes(stat: Attributes): Partial<Attributes> {
+  const changes: Partial<Attributes> = {};
+  if (stat.type !== 0xffff) changes.type = stat.type;
+  if (stat.dev !== NOFID) changes.dev = stat.dev;
+  const { qid } = stat;
+  if (
+    qid.type !== 0xff || qid.vers !== NOFID ||
+    qid.path !== 0xffff_ffff_ffff_ffffn
+  ) changes.qid = qid;
+  if (stat.mode !== NOFID) changes.mode = stat.mode;
+  if (stat.atime !== NOFID) changes.atime = stat.atime;
+  if (stat.mtime !== NOFID) changes.mtime = stat.mtime;
+  if (stat.length !== 0xffff_ffff_ffff_ffffn) changes.length = stat.length;
+  if (stat.name !== "") changes.name = stat.name;
+  if (stat.uid !== "") changes.uid = stat.uid;
+  if (stat.gid !== "") changes.gid = stat.gid;
+  if (stat.muid !== "") changes.muid = stat.muid;
+  return changes;
+}
+
+function* records(members: Iterable<StatRecord>): Generator<Uint8Array> {
+  for (const member of members) {
+    yield member instanceof Uint8Array ? member : encodeStat(member);
+  }
+}
+
+function next(members: Iterator<Uint8Array>): Uint8Array | undefined {
+  const { done, value } = members.next();
+  return done ? undefined : value;
+}

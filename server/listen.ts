@@ -1,0 +1,119 @@
+// A server: connections that are accepted, each served with one handler.
+
+import {
+  type Connection,
+  listen as listenAt,
+  type Listener,
+} from "../transport.ts";
+import type { Node } from "./fid.ts";
+import type { Handler, Tree } from "./handler.ts";
+import { serve, type ServeOptions } from "./session.ts";
+
+/** Options of {@linkcode listen}. */
+export interface ListenOptions extends ServeOptions {
+  /** Stops the server when it is aborted, as close() does. */
+  signal?: AbortSignal | undefined;
+}
+
+/** A server that listens. */
+export interface Server extends AsyncDisposable {
+  /** Address that clients connect to, with the port that was chosen for port 0. */
+  readonly addr: string;
+  /** Resolves when the server has stopped, and all its connections have ended. */
+  readonly finished: Promise<void>;
+  /**
+   * Stops listening and ends all connections; further calls do nothing.
+   *
+   * @returns As finished.
+   */
+  close(): Promise<void>;
+}
+
+/**
+ * Serves a tree, or a handler, at an address.
+ *
+ * @param address `tcp://host:port`, `tcp!host!port`, `host:port` or
+ *   `unix:///path`; port 0 takes a free one, see `addr` of the result.
+ * @param handler What to serve: a handler object, or a tree such as a MemoryFs.
+ * @param options Limits and choices of each session, and a signal.
+ * @returns The server, when it listens.
+ * @throws {TypeError} The address is none.
+ * @throws {RangeError} msize is out of range.
+ * @throws {ProtocolError} The address cannot be listened on.
+ *
+ * @example A tree of files and functions
+ * ```ts no-eval
+ * import { listen, MemoryFs } from "@ninep/ninep";
+ *
+ * const fs = new MemoryFs({ motd: "hello\n" });
+ * fs.register("add", (a: number, b: number) => a + b, { params: ["a", "b"] });
+ * await using server = await listen("tcp://127.0.0.1:5640", fs);
+ * console.log(`listening on ${server.addr}`);
+ * await server.finished;
+ * ```
+ */
+export async function listen<N extends Node>(
+  address: string,
+  handler: Handler<N> | Tree<N>,
+  options: ListenOptions = {},
+): Promise<Server> {
+  options.signal?.throwIfAborted();
+  return new ListeningServer(await listenAt(address), handler, options);
+}
+
+class ListeningServer<N extends Node> implements Server {
+  readonly addr: string;
+  readonly finished: Promise<void>;
+  readonly #listener: Listener;
+  readonly #handler: Handler<N> | Tree<N>;
+  readonly #options: ListenOptions;
+  readonly #stop = new AbortController();
+  readonly #sessions = new Set<Promise<void>>();
+
+  constructor(
+    listener: Listener,
+    handler: Handler<N> | Tree<N>,
+    options: ListenOptions,
+  ) {
+    this.#listener = listener;
+    this.#handler = handler;
+    this.#options = { ...options, signal: this.#stop.signal };
+    this.addr = listener.addr;
+    const { signal } = options;
+    const stop = () => this.#end();
+    signal?.addEventListener("abort", stop);
+    this.finished = this.#accept().finally(() =>
+      signal?.removeEventListener("abort", stop)
+    );
+  }
+
+  async #accept(): Promise<void> {
+    try {
+      for await (const connection of this.#listener) this.#serve(connection);
+    } finally {
+      this.#end();
+      await Promise.all(this.#sessions);
+    }
+  }
+
+  #serve(connection: Connection): void {
+    const session = serve(connection, this.#handler, this.#options)
+      .catch((error) => this.#options.onError?.(error))
+      .finally(() => this.#sessions.delete(session));
+    this.#sessions.add(session);
+  }
+
+  #end(): void {
+    this.#listener.close();
+    this.#stop.abort();
+  }
+
+  async close(): Promise<void> {
+    this.#end();
+    await this.finished;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}

@@ -1,0 +1,246 @@
+// The two ways to serve a connection: a session, which is a loop over its
+// requests, and serve(), which puts a handler behind it.
+
+import type { Connection } from "../transport.ts";
+import { SessionCore, type SessionOptions, type Sink } from "./core.ts";
+import type { Fid, FidState, Node } from "./fid.ts";
+import { release } from "./fid_operations.ts";
+import type {
+  Awaitable,
+  Handler,
+  RequestContext,
+  SessionRequest,
+  Tree,
+} from "./handler.ts";
+import type { Operation } from "./operation.ts";
+
+/** Asks a handler; an answer that is there at once costs no promise. */
+class HandlerSink<N extends Node> implements Sink<N> {
+  readonly #handler: Handler<N>;
+
+  constructor(handler: Handler<N>) {
+    this.#handler = handler;
+  }
+
+  deliver(operation: Operation<N>): void {
+    let answer: unknown;
+    try {
+      answer = operation.ask(this.#handler);
+    } catch (error) {
+      operation.error(error);
+      return;
+    }
+    if (answer instanceof Promise) {
+      answer.then(
+        (value) => operation.respond(value),
+        (error) => operation.error(error),
+      );
+    } else {
+      operation.respond(answer);
+    }
+  }
+
+  release(fid: FidState<N>): Awaitable<void> {
+    return release(fid, this.#handler);
+  }
+
+  msize(msize: number, version: string): number {
+    return this.#handler.version?.(msize, version) ?? msize;
+  }
+
+  flushed(request: RequestContext<N>): void {
+    this.#handler.flush?.(request);
+  }
+}
+
+/**
+ * Serves one connection with a handler, until it ends.
+ *
+ * @param connection Connection to a client; it is closed in the end.
+ * @param handler What to serve: a handler object, or a tree such as a MemoryFs.
+ * @param options Limits and choices of the session.
+ * @returns When the connection has ended, all fids are released and the
+ *   handler's disconnect() is done. It does not reject when the client breaks
+ *   the rules or vanishes; `onError` is told.
+ * @throws {RangeError} msize is out of range.
+ *
+ * @example Two ends in one process
+ * ```ts
+ * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const [here, there] = pair();
+ * const served = serve(there, new MemoryFs({ motd: "hello\n" }));
+ * const client = await connect(here);
+ * assertEquals(await client.readTextFile("motd"), "hello\n");
+ * await client.close();
+ * await served;
+ * ```
+ */
+export async function serve<N extends Node>(
+  connection: Connection,
+  handler: Handler<N> | Tree<N>,
+  options: ServeOptions = {},
+): Promise<void> {
+  if ("handler" in handler) return serve(connection, handler.handler, options);
+  const { signal } = options;
+  const core = new SessionCore(connection, options, new HandlerSink(handler));
+  const close = () => core.close();
+  if (signal?.aborted) close();
+  signal?.addEventListener("abort", close);
+  try {
+    await core.run();
+  } finally {
+    signal?.removeEventListener("abort", close);
+    await handler.disconnect?.(connection.peer);
+  }
+}
+
+/** Options of {@linkcode serve}. */
+export interface ServeOptions extends SessionOptions {
+  /** Ends the connection when it is aborted. */
+  signal?: AbortSignal | undefined;
+}
+
+/** Puts requests into a queue that a loop takes them from. */
+class QueueSink<N extends Node> implements Sink<N> {
+  readonly #queue: SessionRequest<N>[] = [];
+  #wake: (() => void) | undefined;
+  #done = false;
+
+  deliver(operation: Operation<N>): void {
+    // Sound: each class of operation is one of the union, told apart by `type`.
+    this.#queue.push(operation as unknown as SessionRequest<N>);
+    this.#wake?.();
+  }
+
+  release(): void {}
+
+  msize(msize: number): number {
+    return msize;
+  }
+
+  flushed(): void {}
+
+  end(): void {
+    this.#done = true;
+    this.#wake?.();
+  }
+
+  async next(): Promise<SessionRequest<N> | undefined> {
+    while (this.#queue.length === 0 && !this.#done) {
+      await new Promise<void>((resolve) => this.#wake = resolve);
+    }
+    return this.#queue.shift();
+  }
+}
+
+/**
+ * A connection of a server as a loop over its requests: what serve() stands
+ * on, for programs that answer requests themselves.
+ *
+ * The session owns the protocol: versions, tags, fids, flush and all checks of
+ * the manual. What it gives is legal and must be answered exactly once, with
+ * respond() or error(), at any time and in any order. Leaving the loop ends
+ * the connection.
+ *
+ * @example A server of one empty directory
+ * ```ts
+ * import { connect, type Node, NinePError, pair, Session } from "@ninep/ninep";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const root: Node = { qid: { type: 0x80, vers: 0, path: 0n } };
+ * const [here, there] = pair();
+ *
+ * async function run() {
+ *   for await (const request of new Session<Node>(there)) {
+ *     if (request.type === "Tattach") request.respond({ node: root });
+ *     else if (request.type === "Tclunk") request.respond();
+ *     else request.error(new NinePError("permission denied"));
+ *   }
+ * }
+ *
+ * const served = run();
+ * const client = await connect(here);
+ * assertEquals(client.msize, 1024 * 1024 + 24);
+ * await client.close();
+ * await served;
+ * ```
+ */
+export class Session<N extends Node = Node>
+  implements AsyncIterable<SessionRequest<N>>, AsyncDisposable {
+  readonly #core: SessionCore<N>;
+  readonly #sink: QueueSink<N> = new QueueSink();
+  #finished: Promise<void> | undefined;
+
+  /**
+   * Makes a session; it begins with the loop.
+   *
+   * @param connection Connection to a client; it is closed in the end.
+   * @param options Limits and choices of the session.
+   * @throws {RangeError} msize is out of range.
+   */
+  constructor(connection: Connection, options: SessionOptions = {}) {
+    this.#core = new SessionCore(connection, options, this.#sink);
+  }
+
+  /** Label of the client's end, for logs. */
+  get peer(): string {
+    return this.#core.peer;
+  }
+
+  /** Largest message in bytes: what was negotiated, before that the own maximum. */
+  get msize(): number {
+    return this.#core.msize;
+  }
+
+  /** Version that was negotiated; empty before. */
+  get version(): string {
+    return this.#core.version;
+  }
+
+  /** The fids of the client, by number. */
+  get fids(): ReadonlyMap<number, Fid<N>> {
+    return this.#core.fids;
+  }
+
+  /**
+   * Gives the requests, until the connection ends. One loop at a time.
+   *
+   * @throws {TypeError} There is or was a loop over the session.
+   */
+  async *[Symbol.asyncIterator](): AsyncGenerator<
+    SessionRequest<N>,
+    void,
+    void
+  > {
+    if (this.#finished !== undefined) {
+      throw new TypeError("Cannot iterate a session twice");
+    }
+    this.#finished = this.#core.run().finally(() => this.#sink.end());
+    try {
+      while (true) {
+        const request = await this.#sink.next();
+        if (request === undefined) break;
+        yield request;
+      }
+    } finally {
+      this.#core.close();
+    }
+  }
+
+  /**
+   * Ends the connection; further calls do nothing.
+   *
+   * @returns When all is released. Requests that are not answered hold it up.
+   */
+  async close(): Promise<void> {
+    this.#core.close();
+    await this.#finished;
+  }
+
+  /** As close(). */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
