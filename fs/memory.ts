@@ -1,0 +1,427 @@
+// The tree that a program makes, changes and serves: its API towards the
+// program. What clients may do to it is in tree.ts.
+
+import { DMDIR, NinePError, type Stat } from "../codec.ts";
+import type { Handler, Tree } from "../server.ts";
+import {
+  type FileFunction,
+  FunctionNode,
+  type FunctionOptions,
+} from "./function.ts";
+import { DirNode, FileNode, type TreeNode } from "./node.ts";
+import { TreeHandler } from "./tree.ts";
+
+/** Initial content of a tree: texts and bytes are files, objects are directories. */
+export interface Content {
+  /** A file, or a directory, by its name. */
+  readonly [name: string]: string | Uint8Array | Content;
+}
+
+/** Options of a {@linkcode MemoryFs}. */
+export interface MemoryFsOptions {
+  /** Owner of the root, and of what the program makes; `none` by default. */
+  uid?: string;
+  /** Group of them; the owner by default. */
+  gid?: string;
+  /** Permissions of the root, 0755 by default. */
+  mode?: number;
+  /** Most bytes of one file, 1 GiB by default. */
+  maxFileSize?: number;
+  /** Most bytes of all files together, 2 GiB by default. */
+  maxSize?: number;
+}
+
+/** How a file is made. */
+export interface FileOptions {
+  /** Content; none by default. */
+  data?: string | Uint8Array;
+  /** Permissions, 0640 by default, and DMAPPEND, DMEXCL, DMTMP. */
+  mode?: number;
+  /** Owner; the tree's by default. */
+  uid?: string;
+  /** Group; the tree's by default. */
+  gid?: string;
+}
+
+/** How a directory is made. */
+export interface DirOptions {
+  /** Permissions, 0750 by default. */
+  mode?: number;
+  /** Owner; the tree's by default. */
+  uid?: string;
+  /** Group; the tree's by default. */
+  gid?: string;
+  /** Make missing parents as well, and take a directory that is there. False by default. */
+  recursive?: boolean;
+}
+
+/** How a file or directory is removed. */
+export interface RemoveNodeOptions {
+  /** Remove a directory with all that is in it. False by default. */
+  recursive?: boolean;
+}
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+const GiB = 1024 * 1024 * 1024;
+
+/**
+ * A tree of files in memory, to be served: directories, files, and functions
+ * that are bound to files.
+ *
+ * Clients work on it with the permissions of stat(9P); the program that owns it
+ * has all rights. Paths are split at `/`; empty elements and `.` are dropped.
+ *
+ * @example Files and a function
+ * ```ts
+ * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const fs = new MemoryFs({ motd: "hello\n", etc: { hosts: "" } });
+ * fs.register("add", (a: number, b: number) => a + b, { params: ["a", "b"] });
+ * fs.writeFile("etc/hosts", "127.0.0.1 localhost\n");
+ *
+ * const [here, there] = pair();
+ * const served = serve(there, fs);
+ * const client = await connect(here);
+ * assertEquals(await client.readTextFile("etc/hosts"), "127.0.0.1 localhost\n");
+ * assertEquals(await client.call("add", { argv: [17, 25] }), 42);
+ * await client.close();
+ * await served;
+ * ```
+ */
+export class MemoryFs implements Tree<TreeNode> {
+  readonly #tree: TreeHandler;
+
+  /**
+   * Makes a tree.
+   *
+   * @param content Initial files (0644) and directories (0755).
+   * @param options Owner, permissions of the root, limits.
+   * @throws {NinePError} A name is illegal, or the content is too large.
+   */
+  constructor(content: Content = {}, options: MemoryFsOptions = {}) {
+    const { uid = "none", gid = uid, mode = 0o755 } = options;
+    const { maxFileSize = GiB, maxSize = 2 * GiB } = options;
+    const quota = { maxFileSize, maxSize, used: 0 };
+    this.#tree = new TreeHandler({ uid, gid, mode }, quota);
+    this.#fill(this.root, content);
+  }
+
+  #fill(dir: DirNode, content: Content): void {
+    for (const [name, value] of Object.entries(content)) {
+      if (typeof value === "string" || value instanceof Uint8Array) {
+        this.#setContent(this.#addFile(dir, name, 0o644, {}), value);
+      } else {
+        this.#fill(this.#addDir(dir, name, 0o755, {}), value);
+      }
+    }
+  }
+
+  /** What a server asks: the semantics of the tree. */
+  get handler(): Handler<TreeNode> {
+    return this.#tree;
+  }
+
+  /** The root directory. */
+  get root(): DirNode {
+    return this.#tree.root;
+  }
+
+  /**
+   * Makes a file; its directory must exist.
+   *
+   * @param path Path of the file.
+   * @param options Content, permissions, owner.
+   * @returns The new node.
+   * @throws {NinePError} ENOENT, ENOTDIR: no such directory. EEXIST: the name
+   *   is taken. EINVAL: it is illegal. EFBIG, ENOSPC: the content is too large.
+   */
+  create(path: string, options: FileOptions = {}): FileNode {
+    const { data, mode = 0o640 } = options;
+    const { dir, name } = this.#parentOf(path);
+    const file = this.#addFile(dir, name, mode, options);
+    if (data !== undefined) this.#setContent(file, data);
+    return file;
+  }
+
+  /**
+   * Makes a directory.
+   *
+   * @param path Path of the directory.
+   * @param options Permissions, owner, and whether to make its parents.
+   * @returns The directory.
+   * @throws {NinePError} As create().
+   */
+  mkdir(path: string, options: DirOptions = {}): DirNode {
+    const { mode = 0o750, recursive = false } = options;
+    if (!recursive) {
+      const { dir, name } = this.#parentOf(path);
+      return this.#addDir(dir, name, mode, options);
+    }
+    let dir = this.root;
+    for (const name of split(path)) {
+      const node = dir.members.get(name) ??
+        this.#addDir(dir, name, mode, options);
+      if (!(node instanceof DirNode)) {
+        throw failed("make", path, "not a directory");
+      }
+      dir = node;
+    }
+    return dir;
+  }
+
+  /**
+   * Binds a function to a new file: clients call it with a Tcall, or by writing
+   * arguments and reading the value.
+   *
+   * @param path Path of the file.
+   * @param fn Function; see {@linkcode FunctionOptions} for its arguments.
+   * @param options How it is called, and the permissions of the file.
+   * @returns The new node.
+   * @throws {NinePError} As create().
+   */
+  register(
+    path: string,
+    fn: FileFunction,
+    options: FunctionOptions = {},
+  ): FunctionNode {
+    const { mode = 0o666 } = options;
+    const { dir, name } = this.#parentOf(path);
+    const { uid, gid } = this.#ownerOf(options);
+    const node = new FunctionNode(
+      this.#tree.nodeInit({ name, mode: mode & ~DMDIR, uid, gid }),
+      this.#tree.quota,
+      fn,
+      options,
+    );
+    this.#tree.insert(dir, node);
+    return node;
+  }
+
+  /**
+   * Finds a file or directory.
+   *
+   * @param path Path; empty or `/` for the root.
+   * @returns The node, or undefined when there is none.
+   */
+  find(path: string): TreeNode | undefined {
+    let node: TreeNode | undefined = this.root;
+    for (const name of split(path)) {
+      if (!(node instanceof DirNode)) return undefined;
+      node = name === ".." ? node.parent : node.members.get(name);
+    }
+    return node;
+  }
+
+  /**
+   * Reads a whole file.
+   *
+   * @param path Path of the file.
+   * @returns A copy of its content.
+   * @throws {NinePError} ENOENT: there is none. EISDIR: it is a directory.
+   */
+  readFile(path: string): Uint8Array {
+    return this.#file("read", path).content.slice();
+  }
+
+  /**
+   * Reads a whole file as text.
+   *
+   * @param path Path of the file.
+   * @returns Its content; what is not UTF-8 is replaced.
+   * @throws {NinePError} As readFile().
+   */
+  readTextFile(path: string): string {
+    return decoder.decode(this.#file("read", path).content);
+  }
+
+  /**
+   * Replaces the content of a file, or makes it.
+   *
+   * @param path Path of the file.
+   * @param data New content.
+   * @param options Permissions and owner of a file that is made.
+   * @throws {NinePError} As create(); EISDIR: it is a directory.
+   */
+  writeFile(
+    path: string,
+    data: string | Uint8Array,
+    options: Omit<FileOptions, "data"> = {},
+  ): void {
+    const file = this.find(path) === undefined
+      ? this.create(path, options)
+      : this.#file("write", path);
+    this.#setContent(file, data);
+  }
+
+  /**
+   * Lists a directory.
+   *
+   * @param path Path of the directory.
+   * @returns Attributes of its members, in the order of their creation.
+   * @throws {NinePError} ENOENT: there is none. ENOTDIR: it is a file.
+   */
+  readDir(path: string): Stat[] {
+    const dir = this.#node("read", path);
+    if (!(dir instanceof DirNode)) {
+      throw failed("read", path, "not a directory");
+    }
+    return [...dir.members.values()].map((node) => node.stat);
+  }
+
+  /**
+   * Tells the attributes of a file or directory.
+   *
+   * @param path Path.
+   * @returns The attributes.
+   * @throws {NinePError} ENOENT: there is none.
+   */
+  stat(path: string): Stat {
+    return this.#node("stat", path).stat;
+  }
+
+  /**
+   * Changes permissions, and DMAPPEND, DMEXCL, DMTMP.
+   *
+   * @param path Path.
+   * @param mode New permissions and bits.
+   * @throws {NinePError} ENOENT: there is none.
+   */
+  chmod(path: string, mode: number): void {
+    const node = this.#node("chmod", path);
+    node.mode = (mode & ~DMDIR | node.mode & DMDIR) >>> 0;
+  }
+
+  /**
+   * Cuts or extends a file, with zeros.
+   *
+   * @param path Path of the file.
+   * @param length New length in bytes, 0 by default.
+   * @throws {NinePError} ENOENT: there is none. EISDIR: it is a directory.
+   *   EFBIG, ENOSPC: it is too long.
+   */
+  truncate(path: string, length = 0): void {
+    const file = this.#file("truncate", path);
+    file.checkLength(length);
+    file.truncate(length);
+    file.modified(this.root.uid);
+  }
+
+  /**
+   * Removes a file or directory. Clients that have it open go on with it.
+   *
+   * @param path Path.
+   * @param options Whether to remove all that is in a directory.
+   * @throws {NinePError} ENOENT: there is none. ENOTEMPTY: the directory has
+   *   members. EPERM: it is the root.
+   */
+  remove(path: string, options: RemoveNodeOptions = {}): void {
+    const node = this.#node("remove", path);
+    if (node === this.root) throw failed("remove", path, "cannot remove root");
+    this.#remove(node, path, options.recursive ?? false);
+  }
+
+  #remove(node: TreeNode, path: string, recursive: boolean): void {
+    if (node instanceof DirNode && node.members.size > 0) {
+      if (!recursive) throw failed("remove", path, "directory is not empty");
+      for (const member of [...node.members.values()]) {
+        this.#remove(member, path, true);
+      }
+    }
+    this.#tree.removeNode(node, this.root.uid);
+  }
+
+  /**
+   * Gives a file or directory another name, or another directory.
+   *
+   * @param from Path.
+   * @param to New path, where there is nothing yet.
+   * @throws {NinePError} ENOENT, ENOTDIR: no such file or directory. EEXIST: the
+   *   new name is taken. EINVAL: it is illegal, or inside of what is moved.
+   *   EPERM: it is the root.
+   */
+  rename(from: string, to: string): void {
+    const node = this.#node("rename", from);
+    const { dir, name } = this.#parentOf(to);
+    if (node === this.root) throw failed("rename", from, "cannot remove root");
+    for (let at: DirNode | undefined = dir; at !== this.root; at = at?.parent) {
+      if (at === node) throw failed("rename", from, "Invalid argument");
+    }
+    this.#tree.moveNode(node, dir, name, this.root.uid);
+  }
+
+  #setContent(file: FileNode, data: string | Uint8Array): void {
+    file.content = typeof data === "string" ? encoder.encode(data) : data;
+    file.modified(this.root.uid);
+  }
+
+  #addFile(
+    dir: DirNode,
+    name: string,
+    mode: number,
+    owner: { uid?: string; gid?: string },
+  ): FileNode {
+    const init = { name, mode: (mode & ~DMDIR) >>> 0, ...this.#ownerOf(owner) };
+    const file = new FileNode(this.#tree.nodeInit(init), this.#tree.quota);
+    this.#tree.insert(dir, file);
+    return file;
+  }
+
+  #addDir(
+    dir: DirNode,
+    name: string,
+    mode: number,
+    owner: { uid?: string; gid?: string },
+  ): DirNode {
+    const init = { name, mode: (mode | DMDIR) >>> 0, ...this.#ownerOf(owner) };
+    const node = new DirNode(this.#tree.nodeInit(init));
+    this.#tree.insert(dir, node);
+    return node;
+  }
+
+  #ownerOf(
+    owner: { uid?: string; gid?: string },
+  ): { uid: string; gid: string } {
+    return { uid: owner.uid ?? this.root.uid, gid: owner.gid ?? this.root.gid };
+  }
+
+  #node(operation: string, path: string): TreeNode {
+    const node = this.find(path);
+    if (node === undefined) {
+      throw failed(operation, path, "file does not exist");
+    }
+    return node;
+  }
+
+  #file(operation: string, path: string): FileNode {
+    const node = this.#node(operation, path);
+    if (node instanceof FileNode) return node;
+    throw failed(operation, path, "Is a directory");
+  }
+
+  /** The directory and the name of a file that is to be made. */
+  #parentOf(path: string): { dir: DirNode; name: string } {
+    const names = split(path);
+    const name = names.pop();
+    if (name === undefined || name === "..") {
+      throw failed("create", path, "illegal name");
+    }
+    const dir = this.#node("create", names.join("/"));
+    if (!(dir instanceof DirNode)) {
+      throw failed("create", path, "not a directory");
+    }
+    return { dir, name };
+  }
+}
+
+function split(path: string): string[] {
+  return path.split("/").filter((name) => name !== "" && name !== ".");
+}
+
+function failed(operation: string, path: string, ename: string): NinePError {
+  return new NinePError(ename, {
+    message: `Cannot ${operation} "${path}": ${ename}`,
+  });
+}
