@@ -1,0 +1,64 @@
+// The raw responder: what the sockets alone can do. Each request is so many
+// bytes and gets so many bytes back, whatever they are; the first eight bytes
+// of a connection say how many.
+
+import type { Connection } from "../transport.ts";
+import { openChannel } from "../transport/channel.ts";
+
+/** Answers requests of a raw client until it leaves. */
+export async function answerRaw(connection: Connection): Promise<void> {
+  const channel = openChannel(connection);
+  const buffer = new Uint8Array(256 * 1024);
+  const head = await channel.read(new Uint8Array(8));
+  if (head === null) return;
+  const view = new DataView(head.buffer, head.byteOffset);
+  const request = view.getUint32(0, true);
+  const reply = new Uint8Array(view.getUint32(4, true));
+  const many = new Uint8Array(reply.length * 64);
+  let waiting = 0;
+  while (true) {
+    const chunk = await channel.read(buffer);
+    if (chunk === null) break;
+    waiting += chunk.length;
+    while (waiting >= request) {
+      const count = Math.min(64, Math.floor(waiting / request));
+      waiting -= count * request;
+      await channel.write(many.subarray(0, count * reply.length));
+    }
+  }
+  channel.close();
+}
+
+/** A client that sends bytes and counts those that come back. */
+export class RawClient {
+  readonly #channel;
+  readonly #buffer = new Uint8Array(256 * 1024);
+
+  constructor(connection: Connection) {
+    this.#channel = openChannel(connection);
+  }
+
+  /** Tells a raw responder the sizes. */
+  async start(request: number, reply: number): Promise<void> {
+    const head = new DataView(new ArrayBuffer(8));
+    head.setUint32(0, request, true);
+    head.setUint32(4, reply, true);
+    await this.#channel.write(new Uint8Array(head.buffer));
+  }
+
+  /** Sends requests in one write, and waits for so many bytes. */
+  async exchange(requests: Uint8Array, replies: number): Promise<Uint8Array> {
+    const written = this.#channel.write(requests);
+    let chunk: Uint8Array | null = null;
+    for (let got = 0; got < replies; got += chunk.length) {
+      chunk = await this.#channel.read(this.#buffer);
+      if (chunk === null) throw new Error("the raw responder is gone");
+    }
+    await written;
+    return chunk ?? new Uint8Array(0);
+  }
+
+  close(): void {
+    this.#channel.close();
+  }
+}

@@ -1,0 +1,36 @@
+// Starts rpc_server.ts under the runtime that runs this.
+
+import { spawn } from "node:child_process";
+import process from "node:process";
+
+/** A server in a process of its own. */
+export interface ServerProcess {
+  /** Address of the tree. */
+  readonly tree: string;
+  /** Address of the raw responder. */
+  readonly raw: string;
+  stop(): void;
+}
+
+/** Starts one; it ends with this process at the latest. */
+export function spawnServer(): Promise<ServerProcess> {
+  const script = new URL("./rpc_server.ts", import.meta.url).pathname;
+  const args = "Deno" in globalThis
+    ? ["run", "--quiet", "--no-check", "--allow-net=127.0.0.1", script]
+    : [script];
+  const child = spawn(process.execPath, args, {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const stop = () => {
+    child.kill();
+  };
+  process.on("exit", stop);
+  return new Promise((resolve, reject) => {
+    child.on("error", reject);
+    child.on("exit", (code) => reject(new Error(`the server ended: ${code}`)));
+    child.stdout.on("data", (line: Uint8Array) => {
+      const [tree, raw] = JSON.parse(new TextDecoder().decode(line));
+      resolve({ tree, raw, stop });
+    });
+  });
+}

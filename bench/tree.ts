@@ -1,0 +1,16 @@
+// What the benches read, and what it must be.
+
+/** Size of the file `small`, in bytes. */
+export const SMALL = 64;
+/** Size of a read from the file `large`, in bytes. */
+export const LARGE = 65536;
+
+/** Bytes that tell their place, so that a wrong offset shows. */
+export function pattern(length: number): Uint8Array {
+  return Uint8Array.from({ length }, (_, i) => i % 251);
+}
+
+/** The files of the tree. */
+export function content(): Record<string, Uint8Array> {
+  return { small: pattern(SMALL), large: pattern(LARGE) };
+}
