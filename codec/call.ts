@@ -85,9 +85,10 @@ export class Plan9Exit extends FunctionError {
    * Makes the error.
    *
    * @param message Message for the caller.
+   * @param options Text on the wire (the message by default) and cause.
    */
-  constructor(message = "exit") {
-    super({ class: "Plan9Exit", argv: [], str: message });
+  constructor(message = "exit", options: FunctionErrorOptions = {}) {
+    super({ class: "Plan9Exit", argv: [], str: message }, options);
     this.name = "Plan9Exit";
   }
 }
@@ -236,7 +237,9 @@ export function parseEnvelope(ename: string): FunctionError | undefined {
     argv: Array.isArray(argv) ? argv : [],
     str: typeof str === "string" ? str : "",
   };
-  if (envelope.class === "Plan9Exit") return new Plan9Exit(envelope.str);
+  if (envelope.class === "Plan9Exit") {
+    return new Plan9Exit(envelope.str, { ename });
+  }
   return new FunctionError(envelope, { ename });
 }
 

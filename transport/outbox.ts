@@ -7,8 +7,9 @@ import type { Message } from "../codec/messages.ts";
 import { Writer } from "../codec/wire.ts";
 import type { Channel } from "./channel.ts";
 
-// A buffer that grew beyond this is not kept for the next write.
-const KEEP = 512 * 1024;
+// A buffer that grew beyond this is not kept for the next write. A batch of
+// bulk writes is about 1 MiB.
+const KEEP = 2 * 1024 * 1024;
 const START = 4096;
 
 /** Frames on their way to a channel. */

@@ -1,0 +1,42 @@
+/**
+ * The client: connects to a 9P server and works with its files.
+ *
+ * {@linkcode connect} gives a {@linkcode Client}, whose methods are those of
+ * Deno's file functions where there are such: `readTextFile`, `writeFile`,
+ * `readDir`, `stat`, `open`, which gives a {@linkcode RemoteFile}. Below them
+ * are the requests of the protocol: `walk`, `read`, `write`, `clunk`, and
+ * {@linkcode Client.rpc} for any of them. {@linkcode Client.call} calls the
+ * function files of a server.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
+ *
+ * const [near, far] = pair();
+ * void serve(far, new MemoryFs({ motd: "hello\n" }));
+ * await using client = await connect(near);
+ * await client.writeTextFile("motd", "goodbye\n");
+ * assertEquals(await client.readTextFile("motd"), "goodbye\n");
+ * ```
+ *
+ * @module
+ */
+
+export type { CallOptions } from "./client/call.ts";
+export {
+  Client,
+  type CreateOptions,
+  type MkdirOptions,
+  type OpenOptions,
+  type ReadOptions,
+  type RpcReply,
+  type RpcRequest,
+  type Untagged,
+  type WalkOptions,
+  type WriteFileOptions,
+  type WriteOptions,
+} from "./client/client.ts";
+export { connect, type ConnectOptions } from "./client/connect.ts";
+export type { CallerOptions, FileRef } from "./client/operation.ts";
+export { RemoteFile, type Whence } from "./client/remote_file.ts";

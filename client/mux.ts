@@ -1,0 +1,395 @@
+// Many requests on one connection at once: each gets a tag, and the reply
+// that has its tag. See intro(9P), version(9P) and flush(9P).
+
+import { MSIZE_MIN, NOTAG } from "../codec/constants.ts";
+import { NinePError, ProtocolError } from "../codec/errors.ts";
+import { parseEnvelope } from "../codec/call.ts";
+import { Splitter } from "../codec/frames.ts";
+import { dialect9P2000, getMessage, putMessage } from "../codec/layout.ts";
+import type { Dialect } from "../codec/layout.ts";
+import type {
+  Message,
+  ReplyTo,
+  Tmessage,
+  Tversion,
+} from "../codec/messages.ts";
+import type { Channel } from "../transport/channel.ts";
+import { lost } from "../transport/failure.ts";
+import { Outbox } from "../transport/outbox.ts";
+import { NumberPool } from "./numbers.ts";
+
+// Many small replies come with one read; a buffer that was full doubles.
+const READ_MIN = 16 * 1024;
+const READ_MAX = 256 * 1024;
+
+/** A request whose reply has not come, or whose Rflush has not. */
+class Pending {
+  readonly request: Tmessage;
+  /** Where the data of an Rread go; the caller then gets only their count. */
+  readonly into: Uint8Array | undefined;
+  readonly signal: AbortSignal | undefined;
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (reason: unknown) => void;
+  onAbort: (() => void) | undefined;
+  /** Number of the right reply. */
+  code = 0;
+  /** A Tflush was sent for it: the tag is taken until the Rflush. */
+  flushing = false;
+  /** The caller knows the outcome. */
+  settled = false;
+
+  constructor(
+    request: Tmessage,
+    into: Uint8Array | undefined,
+    signal: AbortSignal | undefined,
+    resolve: (value: unknown) => void,
+    reject: (reason: unknown) => void,
+  ) {
+    this.request = request;
+    this.into = into;
+    this.signal = signal;
+    this.resolve = resolve;
+    this.reject = reject;
+  }
+
+  settle(): void {
+    this.settled = true;
+    if (this.onAbort) this.signal?.removeEventListener("abort", this.onAbort);
+  }
+}
+
+/**
+ * A connection that carries any number of requests at once. All that are made
+ * in one turn go out with one write.
+ *
+ * An abort sends a Tflush, and the promise of the request then waits for what
+ * comes of it: the reply, which counts, or the Rflush, which means that the
+ * request did not happen: only then does it reject with the signal's reason.
+ * So who awaits it always knows which fids there are. Callers who must hear of
+ * an abort at once are told by `abortable()`.
+ */
+export class Mux {
+  /** Resolves when the connection has ended; never rejects. */
+  readonly ended: Promise<void>;
+  readonly #channel: Channel;
+  readonly #splitter: Splitter;
+  readonly #outbox: Outbox;
+  readonly #dialect: Dialect = dialect9P2000;
+  readonly #tags = new NumberPool(NOTAG);
+  readonly #limit: number;
+  /** By tag. */
+  readonly #pending: (Pending | undefined)[] = [];
+  /** The Tversion, whose tag is NOTAG. */
+  #greeting: Pending | undefined;
+  /** Requests without a tag, in order. */
+  readonly #waiting = new Set<Pending>();
+  /** The same for Tflushes, which must not wait for what they are to end. */
+  readonly #urgent = new Set<Pending>();
+  /** Why there are no new requests. */
+  #refusal: { error: unknown } | undefined;
+  #dead = false;
+
+  /**
+   * @param channel Connection, which the Mux takes over.
+   * @param limit Most requests that are outstanding at once, besides Tflushes;
+   *   at most NOTAG - 1, so that there is a tag for a Tflush.
+   */
+  constructor(channel: Channel, limit: number) {
+    this.#channel = channel;
+    this.#limit = limit;
+    this.#splitter = new Splitter(MSIZE_MIN);
+    this.#outbox = new Outbox(
+      channel,
+      (error) => this.fail(lost(channel.peer, error)),
+    );
+    this.ended = this.#receive();
+  }
+
+  /** Label of the peer. */
+  get peer(): string {
+    return this.#channel.peer;
+  }
+
+  /** Largest message, in bytes, in both directions. */
+  get msize(): number {
+    return this.#splitter.msize;
+  }
+
+  /** Why there can be no more requests, or undefined. */
+  get error(): unknown {
+    return this.#refusal?.error;
+  }
+
+  /**
+   * Starts the session: the first request on the connection.
+   *
+   * @throws {ProtocolError} The server's answer cannot be worked with.
+   */
+  async version(msize: number): Promise<void> {
+    const { version } = this.#dialect;
+    this.#splitter.msize = msize;
+    const request: Tversion = { type: "Tversion", tag: NOTAG, msize, version };
+    const reply = await this.rpc(request);
+    const fail = (detail: string) =>
+      new ProtocolError(
+        `Cannot start a session with "${this.peer}": ${detail}`,
+      );
+    if (reply.version === "unknown") {
+      throw fail(`the server does not speak "${version}"`);
+    }
+    if (reply.version !== version) {
+      throw fail(`asked for "${version}", got "${reply.version}"`);
+    }
+    if (reply.msize > msize || reply.msize < MSIZE_MIN) {
+      throw fail(
+        `asked for an msize of ${msize}, got ${reply.msize}, the minimum is ${MSIZE_MIN}`,
+      );
+    }
+    this.#splitter.msize = reply.msize;
+  }
+
+  /**
+   * Sends a request, whose tag is set here, and gives its reply.
+   *
+   * @throws {NinePError} The server said no.
+   * @throws {ProtocolError} The reply is malformed, or the connection ended.
+   * @throws {RangeError} The request cannot be encoded, or not in msize bytes.
+   */
+  rpc<T extends Tmessage>(
+    request: T,
+    signal?: AbortSignal,
+  ): Promise<ReplyTo<T>> {
+    // #take() resolves with nothing but the reply that belongs to the request.
+    return this.#start(request, undefined, signal) as Promise<ReplyTo<T>>;
+  }
+
+  /** Reads into a buffer, at most as much as it holds, and gives the count; after an abort nothing is put there. */
+  read(
+    fid: number,
+    offset: number,
+    into: Uint8Array,
+    signal?: AbortSignal,
+  ): Promise<number> {
+    const request: Tmessage = {
+      type: "Tread",
+      tag: 0,
+      fid,
+      offset: BigInt(offset),
+      count: into.length,
+    };
+    // #take() resolves with the count when there is `into`.
+    return this.#start(request, into, signal) as Promise<number>;
+  }
+
+  /** Refuses new requests; those that are made go on. */
+  seal(error: unknown): void {
+    this.#refusal ??= { error };
+  }
+
+  /** Ends the connection; everything pending rejects with `error`. */
+  fail(error: unknown): void {
+    if (this.#dead) return;
+    this.#dead = true;
+    this.#refusal ??= { error };
+    this.#channel.close();
+    const all = [
+      this.#greeting,
+      ...this.#pending,
+      ...this.#urgent,
+      ...this.#waiting,
+    ];
+    this.#urgent.clear();
+    this.#waiting.clear();
+    for (const pending of all) {
+      if (!pending || pending.settled) continue;
+      pending.settle();
+      pending.reject(error);
+    }
+  }
+
+  #start(
+    request: Tmessage,
+    into: Uint8Array | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<unknown> {
+    if (this.#refusal) return Promise.reject(this.#refusal.error);
+    if (signal?.aborted) return Promise.reject(signal.reason);
+    return new Promise((resolve, reject) => {
+      const pending = new Pending(request, into, signal, resolve, reject);
+      if (signal) {
+        pending.onAbort = () => this.#abort(pending);
+        signal.addEventListener("abort", pending.onAbort, { once: true });
+      }
+      if (this.#waiting.size === 0 && this.#tags.size < this.#limit) {
+        this.#put(pending);
+      } else {
+        this.#waiting.add(pending);
+      }
+    });
+  }
+
+  /** Gives a request its tag and sends it. */
+  #put(pending: Pending): void {
+    const { request } = pending;
+    if (request.type === "Tversion") this.#greeting = pending;
+    else this.#pending[request.tag = this.#tags.take()] = pending;
+    const { writer } = this.#outbox;
+    const start = writer.at;
+    try {
+      putMessage(writer, request, this.#dialect);
+      const size = writer.at - start;
+      if (size > this.msize) {
+        writer.at = start;
+        throw new RangeError(
+          `Cannot send ${request.type}: it has ${size} bytes, the session's msize is ${this.msize}`,
+        );
+      }
+      // In all of 9P the reply's number is the request's plus 1.
+      pending.code = writer.bytes[start + 4] + 1;
+      this.#outbox.schedule();
+    } catch (error) {
+      this.#release(pending);
+      pending.settle();
+      pending.reject(error);
+    }
+  }
+
+  /** Sends what waited for a tag. */
+  #admit(): void {
+    for (const pending of this.#urgent) {
+      if (this.#tags.size === NOTAG) return;
+      this.#urgent.delete(pending);
+      this.#put(pending);
+    }
+    for (const pending of this.#waiting) {
+      if (this.#tags.size >= this.#limit) return;
+      this.#waiting.delete(pending);
+      this.#put(pending);
+    }
+  }
+
+  /** Frees the tag. */
+  #release(pending: Pending): void {
+    const { tag } = pending.request;
+    if (tag === NOTAG) {
+      this.#greeting = undefined;
+    } else {
+      this.#pending[tag] = undefined;
+      this.#tags.give(tag);
+    }
+  }
+
+  #abort(pending: Pending): void {
+    if (this.#waiting.delete(pending)) {
+      pending.settle();
+      pending.reject(pending.signal?.reason);
+      return;
+    }
+    pending.flushing = true;
+    const free = () => {
+      this.#release(pending);
+      this.#admit();
+    };
+    new Promise((resolve, reject) => {
+      const { tag: oldtag } = pending.request;
+      const request: Tmessage = { type: "Tflush", tag: 0, oldtag };
+      const flush = new Pending(request, undefined, undefined, resolve, reject);
+      if (this.#tags.size < NOTAG) this.#put(flush);
+      else this.#urgent.add(flush);
+    }).then(() => {
+      if (!pending.settled) pending.reject(pending.signal?.reason);
+      pending.settle();
+      free();
+    }, () => {
+      // A server that cannot flush: the request's own reply frees the tag.
+      pending.flushing = false;
+      if (pending.settled) free();
+    });
+  }
+
+  async #receive(): Promise<void> {
+    let buffer = new Uint8Array(READ_MIN);
+    const splitter = this.#splitter;
+    try {
+      while (true) {
+        const chunk = await this.#channel.read(buffer);
+        if (this.#dead) return;
+        if (chunk === null) throw lost(this.peer);
+        splitter.push(chunk);
+        while (splitter.advance()) this.#dispatch();
+        if (this.#waiting.size + this.#urgent.size > 0) this.#admit();
+        if (chunk.length === buffer.length && chunk.length < READ_MAX) {
+          buffer = new Uint8Array(2 * chunk.length);
+        }
+      }
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  /** Takes the frame that the splitter stands on to its request. */
+  #dispatch(): void {
+    const { reader } = this.#splitter;
+    const tag = reader.view.getUint16(reader.at + 5, true);
+    const pending = tag === NOTAG ? this.#greeting : this.#pending[tag];
+    if (!pending || pending.settled) {
+      throw new ProtocolError(
+        `Connection to "${this.peer}" failed: a reply has tag ${tag}, which no request has`,
+      );
+    }
+    // The tag is free before its reply can be seen, or it is kept by a Tflush.
+    if (!pending.flushing) this.#release(pending);
+    pending.settle();
+    try {
+      pending.resolve(this.#take(pending));
+    } catch (error) {
+      pending.reject(error);
+    }
+  }
+
+  /** Decodes the reply and makes of it what the caller gets. */
+  #take(pending: Pending): unknown {
+    const { reader } = this.#splitter;
+    const { request, into } = pending;
+    const code = reader.bytes[reader.at + 4];
+    const reply = getMessage(reader, this.#dialect);
+    if (reply.type === "Rerror") {
+      throw parseEnvelope(reply.ename) ?? new NinePError(reply.ename);
+    }
+    if (code !== pending.code) {
+      throw new ProtocolError(
+        `Cannot take the reply to ${request.type}: it is ${reply.type}`,
+      );
+    }
+    check(request, reply);
+    if (!("data" in reply)) return reply;
+    // The read buffer is used again, so data must leave it now.
+    if (into === undefined) {
+      reply.data = reply.data.slice();
+      return reply;
+    }
+    if (!pending.flushing) into.set(reply.data);
+    return reply.data.length;
+  }
+}
+
+/** Checks a reply against its request, as far as the two must agree. */
+function check(request: Tmessage, reply: Message): void {
+  let most = 0;
+  let got = 0;
+  if (request.type === "Tread" && reply.type === "Rread") {
+    most = request.count;
+    got = reply.data.length;
+  } else if (request.type === "Twrite" && reply.type === "Rwrite") {
+    most = request.data.length;
+    got = reply.count;
+  } else if (request.type === "Twalk" && reply.type === "Rwalk") {
+    most = request.wname.length;
+    got = reply.wqid.length;
+  }
+  if (got > most) {
+    throw new ProtocolError(
+      `Cannot take the reply to ${request.type}: ${reply.type} counts ${got}, the maximum is ${most}`,
+    );
+  }
+}

@@ -1,0 +1,242 @@
+// Fids: the client's half of semantics that every operation stands on. After
+// each failure, abort and surprise it is known which numbers the server has.
+
+import { IOHDRSZ, MAXWELEM, NOFID } from "../codec/constants.ts";
+import { NinePError, ProtocolError } from "../codec/errors.ts";
+import type {
+  Qid,
+  Rcreate,
+  ReplyTo,
+  Ropen,
+  Tattach,
+  Tauth,
+  Tmessage,
+  Topen,
+  Twalk,
+} from "../codec/messages.ts";
+import { dontTouch, type Stat } from "../codec/stat.ts";
+import { utf8Length } from "../codec/wire.ts";
+import type { Mux } from "./mux.ts";
+import { NumberPool } from "./numbers.ts";
+
+/** A fid that is open. */
+export interface OpenFid {
+  readonly session: Session;
+  readonly fid: number;
+  /** Access and further bits, as in Topen. */
+  readonly mode: number;
+  readonly qid: Qid;
+  readonly iounit: number;
+  /** Largest transfer in bytes. */
+  readonly limit: number;
+}
+
+/** A request that makes a fid. */
+export type Bearing = Tattach | Tauth | Twalk;
+
+/** A session on a connection: its fids, and the requests that change them. */
+export class Session {
+  readonly mux: Mux;
+  /** Numbers the server may have; those that it is certain not to have are free. */
+  readonly fids: NumberPool = new NumberPool(NOFID);
+  /** Clunks under way, so that a fid is clunked once. */
+  readonly #clunks = new Map<number, Promise<void>>();
+
+  constructor(mux: Mux) {
+    this.mux = mux;
+  }
+
+  /** Largest transfer in bytes, whatever the file. */
+  get limit(): number {
+    return this.mux.msize - IOHDRSZ;
+  }
+
+  /** Gets the root of a tree, as a new fid. See `attach(9P)`. */
+  async attach(uname: string, aname: string): Promise<number> {
+    const fid = this.fids.take();
+    const afid = NOFID;
+    await this.bear({ type: "Tattach", tag: 0, fid, afid, uname, aname });
+    return fid;
+  }
+
+  /**
+   * Walks to a new fid, in as many steps as it takes. See `walk(9P)`.
+   *
+   * @throws {NinePError} An element was not found; the message says which.
+   */
+  async walk(
+    from: number,
+    names: readonly string[],
+    signal?: AbortSignal,
+  ): Promise<number> {
+    const newfid = this.fids.take();
+    let walked = 0;
+    do {
+      const wname = this.#step(names, walked);
+      const first = walked === 0;
+      const fid = first ? from : newfid;
+      const request: Twalk = { type: "Twalk", tag: 0, fid, newfid, wname };
+      try {
+        const { wqid } = first
+          ? await this.bear(request, signal)
+          : await this.mux.rpc(request, signal);
+        walked += wqid.length;
+        if (wqid.length < wname.length) {
+          if (first) this.fids.give(newfid);
+          // The reply does not say why. This is the usual reason.
+          const ename = "file does not exist";
+          throw new NinePError(ename, {
+            message: `${ename} at "${names[walked]}"`,
+          });
+        }
+      } catch (error) {
+        if (!first) this.drop(newfid);
+        throw error;
+      }
+    } while (walked < names.length);
+    return newfid;
+  }
+
+  /** The next names for a Twalk: at most MAXWELEM, and no more than msize holds. */
+  #step(names: readonly string[], start: number): string[] {
+    let size = 17; // size[4] Twalk tag[2] fid[4] newfid[4] nwname[2]
+    let end = start;
+    while (end < names.length && end - start < MAXWELEM) {
+      size += 2 + utf8Length(names[end] ?? "");
+      if (size > this.mux.msize && end > start) break;
+      end++;
+    }
+    return names.slice(start, end);
+  }
+
+  /**
+   * Sends a request that makes a fid. When the promise rejects, the number is
+   * looked after: given back, or clunked first where the server may have it.
+   */
+  async bear<T extends Bearing>(
+    request: T,
+    signal?: AbortSignal,
+  ): Promise<ReplyTo<T>> {
+    try {
+      return await this.mux.rpc(request, signal);
+    } catch (error) {
+      const fid = newFidOf(request);
+      if (fid !== undefined) {
+        if (error instanceof ProtocolError) this.drop(fid);
+        else this.fids.give(fid);
+      }
+      throw error;
+    }
+  }
+
+  /** Makes a fid ready for reading or writing. See `open(9P)`. */
+  async open(
+    fid: number,
+    mode: number,
+    signal?: AbortSignal,
+  ): Promise<OpenFid> {
+    const request: Topen = { type: "Topen", tag: 0, fid, mode };
+    return this.#opened(fid, mode, await this.mux.rpc(request, signal));
+  }
+
+  /** Makes a file in the directory that fid stands for; fid then stands for the file, open. See `open(9P)`. */
+  async create(
+    fid: number,
+    name: string,
+    perm: number,
+    mode: number,
+    signal?: AbortSignal,
+  ): Promise<OpenFid> {
+    const reply = await this.mux.rpc(
+      { type: "Tcreate", tag: 0, fid, name, perm, mode },
+      signal,
+    );
+    return this.#opened(fid, mode, reply);
+  }
+
+  #opened(fid: number, mode: number, reply: Ropen | Rcreate): OpenFid {
+    const { qid, iounit } = reply;
+    const limit = iounit === 0 ? this.limit : Math.min(iounit, this.limit);
+    return { session: this, fid, mode, qid, iounit, limit };
+  }
+
+  /** Gets a file's attributes. See `stat(9P)`. */
+  async stat(fid: number, signal?: AbortSignal): Promise<Stat> {
+    return (await this.mux.rpc({ type: "Tstat", tag: 0, fid }, signal)).stat;
+  }
+
+  /** Changes a file's attributes. See `stat(9P)`. */
+  async wstat(
+    fid: number,
+    changes: Partial<Stat>,
+    signal?: AbortSignal,
+  ): Promise<void> {
+    const stat = dontTouch(changes);
+    await this.mux.rpc({ type: "Twstat", tag: 0, fid, stat }, signal);
+  }
+
+  /** Removes a file; fid is gone, whatever happens. See `remove(9P)`. */
+  async remove(fid: number, signal?: AbortSignal): Promise<void> {
+    try {
+      await this.mux.rpc({ type: "Tremove", tag: 0, fid }, signal);
+      this.fids.give(fid);
+    } catch (error) {
+      // The server's own error ends the fid, too.
+      if (error instanceof NinePError && error !== signal?.reason) {
+        this.fids.give(fid);
+      } else {
+        this.drop(fid);
+      }
+      throw error;
+    }
+  }
+
+  /** Gives a fid back; its number is free when the reply is there, also an error. See `clunk(9P)`. */
+  clunk(fid: number): Promise<void> {
+    let clunk = this.#clunks.get(fid);
+    if (!clunk) this.#clunks.set(fid, clunk = this.#clunk(fid));
+    return clunk;
+  }
+
+  async #clunk(fid: number): Promise<void> {
+    try {
+      await this.mux.rpc({ type: "Tclunk", tag: 0, fid });
+    } finally {
+      this.#clunks.delete(fid);
+      this.fids.give(fid);
+    }
+  }
+
+  /** Clunks a fid for which nobody waits. */
+  drop(fid: number): void {
+    this.clunk(fid).catch(() => {});
+  }
+
+  /** Clunks all fids, but waits no longer than `timeout` milliseconds, and ends the connection. */
+  async close(timeout: number): Promise<void> {
+    const clunks = this.fids.all().map((fid) => this.clunk(fid));
+    const error = new ProtocolError(
+      `Connection to "${this.mux.peer}" is closed`,
+    );
+    this.mux.seal(error);
+    const timer = setTimeout(() => this.mux.fail(error), timeout);
+    await Promise.allSettled(clunks);
+    clearTimeout(timer);
+    this.mux.fail(error);
+    await this.mux.ended;
+  }
+}
+
+/** The fid that a request makes when it succeeds; undefined for any other request. */
+export function newFidOf(request: Tmessage): number | undefined {
+  switch (request.type) {
+    case "Tattach":
+      return request.fid;
+    case "Tauth":
+      return request.afid;
+    case "Twalk":
+      return request.newfid === request.fid ? undefined : request.newfid;
+    default:
+      return undefined;
+  }
+}
