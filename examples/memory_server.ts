@@ -1,0 +1,30 @@
+/**
+ * Serves a scratch tree in memory that every user may write, with a function
+ * file `add`, until it is interrupted.
+ *
+ *     deno run --allow-net examples/memory_server.ts [ADDRESS]
+ *     bun examples/memory_server.ts [ADDRESS]
+ *
+ * ADDRESS is tcp://127.0.0.1:5640 by default; port 0 takes a free one.
+ *
+ * @module
+ */
+
+import process from "node:process";
+import { listen, MemoryFs } from "../mod.ts";
+
+const [address = "tcp://127.0.0.1:5640"] = process.argv.slice(2);
+
+const fs = new MemoryFs({}, { mode: 0o777 });
+fs.register("add", (a: number, b: number) => a + b, { params: ["a", "b"] });
+
+const server = await listen(address, fs).catch((error: Error) => {
+  console.error(error.message);
+  process.exit(1);
+});
+console.log(`listening on ${server.addr}`);
+
+for (const signal of ["SIGINT", "SIGTERM"]) {
+  process.once(signal, () => server.close());
+}
+await server.finished;
