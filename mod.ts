@@ -77,6 +77,7 @@ export {
   type CallRequest,
   type Created,
   type CreateRequest,
+  type DirMember,
   type Fid,
   type Found,
   type Handler,

@@ -3,7 +3,7 @@
 // Rcall; the form is that of pyroute2's `plan9` package.
 
 import { NinePError } from "./errors.ts";
-import { cutUtf8, utf8Length } from "./wire.ts";
+import { utf8Length } from "./wire.ts";
 
 /** Deepest nesting of arrays and objects in arguments. */
 const DEPTH_MAX = 64;
@@ -159,18 +159,37 @@ export function envelopeOf(error: unknown): ErrorEnvelope {
   if (error instanceof FunctionError) {
     return { class: error.class, argv: error.argv, str: error.str };
   }
-  if (error instanceof NinePError) {
-    const errno = error.code === undefined ? undefined : errnoOf(error.code);
-    return {
-      class: classOfCode(error.code),
-      argv: errno === undefined ? [] : [errno, error.ename],
-      str: error.ename,
-    };
+  const str = error instanceof NinePError
+    ? error.ename
+    : textOf(error instanceof Error ? error.message : error);
+  const code = codeIn(error);
+  const errno = code === undefined ? undefined : errnoOf(code);
+  if (errno !== undefined) {
+    return { class: classOfCode(code), argv: [errno, str], str };
   }
-  if (error instanceof Error) {
-    return { class: error.name, argv: [], str: error.message };
+  if (error instanceof NinePError) return { class: "OSError", argv: [], str };
+  return { class: classOf(error), argv: [], str };
+}
+
+/** The code of an error: of ours, and of those of the host, such as a file that it does not have. */
+function codeIn(error: unknown): string | undefined {
+  if (!(error instanceof Error) || !("code" in error)) return undefined;
+  return typeof error.code === "string" ? error.code : undefined;
+}
+
+/** The class of an error; one that only extends Error has no name of its own. */
+function classOf(error: unknown): string {
+  if (!(error instanceof Error)) return "Error";
+  const name = error.name === "Error" ? error.constructor?.name : error.name;
+  return textOf(name || "Error");
+}
+
+function textOf(value: unknown): string {
+  try {
+    return String(value);
+  } catch {
+    return "unknown error"; // An object without toString, say.
   }
-  return { class: "Error", argv: [], str: String(error) };
 }
 
 function classOfCode(code: string | undefined): string {
@@ -195,24 +214,40 @@ function classOfCode(code: string | undefined): string {
   }
 }
 
-/** The JSON of an envelope in at most `limit` bytes; a message that is too long is cut, never the JSON. */
+/** The JSON of an envelope in at most `limit` bytes, 100 or more; what is too long is cut, never the JSON. */
 export function encodeEnvelope(
   envelope: ErrorEnvelope,
   limit: number,
 ): string {
-  let { argv, str } = envelope;
-  let text = JSON.stringify({ class: envelope.class, argv, str });
-  if (utf8Length(text) > limit && argv.length > 0) {
-    argv = argv.slice(0, 1); // The number stays, its text is in `str`.
-    text = JSON.stringify({ class: envelope.class, argv, str });
+  const most = Math.min(limit, 0xffff); // No text on the wire is longer.
+  const whole = jsonOf(envelope);
+  if (whole !== undefined && utf8Length(whole) <= most) return whole;
+  // The number stays, its text is in `str`, which may fill what is left.
+  const [errno] = envelope.argv;
+  const argv = Number.isSafeInteger(errno) ? [errno] : [];
+  const cut = { class: cutJson(envelope.class, most >> 1), argv, str: "" };
+  cut.str = cutJson(envelope.str, most - utf8Length(JSON.stringify(cut)));
+  return JSON.stringify(cut);
+}
+
+/** The JSON of an envelope, or undefined when `argv` has what JSON cannot say. */
+function jsonOf({ class: name, argv, str }: ErrorEnvelope): string | undefined {
+  try {
+    return JSON.stringify({ class: name, argv, str });
+  } catch {
+    return undefined;
   }
-  // Escapes make a character longer than it looks, so cut until it fits.
-  while (utf8Length(text) > limit && str !== "") {
-    const over = utf8Length(text) - limit;
-    str = cutUtf8(str, Math.max(0, utf8Length(str) - Math.ceil(over / 6)));
-    text = JSON.stringify({ class: envelope.class, argv, str });
+}
+
+/** The start of a text whose JSON, without the quotes, has at most `most` bytes. */
+function cutJson(text: string, most: number): string {
+  let end = 0;
+  for (const character of text) {
+    most -= utf8Length(JSON.stringify(character)) - 2;
+    if (most < 0) break;
+    end += character.length;
   }
-  return text;
+  return text.slice(0, end);
 }
 
 /**
@@ -264,14 +299,13 @@ export function checkCall(value: unknown): CallArguments {
   if (!isRecord(value)) {
     throw new TypeError("the arguments of a call must be an object");
   }
+  checkSafe(value, -1); // That object itself does not count as a level.
   const { argv = [], kwarg = {}, data_arg: dataArg = "data" } = value;
   if (!Array.isArray(argv)) throw new TypeError("argv must be an array");
   if (!isRecord(kwarg)) throw new TypeError("kwarg must be an object");
   if (typeof dataArg !== "string") {
     throw new TypeError("data_arg must be a string");
   }
-  checkSafe(argv);
-  checkSafe(kwarg);
   if (FORBIDDEN.has(dataArg)) {
     throw new TypeError(`data_arg must not be "${dataArg}"`);
   }

@@ -1,7 +1,7 @@
 // Function files: write the arguments and read the value, or do both with a
 // Tcall. A call record is one argument text and what becomes of it.
 
-import { NinePError, OTRUNC } from "../codec.ts";
+import { NinePError } from "../codec.ts";
 import {
   type CallArguments,
   checkCall,
@@ -14,7 +14,6 @@ import type {
   Awaitable,
   CallRequest,
   Fid,
-  OpenRequest,
   ReadRequest,
   RequestContext,
   WriteRequest,
@@ -91,7 +90,12 @@ function jsonLoader(bytes: Uint8Array): unknown {
 }
 
 function jsonDumper(value: unknown): Uint8Array | string {
-  return value instanceof Uint8Array ? value : JSON.stringify(value ?? null);
+  if (value instanceof Uint8Array) return value;
+  const text: string | undefined = JSON.stringify(value ?? null);
+  if (text === undefined) {
+    throw new TypeError(`a ${typeof value} cannot be written as JSON`);
+  }
+  return text;
 }
 
 /** One argument text and what becomes of it. It is called once at most, whoever reads it. */
@@ -104,7 +108,7 @@ interface CallRecord {
   value: Uint8Array | undefined;
   /** What the call threw. */
   error: unknown;
-  /** Whether the call is over. */
+  /** Whether the call is over, or at least the text complete. */
   done: boolean;
 }
 
@@ -154,26 +158,14 @@ export class FunctionNode extends FileNode {
     this.#timeout = options.timeout;
   }
 
-  /** Clients of the first ancestor never open. */
-  override get implicitOpen(): boolean {
+  /** True. */
+  override get isFunction(): boolean {
     return true;
   }
 
   /** Bytes of the last value. */
   override get length(): number {
     return this.#last?.value?.length ?? 0;
-  }
-
-  /** There is nothing to cut: see `echo > f; cat f`. */
-  override truncate(): void {}
-
-  /** Any length will do, for it has no effect. */
-  override checkLength(): void {}
-
-  /** A fid that opens has written nothing. */
-  override opened(request: OpenRequest<TreeNode>): void {
-    // Truncation means that what is written next is new, as it is anyway.
-    if ((request.mode & OTRUNC) !== 0) this.#fids.delete(request.fid);
   }
 
   /** Takes arguments: at offset 0 new ones, at their end more of them. */
@@ -184,15 +176,12 @@ export class FunctionNode extends FileNode {
     const { offset, data } = request;
     if (offset === 0) {
       if (data.length > TEXT_MAX) throw new NinePError("file too big");
-      const record: CallRecord = {
-        text: data.slice(),
-        call: undefined,
-        value: undefined,
-        error: undefined,
-        done: false,
-      };
+      const record = newRecord(data.slice());
       this.#callsOf(fid).written = record;
-      if (this.#shared) this.#last = record;
+      if (this.#shared) {
+        this.#last = record;
+        this.resized();
+      }
     } else {
       const record = this.#callsOf(fid).written;
       const grows = record !== undefined && !record.done &&
@@ -213,10 +202,16 @@ export class FunctionNode extends FileNode {
     request: ReadRequest<TreeNode>,
   ): Awaitable<Uint8Array> {
     const calls = this.#callsOf(fid);
-    if (request.offset > 0) return slice(calls.read?.value, request);
+    if (request.offset > 0) {
+      const { read } = calls;
+      if (read?.call === undefined) return slice(read?.value, request);
+      // The client reads ahead.
+      return this.#wait(read, request).then((value) => slice(value, request));
+    }
     const record = calls.written ?? this.#last;
     if (this.#callOnRead) {
       // Each read calls: with the arguments of the record, in one of its own.
+      if (record !== undefined) record.done = true; // Its text is complete.
       const own = newRecord(record?.text ?? new Uint8Array(0));
       return this.#readRecord(own, calls, request);
     }
@@ -248,7 +243,7 @@ export class FunctionNode extends FileNode {
     const abort = new AbortController();
     let value: Awaitable<Uint8Array>;
     try {
-      const kwarg = this.#load(record.text) ?? {};
+      const kwarg = this.#load(record.text);
       if (!isRecord(kwarg)) throw new TypeError("arguments must be an object");
       checkSafe(kwarg);
       value = this.#invoke({ argv: [], kwarg, dataArg: "data" }, {
@@ -257,17 +252,21 @@ export class FunctionNode extends FileNode {
         signal: abort.signal,
       });
     } catch (error) {
-      return this.#fail(record, error);
+      return this.#fail(record, forCaller(error));
     }
     if (!(value instanceof Promise)) return this.#succeed(record, value);
+    // An aborted call leaves no trace, however it ends: the record may be
+    // under way again.
     const promise = value.then(
-      (bytes) => this.#succeed(record, bytes),
+      (bytes) => {
+        abort.signal.throwIfAborted();
+        return this.#succeed(record, bytes);
+      },
       (error) => {
-        // Nobody waits any more: as if it had not been asked for.
-        if (abort.signal.aborted) throw error;
+        abort.signal.throwIfAborted();
         return this.#fail(record, error);
       },
-    ).finally(() => record.call = undefined);
+    );
     promise.catch(() => {}); // Those who wait hear of it.
     record.call = { promise, abort, waiting: 0 };
     return this.#wait(record, request);
@@ -293,17 +292,15 @@ export class FunctionNode extends FileNode {
   }
 
   #succeed(record: CallRecord, value: Uint8Array): Uint8Array {
-    record.done = true;
     record.value = value;
-    record.text = new Uint8Array(0);
+    end(record);
     if (!this.#callOnRead) this.modified(this.uid);
     return value;
   }
 
   #fail(record: CallRecord, error: unknown): never {
-    record.done = true;
     record.error = error;
-    record.text = new Uint8Array(0);
+    end(record);
     throw error;
   }
 
@@ -314,7 +311,7 @@ export class FunctionNode extends FileNode {
   ): Awaitable<Uint8Array | undefined> {
     let call: CallArguments;
     try {
-      call = checkCall(this.#load(encoder.encode(request.text)) ?? {});
+      call = checkCall(this.#load(encoder.encode(request.text)));
     } catch (error) {
       throw forCaller(error);
     }
@@ -333,9 +330,9 @@ export class FunctionNode extends FileNode {
     return value instanceof Promise ? abortable(value, request.signal) : value;
   }
 
-  /** Arguments out of a text; undefined for an empty one. */
+  /** Arguments out of a text; none for an empty one. */
   #load(text: Uint8Array): unknown {
-    return text.every(isSpace) ? undefined : this.#loader(text);
+    return text.every(isSpace) ? {} : this.#loader(text);
   }
 
   #invoke(call: CallArguments, context: CallContext): Awaitable<Uint8Array> {
@@ -351,11 +348,12 @@ export class FunctionNode extends FileNode {
         timed?.clear();
         throw error;
       }
-      if (!(value instanceof Promise)) {
+      if (!isPromise(value)) {
         timed?.clear();
         return this.#dump(value);
       }
-      const awaited = timed === undefined ? value : timed.race(value);
+      const promise = Promise.resolve(value);
+      const awaited = timed === undefined ? promise : timed.race(promise);
       return awaited.then((value) => this.#dump(value)).catch((error) => {
         throw forCaller(error);
       });
@@ -392,8 +390,12 @@ export class FunctionNode extends FileNode {
   }
 
   #dump(value: unknown): Uint8Array {
-    const dumped = this.#dumper(value);
-    return typeof dumped === "string" ? encoder.encode(dumped) : dumped;
+    const dumped: unknown = this.#dumper(value);
+    if (typeof dumped === "string") return encoder.encode(dumped);
+    if (dumped instanceof Uint8Array) return dumped.slice(); // The function may use its bytes again.
+    throw new TypeError(
+      `the dumper made ${typeof dumped} of the value, not text or bytes`,
+    );
   }
 
   #callsOf(fid: Fid<TreeNode>): FidCalls {
@@ -416,6 +418,13 @@ function newRecord(text: Uint8Array): CallRecord {
   };
 }
 
+/** The arguments are used up, the call is over. */
+function end(record: CallRecord): void {
+  record.done = true;
+  record.call = undefined;
+  record.text = new Uint8Array(0);
+}
+
 function slice(
   value: Uint8Array | undefined,
   request: ReadRequest<TreeNode>,
@@ -428,6 +437,13 @@ function isSpace(byte: number): boolean {
   return byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
 }
 
+/** Also what is like a promise, as the queries of some databases are. */
+function isPromise(value: unknown): value is PromiseLike<unknown> {
+  return value instanceof Promise ||
+    (typeof value === "object" && value !== null && "then" in value &&
+      typeof value.then === "function");
+}
+
 /** What a function threw, as an error that its caller may see: the message, never the stack. */
 function forCaller(error: unknown): NinePError {
   if (error instanceof NinePError) return error;
@@ -438,11 +454,12 @@ function forCaller(error: unknown): NinePError {
 function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
     const abort = () => reject(signal.reason);
-    if (signal.aborted) return abort();
-    signal.addEventListener("abort", abort, { once: true });
+    // First of all, so that its failure is never unheard.
     promise.then(resolve, reject).finally(() =>
       signal.removeEventListener("abort", abort)
     );
+    if (signal.aborted) abort();
+    else signal.addEventListener("abort", abort, { once: true });
   });
 }
 
@@ -480,7 +497,8 @@ class Deadline implements CallContext {
     clearTimeout(this.#timer);
   }
 
+  /** The promise, or the error of the time limit, or the end of the caller's patience. */
   race<T>(value: Promise<T>): Promise<T> {
-    return abortable(value, this.#abort.signal).finally(() => this.clear());
+    return abortable(value, this.signal).finally(() => this.clear());
   }
 }

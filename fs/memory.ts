@@ -2,13 +2,14 @@
 // program. What clients may do to it is in tree.ts.
 
 import { DMDIR, NinePError, type Stat } from "../codec.ts";
+import { isRecord } from "../codec/call.ts";
 import type { Handler, Tree } from "../server.ts";
 import {
   type FileFunction,
   FunctionNode,
   type FunctionOptions,
 } from "./function.ts";
-import { DirNode, FileNode, type TreeNode } from "./node.ts";
+import { DirNode, FileNode, type NodeInit, type TreeNode } from "./node.ts";
 import { TreeHandler } from "./tree.ts";
 
 /** Initial content of a tree: texts and bytes are files, objects are directories. */
@@ -100,21 +101,31 @@ export class MemoryFs implements Tree<TreeNode> {
    * @param content Initial files (0644) and directories (0755).
    * @param options Owner, permissions of the root, limits.
    * @throws {NinePError} A name is illegal, or the content is too large.
+   * @throws {TypeError} The content is neither text, bytes nor object.
+   * @throws {RangeError} A size is negative or not a number.
    */
   constructor(content: Content = {}, options: MemoryFsOptions = {}) {
     const { uid = "none", gid = uid, mode = 0o755 } = options;
     const { maxFileSize = GiB, maxSize = 2 * GiB } = options;
+    checkSize("maxFileSize", maxFileSize);
+    checkSize("maxSize", maxSize);
     const quota = { maxFileSize, maxSize, used: 0 };
     this.#tree = new TreeHandler({ uid, gid, mode }, quota);
-    this.#fill(this.root, content);
+    this.#fill(this.root, content, "");
   }
 
-  #fill(dir: DirNode, content: Content): void {
+  #fill(dir: DirNode, content: Content, prefix: string): void {
     for (const [name, value] of Object.entries(content)) {
+      const path = prefix + name;
+      const place = { dir, name, path };
       if (typeof value === "string" || value instanceof Uint8Array) {
-        this.#setContent(this.#addFile(dir, name, 0o644, {}), value);
+        this.#addFile(place, 0o644, { data: value });
+      } else if (isPlain(value)) {
+        this.#fill(this.#addDir(place, 0o755, {}), value, `${path}/`);
       } else {
-        this.#fill(this.#addDir(dir, name, 0o755, {}), value);
+        throw new TypeError(
+          `Cannot create "${path}": the content is neither text, bytes nor a plain object`,
+        );
       }
     }
   }
@@ -139,11 +150,8 @@ export class MemoryFs implements Tree<TreeNode> {
    *   is taken. EINVAL: it is illegal. EFBIG, ENOSPC: the content is too large.
    */
   create(path: string, options: FileOptions = {}): FileNode {
-    const { data, mode = 0o640 } = options;
-    const { dir, name } = this.#parentOf(path);
-    const file = this.#addFile(dir, name, mode, options);
-    if (data !== undefined) this.#setContent(file, data);
-    return file;
+    const { mode = 0o640 } = options;
+    return this.#addFile(this.#place(path), mode, options);
   }
 
   /**
@@ -156,16 +164,13 @@ export class MemoryFs implements Tree<TreeNode> {
    */
   mkdir(path: string, options: DirOptions = {}): DirNode {
     const { mode = 0o750, recursive = false } = options;
-    if (!recursive) {
-      const { dir, name } = this.#parentOf(path);
-      return this.#addDir(dir, name, mode, options);
-    }
+    if (!recursive) return this.#addDir(this.#place(path), mode, options);
     let dir = this.root;
     for (const name of split(path)) {
       const node = dir.members.get(name) ??
-        this.#addDir(dir, name, mode, options);
+        this.#addDir({ dir, name, path }, mode, options);
       if (!(node instanceof DirNode)) {
-        throw failed("make", path, "not a directory");
+        throw failed("create", path, "not a directory");
       }
       dir = node;
     }
@@ -188,15 +193,10 @@ export class MemoryFs implements Tree<TreeNode> {
     options: FunctionOptions = {},
   ): FunctionNode {
     const { mode = 0o666 } = options;
-    const { dir, name } = this.#parentOf(path);
-    const { uid, gid } = this.#ownerOf(options);
-    const node = new FunctionNode(
-      this.#tree.nodeInit({ name, mode: mode & ~DMDIR, uid, gid }),
-      this.#tree.quota,
-      fn,
-      options,
-    );
-    this.#tree.insert(dir, node);
+    const place = this.#place(path);
+    const init = this.#init(place, mode & ~DMDIR, options);
+    const node = new FunctionNode(init, this.#tree.quota, fn, options);
+    this.#tree.insert(place.dir, node);
     return node;
   }
 
@@ -221,6 +221,7 @@ export class MemoryFs implements Tree<TreeNode> {
    * @param path Path of the file.
    * @returns A copy of its content.
    * @throws {NinePError} ENOENT: there is none. EISDIR: it is a directory.
+   *   EOPNOTSUPP: it is a function file, which only clients call.
    */
   readFile(path: string): Uint8Array {
     return this.#file("read", path).content.slice();
@@ -243,17 +244,20 @@ export class MemoryFs implements Tree<TreeNode> {
    * @param path Path of the file.
    * @param data New content.
    * @param options Permissions and owner of a file that is made.
-   * @throws {NinePError} As create(); EISDIR: it is a directory.
+   * @throws {NinePError} As create() and readFile().
    */
   writeFile(
     path: string,
     data: string | Uint8Array,
     options: Omit<FileOptions, "data"> = {},
   ): void {
-    const file = this.find(path) === undefined
-      ? this.create(path, options)
-      : this.#file("write", path);
-    this.#setContent(file, data);
+    if (this.find(path) === undefined) {
+      this.create(path, { ...options, data });
+      return;
+    }
+    const file = this.#file("write", path);
+    attempt("write", path, () => file.content = toBytes(data));
+    file.modified(this.root.uid);
   }
 
   /**
@@ -299,13 +303,17 @@ export class MemoryFs implements Tree<TreeNode> {
    *
    * @param path Path of the file.
    * @param length New length in bytes, 0 by default.
-   * @throws {NinePError} ENOENT: there is none. EISDIR: it is a directory.
-   *   EFBIG, ENOSPC: it is too long.
+   * @throws {NinePError} As readFile(); EFBIG, ENOSPC: it is too long.
+   * @throws {RangeError} The length is negative or not a whole number.
    */
   truncate(path: string, length = 0): void {
+    if (!Number.isSafeInteger(length) || length < 0) {
+      throw new RangeError(
+        `Cannot truncate "${path}": the length is ${length}, not a whole number from 0 on`,
+      );
+    }
     const file = this.#file("truncate", path);
-    file.checkLength(length);
-    file.truncate(length);
+    attempt("truncate", path, () => file.truncate(length));
     file.modified(this.root.uid);
   }
 
@@ -344,47 +352,43 @@ export class MemoryFs implements Tree<TreeNode> {
    */
   rename(from: string, to: string): void {
     const node = this.#node("rename", from);
-    const { dir, name } = this.#parentOf(to);
+    const { dir, name } = this.#place(to);
     if (node === this.root) throw failed("rename", from, "cannot remove root");
     for (let at: DirNode | undefined = dir; at !== this.root; at = at?.parent) {
       if (at === node) throw failed("rename", from, "Invalid argument");
     }
-    this.#tree.moveNode(node, dir, name, this.root.uid);
+    const move = () => this.#tree.moveNode(node, dir, name, this.root.uid);
+    attempt("create", to, move);
   }
 
-  #setContent(file: FileNode, data: string | Uint8Array): void {
-    file.content = typeof data === "string" ? encoder.encode(data) : data;
-    file.modified(this.root.uid);
-  }
-
-  #addFile(
-    dir: DirNode,
-    name: string,
-    mode: number,
-    owner: { uid?: string; gid?: string },
-  ): FileNode {
-    const init = { name, mode: (mode & ~DMDIR) >>> 0, ...this.#ownerOf(owner) };
-    const file = new FileNode(this.#tree.nodeInit(init), this.#tree.quota);
-    this.#tree.insert(dir, file);
+  #addFile(place: Place, mode: number, options: FileOptions): FileNode {
+    const init = this.#init(place, mode & ~DMDIR, options);
+    const file = new FileNode(init, this.#tree.quota);
+    const { data } = options;
+    if (data !== undefined) {
+      attempt("create", place.path, () => file.content = toBytes(data));
+    }
+    this.#tree.insert(place.dir, file);
     return file;
   }
 
-  #addDir(
-    dir: DirNode,
-    name: string,
-    mode: number,
-    owner: { uid?: string; gid?: string },
-  ): DirNode {
-    const init = { name, mode: (mode | DMDIR) >>> 0, ...this.#ownerOf(owner) };
-    const node = new DirNode(this.#tree.nodeInit(init));
-    this.#tree.insert(dir, node);
+  #addDir(place: Place, mode: number, options: DirOptions): DirNode {
+    const node = new DirNode(this.#init(place, mode | DMDIR, options));
+    this.#tree.insert(place.dir, node);
     return node;
   }
 
-  #ownerOf(
-    owner: { uid?: string; gid?: string },
-  ): { uid: string; gid: string } {
-    return { uid: owner.uid ?? this.root.uid, gid: owner.gid ?? this.root.gid };
+  /** Attributes of a new node, for a place where there may be one. */
+  #init(
+    { dir, name, path }: Place,
+    mode: number,
+    { uid = this.root.uid, gid = this.root.gid }: {
+      uid?: string;
+      gid?: string;
+    },
+  ): NodeInit {
+    attempt("create", path, () => this.#tree.checkNew(dir, name));
+    return this.#tree.nodeInit({ name, mode: mode >>> 0, uid, gid });
   }
 
   #node(operation: string, path: string): TreeNode {
@@ -397,12 +401,17 @@ export class MemoryFs implements Tree<TreeNode> {
 
   #file(operation: string, path: string): FileNode {
     const node = this.#node(operation, path);
-    if (node instanceof FileNode) return node;
-    throw failed(operation, path, "Is a directory");
+    if (!(node instanceof FileNode)) {
+      throw failed(operation, path, "Is a directory");
+    }
+    if (node.isFunction) {
+      throw failed(operation, path, "Operation not supported");
+    }
+    return node;
   }
 
-  /** The directory and the name of a file that is to be made. */
-  #parentOf(path: string): { dir: DirNode; name: string } {
+  /** Where a file is to be made. */
+  #place(path: string): Place {
     const names = split(path);
     const name = names.pop();
     if (name === undefined || name === "..") {
@@ -412,12 +421,47 @@ export class MemoryFs implements Tree<TreeNode> {
     if (!(dir instanceof DirNode)) {
       throw failed("create", path, "not a directory");
     }
-    return { dir, name };
+    return { dir, name, path };
   }
+}
+
+/** Where a file is to be made: its directory and name, and the path for messages. */
+interface Place {
+  readonly dir: DirNode;
+  readonly name: string;
+  readonly path: string;
 }
 
 function split(path: string): string[] {
   return path.split("/").filter((name) => name !== "" && name !== ".");
+}
+
+function toBytes(data: string | Uint8Array): Uint8Array {
+  return typeof data === "string" ? encoder.encode(data) : data;
+}
+
+/** Whether it is an object as `{}` makes them; a class or a buffer was meant to be something else. */
+function isPlain(value: unknown): value is Content {
+  if (!isRecord(value)) return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null;
+}
+
+function checkSize(name: string, size: number): void {
+  if (size >= 0) return;
+  throw new RangeError(
+    `Cannot make a tree: ${name} is ${size}, not a number from 0 on`,
+  );
+}
+
+/** Does what may fail, so that the error names the path. */
+function attempt(operation: string, path: string, fn: () => void): void {
+  try {
+    fn();
+  } catch (error) {
+    if (!(error instanceof NinePError)) throw error;
+    throw failed(operation, path, error.ename);
+  }
 }
 
 function failed(operation: string, path: string, ename: string): NinePError {

@@ -15,7 +15,6 @@ import type {
   CallRequest,
   Fid,
   Node,
-  OpenRequest,
   ReadRequest,
   WriteRequest,
 } from "../server.ts";
@@ -123,6 +122,15 @@ export abstract class TreeNode implements Node {
     this.#record = undefined;
   }
 
+  /** User who moved mtime last. */
+  get muid(): string {
+    return this.#muid;
+  }
+  set muid(muid: string) {
+    this.#muid = muid;
+    this.#record = undefined;
+  }
+
   /** Whether it is a directory. */
   get isDirectory(): boolean {
     return (this.#mode & DMDIR) !== 0;
@@ -147,6 +155,11 @@ export abstract class TreeNode implements Node {
     this.qid.vers = (this.qid.vers + 1) >>> 0;
     this.#atime = this.#mtime = now();
     this.#muid = muid;
+    this.#record = undefined;
+  }
+
+  /** Notes a change of the length, if nothing else tells of it. */
+  protected resized(): void {
     this.#record = undefined;
   }
 
@@ -196,9 +209,14 @@ export interface Quota {
 
 /** A plain file: its content is in memory. */
 export class FileNode extends TreeNode {
-  /** Whether a fid that is not open may be used; for function files. */
-  get implicitOpen(): boolean {
+  /** Whether it stands for a function, and so has no content to cut or extend. */
+  get isFunction(): boolean {
     return false;
+  }
+
+  /** Whether a fid that is not open may be used: clients of the first ancestor never open function files. */
+  get implicitOpen(): boolean {
+    return this.isFunction;
   }
 
   readonly #quota: Quota;
@@ -217,7 +235,7 @@ export class FileNode extends TreeNode {
     return this.#length;
   }
 
-  /** The content: a view that is good until the next write. */
+  /** The content: a view that is good until the next write. Setting it does not move version and times: see modified(). */
   get content(): Uint8Array {
     return this.#bytes.subarray(0, this.#length);
   }
@@ -227,13 +245,6 @@ export class FileNode extends TreeNode {
     this.#resize(content.length);
     this.#bytes.set(content);
   }
-
-  /**
-   * Told of an open that is granted, before the fid counts as open.
-   *
-   * @param _request The open; its mode may have OTRUNC.
-   */
-  opened(_request: OpenRequest<TreeNode>): Awaitable<void> {}
 
   /**
    * Reads bytes; none at the end. See `read(9P)`.
@@ -324,6 +335,7 @@ export class FileNode extends TreeNode {
     }
     this.#quota.used += length - old;
     this.#length = length;
+    this.resized();
   }
 
   /** Doubles the room, so that a file written in pieces is copied rarely. */

@@ -15,12 +15,14 @@ import {
   OWRITE,
   type Stat,
 } from "../codec.ts";
+import { utf8Length } from "../codec/wire.ts";
 import type {
   AttachRequest,
   Awaitable,
   CallRequest,
   Created,
   CreateRequest,
+  DirMember,
   Fid,
   Handler,
   OpenRequest,
@@ -42,6 +44,9 @@ const READ = 4;
 const WRITE = 2;
 const EXECUTE = 1;
 
+/** Bytes of a name. */
+const NAME_MAX = 255;
+
 /** A tree of nodes as a handler: what a MemoryFs is to a server. */
 export class TreeHandler implements Handler<TreeNode> {
   /** The root directory. */
@@ -50,6 +55,8 @@ export class TreeHandler implements Handler<TreeNode> {
   readonly quota: Quota;
   // Numbers of qids come from a counter: none is given twice.
   #lastPath = 0n;
+  /** What each fid has open, also without a Topen: counted once, until the clunk. */
+  readonly #uses: WeakMap<Fid<TreeNode>, TreeNode> = new WeakMap();
 
   constructor(
     root: { uid: string; gid: string; mode: number },
@@ -90,9 +97,13 @@ export class TreeHandler implements Handler<TreeNode> {
   }
 
   /** Checks permissions and exclusive use, truncates. */
-  open(fid: Fid<TreeNode>, request: OpenRequest<TreeNode>): Awaitable<void> {
+  open(fid: Fid<TreeNode>, request: OpenRequest<TreeNode>): void {
     const { node, uname } = fid;
     const { mode } = request;
+    const inUse = this.#uses.get(fid) === node;
+    if (node.parent === undefined && !inUse) {
+      throw new NinePError("file has been removed");
+    }
     const access = accessOf(mode);
     need(node, uname, mode & OTRUNC ? access | WRITE : access);
     if (mode & ORCLOSE) {
@@ -101,21 +112,31 @@ export class TreeHandler implements Handler<TreeNode> {
       }
       need(node.parent, uname, WRITE);
     }
-    if (node.isExclusive && node.opens > 0) {
+    if (node.isExclusive && node.opens > (inUse ? 1 : 0)) {
       throw new NinePError("exclusive use file already open");
     }
-    if (!(node instanceof FileNode)) {
-      node.opens++;
-      return;
-    }
-    if (mode & OTRUNC && !node.isAppendOnly && !node.implicitOpen) {
+    this.#use(fid, node);
+    if (!(node instanceof FileNode)) return;
+    if (mode & OTRUNC && !node.isAppendOnly && !node.isFunction) {
       node.truncate(0);
       node.modified(uname);
     }
-    // An implicit open ends with no clunk, so it does not count.
-    if (!node.implicitOpen) node.opens++;
     if ((access & READ) !== 0) node.atime = now();
-    return node.opened(request);
+  }
+
+  #use(fid: Fid<TreeNode>, node: TreeNode): void {
+    if (this.#uses.get(fid) === node) return;
+    this.#letGo(fid);
+    this.#uses.set(fid, node);
+    node.opens++;
+  }
+
+  #letGo(fid: Fid<TreeNode>): void {
+    const node = this.#uses.get(fid);
+    if (node === undefined) return;
+    this.#uses.delete(fid);
+    node.opens--;
+    if (node.opens === 0 && node.parent === undefined) disposeOf(node);
   }
 
   /** Makes a file or directory. */
@@ -138,7 +159,7 @@ export class TreeHandler implements Handler<TreeNode> {
       ? new DirNode(init)
       : new FileNode(init, this.quota);
     this.insert(dir, node);
-    node.opens++;
+    this.#use(fid, node);
     return { node };
   }
 
@@ -151,10 +172,10 @@ export class TreeHandler implements Handler<TreeNode> {
   }
 
   /** Lists a directory: a snapshot of its members, less those removed before their turn. */
-  readdir(fid: Fid<TreeNode>): Iterable<Uint8Array> {
+  readdir(fid: Fid<TreeNode>): Iterable<DirMember> {
     const { node } = fid;
     if (!(node instanceof DirNode)) throw new NinePError("not a directory");
-    return recordsOf(node);
+    return membersOf(node);
   }
 
   /** Writes to a file. */
@@ -167,11 +188,7 @@ export class TreeHandler implements Handler<TreeNode> {
 
   /** Ends the use of an open file. */
   clunk(fid: Fid<TreeNode>): void {
-    const { node } = fid;
-    if ((fid.mode & ~ORCLOSE) < 0 || !fid.open) return;
-    if (node instanceof FileNode && node.implicitOpen) return;
-    node.opens--;
-    if (node.opens === 0 && node.parent === undefined) disposeOf(node);
+    this.#letGo(fid);
   }
 
   /** Removes a file or an empty directory. */
@@ -192,14 +209,17 @@ export class TreeHandler implements Handler<TreeNode> {
   /** Changes attributes: first all checks, then all changes. */
   wstat(fid: Fid<TreeNode>, request: WstatRequest<TreeNode>): void {
     const { node, uname } = fid;
-    const { changes } = request;
+    const changes = possible(node, request.changes);
     const { name, length, mode, mtime, atime, gid } = changes;
-    checkFixed(node, changes);
+    checkFixed(node, request.changes);
     const leads = uname === node.uid || uname === node.gid;
     if (name !== undefined && name !== node.name) {
       this.#checkRename(node, name, uname);
     }
     if (length !== undefined) {
+      if (node.parent === undefined && node.opens === 0) {
+        throw new NinePError("file has been removed");
+      }
       need(node, uname, WRITE);
       if (node instanceof FileNode) {
         if (node.isAppendOnly && Number(length) !== node.length) {
@@ -219,7 +239,7 @@ export class TreeHandler implements Handler<TreeNode> {
     }
     if (gid !== undefined && gid !== node.gid) {
       // Each user is the only member, and the leader, of the group of that name.
-      const allowed = uname === gid && (uname === node.uid || leads);
+      const allowed = leads && uname === gid;
       if (!allowed) throw new NinePError("not a member of proposed group");
     }
 
@@ -227,14 +247,17 @@ export class TreeHandler implements Handler<TreeNode> {
       this.moveNode(node, node.parent ?? this.root, name, uname);
     }
     if (length !== undefined && node instanceof FileNode) {
-      if (!node.implicitOpen && Number(length) !== node.length) {
+      if (Number(length) !== node.length) {
         node.truncate(Number(length));
         node.modified(uname);
       }
     }
     if (mode !== undefined) node.mode = mode;
     if (gid !== undefined) node.gid = gid;
-    if (mtime !== undefined) node.mtime = mtime;
+    if (mtime !== undefined) {
+      node.mtime = mtime;
+      node.muid = uname;
+    }
     if (atime !== undefined) node.atime = atime;
   }
 
@@ -260,14 +283,17 @@ export class TreeHandler implements Handler<TreeNode> {
     return { ...init, path: ++this.#lastPath };
   }
 
+  /** Throws unless a directory can have a new member of that name. */
+  checkNew(dir: DirNode, name: string): void {
+    checkName(name);
+    if (dir.parent === undefined) throw new NinePError("file has been removed");
+    if (dir.members.has(name)) throw new NinePError("file already exists");
+  }
+
   /** Puts a new node into a directory, without a check of permissions. */
   insert(dir: DirNode, node: TreeNode): void {
     const { name } = node;
-    if (name === "" || name === "." || name === ".." || name.includes("/")) {
-      throw new NinePError("illegal name");
-    }
-    if (dir.parent === undefined) throw new NinePError("file has been removed");
-    if (dir.members.has(name)) throw new NinePError("file already exists");
+    this.checkNew(dir, name);
     node.parent = dir;
     dir.members.set(name, node);
     dir.modified(node.uid);
@@ -289,7 +315,7 @@ export class TreeHandler implements Handler<TreeNode> {
     const { parent } = node;
     if (parent === undefined) throw new NinePError("file has been removed");
     if (parent === dir && node.name === name) return;
-    if (dir.members.has(name)) throw new NinePError("file already exists");
+    this.checkNew(dir, name);
     parent.members.delete(node.name);
     parent.modified(uname);
     node.name = name;
@@ -303,10 +329,11 @@ function disposeOf(node: TreeNode): void {
   if (node instanceof FileNode) node.dispose();
 }
 
-function* recordsOf(dir: DirNode): Generator<Uint8Array> {
-  for (const node of [...dir.members.values()]) {
-    if (node.parent === dir) yield node.record;
-  }
+function membersOf(dir: DirNode): DirMember[] {
+  return Array.from(
+    dir.members.values(),
+    (node) => () => node.parent === dir ? node.record : undefined,
+  );
 }
 
 function fileOf(fid: Fid<TreeNode>): FileNode {
@@ -336,6 +363,24 @@ function need(node: TreeNode, uname: string, access: number): void {
   if (uname === node.gid || uname === node.uid) bits |= mode >> 3;
   if (uname === node.uid) bits |= mode >> 6;
   if ((bits & access) !== access) throw new NinePError("permission denied");
+}
+
+/** Throws for names that no file can have, or no message carry. */
+function checkName(name: string): void {
+  if (
+    name === "" || name === "." || name === ".." || /[/\0]/.test(name) ||
+    !name.isWellFormed()
+  ) {
+    throw new NinePError("illegal name");
+  }
+  if (utf8Length(name) > NAME_MAX) throw new NinePError("File name too long");
+}
+
+/** The wishes that mean something: a function file takes lengths and times, to no effect. */
+function possible(node: TreeNode, changes: Partial<Stat>): Partial<Stat> {
+  if (!(node instanceof FileNode && node.isFunction)) return changes;
+  const { length: _length, mtime: _mtime, atime: _atime, ...rest } = changes;
+  return rest;
 }
 
 /** Refuses wishes for what does not change; the present value is no wish. */

@@ -4,9 +4,9 @@
 import {
   type Dialect,
   dialect9P2000,
+  ENAME_MAX,
   IOHDRSZ,
   type Message,
-  MSIZE_DEFAULT,
   MSIZE_MIN,
   NinePError,
   NOFID,
@@ -31,7 +31,6 @@ import {
   utf8Length,
   type Writer,
 } from "../codec/wire.ts";
-import { ENAME_MAX } from "../codec.ts";
 import { type Channel, openChannel } from "../transport/channel.ts";
 import { Outbox } from "../transport/outbox.ts";
 import type { Connection } from "../transport.ts";
@@ -46,36 +45,13 @@ import {
   Walk,
 } from "./fid_operations.ts";
 import { Call, Read, Stat, Write, Wstat } from "./file_operations.ts";
-import type {
-  Awaitable,
-  Handler,
-  OpenRequest,
-  RequestContext,
-} from "./handler.ts";
+import type { Awaitable, Handler, OpenRequest } from "./handler.ts";
 import type { Operation } from "./operation.ts";
-
-/** Options of a session. */
-export interface SessionOptions {
-  /** Largest message in bytes, 256 or more; 1 MiB and 24 bytes by default. */
-  msize?: number;
-  /** Refuse what the manual refuses although usual clients do it: walks from open fids, undefined mode bits. False by default. */
-  strict?: boolean;
-  /** Open a file at the first read, write or call of a fid that is not open; function files always do. False by default. */
-  implicitOpen?: boolean;
-  /** Form of error texts: `json` for servers whose clients are pyroute2's; `text` by default. A failed call is always JSON. */
-  errors?: "text" | "json";
-  /** Told of errors that a client must not see: what handlers throw that is no NinePError, and connections that die (as ProtocolError). By default the former go to the console. */
-  onError?: (error: unknown) => void;
-}
-
-/** The options with their defaults. */
-export interface SessionSettings {
-  readonly msize: number;
-  readonly strict: boolean;
-  readonly implicitOpen: boolean;
-  readonly errors: "text" | "json";
-  readonly onError: (error: unknown) => void;
-}
+import {
+  type SessionOptions,
+  type SessionSettings,
+  settingsOf,
+} from "./options.ts";
 
 /** Who answers a session's operations. */
 export interface Sink<N extends Node> {
@@ -85,8 +61,8 @@ export interface Sink<N extends Node> {
   release(fid: FidState<N>): Awaitable<void>;
   /** The largest msize for a version, if the sink has a say. */
   msize(msize: number, version: string): number;
-  /** Told of a flush. */
-  flushed(request: RequestContext<N>): void;
+  /** Told of an operation that is given up: alone, or with all of its session. */
+  flushed(operation: Operation<N>, ended: boolean): void;
 }
 
 /** Requests at a time; beyond it the client waits. */
@@ -102,6 +78,8 @@ const OUTPUT_MAX = 512 * 1024;
 /** Size of the read buffer: it grows while reads fill it. */
 const READ_MIN = 8 * 1024;
 const READ_MAX = 256 * 1024;
+/** Reads of a client that has to wait; more than these it cannot hide its end behind. */
+const AHEAD_MAX = 32;
 /** Time that a client has to take the last replies. */
 const GOODBYE_MS = 1000;
 /** Operations that hold a view of a read buffer; further ones get a copy. */
@@ -136,27 +114,26 @@ export class SessionCore<N extends Node> {
   #bufferHeld = false;
   #ended = false;
   #exiting = false;
-  #wakeRoom: (() => void) | undefined;
-  #wakeIdle: (() => void) | undefined;
+  #stopping = false;
+  /** All are given up: none that waits may begin. */
+  #resetting = false;
+  /** A Tversion that waits until the session before it has ended. */
+  #restart: Tversion | undefined;
+  /** The pump waits; reads go on ahead of it, so that the client's end shows. */
+  #watching = false;
+  #reading = false;
+  readonly #ahead: Promise<Uint8Array | null>[] = [];
+  /** Goes on with what until() waits for. */
+  #wake: (() => void) | undefined;
+  #onEnd: (() => void) | undefined;
 
   constructor(
     connection: Connection,
     options: SessionOptions,
     sink: Sink<N>,
   ) {
-    const {
-      msize = MSIZE_DEFAULT,
-      strict = false,
-      implicitOpen = false,
-      errors = "text",
-      onError = reportInternal,
-    } = options;
-    if (!(msize >= MSIZE_MIN && msize <= 0xffffffff)) {
-      throw new RangeError(
-        `Cannot serve with an msize of ${msize}: the range is ${MSIZE_MIN} to 4294967295`,
-      );
-    }
-    this.options = { msize, strict, implicitOpen, errors, onError };
+    this.options = settingsOf(options);
+    const { msize } = this.options;
     this.msize = msize;
     this.peer = connection.peer;
     this.#sink = sink;
@@ -172,22 +149,20 @@ export class SessionCore<N extends Node> {
 
   /** Processes requests until the connection ends, and all is released. */
   async run(): Promise<void> {
-    try {
-      await this.#pump();
-    } catch (error) {
-      this.#ended = true;
-      this.#report(error);
-    }
+    const end = new Promise<void>((resolve) => this.#onEnd = resolve);
+    const pump = this.#pump().catch((error) => this.#fail(error));
+    // An end need not wait for the client's next bytes.
+    await Promise.race([pump, end]);
+    if (this.#stopping) await nextTurn();
     this.#reset();
-    await this.#sayGoodbye();
+    await this.#sayGoodbye(pump);
     this.close();
-    while (this.#loose > 0) {
-      await new Promise<void>((resolve) => this.#wakeIdle = resolve);
-    }
+    await pump;
+    await this.#until(() => this.#loose === 0);
   }
 
   /** Sends the last replies, for a bounded time. */
-  async #sayGoodbye(): Promise<void> {
+  async #sayGoodbye(pump: Promise<void>): Promise<void> {
     const timer = setTimeout(() => this.#channel.close(), GOODBYE_MS);
     try {
       this.#outbox.flush();
@@ -195,8 +170,9 @@ export class SessionCore<N extends Node> {
       if (this.#exiting) {
         // To close with bytes unread could cost the client the last reply.
         await this.#channel.closeWrite();
+        await pump;
         const rest = new Uint8Array(READ_MIN);
-        while (await this.#channel.read(rest) !== null);
+        while (await this.#read(rest) !== null);
       }
     } catch {
       // The client is gone.
@@ -205,11 +181,17 @@ export class SessionCore<N extends Node> {
     }
   }
 
-  /** Ends the connection; run() sees to the rest. */
+  /** Ends the connection when what is answered in this turn is sent: who stops a server may be a function that it serves. */
+  stop(): void {
+    this.#stopping = true;
+    this.#end();
+  }
+
+  /** Ends the connection at once; run() sees to the rest. */
   close(): void {
     this.#ended = true;
     this.#channel.close();
-    this.#wakeRoom?.();
+    this.#wake?.();
   }
 
   async #pump(): Promise<void> {
@@ -217,7 +199,7 @@ export class SessionCore<N extends Node> {
     const outbox = this.#outbox;
     let buffer = new Uint8Array(READ_MIN);
     while (!this.#ended) {
-      const chunk = await this.#channel.read(buffer);
+      const chunk = await this.#read(buffer);
       if (chunk === null) break;
       splitter.push(chunk);
       while (!this.#ended && splitter.advance()) {
@@ -228,7 +210,12 @@ export class SessionCore<N extends Node> {
         }
         if (this.#held.length >= RESERVE) {
           outbox.flush();
-          await this.#room();
+          await this.#watchUntil(() => this.#held.length < RESERVE);
+        }
+        if (this.#restart !== undefined) {
+          outbox.flush();
+          await this.#watchUntil(() => this.#loose === 0);
+          this.#restarted();
         }
       }
       outbox.flush();
@@ -242,11 +229,36 @@ export class SessionCore<N extends Node> {
     }
   }
 
-  /** Waits until fewer operations are held. */
-  async #room(): Promise<void> {
-    while (!this.#ended && this.#held.length >= RESERVE) {
-      await new Promise<void>((resolve) => this.#wakeRoom = resolve);
+  /** Waits; #wake has it look again. */
+  async #until(done: () => boolean): Promise<void> {
+    while (!done()) {
+      await new Promise<void>((resolve) => this.#wake = resolve);
     }
+  }
+
+  /** Waits, unless the client goes: its next bytes are read, so that this shows. */
+  async #watchUntil(done: () => boolean): Promise<void> {
+    this.#watching = true;
+    this.#readAhead();
+    await this.#until(() => this.#ended || done());
+    this.#watching = false;
+  }
+
+  #readAhead(): void {
+    if (!this.#watching || this.#reading) return;
+    if (this.#ahead.length >= AHEAD_MAX) return;
+    this.#reading = true;
+    const read = this.#channel.read(new Uint8Array(READ_MIN));
+    this.#ahead.push(read);
+    read.then((chunk) => {
+      this.#reading = false;
+      if (chunk === null) this.close();
+      else this.#readAhead();
+    }, (error) => this.#lost(error));
+  }
+
+  #read(buffer: Uint8Array): Promise<Uint8Array | null> {
+    return this.#ahead.shift() ?? this.#channel.read(buffer);
   }
 
   /** One frame: whatever is wrong with it costs only its tag. */
@@ -345,7 +357,11 @@ export class SessionCore<N extends Node> {
 
   /** Told of an operation that is flushed. */
   flushed(operation: Operation<N>): void {
-    this.#sink.flushed(operation);
+    try {
+      this.#sink.flushed(operation, this.#resetting);
+    } catch (error) {
+      this.#report(error);
+    }
   }
 
   /** Frees an operation's tag. */
@@ -369,12 +385,12 @@ export class SessionCore<N extends Node> {
       this.#pending.delete(operation.tag);
       this.#start(operation);
     }
-    if (this.#held.length < RESERVE) this.#wakeRoom?.();
+    if (this.#held.length < RESERVE) this.#wake?.();
   }
 
   /** A fid has one user less: those who wait may go on. */
   wake(fid: FidState<N>): void {
-    if (fid.waking) return;
+    if (fid.waking || this.#resetting) return;
     fid.waking = true;
     const { waiting } = fid;
     while (waiting !== undefined && waiting.length > 0 && !fid.locked) {
@@ -410,18 +426,40 @@ export class SessionCore<N extends Node> {
     else operation.flush(tag);
   }
 
+  /** Ends the session; the next begins when all of it is released. */
   #startSession(message: Tversion): void {
-    const { tag } = message;
     this.version = "";
     this.#reset();
+    this.#restart = message;
+    if (this.#loose === 0) this.#restarted();
+  }
+
+  #restarted(): void {
+    const message = this.#restart;
+    this.#restart = undefined;
+    if (message === undefined || this.#ended) return;
+    const { tag } = message;
     if (message.msize < MSIZE_MIN) return this.#refuse(tag, "Invalid argument");
     const version = agree(message.version);
-    const most = Math.min(message.msize, this.options.msize);
-    const msize = Math.min(most, this.#sink.msize(most, version));
+    let msize: number;
+    try {
+      msize = this.#boundMsize(message.msize, version);
+    } catch (error) {
+      return this.#sendError(tag, message.type, error);
+    }
     this.send({ type: "Rversion", tag, msize, version });
     if (version === "unknown") return;
     this.version = version;
     this.msize = this.#splitter.msize = msize;
+  }
+
+  #boundMsize(asked: number, version: string): number {
+    const most = Math.min(asked, this.options.msize);
+    const msize = Math.min(most, this.#sink.msize(most, version));
+    if (Number.isInteger(msize) && msize >= MSIZE_MIN) return msize;
+    throw new RangeError(
+      `Cannot start a session with an msize of ${msize}: the minimum is ${MSIZE_MIN}`,
+    );
   }
 
   /** Gives up all operations and releases all fids. */
@@ -430,7 +468,9 @@ export class SessionCore<N extends Node> {
     this.#pending.clear();
     this.#held = [];
     this.#views = 0;
+    this.#resetting = true;
     for (const operation of operations) operation.drop();
+    this.#resetting = false;
     const fids = [...this.fids.values()];
     this.fids.clear();
     for (const fid of fids) {
@@ -447,7 +487,7 @@ export class SessionCore<N extends Node> {
   /** It is not any more, or a release is done. */
   tighten(): void {
     this.#loose--;
-    if (this.#loose === 0) this.#wakeIdle?.();
+    if (this.#loose === 0) this.#wake?.();
   }
 
   /** A fid of the client's. */
@@ -553,14 +593,16 @@ export class SessionCore<N extends Node> {
   }
 
   #ename(type: string, error: NinePError): string {
-    const most = this.msize - 9;
+    const most = Math.min(this.msize - 9, 0xffff);
     if (type === "Tcall" || this.options.errors === "json") {
       return encodeEnvelope(envelopeOf(error), most);
     }
     const text = error instanceof FunctionError
       ? error.str.split("\n", 1)[0]
       : error.ename;
-    return cutUtf8(text, Math.min(ENAME_MAX, most));
+    // What the wire cannot carry must not cost more than this request.
+    const clean = text.toWellFormed().replaceAll("\0", "\ufffd");
+    return cutUtf8(clean, Math.min(ENAME_MAX, most)) || "i/o error";
   }
 
   #refuse(tag: number, ename: string): void {
@@ -571,27 +613,36 @@ export class SessionCore<N extends Node> {
     this.options.onError(error);
   }
 
-  /** The stream died, or cannot be followed any more. */
-  #lost(error: unknown): void {
+  /** The stream cannot be followed any more. */
+  #fail(error: unknown): void {
     if (!this.#ended) this.#report(error);
     this.#ended = true;
-    this.#channel.close();
-    this.#wakeRoom?.();
+  }
+
+  /** The stream died. */
+  #lost(error: unknown): void {
+    this.#fail(error);
+    this.close();
   }
 
   /** Ends the connection when what is written is sent. */
   #exit(): void {
     this.#exiting = true;
+    this.#end();
+  }
+
+  #end(): void {
     this.#ended = true;
+    this.#wake?.();
+    this.#onEnd?.();
   }
 }
 
-const NOT_OFFERED = "Operation not supported";
-
-/** What no client may see, somebody should; that a client went away is no news. */
-function reportInternal(error: unknown): void {
-  if (!(error instanceof ProtocolError)) console.error(error);
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve));
 }
+
+const NOT_OFFERED = "Operation not supported";
 
 /** The version of a session, by the client's. See `version(9P)`. */
 function agree(version: string): string {

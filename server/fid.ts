@@ -2,6 +2,7 @@
 // user. See intro(9P).
 
 import { ORDWR, OWRITE, type Qid } from "../codec.ts";
+import type { DirMember } from "./handler.ts";
 import type { Operation } from "./operation.ts";
 
 /**
@@ -91,9 +92,9 @@ export class FidState<N extends Node = Node> implements Fid<N> {
 /** State of a fid that reads a directory. See `read(9P)`. */
 export interface DirRead {
   /** The members that are still to come: a snapshot of offset 0. */
-  members: Iterator<Uint8Array>;
-  /** A record that did not fit into the last reply. */
-  held: Uint8Array | undefined;
+  members: Iterator<DirMember>;
+  /** The member that did not fit into the last reply. */
+  held: DirMember | undefined;
   /** The offset that goes on. */
   offset: number;
 }

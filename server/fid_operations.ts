@@ -253,6 +253,7 @@ export class Walk<N extends Node> extends Operation<N, Walked<N>> {
     } else {
       newfid.node = nodes.length > 0 ? nodes[nodes.length - 1] : fid.node;
       newfid.implicit = 0;
+      newfid.dir = undefined;
       newfid.born = true;
       this.#unlock();
     }
@@ -366,6 +367,7 @@ export class Create<N extends Node> extends Operation<N, Created<N>> {
   protected override commit({ node }: Created<N>): void {
     this.fid.node = node;
     this.fid.mode = this.mode;
+    this.fid.dir = undefined;
   }
 }
 
@@ -422,8 +424,7 @@ export class Remove<N extends Node> extends Operation<N, void> {
         throw new NinePError("bad use of fid");
       });
     }
-    fid.mode = fid.mode < 0 ? ORCLOSE : fid.mode | ORCLOSE;
-    return release(fid, handler);
+    return release(fid, handler, true);
   }
 
   protected reply(_: void, writer: Writer): void {
@@ -432,15 +433,16 @@ export class Remove<N extends Node> extends Operation<N, void> {
 }
 
 /**
- * Releases a fid that is out of the table: ORCLOSE removes its file, then the
- * handler may let go, whether that worked or not.
+ * Releases a fid that is out of the table: Tremove and ORCLOSE remove its file,
+ * then the handler may let go, whether that worked or not.
  */
 export function release<N extends Node>(
   fid: FidState<N>,
   handler: Handler<N>,
+  remove: boolean = fid.open && (fid.mode & ORCLOSE) !== 0,
 ): Awaitable<void> {
   const clunk = () => handler.clunk?.(fid);
-  if (fid.mode < 0 || (fid.mode & ORCLOSE) === 0) return clunk();
+  if (!remove) return clunk();
   if (handler.remove === undefined) {
     return both(clunk(), () => {
       throw notSupported();

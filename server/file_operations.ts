@@ -23,10 +23,10 @@ import type { DirRead, Node } from "./fid.ts";
 import type {
   Awaitable,
   CallAnswer,
+  DirMember,
   Handler,
   ReadAnswer,
   StatAnswer,
-  StatRecord,
   WriteAnswer,
 } from "./handler.ts";
 import { isDirectory, notSupported, Operation, then } from "./operation.ts";
@@ -72,11 +72,14 @@ export class Read<N extends Node> extends Operation<N, ReadAnswer> {
 
   #ask(handler: Handler<N>): Awaitable<ReadAnswer> {
     const { fid } = this;
-    if (isDirectory(fid) && handler.readdir !== undefined) {
+    if (isDirectory(fid)) {
+      if (handler.readdir === undefined) return { data: new Uint8Array(0) };
       return this.#readDir(handler.readdir.bind(handler));
     }
-    // No file of ours is longer than a number can say.
-    if (handler.read === undefined || !Number.isSafeInteger(this.offset)) {
+    // No file of ours is longer than a number can say. In the exchange of an
+    // authentication an offset says nothing.
+    const beyond = !Number.isSafeInteger(this.offset) && !fid.auth;
+    if (handler.read === undefined || beyond) {
       return { data: new Uint8Array(0) };
     }
     return then(handler.read(fid, this), (data) => ({ data }));
@@ -88,42 +91,52 @@ export class Read<N extends Node> extends Operation<N, ReadAnswer> {
     const { fid } = this;
     if (this.offset > 0 && fid.dir) return this.#pack(fid.dir);
     return then(readdir(fid, this), (members) => {
-      fid.dir = { members: records(members), held: undefined, offset: 0 };
+      // Flushed meanwhile: another read may be going through the directory.
+      if (this.settled) return { data: new Uint8Array(0) };
+      fid.dir = {
+        members: members[Symbol.iterator](),
+        held: undefined,
+        offset: 0,
+      };
       return this.#pack(fid.dir);
     });
   }
 
-  /** As many whole records as fit. */
+  /** As many whole records as fit, each of the member as it is at its turn. */
   #pack(dir: DirRead): ReadAnswer {
     const { count } = this;
-    const most = Math.min(count, 65536);
     let data = new Uint8Array(0);
     let used = 0;
     while (used < count) {
-      const record = dir.held ?? next(dir.members);
-      dir.held = record;
-      if (record === undefined || used + record.length > count) break;
-      if (used + record.length > data.length) {
-        const grown = new Uint8Array(
-          Math.min(count, Math.max(most, data.length * 2)),
-        );
+      dir.held ??= next(dir.members);
+      if (dir.held === undefined) break;
+      const record = recordOf(dir.held);
+      const end = used + (record?.length ?? 0);
+      if (record !== undefined && end > count) {
+        // At the start the client would take the directory for empty; later
+        // it is about to ask again with more room.
+        const never = record.length > this.core.msize - 11;
+        if (used === 0 && (dir.offset === 0 || never)) {
+          throw new NinePError("Invalid argument");
+        }
+        break;
+      }
+      dir.held = undefined;
+      if (record === undefined) continue;
+      if (end > data.length) {
+        const room = Math.max(end, Math.min(count, 65536), data.length * 2);
+        const grown = new Uint8Array(Math.min(count, room));
         grown.set(data);
         data = grown;
       }
       data.set(record, used);
-      used += record.length;
-      dir.held = undefined;
-    }
-    if (used === 0 && dir.held !== undefined && count > 0) {
-      // At the start the client would take the directory for empty; later
-      // it is about to ask again with more room.
-      const never = dir.held.length > this.core.msize - 11;
-      if (dir.offset === 0 || never) throw new NinePError("Invalid argument");
+      used = end;
     }
     return { data: data.subarray(0, used) };
   }
 
   protected reply({ data }: ReadAnswer, writer: Writer): void {
+    checkBytes(data);
     if (data.length > this.count) {
       throw new TypeError(
         `a read of ${this.count} bytes was answered with ${data.length}`,
@@ -135,7 +148,8 @@ export class Read<N extends Node> extends Operation<N, ReadAnswer> {
   protected override commit({ data }: ReadAnswer): void {
     const { fid } = this;
     if (isDirectory(fid)) {
-      fid.dir ??= { members: records([]), held: undefined, offset: 0 };
+      // In a session without a handler there are no members, only reads.
+      fid.dir ??= { members: [].values(), held: undefined, offset: 0 };
       fid.dir.offset = this.offset + data.length;
     }
   }
@@ -171,7 +185,7 @@ export class Write<N extends Node> extends Operation<N, WriteAnswer> {
     const { fid, core } = this;
     if (isDirectory(fid)) throw new NinePError("bad use of fid");
     if (!fid.writable) core.checkImplicit(fid);
-    if (!Number.isSafeInteger(this.offset + this.data.length)) {
+    if (!Number.isSafeInteger(this.offset + this.data.length) && !fid.auth) {
       throw new NinePError("file too big");
     }
   }
@@ -226,7 +240,8 @@ export class Stat<N extends Node> extends Operation<N, StatAnswer> {
 
   protected reply({ stat }: StatAnswer, writer: Writer): void {
     const record = stat instanceof Uint8Array ? stat : encodeStat(stat);
-    if (record.length > this.core.msize - 9) {
+    // A larger one has no room in the frame, or in its count of 16 bits.
+    if (record.length > Math.min(this.core.msize - 9, 0xffff)) {
       throw new NinePError("Invalid argument");
     }
     putRecord(writer, this.tag, record);
@@ -312,6 +327,7 @@ export class Call<N extends Node> extends Operation<N, CallAnswer> {
 
   protected check(): void {
     const { fid } = this;
+    if (fid.auth) throw new NinePError("bad use of fid");
     if (!fid.node.implicitOpen) return; // No function: no access to check.
     if (fid.open && !(fid.readable && fid.writable)) {
       throw new NinePError("bad use of fid");
@@ -344,6 +360,7 @@ export class Call<N extends Node> extends Operation<N, CallAnswer> {
       });
       return;
     }
+    checkBytes(data);
     if (data.length > core.msize - 15) {
       throw new NinePError("i/o count too large");
     }
@@ -372,13 +389,22 @@ function wishes(stat: Attributes): Partial<Attributes> {
   return changes;
 }
 
-function* records(members: Iterable<StatRecord>): Generator<Uint8Array> {
-  for (const member of members) {
-    yield member instanceof Uint8Array ? member : encodeStat(member);
+/** A program without types may answer with anything; the writer would stumble. */
+function checkBytes(data: Uint8Array): void {
+  if (!(data instanceof Uint8Array)) {
+    throw new TypeError(`a request for bytes was answered with ${typeof data}`);
   }
 }
 
-function next(members: Iterator<Uint8Array>): Uint8Array | undefined {
+function recordOf(member: DirMember): Uint8Array | undefined {
+  const stat = typeof member === "function" ? member() : member;
+  if (stat === undefined || stat instanceof Uint8Array) return stat;
+  return encodeStat(stat);
+}
+
+function next(members: Iterator<DirMember>): DirMember | undefined {
   const { done, value } = members.next();
-  return done ? undefined : value;
+  if (done) return undefined;
+  if (value === undefined) throw new TypeError("a directory lists undefined");
+  return value;
 }

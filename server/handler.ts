@@ -77,6 +77,12 @@ export interface CallRequest<N extends Node> extends RequestContext<N> {
 /** A stat record: its attributes, or its bytes as encodeStat() gives them, which are sent as they are. */
 export type StatRecord = Stat | Uint8Array;
 
+/**
+ * A member of a directory: its record, or a function that is asked for it when
+ * its turn comes, and gives undefined when the member is gone by then.
+ */
+export type DirMember = StatRecord | (() => StatRecord | undefined);
+
 /** A file that attach, auth or walk found. */
 export interface Found<N extends Node> {
   /** The file. */
@@ -203,7 +209,7 @@ export interface Handler<N extends Node = Node> {
    */
   read?(fid: Fid<N>, request: ReadRequest<N>): Awaitable<Uint8Array>;
   /**
-   * Lists a directory: its members as they are at this moment, without `.` and
+   * Lists a directory: the members that it has at this moment, without `.` and
    * `..`. Asked at offset 0; the library cuts the records into reads.
    *
    * Default: no members.
@@ -211,7 +217,7 @@ export interface Handler<N extends Node = Node> {
   readdir?(
     fid: Fid<N>,
     request: RequestContext<N>,
-  ): Awaitable<Iterable<StatRecord>>;
+  ): Awaitable<Iterable<DirMember>>;
   /**
    * Writes to a file. See `read(9P)`.
    *

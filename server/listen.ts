@@ -7,6 +7,7 @@ import {
 } from "../transport.ts";
 import type { Node } from "./fid.ts";
 import type { Handler, Tree } from "./handler.ts";
+import { settingsOf } from "./options.ts";
 import { serve, type ServeOptions } from "./session.ts";
 
 /** Options of {@linkcode listen}. */
@@ -42,7 +43,7 @@ export interface Server extends AsyncDisposable {
  * @throws {ProtocolError} The address cannot be listened on.
  *
  * @example A tree of files and functions
- * ```ts no-eval
+ * ```ts ignore
  * import { listen, MemoryFs } from "@ninep/ninep";
  *
  * const fs = new MemoryFs({ motd: "hello\n" });
@@ -57,8 +58,15 @@ export async function listen<N extends Node>(
   handler: Handler<N> | Tree<N>,
   options: ListenOptions = {},
 ): Promise<Server> {
-  options.signal?.throwIfAborted();
-  return new ListeningServer(await listenAt(address), handler, options);
+  const { signal } = options;
+  signal?.throwIfAborted();
+  settingsOf(options); // Now, and not at the first client.
+  const listener = await listenAt(address);
+  if (signal?.aborted) {
+    listener.close();
+    throw signal.reason;
+  }
+  return new ListeningServer(listener, handler, options);
 }
 
 class ListeningServer<N extends Node> implements Server {

@@ -182,9 +182,11 @@ export abstract class Operation<N extends Node = Node, Answer = unknown>
     if (this.#state === WAITING) {
       this.#state = ABANDONED;
       const { waiting } = this.fid;
-      waiting?.splice(waiting.indexOf(this), 1);
+      const at = waiting?.indexOf(this) ?? -1; // Not there when the core holds it.
+      if (at >= 0) waiting?.splice(at, 1);
       this.revert();
       this.#close();
+      this.core.wake(this.fid); // Those behind it may have waited for it alone.
       return;
     }
     const heard = this.#abort !== undefined;

@@ -1,18 +1,14 @@
 // The two ways to serve a connection: a session, which is a loop over its
 // requests, and serve(), which puts a handler behind it.
 
+import { NinePError } from "../codec.ts";
 import type { Connection } from "../transport.ts";
-import { SessionCore, type SessionOptions, type Sink } from "./core.ts";
+import { SessionCore, type Sink } from "./core.ts";
 import type { Fid, FidState, Node } from "./fid.ts";
 import { release } from "./fid_operations.ts";
-import type {
-  Awaitable,
-  Handler,
-  RequestContext,
-  SessionRequest,
-  Tree,
-} from "./handler.ts";
+import type { Awaitable, Handler, SessionRequest, Tree } from "./handler.ts";
 import type { Operation } from "./operation.ts";
+import type { SessionOptions } from "./options.ts";
 
 /** Asks a handler; an answer that is there at once costs no promise. */
 class HandlerSink<N extends Node> implements Sink<N> {
@@ -48,8 +44,8 @@ class HandlerSink<N extends Node> implements Sink<N> {
     return this.#handler.version?.(msize, version) ?? msize;
   }
 
-  flushed(request: RequestContext<N>): void {
-    this.#handler.flush?.(request);
+  flushed(operation: Operation<N>): void {
+    this.#handler.flush?.(operation);
   }
 }
 
@@ -85,13 +81,13 @@ export async function serve<N extends Node>(
   if ("handler" in handler) return serve(connection, handler.handler, options);
   const { signal } = options;
   const core = new SessionCore(connection, options, new HandlerSink(handler));
-  const close = () => core.close();
-  if (signal?.aborted) close();
-  signal?.addEventListener("abort", close);
+  const stop = () => core.stop();
+  if (signal?.aborted) stop();
+  signal?.addEventListener("abort", stop);
   try {
     await core.run();
   } finally {
-    signal?.removeEventListener("abort", close);
+    signal?.removeEventListener("abort", stop);
     await handler.disconnect?.(connection.peer);
   }
 }
@@ -104,13 +100,12 @@ export interface ServeOptions extends SessionOptions {
 
 /** Puts requests into a queue that a loop takes them from. */
 class QueueSink<N extends Node> implements Sink<N> {
-  readonly #queue: SessionRequest<N>[] = [];
+  readonly #queue: Operation<N>[] = [];
   #wake: (() => void) | undefined;
   #done = false;
 
   deliver(operation: Operation<N>): void {
-    // Sound: each class of operation is one of the union, told apart by `type`.
-    this.#queue.push(operation as unknown as SessionRequest<N>);
+    this.#queue.push(operation);
     this.#wake?.();
   }
 
@@ -120,7 +115,15 @@ class QueueSink<N extends Node> implements Sink<N> {
     return msize;
   }
 
-  flushed(): void {}
+  /** What the loop has not seen never happens, but for the ends of fids, which are gone already. */
+  flushed(operation: Operation<N>, ended: boolean): void {
+    const at = this.#queue.indexOf(operation);
+    if (at < 0) return;
+    const { type } = operation;
+    if (!ended && (type === "Tclunk" || type === "Tremove")) return;
+    this.#queue.splice(at, 1);
+    operation.error(new NinePError("Interrupted system call"));
+  }
 
   end(): void {
     this.#done = true;
@@ -131,7 +134,8 @@ class QueueSink<N extends Node> implements Sink<N> {
     while (this.#queue.length === 0 && !this.#done) {
       await new Promise<void>((resolve) => this.#wake = resolve);
     }
-    return this.#queue.shift();
+    // Sound: each class of operation is one of the union, told apart by `type`.
+    return this.#queue.shift() as unknown as SessionRequest<N> | undefined;
   }
 }
 
@@ -225,17 +229,18 @@ export class Session<N extends Node = Node>
         yield request;
       }
     } finally {
-      this.#core.close();
+      this.#core.stop();
     }
   }
 
   /**
-   * Ends the connection; further calls do nothing.
+   * Ends the connection when what is answered is sent; further calls do nothing.
    *
    * @returns When all is released. Requests that are not answered hold it up.
    */
   async close(): Promise<void> {
-    this.#core.close();
+    if (this.#finished === undefined) this.#core.close();
+    else this.#core.stop();
     await this.#finished;
   }
 

@@ -1,0 +1,469 @@
+// Function files: how failures reach the caller, and how calls end before
+// their time: flush, the end of a connection, a time limit, the exit error.
+import { assert, assertEquals } from "@std/assert";
+import { NinePError, ORDWR, OREAD, Plan9Exit } from "../codec.ts";
+import {
+  type CallContext,
+  type FileFunction,
+  type FunctionOptions,
+  MemoryFs,
+} from "../fs/mod.ts";
+import type { ServeOptions } from "../server.ts";
+import { test } from "./harness.ts";
+import {
+  aborted,
+  HeldFunction,
+  refusal,
+  refused,
+  ServedTree,
+  type TreeClient,
+} from "./tree_client.ts";
+
+const utf8 = new TextEncoder();
+
+function serving(
+  fn: FileFunction,
+  options: FunctionOptions = {},
+  serveOptions: ServeOptions = {},
+): ServedTree {
+  const fs = new MemoryFs({ plain: "" });
+  fs.register("f", fn, options);
+  return new ServedTree(fs, serveOptions);
+}
+
+function thrower(error: unknown): FileFunction {
+  return () => {
+    throw error;
+  };
+}
+
+/** What a read of arguments that were just written is refused with. */
+async function readError(client: TreeClient, text = "{}"): Promise<string> {
+  const fid = await client.open("f", ORDWR);
+  await client.write(fid, text);
+  return await refusal(client.read(fid));
+}
+
+/** The error of a Tcall: its JSON. */
+async function envelope(client: TreeClient, text = ""): Promise<unknown> {
+  return JSON.parse(await refusal(client.call("f", text)));
+}
+
+class NotReady extends Error {}
+
+const FAILURES: [error: unknown, envelope: unknown, text: string][] = [
+  [
+    new TypeError("a must be a number"),
+    { class: "TypeError", argv: [], str: "a must be a number" },
+    "a must be a number",
+  ],
+  [
+    new RangeError("bad value"),
+    { class: "RangeError", argv: [], str: "bad value" },
+    "bad value",
+  ],
+  [
+    new NinePError("file does not exist"),
+    {
+      class: "FileNotFoundError",
+      argv: [2, "file does not exist"],
+      str: "file does not exist",
+    },
+    "file does not exist",
+  ],
+  [
+    new NinePError("file system is full"),
+    {
+      class: "OSError",
+      argv: [28, "file system is full"],
+      str: "file system is full",
+    },
+    "file system is full",
+  ],
+  [
+    Object.assign(new Error("ENOENT: no such file, open 'x'"), {
+      code: "ENOENT",
+    }),
+    {
+      class: "FileNotFoundError",
+      argv: [2, "ENOENT: no such file, open 'x'"],
+      str: "ENOENT: no such file, open 'x'",
+    },
+    "ENOENT: no such file, open 'x'",
+  ],
+  [new NotReady("wait"), { class: "NotReady", argv: [], str: "wait" }, "wait"],
+  ["a text", { class: "Error", argv: [], str: "a text" }, "a text"],
+  [
+    new Error("first\nsecond\nthird"),
+    { class: "Error", argv: [], str: "first\nsecond\nthird" },
+    "first",
+  ],
+];
+
+test("errors: of a Tcall they are JSON, of a read the first line (S120)", async () => {
+  for (const [error, json, text] of FAILURES) {
+    for (const fn of [thrower(error), () => Promise.reject(error)]) {
+      await using served = serving(fn);
+      const client = await served.client();
+      assertEquals(await envelope(client), json);
+      assertEquals(await readError(client), text);
+      assertEquals(served.reports, []);
+    }
+  }
+});
+
+test("errors: with the option all of them are JSON (P-33)", async () => {
+  for (const [error, json] of FAILURES) {
+    await using served = serving(thrower(error), {}, { errors: "json" });
+    const client = await served.client();
+    assertEquals(await envelope(client), json);
+    assertEquals(JSON.parse(await readError(client)), json);
+  }
+  await using served = serving(thrower(1), {}, { errors: "json" });
+  const client = await served.client();
+  assertEquals(JSON.parse(await refusal(client.walk("no"))), {
+    class: "FileNotFoundError",
+    argv: [2, "file does not exist"],
+    str: "file does not exist",
+  });
+});
+
+test("errors: no stack, nothing but class, argv and str", async () => {
+  const error = new Error("message", { cause: new Error("secret") });
+  await using served = serving(thrower(error));
+  const client = await served.client();
+  const text = await refusal(client.call("f", ""));
+  assertEquals(JSON.parse(text), { class: "Error", argv: [], str: "message" });
+  assertEquals(await readError(client), "message");
+});
+
+test("errors: a text is at most 126 bytes, cut between characters", async () => {
+  await using served = serving(thrower(new Error("é日😀".repeat(50))));
+  const client = await served.client();
+  const text = await readError(client);
+  assertEquals(text, "é日😀".repeat(14));
+  assertEquals(utf8.encode(text).length, 126);
+});
+
+test("errors: JSON is cut in str, so that the frame fits (S25)", async () => {
+  const messages = ["x", "é", "日", "😀", "\n", '"', "\u0001", "\\"]
+    .map((character) => character.repeat(2000));
+  for (const message of messages) {
+    await using served = serving(thrower(new TypeError(message)));
+    const client = await served.client("glenda", { msize: 256 });
+    const text = await refusal(client.call("f", ""));
+    const { str, ...rest } = JSON.parse(text);
+    assertEquals(rest, { class: "TypeError", argv: [] });
+    assert(str.length > 0 && message.startsWith(str));
+    // Not cut more than it must be.
+    const size = utf8.encode(text).length;
+    assert(size <= 256 - 9 && size > 256 - 9 - 12, `${size} bytes`);
+  }
+});
+
+test("errors: JSON fits into a text of the protocol, whatever the msize", async () => {
+  await using served = serving(thrower(new Error("é".repeat(100_000))));
+  const client = await served.client("glenda", { msize: 1 << 20 });
+  const text = await refusal(client.call("f", ""));
+  assert(utf8.encode(text).length <= 65535);
+  assertEquals(JSON.parse(text).class, "Error");
+  await client.stat("f");
+});
+
+test("errors: a class or argv that is too long does not break the frame", async () => {
+  const error = new Error("message");
+  error.name = "N".repeat(1000);
+  await using served = serving(thrower(error));
+  const client = await served.client("glenda", { msize: 256 });
+  assertEquals(
+    typeof JSON.parse(await refusal(client.call("f", ""))),
+    "object",
+  );
+  await client.stat("f");
+});
+
+test("errors: texts that 9P cannot carry are made fit", async () => {
+  for (const message of ["nul\0here", "half \ud800 pair", "", "\nsecond"]) {
+    await using served = serving(thrower(new TypeError(message)));
+    const client = await served.client();
+    assertEquals(await envelope(client), {
+      class: "TypeError",
+      argv: [],
+      str: message,
+    });
+    // Something is left to be shown.
+    assert((await readError(client)).length > 0, JSON.stringify(message));
+    await client.stat("f");
+  }
+});
+
+test("errors: the same again at the next read, without a call", async () => {
+  let calls = 0;
+  const fn = ({ ok }: { ok?: boolean }): string => {
+    calls++;
+    if (!ok) throw new Error(`call ${calls} failed`);
+    return "fine";
+  };
+  await using served = serving(fn, { dumper: String });
+  const client = await served.client();
+  const fid = await client.open("f", ORDWR);
+  await client.write(fid, "{}");
+  await refused("call 1 failed", client.text(fid));
+  await refused("call 1 failed", client.text(fid));
+  await refused("call 1 failed", client.text(await client.open("f")));
+  await refused("illegal offset", client.write(fid, " ", 2));
+  assertEquals(await client.text(fid, 3), "");
+  assertEquals((await client.stat(fid)).length, 0n);
+  await client.write(fid, '{"ok": true}');
+  assertEquals(await client.text(fid), "fine");
+  assertEquals(calls, 2);
+});
+
+test("errors: of arguments are the same again, too", async () => {
+  await using served = serving(() => 1);
+  const client = await served.client();
+  const fid = await client.open("f", ORDWR);
+  await client.write(fid, "{");
+  const first = await refusal(client.text(fid));
+  assertEquals(await refusal(client.text(fid)), first);
+  await client.write(fid, "{}");
+  assertEquals(await client.text(fid), "1");
+});
+
+test("flush: a Tcall is cancelled, its signal aborted, no reply comes (S107)", async () => {
+  const held = new HeldFunction();
+  await using served = serving(held.fn);
+  const client = await served.client();
+  const fid = await client.walk("f");
+  const data = new Uint8Array(0);
+  const { tag } = client.start({ type: "Tcall", fid, text: "", data });
+  const call = await held.called();
+  assertEquals(call.context.signal.aborted, false);
+  assertEquals(await client.flush(tag), ["Rflush"]);
+  assert(call.context.signal.aborted);
+  call.resolve("late");
+  await client.stat(fid);
+  assertEquals(client.replies.filter((reply) => reply.tag === tag).length, 0);
+  // The file is as good as before.
+  const again = client.call(fid, "");
+  (await held.called(2)).resolve(2);
+  assertEquals((await again).value, "2");
+});
+
+test("flush: a Tcall whose function gives up by its signal", async () => {
+  const signals: AbortSignal[] = [];
+  let begun = () => {};
+  const begins = new Promise<void>((resolve) => begun = resolve);
+  const fn = async (_kwarg: unknown, { signal }: CallContext) => {
+    signals.push(signal);
+    begun();
+    await aborted(signal);
+    signal.throwIfAborted();
+  };
+  await using served = serving(fn);
+  const client = await served.client();
+  const fid = await client.walk("f");
+  const data = new Uint8Array(0);
+  const { tag } = client.start({ type: "Tcall", fid, text: "", data });
+  await begins;
+  assertEquals(await client.flush(tag), ["Rflush"]);
+  assert(signals[0].aborted);
+});
+
+test("flush: of a read that alone waits for a call aborts it, and it is as if not read", async () => {
+  const held = new HeldFunction();
+  await using served = serving(held.fn, { dumper: String });
+  const client = await served.client();
+  const fid = await client.open("f", ORDWR);
+  await client.write(fid, '{"n": 1}');
+  const read = { type: "Tread", fid, offset: 0n, count: 99 } as const;
+  const { tag } = client.start(read);
+  const first = await held.called();
+  assertEquals(await client.flush(tag), ["Rflush"]);
+  assert(first.context.signal.aborted);
+
+  const again = client.text(fid);
+  const second = await held.called(2);
+  assertEquals(second.args, [{ n: 1 }]);
+  assertEquals(second.context.signal.aborted, false);
+  // The old call is none of the new one's business, however it ends.
+  first.resolve("old");
+  const third = client.text(fid);
+  await client.stat(fid);
+  await held.called(2);
+  second.resolve("new");
+  assertEquals(await again, "new");
+  assertEquals(await third, "new");
+  assertEquals(await client.text(fid), "new");
+});
+
+test("flush: an aborted call that fails late does not disturb the next", async () => {
+  const held = new HeldFunction();
+  await using served = serving(held.fn, { dumper: String });
+  const client = await served.client();
+  const fid = await client.open("f", ORDWR);
+  await client.write(fid, "{}");
+  const read = { type: "Tread", fid, offset: 0n, count: 99 } as const;
+  const { tag } = client.start(read);
+  const first = await held.called();
+  await client.flush(tag);
+  const again = client.text(fid);
+  const second = await held.called(2);
+  first.reject(new Error("old"));
+  await client.stat(fid);
+  const third = client.text(fid);
+  await client.stat(fid);
+  await held.called(2);
+  second.resolve("new");
+  assertEquals([await again, await third], ["new", "new"]);
+});
+
+test("flush: of one of two reads leaves the call to the other", async () => {
+  const held = new HeldFunction();
+  await using served = serving(held.fn);
+  const client = await served.client();
+  const fid = await client.open("f", ORDWR);
+  await client.write(fid, "{}");
+  const read = { type: "Tread", fid, offset: 0n, count: 99 } as const;
+  const { tag } = client.start(read);
+  const other = client.text(fid);
+  const call = await held.called();
+  assertEquals(await client.flush(tag), ["Rflush"]);
+  assertEquals(call.context.signal.aborted, false);
+  call.resolve(1);
+  assertEquals(await other, "1");
+});
+
+test("disconnect: calls are aborted that only its fids wait for (S114)", async () => {
+  const held = new HeldFunction();
+  await using served = serving(held.fn);
+  const one = await served.client("one");
+  const two = await served.client("two");
+  const fid = await one.open("f", ORDWR);
+  await one.write(fid, '{"shared": true}');
+  one.start({ type: "Tread", fid, offset: 0n, count: 99 });
+  const shared = await held.called();
+  const own = await one.open("f", ORDWR);
+  const reading = two.text(await two.open("f", OREAD));
+  await two.stat("f");
+  await one.write(own, '{"own": true}');
+  one.start({ type: "Tread", fid: own, offset: 0n, count: 99 });
+  const alone = await held.called(2);
+  const data = new Uint8Array(0);
+  one.start({ type: "Tcall", fid, text: "", data });
+  const called = await held.called(3);
+  one.close();
+  await aborted(alone.context.signal);
+  await aborted(called.context.signal);
+  assertEquals(shared.context.signal.aborted, false);
+  shared.resolve("kept");
+  assertEquals(await reading, '"kept"');
+  // The file's record stays: it is called for who reads it next.
+  const next = two.text(await two.open("f", OREAD));
+  const again = await held.called(4);
+  assertEquals(again.args, [{ own: true }]);
+  again.resolve(4);
+  assertEquals(await next, "4");
+});
+
+test("timeout: ends a call, aborts its signal, and is the error", async () => {
+  const held = new HeldFunction();
+  await using served = serving(held.fn, { timeout: 1 });
+  const client = await served.client();
+  const calling = envelope(client);
+  const call = await held.called();
+  assertEquals(await calling, {
+    class: "TimeoutError",
+    argv: [110, "Connection timed out"],
+    str: "Connection timed out",
+  });
+  assert(call.context.signal.aborted);
+  assertEquals(await readError(client), "Connection timed out");
+  for (const { reject } of held.calls) reject(new Error("late"));
+  assertEquals(served.reports, []);
+});
+
+test("timeout: the file keeps the error, until something is written", async () => {
+  const held = new HeldFunction();
+  await using served = serving(held.fn, { timeout: 1, dumper: String });
+  const client = await served.client();
+  const fid = await client.open("f", ORDWR);
+  await client.write(fid, "{}");
+  await refused("Connection timed out", client.text(fid));
+  held.calls[0].resolve("too late");
+  await refused("Connection timed out", client.text(fid));
+  assertEquals(held.calls.length, 1);
+});
+
+test("timeout: no timer is left of a call that ended, failed or was given up", async () => {
+  const held = new HeldFunction();
+  await using served = serving(held.fn, { timeout: 600_000 });
+  const client = await served.client();
+  const fid = await client.walk("f");
+  const good = client.call(fid, "");
+  (await held.called(1)).resolve(1);
+  await good;
+  const bad = refusal(client.call(fid, ""));
+  (await held.called(2)).reject(new Error("bad"));
+  await bad;
+  const data = new Uint8Array(0);
+  const { tag } = client.start({ type: "Tcall", fid, text: "", data });
+  await held.called(3);
+  await client.flush(tag);
+  await client.write(fid, "{}");
+  client.start({ type: "Tread", fid, offset: 0n, count: 9 });
+  await held.called(4);
+  // Both given up and never ended; the leak sanitizer looks for their timers.
+});
+
+test("exit: the reply, then the connection is closed (P-15, P-34, S124)", async () => {
+  const json = { class: "Plan9Exit", argv: [], str: "see you" };
+  const functions: FileFunction[] = [
+    thrower(new Plan9Exit("see you")),
+    () => Promise.reject(new Plan9Exit("see you")),
+  ];
+  for (const fn of functions) {
+    await using served = serving(fn);
+    const one = await served.client("one");
+    const two = await served.client("two");
+    const three = await served.client("three");
+    assertEquals(await envelope(one), json);
+    await one.ended;
+    assertEquals(await readError(two), "see you");
+    await two.ended;
+    // Others are served on.
+    await three.stat("f");
+    assertEquals(served.reports, []);
+  }
+});
+
+test("exit: what was asked before is answered, too", async () => {
+  await using served = serving(thrower(new Plan9Exit("bye")));
+  const client = await served.client();
+  const fid = await client.walk("f");
+  const stat = client.start({ type: "Tstat", fid });
+  const data = new Uint8Array(0);
+  const call = client.start({ type: "Tcall", fid, text: "", data });
+  assertEquals((await stat.reply).type, "Rstat");
+  assertEquals((await call.reply).type, "Rerror");
+  await client.ended;
+});
+
+test("exit: a function that stops the server first is still heard (P-15)", async () => {
+  for (const delayed of [false, true]) {
+    const stop = new AbortController();
+    const fn = async () => {
+      if (delayed) await null;
+      stop.abort();
+      throw new Plan9Exit("server stopped");
+    };
+    await using served = serving(fn, {}, { signal: stop.signal });
+    const client = await served.client();
+    assertEquals(await envelope(client), {
+      class: "Plan9Exit",
+      argv: [],
+      str: "server stopped",
+    });
+    await client.ended;
+  }
+});

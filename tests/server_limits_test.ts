@@ -1,0 +1,411 @@
+// What one connection may cost: requests under way, bytes that wait, data that
+// handlers hold. S117 of the conformance list, semantics.md 11.
+import { assert, assertEquals, assertLess } from "@std/assert";
+import { concat } from "@std/bytes";
+import { encode, ORDWR, OWRITE } from "../codec.ts";
+import { MemoryFs } from "../fs/mod.ts";
+import { serve } from "../server.ts";
+import { type Connection, pair } from "../transport.ts";
+import { test } from "./harness.ts";
+import {
+  Gate,
+  nextTask,
+  onWrite,
+  serveToy,
+  type ToyScene,
+  untilAborted,
+} from "./toy.ts";
+import { bytes, soon, T, WireClient } from "./wire_client.ts";
+
+const REQUESTS_MAX = 1024;
+
+async function openA({ client }: ToyScene, fid = 1): Promise<void> {
+  await client.ask(T.walk(1, 0, fid, "a"), "Rwalk 1 1");
+  await client.ask(T.open(1, fid, ORDWR), "Ropen 1 1");
+}
+
+/** Reads of fid 1 that a test answers one by one, by their offsets. */
+class Reads {
+  readonly started: number[] = [];
+  readonly gates: Map<number, Gate> = new Map();
+
+  async read(
+    { offset, signal }: { offset: number; signal: AbortSignal },
+  ): Promise<Uint8Array> {
+    const gate = new Gate();
+    this.started.push(offset);
+    this.gates.set(offset, gate);
+    await Promise.race([gate.passed, untilAborted(signal)]);
+    return bytes(`${offset}`);
+  }
+
+  open(offset: number): void {
+    this.gates.get(offset)?.open();
+  }
+}
+
+test("serve() takes 1024 requests at a time; further ones wait their turn", async () => {
+  const reads = new Reads();
+  await using scene = await serveToy({
+    read: (_, request) => reads.read(request),
+  });
+  const { client } = scene;
+  await openA(scene);
+  client.send(
+    ...Array.from({ length: REQUESTS_MAX + 3 }, (_, i) => T.read(i, 1, i)),
+  );
+  await client.quiet(5000);
+  assertEquals(reads.started.length, REQUESTS_MAX);
+  reads.open(7);
+  await client.expect("Rread 7 7");
+  await client.quiet(5000);
+  assertEquals(reads.started.slice(REQUESTS_MAX), [1024]);
+  // Also those without any work wait: order is kept.
+  client.send(T.stat(5001, 0));
+  await client.quiet(5000);
+  reads.open(8);
+  reads.open(9);
+  await client.expectSome("Rread 8 8", "Rread 9 9");
+  assertEquals(reads.started.slice(REQUESTS_MAX), [1024, 1025, 1026]);
+  reads.open(10);
+  await client.expectSome("Rread 10 10", "Rstat 5001 /");
+});
+
+test("serve() sees a Tflush behind 1024 requests, which frees one", async () => {
+  const reads = new Reads();
+  await using scene = await serveToy({
+    read: (_, request) => reads.read(request),
+  });
+  const { client } = scene;
+  await openA(scene);
+  client.send(
+    ...Array.from({ length: REQUESTS_MAX }, (_, i) => T.read(i, 1, i)),
+    T.stat(2000, 0),
+    T.stat(2001, 0),
+  );
+  await client.quiet(5000);
+  client.send(T.flush(3000, 2000)); // Of one that waits.
+  await client.expect("Rflush 3000");
+  client.send(T.flush(3001, 500)); // Of one that runs.
+  await client.expectSome("Rflush 3001", "Rstat 2001 /");
+  await client.quiet(5000);
+});
+
+test("serve() flushes a request that waits for its turn, and no other", async () => {
+  const reads = new Reads();
+  await using scene = await serveToy({
+    read: (_, request) => reads.read(request),
+  });
+  const { client } = scene;
+  await openA(scene);
+  // One waits for its fid, one for its turn.
+  client.send(
+    ...Array.from({ length: REQUESTS_MAX - 1 }, (_, i) => T.read(i, 1, i)),
+    T.clunk(2000, 1),
+    T.read(2001, 1, 9999),
+  );
+  await client.quiet(5000);
+  await client.ask(T.flush(3000, 2001), "Rflush 3000");
+  client.send(T.stat(2001, 0));
+  await client.quiet(5000);
+  for (let i = 0; i < REQUESTS_MAX - 1; i++) reads.open(i);
+  const replies: string[] = [];
+  for (let i = 0; i < REQUESTS_MAX + 1; i++) {
+    const { type, tag } = await client.next();
+    replies.push(`${type} ${tag}`);
+  }
+  assert(replies.includes("Rclunk 2000"), "the clunk was lost");
+  assert(replies.includes("Rstat 2001"));
+});
+
+test("serve() stops reading from a client with too many requests", async () => {
+  const reads = new Reads();
+  let chunks = 0;
+  await using scene = await serveToy(
+    { read: (_, request) => reads.read(request) },
+    { wrap: (connection) => countReads(connection, () => chunks++) },
+  );
+  const { client } = scene;
+  await openA(scene);
+  const total = 20_000; // More than it reads ahead.
+  for (let i = 0; i < total; i += 100) {
+    client.send(
+      ...Array.from({ length: 100 }, (_, k) => T.read(i + k, 1, i + k)),
+    );
+  }
+  for (let i = 0; i < 10; i++) await nextTask();
+  const before = chunks;
+  for (let i = 0; i < 10; i++) await nextTask();
+  assertEquals(chunks, before);
+  assertEquals(reads.started.length, REQUESTS_MAX);
+  // As they are answered, the others come through, all of them.
+  const seen = new Set<number>();
+  while (seen.size < total) {
+    for (const offset of reads.started.splice(0)) reads.open(offset);
+    const reply = await client.next();
+    assertEquals(reply.type, "Rread");
+    seen.add(reply.tag);
+  }
+});
+
+test("serve() sees that a client went away that had too many requests", async () => {
+  const reads = new Reads();
+  const scene = await serveToy({ read: (_, request) => reads.read(request) });
+  const { client } = scene;
+  await openA(scene);
+  for (let i = 0; i < 12; i++) {
+    client.send(
+      ...Array.from({ length: 100 }, (_, k) => T.read(100 * i + k, 1, k)),
+    );
+    await nextTask();
+  }
+  client.close();
+  await soon(scene.served);
+  assertEquals(scene.takeLog().filter((line) => line !== "flush"), [
+    "clunk 0",
+    "clunk 1",
+    "disconnect",
+  ]);
+  assertEquals(scene.errors, []);
+});
+
+/** A connection that tells of its reads. */
+function countReads(connection: Connection, tell: () => void): Connection {
+  return {
+    peer: connection.peer,
+    readable: connection.readable,
+    writable: connection.writable,
+    read: (buffer) => {
+      tell();
+      return connection.read!(buffer); // A pair has the fast path.
+    },
+    write: (data) => connection.write!(data),
+    close: () => connection.close(),
+  };
+}
+
+/** A client that sends and never reads, as the server sees it. */
+class Greedy implements Connection {
+  readonly peer = "greedy";
+  reads = 0;
+  bytesRead = 0;
+  bytesWritten = 0;
+  readonly #first: Uint8Array;
+  readonly #again: Uint8Array;
+  #closed = Promise.withResolvers<null>();
+
+  constructor(first: Uint8Array, again: Uint8Array) {
+    this.#first = first;
+    this.#again = again;
+  }
+
+  get readable(): ReadableStream<Uint8Array> {
+    throw new TypeError("The fast path is there");
+  }
+
+  get writable(): WritableStream<Uint8Array> {
+    throw new TypeError("The fast path is there");
+  }
+
+  async read(): Promise<Uint8Array | null> {
+    if (this.reads++ > 2000) return await this.#closed.promise;
+    const chunk = this.reads === 1 ? this.#first : this.#again.slice();
+    this.bytesRead += chunk.length;
+    return await Promise.race([Promise.resolve(chunk), this.#closed.promise]);
+  }
+
+  /** The first write never ends, but for the close. */
+  write(data: Uint8Array): Promise<void> {
+    this.bytesWritten += data.length;
+    return this.#closed.promise.then(() => {
+      throw new Error("closed");
+    });
+  }
+
+  close(): void {
+    this.#closed.resolve(null);
+  }
+}
+
+for (const async of [false, true]) {
+  const how = async ? "later" : "at once";
+  test(`serve() does not go on for a client that never reads: answers ${how}`, async () => {
+    const content = new Uint8Array(100_000);
+    let answered = 0;
+    const greedy = new Greedy(
+      concat([
+        encode(T.version(2 ** 20)),
+        encode(T.attach(0, 0)),
+        encode(T.walk(1, 0, 1, "f")),
+        encode(T.open(2, 1)),
+      ]),
+      concat(
+        Array.from({ length: 50 }, (_, i) => encode(T.read(i, 1, 0, 100_000))),
+      ),
+    );
+    const fs = new MemoryFs({ f: content });
+    const { handler } = fs;
+    const served = serve(greedy, {
+      attach: handler.attach.bind(handler),
+      walk: handler.walk.bind(handler),
+      open: handler.open.bind(handler),
+      read: (): Uint8Array | Promise<Uint8Array> => {
+        answered++;
+        return async ? Promise.resolve(content) : content;
+      },
+    }, { onError: () => {} });
+    for (let i = 0; i < 20; i++) await nextTask();
+    const { reads } = greedy;
+    for (let i = 0; i < 20; i++) await nextTask();
+    assertEquals(greedy.reads, reads);
+    // 0.5 MiB may wait, and what was asked for in one chunk.
+    assertLess(reads, 8);
+    assertLess(answered * content.length, 2 ** 24);
+    greedy.close();
+    await soon(served);
+  });
+}
+
+for (const size of [10, 5_000, 60_000]) {
+  test(`serve() lets handlers keep data of ${size} bytes until they answer`, async () => {
+    const gates: Gate[] = [];
+    const seen: Uint8Array[] = [];
+    await using scene = await serveToy({
+      write: async (_fid, { data }) => {
+        const gate = new Gate();
+        gates.push(gate);
+        await gate.passed;
+        seen.push(data.slice());
+      },
+    }, { clientMsize: 2 ** 20, msize: 2 ** 20 });
+    const { client } = scene;
+    await openA(scene);
+    const count = 40;
+    const data = Array.from(
+      { length: count },
+      (_, i) => new Uint8Array(size).fill(i + 1),
+    );
+    // Some in one write, some alone, with other frames between.
+    client.send(...data.slice(0, 20).map((bytes, i) => T.write(i, 1, bytes)));
+    for (let i = 20; i < count; i++) {
+      client.send(T.write(i, 1, data[i]), T.stat(1000 + i, 0));
+      await client.expect(`Rstat ${1000 + i} /`);
+    }
+    const noise = new Uint8Array(size).fill(0xee);
+    for (let i = 0; i < 20; i++) {
+      client.send(T.write(2000, 0, noise));
+      await client.expect("Rerror 2000 bad use of fid");
+    }
+    assertEquals(gates.length, count);
+    for (const gate of gates.reverse()) gate.open();
+    for (let i = 0; i < count; i++) {
+      assertEquals((await client.next()).type, "Rwrite");
+    }
+    seen.sort((a, b) => a[0] - b[0]);
+    assertEquals(seen.length, count);
+    for (let i = 0; i < count; i++) assertEquals(seen[i], data[i]);
+  });
+}
+
+test("serve() lets a handler keep the data of a write that waited for its fid", async () => {
+  const gate = new Gate();
+  const seen: string[] = [];
+  await using scene = await serveToy(() => ({
+    wstat: () => gate.passed,
+    write: async (_fid, { data }) => {
+      await nextTask();
+      seen.push(new TextDecoder().decode(data));
+    },
+    call: async (_fid, { data }) => {
+      await nextTask();
+      seen.push(new TextDecoder().decode(data));
+      return data;
+    },
+  }));
+  const { client } = scene;
+  await openA(scene);
+  client.send(T.wstat(1, 1), T.write(2, 1, "first"), T.call(3, 1, "", "third"));
+  client.send(T.write(4, 1, "second"));
+  await client.quiet();
+  for (let i = 0; i < 50; i++) {
+    await client.ask(T.walk(9, 0, 9, "n".repeat(100)), NOT_FOUND);
+  }
+  gate.open();
+  await client.expectSome(
+    "Rwstat 1",
+    "Rwrite 2 5",
+    "Rcall 3 0 third",
+    "Rwrite 4 6",
+  );
+  assertEquals(seen.sort(), ["first", "second", "third"]);
+});
+
+const NOT_FOUND = "Rerror 9 file does not exist";
+
+test("serve() gives data that came in pieces whole", async () => {
+  const fs = new MemoryFs({ f: "" }, { mode: 0o777 });
+  (fs.find("f") ?? fs.root).mode = 0o666;
+  const [near, far] = pair();
+  const client = new WireClient(near);
+  const served = serve(far, fs);
+  await client.start(8192);
+  client.send(T.walk(1, 0, 1, "f"), T.open(2, 1, OWRITE));
+  await client.expect("Rwalk 1 1", "Ropen 2 1");
+  const data = Uint8Array.from({ length: 8000 }, (_, i) => i * 7);
+  const frame = encode(T.write(3, 1, data));
+  for (const cut of [1, 3, 4, 6, 7, 22, 23, 24, 4000, 8022]) {
+    client.raw(frame.slice(0, cut));
+    client.raw(frame.slice(cut));
+    await client.expect("Rwrite 3 8000");
+    assertEquals(fs.readFile("f"), data);
+    fs.writeFile("f", "");
+  }
+  client.close();
+  await soon(served);
+});
+
+test("serve() serves one client while another one blocks and does not read", async () => {
+  const reads = new Reads();
+  const fs = new MemoryFs({ f: new Uint8Array(50_000) });
+  const ends = [pair(), pair()];
+  const served = ends.map(([, far]) => serve(far, fs));
+  const [first, second] = ends.map(([near]) => new WireClient(near));
+  for (const client of [first, second]) await client.start(2 ** 20);
+  first.send(T.walk(1, 0, 1, "f"), T.open(2, 1));
+  first.send(
+    ...Array.from({ length: 1000 }, (_, i) => T.read(10 + i, 1, 0, 50_000)),
+  );
+  for (let i = 0; i < 20; i++) {
+    await second.ask(T.walk(1, 0, 1, "f"), "Rwalk 1 1");
+    await second.ask(T.clunk(1, 1), "Rclunk 1");
+  }
+  assertEquals(reads.started, []);
+  // Whoever reads late gets it all.
+  await first.expect("Rwalk 1 1", "Ropen 2 1");
+  for (let i = 0; i < 1000; i++) {
+    const reply = await first.next();
+    assert(reply.type === "Rread" && reply.data.length === 50_000);
+  }
+  first.close();
+  second.close();
+  await soon(Promise.all(served));
+});
+
+test("serve() sends many late replies with few writes", async () => {
+  const gate = new Gate();
+  let writes = 0;
+  await using scene = await serveToy({
+    read: async ({ node }) => {
+      await gate.passed;
+      return node.content;
+    },
+  }, { wrap: (connection) => onWrite(connection, () => writes++) });
+  const { client } = scene;
+  await openA(scene);
+  client.send(...Array.from({ length: 500 }, (_, i) => T.read(i, 1)));
+  await client.quiet();
+  writes = 0;
+  gate.open();
+  for (let i = 0; i < 500; i++) await client.expect(`Rread ${i} alpha`);
+  assertEquals(writes, 1);
+});

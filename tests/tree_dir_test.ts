@@ -1,0 +1,207 @@
+// Reads of directories: whole records, each member once, whatever the count
+// and whatever comes and goes meanwhile.
+import { assert, assertEquals } from "@std/assert";
+import { decodeDir, encodeStat, OREAD } from "../codec.ts";
+import { MemoryFs } from "../fs/mod.ts";
+import { test } from "./harness.ts";
+import { refused, ServedTree, type TreeClient } from "./tree_client.ts";
+
+const BAD_OFFSET = "bad offset in directory read";
+
+function numbered(count: number, name = (i: number) => `f${i}`): MemoryFs {
+  const names = Array.from({ length: count }, (_, i) => [name(i), ""]);
+  return new MemoryFs(Object.fromEntries(names), { mode: 0o777 });
+}
+
+/** Reads a directory from an open fid, and does something after each read. */
+async function listWhile(
+  client: TreeClient,
+  fid: number,
+  count: number,
+  change: (round: number) => void,
+): Promise<string[]> {
+  const names: string[] = [];
+  for (let offset = 0, round = 0;; round++) {
+    const data = await client.read(fid, offset, count);
+    if (data.length === 0) return names;
+    names.push(...decodeDir(data).map(({ name }) => name));
+    offset += data.length;
+    change(round);
+  }
+}
+
+test("directory: whole records, as Rstat has them (S74)", async () => {
+  const fs = new MemoryFs({ f: "data", "größe 日本": "", d: { x: "" } });
+  await using served = new ServedTree(fs);
+  const client = await served.client();
+  const data = await client.read(await client.open("/"));
+  const stats = await Promise.all(
+    ["f", "größe 日本", "d"].map((name) => client.stat(name)),
+  );
+  assertEquals(decodeDir(data), stats);
+  const records = stats.map((stat) => encodeStat(stat));
+  assertEquals(data, new Uint8Array(records.flatMap((bytes) => [...bytes])));
+});
+
+test("directory: an empty one is 0 bytes, at once and again", async () => {
+  await using served = new ServedTree(new MemoryFs({ d: {} }));
+  const client = await served.client();
+  const fid = await client.open("d");
+  for (let i = 0; i < 2; i++) assertEquals((await client.read(fid)).length, 0);
+});
+
+test("directory: offset 0 starts over, the end goes on, others are refused (S75)", async () => {
+  await using served = new ServedTree(numbered(3));
+  const client = await served.client();
+  const fid = await client.open("/");
+  await refused(BAD_OFFSET, client.read(fid, 1));
+  const first = await client.read(fid, 0, 70);
+  assertEquals(decodeDir(first).length, 1);
+  await refused(BAD_OFFSET, client.read(fid, 1));
+  await refused(BAD_OFFSET, client.read(fid, first.length * 2));
+  const second = await client.read(fid, first.length, 70);
+  assertEquals(decodeDir(second)[0].name, "f1");
+  await refused(BAD_OFFSET, client.read(fid, first.length));
+  assertEquals(decodeDir(await client.read(fid)).length, 3);
+  assertEquals(await client.read(fid, 0, 70), first);
+  // Two fids do not share a position.
+  const other = await client.open("/");
+  await refused(BAD_OFFSET, client.read(other, first.length));
+});
+
+test("directory: a count that is too small (S76)", async () => {
+  await using served = new ServedTree(
+    numbered(4, (i) => i === 2 ? "a long name ".repeat(9) : `f${i}`),
+  );
+  const client = await served.client();
+  const fid = await client.open("/");
+  const first = await client.read(fid, 0, 130);
+  assertEquals(decodeDir(first).length, 2);
+  // Behind the start: nothing, and then the same place again with more room.
+  assertEquals((await client.read(fid, first.length, 130)).length, 0);
+  const rest = await client.read(fid, first.length, 1000);
+  assertEquals(decodeDir(rest).length, 2);
+  await refused("Invalid argument", client.read(fid, 0, 20));
+  assertEquals((await client.read(fid, 0, 0)).length, 0);
+  assertEquals((await client.list(fid)).length, 4);
+});
+
+test("directory: every count from the largest record on gives each name once (S77)", async () => {
+  const fs = numbered(9, (i) => "n".repeat(i * 3 + 1));
+  await using served = new ServedTree(fs);
+  const client = await served.client();
+  const fid = await client.open("/");
+  const names = fs.readDir("/").map(({ name }) => name);
+  const sizes = fs.readDir("/").map((stat) => encodeStat(stat).length);
+  const all = sizes.reduce((sum, size) => sum + size, 0);
+  for (let count = Math.max(...sizes); count <= all + 1; count++) {
+    assertEquals(await client.list(fid, count), names, `count ${count}`);
+  }
+});
+
+test("directory: each member that stays comes once while others come and go (S77)", async () => {
+  for (const count of [70, 100, 150, 300]) {
+    const fs = numbered(24);
+    await using served = new ServedTree(fs);
+    const client = await served.client();
+    const fid = await client.open("/");
+    let made = 0;
+    const names = await listWhile(client, fid, count, (round) => {
+      // Of every four one goes, from the end on; others come.
+      const gone = 23 - 4 * round;
+      if (gone > 0) fs.remove(`f${gone}`);
+      fs.writeFile(`new${made++}`, "");
+      if (round === 1) fs.rename("f12", "renamed");
+    });
+    const stay = Array.from({ length: 24 }, (_, i) => i)
+      .filter((i) => i % 4 !== 3 && i !== 12).map((i) => `f${i}`);
+    const seen = names.filter((name) => stay.includes(name));
+    assertEquals(seen, stay, `count ${count}`);
+    assertEquals(new Set(names).size, names.length);
+    const moved = names.filter((name) => ["f12", "renamed"].includes(name));
+    assertEquals(moved.length, 1);
+  }
+});
+
+test("directory: members removed before their turn are skipped", async () => {
+  const fs = numbered(4);
+  await using served = new ServedTree(fs);
+  const client = await served.client();
+  const fid = await client.open("/");
+  const names = await listWhile(client, fid, 130, (round) => {
+    if (round === 0) fs.remove("f3");
+  });
+  assertEquals(names, ["f0", "f1", "f2"]);
+});
+
+test("directory: nor is the member listed that did not fit, and was removed then", async () => {
+  const fs = numbered(4);
+  await using served = new ServedTree(fs);
+  const client = await served.client();
+  const fid = await client.open("/");
+  const names = await listWhile(client, fid, 130, (round) => {
+    if (round === 0) fs.remove("f2");
+  });
+  assertEquals(names, ["f0", "f1", "f3"]);
+});
+
+test("directory: records are those of the moment, also of one that did not fit", async () => {
+  const fs = numbered(4);
+  await using served = new ServedTree(fs);
+  const client = await served.client();
+  const fid = await client.open("/");
+  const first = await client.read(fid, 0, 130);
+  for (const name of ["f2", "f3"]) fs.writeFile(name, "data");
+  const rest = decodeDir(await client.read(fid, first.length, 130));
+  assertEquals(rest.map(({ length }) => length), [4n, 4n]);
+});
+
+test("directory: a listing of a removed one ends", async () => {
+  const fs = new MemoryFs({ d: { a: "", b: "", c: "" } });
+  await using served = new ServedTree(fs);
+  const client = await served.client();
+  const fid = await client.open("d");
+  const names = await listWhile(client, fid, 70, () => {
+    if (fs.find("d")) fs.remove("d", { recursive: true });
+  });
+  assert(names.length <= 2);
+  assertEquals((await client.read(fid)).length, 0);
+});
+
+test("directory: a member that was removed and made again comes once at most", async () => {
+  const fs = numbered(6);
+  await using served = new ServedTree(fs);
+  const client = await served.client();
+  const fid = await client.open("/");
+  const names = await listWhile(client, fid, 70, () => {
+    fs.remove("f5");
+    fs.writeFile("f5", "");
+  });
+  assertEquals(new Set(names).size, names.length);
+  assertEquals(names.slice(0, 5), ["f0", "f1", "f2", "f3", "f4"]);
+});
+
+test("directory: names of one to four bytes a character, with the smallest msize (S16)", async () => {
+  const names = ["e", "é".repeat(50), "日".repeat(40), "😀".repeat(30)];
+  const fs = new MemoryFs(Object.fromEntries(names.map((name) => [name, ""])));
+  await using served = new ServedTree(fs);
+  const client = await served.client("glenda", { msize: 256 });
+  const fid = await client.open("/", OREAD);
+  assertEquals(await client.list(fid, 65536), names);
+  for (const name of names) assertEquals((await client.stat(name)).name, name);
+});
+
+test("directory: a thousand members in pieces of the msize", async () => {
+  const fs = numbered(1000);
+  await using served = new ServedTree(fs);
+  const client = await served.client("glenda", { msize: 4096 });
+  const names = await client.list(await client.open("/"), 65536);
+  assertEquals(names, Array.from({ length: 1000 }, (_, i) => `f${i}`));
+});
+
+test("directory: lists are of the directory, not of below it", async () => {
+  const fs = new MemoryFs({ d: { e: { f: "" }, g: "" } });
+  await using served = new ServedTree(fs);
+  const client = await served.client();
+  assertEquals(await client.list(await client.open("d")), ["e", "g"]);
+});
