@@ -43,6 +43,7 @@ export {
   type WriteOptions,
 } from "./client.ts";
 export {
+  formatMessage,
   FunctionError,
   NinePError,
   Plan9Exit,
@@ -97,6 +98,7 @@ export {
   type SessionRequest,
   type StatAnswer,
   type StatRecord,
+  type TracedMessage,
   type Tree,
   type Walked,
   type WalkRequest,

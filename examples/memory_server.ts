@@ -2,23 +2,32 @@
  * Serves a scratch tree in memory that every user may write, with a function
  * file `add`, until it is interrupted.
  *
- *     deno run --allow-net examples/memory_server.ts [ADDRESS]
- *     bun examples/memory_server.ts [ADDRESS]
+ *     deno run --allow-net examples/memory_server.ts [ADDRESS] [--trace]
+ *     bun examples/memory_server.ts [ADDRESS] [--trace]
  *
  * ADDRESS is tcp://127.0.0.1:5640 by default; port 0 takes a free one.
+ * --trace shows each message, on the standard error.
  *
  * @module
  */
 
 import process from "node:process";
-import { listen, MemoryFs } from "../mod.ts";
+import { formatMessage, listen, MemoryFs, type TracedMessage } from "../mod.ts";
 
-const [address = "tcp://127.0.0.1:5640"] = process.argv.slice(2);
+const words = process.argv.slice(2);
+const [address = "tcp://127.0.0.1:5640"] = words
+  .filter((word) => word !== "--trace");
+
+function trace({ direction, peer, message }: TracedMessage) {
+  const arrow = direction === "in" ? "->" : "<-";
+  console.error(`${peer} ${arrow} ${formatMessage(message)}`);
+}
+const options = words.includes("--trace") ? { onMessage: trace } : {};
 
 const fs = new MemoryFs({}, { mode: 0o777 });
 fs.register("add", (a: number, b: number) => a + b, { params: ["a", "b"] });
 
-const server = await listen(address, fs).catch((error: Error) => {
+const server = await listen(address, fs, options).catch((error: Error) => {
   console.error(error.message);
   process.exit(1);
 });

@@ -2,6 +2,7 @@
 // takes frames apart, makes operations of them, and sends what they answer.
 
 import {
+  decode,
   type Dialect,
   dialect9P2000,
   ENAME_MAX,
@@ -10,8 +11,6 @@ import {
   MSIZE_MIN,
   NinePError,
   NOFID,
-  ORDWR,
-  OREAD,
   ProtocolError,
   type Rmessage,
   type Tversion,
@@ -45,13 +44,15 @@ import {
   Walk,
 } from "./fid_operations.ts";
 import { Call, Read, Stat, Write, Wstat } from "./file_operations.ts";
-import type { Awaitable, Handler, OpenRequest } from "./handler.ts";
+import type { Awaitable } from "./handler.ts";
+import { Input } from "./input.ts";
 import type { Operation } from "./operation.ts";
 import {
   type SessionOptions,
   type SessionSettings,
   settingsOf,
 } from "./options.ts";
+import { Silence } from "./silence.ts";
 
 /** Who answers a session's operations. */
 export interface Sink<N extends Node> {
@@ -65,21 +66,10 @@ export interface Sink<N extends Node> {
   flushed(operation: Operation<N>, ended: boolean): void;
 }
 
-/** Requests at a time; beyond it the client waits. */
-const REQUESTS_MAX = 1024;
-/** Requests beyond it that may wait, so that a Tflush behind them is seen. */
+/** Requests beyond the limit that may wait, so that a Tflush behind them is seen. */
 const RESERVE = 64;
-/** Fids of a connection. */
-const FIDS_MAX = 65536;
-/** Bytes of a name. */
-const NAME_MAX = 255;
 /** Bytes of replies that may wait while requests are processed. */
 const OUTPUT_MAX = 512 * 1024;
-/** Size of the read buffer: it grows while reads fill it. */
-const READ_MIN = 8 * 1024;
-const READ_MAX = 256 * 1024;
-/** Reads of a client that has to wait; more than these it cannot hide its end behind. */
-const AHEAD_MAX = 32;
 /** Time that a client has to take the last replies. */
 const GOODBYE_MS = 1000;
 /** Operations that hold a view of a read buffer; further ones get a copy. */
@@ -87,8 +77,8 @@ const VIEWS_MAX = 16;
 
 /** One connection of a server. */
 export class SessionCore<N extends Node> {
-  /** Label of the client's end. */
-  readonly peer: string;
+  /** Connection to the client. */
+  readonly connection: Connection;
   /** Options with their defaults. */
   readonly options: SessionSettings;
   /** Largest message of the session. */
@@ -101,6 +91,8 @@ export class SessionCore<N extends Node> {
   readonly #sink: Sink<N>;
   readonly #channel: Channel;
   readonly #outbox: Outbox;
+  readonly #input: Input;
+  readonly #silence: Silence;
   readonly #splitter: Splitter;
   #dialect: Dialect = dialect9P2000;
   /** Operations that are not answered, by tag. */
@@ -109,9 +101,12 @@ export class SessionCore<N extends Node> {
   #held: Operation<N>[] = [];
   /** What is not settled but belongs to no tag: given up operations, and releases of fids. */
   #loose = 0;
+  /** Operations that were given up, whose handlers do not know it. */
+  #abandoned = 0;
+  /** Tflushes that wait for operations. */
+  #flushes = 0;
+  /** Operations that hold views of the read buffer. */
   #views = 0;
-  /** The read buffer is held by an operation, so the next read needs another. */
-  #bufferHeld = false;
   #ended = false;
   #exiting = false;
   #stopping = false;
@@ -119,10 +114,6 @@ export class SessionCore<N extends Node> {
   #resetting = false;
   /** A Tversion that waits until the session before it has ended. */
   #restart: Tversion | undefined;
-  /** The pump waits; reads go on ahead of it, so that the client's end shows. */
-  #watching = false;
-  #reading = false;
-  readonly #ahead: Promise<Uint8Array | null>[] = [];
   /** Goes on with what until() waits for. */
   #wake: (() => void) | undefined;
   #onEnd: (() => void) | undefined;
@@ -135,9 +126,15 @@ export class SessionCore<N extends Node> {
     this.options = settingsOf(options);
     const { msize } = this.options;
     this.msize = msize;
-    this.peer = connection.peer;
+    this.connection = connection;
     this.#sink = sink;
     this.#channel = openChannel(connection);
+    this.#input = new Input(this.#channel);
+    this.#silence = new Silence(
+      this.options,
+      () => this.#pending.size > 0,
+      () => this.close(),
+    );
     this.#outbox = new Outbox(this.#channel, (error) => this.#lost(error));
     this.#splitter = new Splitter(msize);
   }
@@ -150,15 +147,79 @@ export class SessionCore<N extends Node> {
   /** Processes requests until the connection ends, and all is released. */
   async run(): Promise<void> {
     const end = new Promise<void>((resolve) => this.#onEnd = resolve);
+    this.#silence.start();
     const pump = this.#pump().catch((error) => this.#fail(error));
     // An end need not wait for the client's next bytes.
     await Promise.race([pump, end]);
-    if (this.#stopping) await nextTurn();
+    if (this.#stopping) await this.#finishPending();
     this.#reset();
     await this.#sayGoodbye(pump);
     this.close();
     await pump;
     await this.#until(() => this.#loose === 0);
+  }
+
+  async #pump(): Promise<void> {
+    const splitter = this.#splitter;
+    const outbox = this.#outbox;
+    const input = this.#input;
+    while (!this.#ended) {
+      const chunk = await input.read();
+      if (chunk === null) break;
+      this.#silence.heard();
+      splitter.push(chunk);
+      while (!this.#ended && splitter.advance()) {
+        this.#receive(splitter.reader);
+        if (outbox.size > OUTPUT_MAX) {
+          outbox.flush();
+          await outbox.drained();
+        }
+        if (this.#isFull()) await this.#watchUntil(() => !this.#isFull());
+        if (this.#restart !== undefined) {
+          await this.#watchUntil(() => this.#loose === 0);
+          this.#restarted();
+        }
+      }
+      outbox.flush();
+      input.done(chunk);
+    }
+  }
+
+  /** Whether as much is waiting as may. */
+  #isFull(): boolean {
+    return this.#held.length >= RESERVE ||
+      this.#flushes > this.options.maxRequests;
+  }
+
+  /** Waits; #wake has it look again. */
+  async #until(done: () => boolean): Promise<void> {
+    while (!done()) {
+      await new Promise<void>((resolve) => this.#wake = resolve);
+    }
+  }
+
+  /** Waits, unless the client goes. */
+  async #watchUntil(done: () => boolean): Promise<void> {
+    this.#outbox.flush();
+    this.#input.watch((error) => {
+      if (error === undefined) this.close();
+      else this.#lost(error);
+    });
+    await this.#until(() => this.#ended || done());
+    this.#input.unwatch();
+  }
+
+  /** Lets what is under way finish, for a bounded time. */
+  async #finishPending(): Promise<void> {
+    let late = false;
+    const timer = setTimeout(() => {
+      late = true;
+      this.#wake?.();
+    }, this.options.closeTimeout);
+    // Who stops a server may be a function that it serves, and answers in this turn.
+    await nextTurn();
+    await this.#until(() => late || this.#pending.size === 0);
+    clearTimeout(timer);
   }
 
   /** Sends the last replies, for a bounded time. */
@@ -171,8 +232,7 @@ export class SessionCore<N extends Node> {
         // To close with bytes unread could cost the client the last reply.
         await this.#channel.closeWrite();
         await pump;
-        const rest = new Uint8Array(READ_MIN);
-        while (await this.#read(rest) !== null);
+        await this.#input.drain();
       }
     } catch {
       // The client is gone.
@@ -181,7 +241,7 @@ export class SessionCore<N extends Node> {
     }
   }
 
-  /** Ends the connection when what is answered in this turn is sent: who stops a server may be a function that it serves. */
+  /** Ends the connection when what is under way has finished, or `closeTimeout` is over. */
   stop(): void {
     this.#stopping = true;
     this.#end();
@@ -190,75 +250,9 @@ export class SessionCore<N extends Node> {
   /** Ends the connection at once; run() sees to the rest. */
   close(): void {
     this.#ended = true;
+    this.#silence.stop();
     this.#channel.close();
     this.#wake?.();
-  }
-
-  async #pump(): Promise<void> {
-    const splitter = this.#splitter;
-    const outbox = this.#outbox;
-    let buffer = new Uint8Array(READ_MIN);
-    while (!this.#ended) {
-      const chunk = await this.#read(buffer);
-      if (chunk === null) break;
-      splitter.push(chunk);
-      while (!this.#ended && splitter.advance()) {
-        this.#receive(splitter.reader);
-        if (outbox.size > OUTPUT_MAX) {
-          outbox.flush();
-          await outbox.drained();
-        }
-        if (this.#held.length >= RESERVE) {
-          outbox.flush();
-          await this.#watchUntil(() => this.#held.length < RESERVE);
-        }
-        if (this.#restart !== undefined) {
-          outbox.flush();
-          await this.#watchUntil(() => this.#loose === 0);
-          this.#restarted();
-        }
-      }
-      outbox.flush();
-      if (this.#bufferHeld || chunk.length === buffer.length) {
-        const full = chunk.length === buffer.length;
-        buffer = new Uint8Array(
-          full ? Math.min(READ_MAX, buffer.length * 2) : buffer.length,
-        );
-        this.#bufferHeld = false;
-      }
-    }
-  }
-
-  /** Waits; #wake has it look again. */
-  async #until(done: () => boolean): Promise<void> {
-    while (!done()) {
-      await new Promise<void>((resolve) => this.#wake = resolve);
-    }
-  }
-
-  /** Waits, unless the client goes: its next bytes are read, so that this shows. */
-  async #watchUntil(done: () => boolean): Promise<void> {
-    this.#watching = true;
-    this.#readAhead();
-    await this.#until(() => this.#ended || done());
-    this.#watching = false;
-  }
-
-  #readAhead(): void {
-    if (!this.#watching || this.#reading) return;
-    if (this.#ahead.length >= AHEAD_MAX) return;
-    this.#reading = true;
-    const read = this.#channel.read(new Uint8Array(READ_MIN));
-    this.#ahead.push(read);
-    read.then((chunk) => {
-      this.#reading = false;
-      if (chunk === null) this.close();
-      else this.#readAhead();
-    }, (error) => this.#lost(error));
-  }
-
-  #read(buffer: Uint8Array): Promise<Uint8Array | null> {
-    return this.#ahead.shift() ?? this.#channel.read(buffer);
   }
 
   /** One frame: whatever is wrong with it costs only its tag. */
@@ -273,6 +267,7 @@ export class SessionCore<N extends Node> {
       const known = this.#dialect.byCode[code] !== undefined;
       return this.#refuse(tag, known ? "protocol botch" : NOT_OFFERED);
     }
+    if (this.tracing) this.#trace("in", message);
     if (message.type === "Tversion") return this.#startSession(message);
     if (this.version === "") return this.#refuse(tag, "protocol botch");
     if (message.type === "Tflush") return this.#flush(tag, message.oldtag);
@@ -321,10 +316,15 @@ export class SessionCore<N extends Node> {
     }
   }
 
+  /** Operations that are being processed, those included that were given up. */
+  get #active(): number {
+    return this.#pending.size - this.#held.length + this.#abandoned;
+  }
+
   /** Begins an operation, or has it wait for its fid or for its turn. */
   #start(operation: Operation<N>): void {
     const { fid } = operation;
-    if (this.#pending.size - this.#held.length >= REQUESTS_MAX) {
+    if (this.#active >= this.options.maxRequests) {
       operation.own();
       this.#pending.set(operation.tag, operation);
       this.#held.push(operation);
@@ -346,7 +346,7 @@ export class SessionCore<N extends Node> {
     if (operation.holdsData) {
       this.#views++;
       operation.viewing = true;
-      this.#bufferHeld = true;
+      this.#input.hold();
     }
   }
 
@@ -378,14 +378,20 @@ export class SessionCore<N extends Node> {
   #goOn(): void {
     while (
       this.#held.length > 0 &&
-      this.#pending.size - this.#held.length < REQUESTS_MAX
+      this.#active < this.options.maxRequests
     ) {
       const operation = this.#held[0];
       this.#held.shift();
       this.#pending.delete(operation.tag);
       this.#start(operation);
     }
-    if (this.#held.length < RESERVE) this.#wake?.();
+    this.#wake?.();
+  }
+
+  /** An operation was given up while its handler goes on, or (-1) the handler has ended. */
+  abandon(count: 1 | -1): void {
+    this.#abandoned += count;
+    if (count < 0) this.#goOn();
   }
 
   /** A fid has one user less: those who wait may go on. */
@@ -422,8 +428,18 @@ export class SessionCore<N extends Node> {
 
   #flush(tag: number, oldtag: number): void {
     const operation = this.#pending.get(oldtag);
-    if (operation === undefined) this.send({ type: "Rflush", tag });
-    else operation.flush(tag);
+    if (operation === undefined) {
+      this.send({ type: "Rflush", tag });
+    } else {
+      this.#flushes++;
+      operation.flush(tag);
+    }
+  }
+
+  /** Answers Tflushes. */
+  sendFlushes(tags: readonly number[]): void {
+    this.#flushes -= tags.length;
+    for (const tag of tags) this.send({ type: "Rflush", tag });
   }
 
   /** Ends the session; the next begins when all of it is released. */
@@ -451,6 +467,7 @@ export class SessionCore<N extends Node> {
     if (version === "unknown") return;
     this.version = version;
     this.msize = this.#splitter.msize = msize;
+    this.#silence.started();
   }
 
   #boundMsize(asked: number, version: string): number {
@@ -468,6 +485,7 @@ export class SessionCore<N extends Node> {
     this.#pending.clear();
     this.#held = [];
     this.#views = 0;
+    this.#flushes = 0;
     this.#resetting = true;
     for (const operation of operations) operation.drop();
     this.#resetting = false;
@@ -503,7 +521,7 @@ export class SessionCore<N extends Node> {
   bear(fid: number, uname: string, aname: string): FidState<N> {
     if (this.fids.has(fid)) throw new NinePError("fid already in use");
     if (fid === NOFID) throw new NinePError("fid unknown or out of range");
-    if (this.fids.size >= FIDS_MAX) {
+    if (this.fids.size >= this.options.maxFids) {
       throw new NinePError("Too many open files");
     }
     const born = new FidState<N>(fid, uname, aname);
@@ -518,47 +536,14 @@ export class SessionCore<N extends Node> {
     if (this.fids.get(fid.fid) === fid) this.fids.delete(fid.fid);
   }
 
-  /** Throws unless a fid that is not open in a mode may be used as if it were. */
-  checkImplicit(fid: FidState<N>): void {
-    const allowed = this.options.implicitOpen || fid.node.implicitOpen === true;
-    if (fid.open || fid.auth || !allowed) {
-      throw new NinePError("bad use of fid");
-    }
-  }
-
-  /** Has a handler check an access to a fid that is not open, once. */
-  openImplicitly(
-    request: Operation<N>,
-    mode: number,
-    handler: Handler<N>,
-  ): Awaitable<void> {
-    const { fid } = request;
-    if (fid.open) return;
-    const access = mode === ORDWR ? 3 : mode === OREAD ? 1 : 2;
-    if ((fid.implicit & access) === access) return;
-    const open: OpenRequest<N> = {
-      fid,
-      mode,
-      peer: request.peer,
-      get signal() {
-        return request.signal;
-      },
-    };
-    const opened = handler.open(fid, open);
-    if (opened instanceof Promise) {
-      return opened.then(() => {
-        fid.implicit |= access;
-      });
-    }
-    fid.implicit |= access;
-  }
-
   /** Throws for names that no file can have. */
   checkName(name: string): void {
     if (name === "" || name === "." || name === ".." || name.includes("/")) {
       throw new NinePError("illegal name");
     }
-    if (utf8Length(name) > NAME_MAX) throw new NinePError("File name too long");
+    if (utf8Length(name) > this.options.maxName) {
+      throw new NinePError("File name too long");
+    }
   }
 
   /** The iounit to tell, of what a handler says. */
@@ -569,6 +554,28 @@ export class SessionCore<N extends Node> {
   /** Sends a reply. */
   send(reply: Rmessage): void {
     this.#outbox.send(reply, this.#dialect);
+    if (this.tracing) this.#trace("out", reply);
+  }
+
+  /** Whether messages are told of. */
+  get tracing(): boolean {
+    return this.options.onMessage !== undefined;
+  }
+
+  /** Tells of the reply that stands in the writer from `start` on. */
+  traceReply(start: number): void {
+    const { bytes, at } = this.writer;
+    this.#trace("out", decode(bytes.subarray(start, at), this.#dialect));
+  }
+
+  #trace(direction: "in" | "out", message: Message): void {
+    const { peer } = this.connection;
+    try {
+      const time = Date.now();
+      this.options.onMessage?.({ direction, peer, message, time });
+    } catch (error) {
+      this.#report(error);
+    }
   }
 
   /** Sends what was put into the writer. */
@@ -594,15 +601,10 @@ export class SessionCore<N extends Node> {
 
   #ename(type: string, error: NinePError): string {
     const most = Math.min(this.msize - 9, 0xffff);
-    if (type === "Tcall" || this.options.errors === "json") {
-      return encodeEnvelope(envelopeOf(error), most);
-    }
-    const text = error instanceof FunctionError
-      ? error.str.split("\n", 1)[0]
-      : error.ename;
-    // What the wire cannot carry must not cost more than this request.
-    const clean = text.toWellFormed().replaceAll("\0", "\ufffd");
-    return cutUtf8(clean, Math.min(ENAME_MAX, most)) || "i/o error";
+    const asJson = type === "Tcall" || this.options.errors === "json";
+    return asJson
+      ? encodeEnvelope(envelopeOf(error), most)
+      : textOf(error, most);
   }
 
   #refuse(tag: number, ename: string): void {
@@ -610,7 +612,11 @@ export class SessionCore<N extends Node> {
   }
 
   #report(error: unknown): void {
-    this.options.onError(error);
+    try {
+      this.options.onError(error);
+    } catch {
+      // There is nobody left to tell.
+    }
   }
 
   /** The stream cannot be followed any more. */
@@ -643,6 +649,16 @@ function nextTurn(): Promise<void> {
 }
 
 const NOT_OFFERED = "Operation not supported";
+
+/** The text of an error in one line that every client takes. */
+function textOf(error: NinePError, most: number): string {
+  const text = error instanceof FunctionError
+    ? error.str.split("\n", 1)[0]
+    : error.ename;
+  // What the wire cannot carry must not cost more than this request.
+  const clean = text.toWellFormed().replaceAll("\0", "\ufffd");
+  return cutUtf8(clean, Math.min(ENAME_MAX, most)) || "i/o error";
+}
 
 /** The version of a session, by the client's. See `version(9P)`. */
 function agree(version: string): string {

@@ -177,6 +177,11 @@ export class Walk<N extends Node> extends Operation<N, Walked<N>> {
     }
   }
 
+  // Until it is answered, no fid is another.
+  protected override get harmless(): boolean {
+    return true;
+  }
+
   override get exclusive(): boolean {
     return this.newfid === this.fid;
   }

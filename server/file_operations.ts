@@ -57,15 +57,15 @@ export class Read<N extends Node> extends Operation<N, ReadAnswer> {
   }
 
   protected check(): void {
-    const { fid, core, offset } = this;
-    if (!fid.readable) core.checkImplicit(fid);
+    const { fid, offset } = this;
+    if (!fid.readable) checkImplicit(this);
     if (isDirectory(fid) && offset !== 0 && offset !== fid.dir?.offset) {
       throw new NinePError("bad offset in directory read");
     }
   }
 
   ask(handler: Handler<N>): Awaitable<ReadAnswer> {
-    const opened = this.core.openImplicitly(this, OREAD, handler);
+    const opened = openImplicitly(this, OREAD, handler);
     if (opened instanceof Promise) return opened.then(() => this.#ask(handler));
     return this.#ask(handler);
   }
@@ -182,16 +182,19 @@ export class Write<N extends Node> extends Operation<N, WriteAnswer> {
   }
 
   protected check(): void {
-    const { fid, core } = this;
+    const { fid } = this;
     if (isDirectory(fid)) throw new NinePError("bad use of fid");
-    if (!fid.writable) core.checkImplicit(fid);
-    if (!Number.isSafeInteger(this.offset + this.data.length) && !fid.auth) {
+    if (!fid.writable) checkImplicit(this);
+    const { length } = this.data;
+    if (
+      length > 0 && !Number.isSafeInteger(this.offset + length) && !fid.auth
+    ) {
       throw new NinePError("file too big");
     }
   }
 
   ask(handler: Handler<N>): Awaitable<WriteAnswer> {
-    const opened = this.core.openImplicitly(this, OWRITE, handler);
+    const opened = openImplicitly(this, OWRITE, handler);
     if (opened instanceof Promise) return opened.then(() => this.#ask(handler));
     return this.#ask(handler);
   }
@@ -337,7 +340,7 @@ export class Call<N extends Node> extends Operation<N, CallAnswer> {
   ask(handler: Handler<N>): Awaitable<CallAnswer> {
     if (handler.call === undefined) return { data: undefined };
     if (!this.fid.node.implicitOpen) return this.#ask(handler);
-    const opened = this.core.openImplicitly(this, ORDWR, handler);
+    const opened = openImplicitly(this, ORDWR, handler);
     if (opened instanceof Promise) return opened.then(() => this.#ask(handler));
     return this.#ask(handler);
   }
@@ -366,6 +369,38 @@ export class Call<N extends Node> extends Operation<N, CallAnswer> {
     }
     putMessage(writer, { type: "Rcall", tag, err: 0, text: "", data });
   }
+}
+
+/** Throws unless a fid that is not open in the right mode may be used as if it were. */
+function checkImplicit<N extends Node>(operation: Read<N> | Write<N>): void {
+  const { fid, allowsImplicit } = operation;
+  if (fid.open || fid.auth || !(allowsImplicit || fid.node.implicitOpen)) {
+    throw new NinePError("bad use of fid");
+  }
+}
+
+/** Has a handler check an access to a fid that is not open, once. */
+function openImplicitly<N extends Node>(
+  operation: Operation<N>,
+  mode: number,
+  handler: Handler<N>,
+): Awaitable<void> {
+  const { fid, peer, connection } = operation;
+  if (fid.open) return;
+  const access = mode === ORDWR ? 3 : mode === OREAD ? 1 : 2;
+  if ((fid.implicit & access) === access) return;
+  const opened = handler.open(fid, {
+    fid,
+    mode,
+    peer,
+    connection,
+    get signal() {
+      return operation.signal;
+    },
+  });
+  return then(opened, () => {
+    fid.implicit |= access;
+  });
 }
 
 /** The fields of a Twstat's record that are not "don't touch". */

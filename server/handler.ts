@@ -1,6 +1,7 @@
 // What a program serves: the handler object, and the questions it is asked.
 
 import type { Stat } from "../codec.ts";
+import type { Connection } from "../transport.ts";
 import type { Fid, Node } from "./fid.ts";
 
 /** A value, or a promise of it: a handler that can answer at once should do so without a promise. */
@@ -14,6 +15,8 @@ export interface RequestContext<N extends Node = Node> {
   readonly signal: AbortSignal;
   /** Label of the client's end, for logs. */
   readonly peer: string;
+  /** Connection to the client; its identity, for it is the session that reads and writes. */
+  readonly connection: Connection;
 }
 
 /** A Tauth. See `attach(9P)`. */

@@ -12,6 +12,8 @@ import { serve, type ServeOptions } from "./session.ts";
 
 /** Options of {@linkcode listen}. */
 export interface ListenOptions extends ServeOptions {
+  /** Most connections at a time, no limit by default. A further one is closed at once. */
+  maxConnections?: number;
   /** Stops the server when it is aborted, as close() does. */
   signal?: AbortSignal | undefined;
 }
@@ -23,7 +25,10 @@ export interface Server extends AsyncDisposable {
   /** Resolves when the server has stopped, and all its connections have ended. */
   readonly finished: Promise<void>;
   /**
-   * Stops listening and ends all connections; further calls do nothing.
+   * Stops listening, lets requests that are under way finish within
+   * `closeTimeout`, aborts the rest, releases all fids and ends all
+   * connections; further calls do nothing. A function or handler that calls
+   * this must not await it, for its own request is one of those.
    *
    * @returns As finished.
    */
@@ -97,7 +102,11 @@ class ListeningServer<N extends Node> implements Server {
 
   async #accept(): Promise<void> {
     try {
-      for await (const connection of this.#listener) this.#serve(connection);
+      const { maxConnections = Infinity } = this.#options;
+      for await (const connection of this.#listener) {
+        if (this.#sessions.size < maxConnections) this.#serve(connection);
+        else connection.close();
+      }
     } finally {
       this.#end();
       await Promise.all(this.#sessions);

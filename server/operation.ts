@@ -5,6 +5,7 @@ import { NinePError, QTDIR } from "../codec.ts";
 import type { Writer } from "../codec/wire.ts";
 import type { FidState, Node } from "./fid.ts";
 import type { Awaitable, Handler, RequestContext } from "./handler.ts";
+import type { Connection } from "../transport.ts";
 import type { SessionCore } from "./core.ts";
 
 const WAITING = 0;
@@ -42,7 +43,12 @@ export abstract class Operation<N extends Node = Node, Answer = unknown>
 
   /** Label of the client's end, for logs. */
   get peer(): string {
-    return this.core.peer;
+    return this.core.connection.peer;
+  }
+
+  /** Connection to the client. */
+  get connection(): Connection {
+    return this.core.connection;
   }
 
   /**
@@ -79,6 +85,11 @@ export abstract class Operation<N extends Node = Node, Answer = unknown>
   /** Whether it can be given up when its handler takes no notice of the signal: it has no effects. */
   protected get harmless(): boolean {
     return false;
+  }
+
+  /** Whether any file may be used without an open. */
+  get allowsImplicit(): boolean {
+    return this.core.options.implicitOpen;
   }
 
   /** Whether it holds a view of the connection's read buffer. */
@@ -135,7 +146,7 @@ export abstract class Operation<N extends Node = Node, Answer = unknown>
     try {
       this.reply(answer, writer);
       if (this.#dropped) writer.at = start;
-      else this.core.sent();
+      else this.#sent(start);
       this.commit(answer);
     } catch (error) {
       this.revert();
@@ -158,8 +169,16 @@ export abstract class Operation<N extends Node = Node, Answer = unknown>
     this.#finish();
   }
 
+  #sent(start: number): void {
+    this.core.sent();
+    if (this.core.tracing) this.core.traceReply(start);
+  }
+
   #settle(): boolean {
-    if (this.#state === ABANDONED) return false;
+    if (this.#state === ABANDONED) {
+      this.core.abandon(-1);
+      return false;
+    }
     if (this.#state === ANSWERED) {
       throw new TypeError(
         `Cannot answer ${this.type} of tag ${this.tag}: it was answered before`,
@@ -194,6 +213,7 @@ export abstract class Operation<N extends Node = Node, Answer = unknown>
     this.core.flushed(this);
     if (!heard && this.harmless && !this.settled) {
       this.#state = ABANDONED;
+      this.core.abandon(1);
       this.revert();
       this.#finish();
     }
@@ -220,8 +240,7 @@ export abstract class Operation<N extends Node = Node, Answer = unknown>
   /** Frees the tag, then answers the flushes: nothing may follow an Rflush. */
   #close(): void {
     this.core.forget(this);
-    if (this.#flushes === undefined) return;
-    for (const tag of this.#flushes) this.core.send({ type: "Rflush", tag });
+    if (this.#flushes !== undefined) this.core.sendFlushes(this.#flushes);
   }
 }
 

@@ -1,45 +1,115 @@
 // What can be chosen for a session, and what is chosen where nothing is said.
 
-import { MSIZE_DEFAULT, MSIZE_MIN, ProtocolError } from "../codec.ts";
+import {
+  type Message,
+  MSIZE_DEFAULT,
+  MSIZE_MIN,
+  ProtocolError,
+} from "../codec.ts";
 
-/** Options of a session. */
+/** A message that a session received or sent. */
+export interface TracedMessage {
+  /** `in` from the client, `out` to it. */
+  readonly direction: "in" | "out";
+  /** Label of the client's end. */
+  readonly peer: string;
+  /** The message; its data are views that live until the hook returns. */
+  readonly message: Message;
+  /** When, in milliseconds since 1970-01-01 UTC. */
+  readonly time: number;
+}
+
+/** Options of a session: its limits and choices. */
 export interface SessionOptions {
   /** Largest message in bytes, 256 or more; 1 MiB and 24 bytes by default. */
   msize?: number;
+  /**
+   * Most fids at a time, 65536 by default: each costs memory. Beyond it `Too
+   * many open files`.
+   */
+  maxFids?: number;
+  /**
+   * Most requests that are processed at a time, 1024 by default. Beyond it the
+   * client waits; 64 more are taken in, so that a Tflush among them is seen.
+   */
+  maxRequests?: number;
+  /** Most bytes of a name, 255 by default, as on most hosts. Beyond it `File name too long`. */
+  maxName?: number;
+  /**
+   * Most milliseconds until the first Tversion, 30,000 by default, for a
+   * connection that says nothing costs a socket; 0 for no limit. Beyond it the
+   * connection is closed.
+   */
+  versionTimeout?: number;
+  /**
+   * Most milliseconds without a request while none is under way; 0, no limit,
+   * by default. Beyond it the connection is closed.
+   */
+  idleTimeout?: number;
+  /**
+   * Most milliseconds that requests which are under way have to finish when the
+   * session is stopped, 1000 by default. Then they are aborted.
+   */
+  closeTimeout?: number;
   /** Refuse what the manual refuses although usual clients do it: walks from open fids, undefined mode bits. False by default. */
   strict?: boolean;
   /** Open a file at the first read, write or call of a fid that is not open; function files always do. False by default. */
   implicitOpen?: boolean;
   /** Form of error texts: `json` for servers whose clients are pyroute2's; `text` by default. A failed call is always JSON. */
   errors?: "text" | "json";
+  /** Told of each message, in both directions; see formatMessage(). It costs nothing when it is not given. */
+  onMessage?: (traced: TracedMessage) => void;
   /** Told of errors that a client must not see: what handlers throw that is no NinePError, and connections that die (as ProtocolError). By default the former go to the console. */
   onError?: (error: unknown) => void;
 }
 
 /** The options with their defaults. */
-export interface SessionSettings {
-  readonly msize: number;
-  readonly strict: boolean;
-  readonly implicitOpen: boolean;
-  readonly errors: "text" | "json";
-  readonly onError: (error: unknown) => void;
-}
+export type SessionSettings =
+  & Required<Omit<SessionOptions, "onMessage">>
+  & Pick<SessionOptions, "onMessage">;
+
+const DEFAULTS: SessionSettings = {
+  msize: MSIZE_DEFAULT,
+  maxFids: 65536,
+  maxRequests: 1024,
+  maxName: 255,
+  versionTimeout: 30_000,
+  idleTimeout: 0,
+  closeTimeout: 1000,
+  strict: false,
+  implicitOpen: false,
+  errors: "text",
+  onError: reportInternal,
+};
 
 /** Adds the defaults; throws a RangeError for what cannot be. */
 export function settingsOf(options: SessionOptions): SessionSettings {
-  const {
-    msize = MSIZE_DEFAULT,
-    strict = false,
-    implicitOpen = false,
-    errors = "text",
-    onError = reportInternal,
-  } = options;
-  if (!(Number.isInteger(msize) && msize >= MSIZE_MIN && msize <= 0xffffffff)) {
-    throw new RangeError(
-      `Cannot serve with an msize of ${msize}: the range is ${MSIZE_MIN} to 4294967295`,
-    );
+  const settings = { ...DEFAULTS };
+  for (const [name, value] of Object.entries(options)) {
+    if (value !== undefined) Object.assign(settings, { [name]: value });
   }
-  return { msize, strict, implicitOpen, errors, onError };
+  checkRange(settings, "msize", MSIZE_MIN, 0xffffffff);
+  checkRange(settings, "maxFids", 1, 0xffffffff);
+  checkRange(settings, "maxRequests", 1, 0xffff);
+  checkRange(settings, "maxName", 1, 0xffff);
+  checkRange(settings, "versionTimeout", 0, 0x7fffffff);
+  checkRange(settings, "idleTimeout", 0, 0x7fffffff);
+  checkRange(settings, "closeTimeout", 0, 0x7fffffff);
+  return settings;
+}
+
+/** Throws unless a setting is a whole number of a range. */
+export function checkRange<Name extends string>(
+  settings: { readonly [name in Name]: number },
+  name: Name,
+  least: number,
+  most: number,
+): void {
+  const value = settings[name];
+  if (Number.isInteger(value) && value >= least && value <= most) return;
+  throw new RangeError(
+    `Cannot serve with ${name} ${value}: the range is ${least} to ${most}`,
+  );
 }
 
 /** What no client may see, somebody should; that a client went away is no news. */

@@ -190,7 +190,7 @@ export class Session<N extends Node = Node>
 
   /** Label of the client's end, for logs. */
   get peer(): string {
-    return this.#core.peer;
+    return this.#core.connection.peer;
   }
 
   /** Largest message in bytes: what was negotiated, before that the own maximum. */

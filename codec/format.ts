@@ -1,0 +1,85 @@
+// Messages for people, in the manner of plan9port's servers with -D.
+
+import type { Message } from "./messages.ts";
+
+/** Characters of a text, and bytes of data, that are shown. */
+const MOST = 64;
+
+const decoder = new TextDecoder("utf-8", { fatal: true });
+
+/**
+ * Writes a message in one line: `Twalk tag 3 fid 0 newfid 1 wname [a b]`.
+ *
+ * Data and long texts are cut, control characters escaped; modes are octal.
+ *
+ * @param message Any message.
+ * @returns The line, without a newline.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { formatMessage } from "@ninep/ninep/codec";
+ *
+ * const line = formatMessage({ type: "Topen", tag: 3, fid: 1, mode: 0o21 });
+ * assertEquals(line, "Topen tag 3 fid 1 mode 021");
+ * ```
+ */
+export function formatMessage(message: Message): string {
+  const { type, ...fields } = message;
+  return [type, ...Object.entries(fields).map(formatEntry)].join(" ");
+}
+
+function formatEntry([name, value]: [string, unknown]): string {
+  return `${name} ${formatValue(name, value)}`;
+}
+
+function formatValue(name: string, value: unknown): string {
+  if (value instanceof Uint8Array) return formatData(value);
+  if (Array.isArray(value)) {
+    return `[${value.map((item) => formatValue(name, item)).join(" ")}]`;
+  }
+  if (typeof value === "object" && value !== null) {
+    return `{${Object.entries(value).map(formatEntry).join(" ")}}`;
+  }
+  if (typeof value === "string") return formatText(value);
+  const isBits = name === "mode" || name === "perm";
+  return isBits && typeof value === "number"
+    ? `0${value.toString(8)}`
+    : String(value);
+}
+
+/** A text: bare when it is one plain word, else in quotes. */
+function formatText(text: string): string {
+  const cut = text.length > MOST ? `${text.slice(0, MOST)}…` : text;
+  return /^[\p{L}\p{N}./+_-]+$/u.test(cut) ? cut : quote(cut);
+}
+
+/** Data: their number, then text where they are such, else hex. */
+function formatData(data: Uint8Array): string {
+  const start = data.subarray(0, MOST);
+  const rest = data.length > MOST ? "…" : "";
+  return `${data.length} ${textOf(start) ?? hexOf(start)}${rest}`;
+}
+
+function textOf(bytes: Uint8Array): string | undefined {
+  let text: string;
+  try {
+    text = decoder.decode(bytes);
+  } catch {
+    return undefined;
+  }
+  return /[^\P{Cc}\n\t]/u.test(text) ? undefined : quote(text);
+}
+
+/** In quotes, with all control characters escaped: C1 ones drive terminals, too. */
+function quote(text: string): string {
+  return JSON.stringify(text).replace(
+    /[\x7f-\x9f\u2028\u2029]/g,
+    (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
+}
+
+function hexOf(bytes: Uint8Array): string {
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0"))
+    .join("");
+}

@@ -1,0 +1,63 @@
+// The end of clients that start no session, or send nothing for too long.
+
+import type { SessionSettings } from "./options.ts";
+
+/** The clock of a session: closes it when the client was silent for too long. */
+export class Silence {
+  readonly #settings: SessionSettings;
+  readonly #isBusy: () => boolean;
+  readonly #close: () => void;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #heard = 0;
+
+  /**
+   * @param settings The two limits.
+   * @param isBusy Whether requests are under way: then the client may be silent.
+   * @param close Closes the session.
+   */
+  constructor(
+    settings: SessionSettings,
+    isBusy: () => boolean,
+    close: () => void,
+  ) {
+    this.#settings = settings;
+    this.#isBusy = isBusy;
+    this.#close = close;
+  }
+
+  /** Waits for the first Tversion. */
+  start(): void {
+    const { versionTimeout } = this.#settings;
+    if (versionTimeout > 0) this.#after(versionTimeout, this.#close);
+  }
+
+  /** There is a session: waits for its requests. */
+  started(): void {
+    this.stop();
+    this.heard();
+    const { idleTimeout } = this.#settings;
+    if (idleTimeout > 0) this.#after(idleTimeout, () => this.#look());
+  }
+
+  /** The client has sent something. */
+  heard(): void {
+    if (this.#settings.idleTimeout > 0) this.#heard = performance.now();
+  }
+
+  /** Waits for nothing any more. */
+  stop(): void {
+    clearTimeout(this.#timer);
+  }
+
+  /** One timer for many requests: it looks when the last of them was. */
+  #look(): void {
+    const { idleTimeout } = this.#settings;
+    const silent = this.#isBusy() ? 0 : performance.now() - this.#heard;
+    if (silent >= idleTimeout) this.#close();
+    else this.#after(idleTimeout - silent, () => this.#look());
+  }
+
+  #after(milliseconds: number, then: () => void): void {
+    this.#timer = setTimeout(then, milliseconds);
+  }
+}

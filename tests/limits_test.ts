@@ -1,0 +1,291 @@
+// The limits of a server that can be set, each with its test; how it stops;
+// and the trace of its messages.
+
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { formatMessage, type Message } from "../codec.ts";
+import {
+  listen,
+  serve,
+  type SessionOptions,
+  type TracedMessage,
+} from "../server.ts";
+import { dial, pair } from "../transport.ts";
+import { MemoryFs } from "../fs/mod.ts";
+import { test } from "./harness.ts";
+import { Gate, serveToy, Toy, untilAborted } from "./toy.ts";
+import { soon, T, WireClient } from "./wire_client.ts";
+
+test("maxFids: one more is refused, and a number that is free is not", async () => {
+  await using scene = await serveToy({}, { maxFids: 3 });
+  const { client } = scene;
+  await client.ask(T.walk(1, 0, 1), "Rwalk 1");
+  await client.ask(T.walk(1, 0, 2), "Rwalk 1");
+  await client.ask(T.walk(1, 0, 3), "Rerror 1 Too many open files");
+  await client.ask(T.attach(1, 3), "Rerror 1 Too many open files");
+  await client.ask(T.clunk(1, 1), "Rclunk 1");
+  await client.ask(T.walk(1, 0, 3), "Rwalk 1");
+});
+
+test("maxRequests: further requests wait, and none is lost", async () => {
+  const gate = new Gate();
+  let running = 0;
+  let most = 0;
+  await using scene = await serveToy({
+    read: async () => {
+      most = Math.max(most, ++running);
+      await gate.passed;
+      running--;
+      return new Uint8Array(0);
+    },
+  }, { maxRequests: 2 });
+  const { client } = scene;
+  await client.ask(T.walk(1, 0, 1, "a"), "Rwalk 1 1");
+  await client.ask(T.open(1, 1), "Ropen 1 1");
+  client.send(T.read(1, 1), T.read(2, 1), T.read(3, 1), T.read(4, 1));
+  await client.quiet();
+  assertEquals(running, 2);
+  gate.open();
+  await client.expectSome("Rread 1", "Rread 2", "Rread 3", "Rread 4");
+  assertEquals(most, 2);
+});
+
+test("maxRequests: requests that were given up count until their handler ends", async () => {
+  const gates: Gate[] = [];
+  await using scene = await serveToy({
+    read: async () => {
+      const gate = new Gate();
+      gates.push(gate);
+      await gate.passed; // Deaf to the signal.
+      return new Uint8Array(0);
+    },
+  }, { maxRequests: 3 });
+  const { client } = scene;
+  await client.ask(T.walk(1, 0, 1, "a"), "Rwalk 1 1");
+  await client.ask(T.open(1, 1), "Ropen 1 1");
+  for (let i = 0; i < 20; i++) {
+    client.send(T.read(2, 1));
+    await client.ask(T.flush(3, 2), "Rflush 3");
+  }
+  assertEquals(gates.length, 3);
+  client.send(T.stat(4, 0));
+  await client.quiet();
+  gates[0].open();
+  await client.expect("Rstat 4 /");
+  for (const gate of gates) gate.open();
+});
+
+test("maxName: a longer name is refused in create and rename", async () => {
+  await using scene = await serveToy({}, { maxName: 4 });
+  const { client } = scene;
+  const refused = "Rerror 1 File name too long";
+  await client.ask(T.walk(1, 0, 1), "Rwalk 1");
+  await client.ask(T.create(1, 1, "abcde"), refused);
+  await client.ask(T.create(1, 1, "ééé"), refused); // Six bytes.
+  await client.ask(T.wstat(1, 1, { name: "abcde" }), refused);
+  await client.ask(T.wstat(1, 1, { name: "abcd" }), "Rwstat 1");
+});
+
+test("msize: a larger one is bounded", async () => {
+  await using scene = await serveToy({}, { msize: 1000 });
+  const { client } = scene;
+  await client.ask(T.version(8192), "Rversion 65535 1000 9P2000");
+});
+
+test("versionTimeout: a connection that says nothing is closed", async () => {
+  const [near, far] = pair();
+  const served = serve(far, new Toy().handler, { versionTimeout: 1 });
+  using client = new WireClient(near);
+  await client.end();
+  await soon(served);
+});
+
+test("versionTimeout: a session that has begun is not closed", async () => {
+  await using scene = await serveToy({}, { versionTimeout: 1 });
+  const { client } = scene;
+  // The clock of a connection that came later has run out meanwhile.
+  const [near, far] = pair();
+  const other = serve(far, new Toy().handler, { versionTimeout: 5 });
+  using silent = new WireClient(near);
+  await silent.end();
+  await soon(other);
+  await client.ask(T.stat(1, 0), "Rstat 1 /");
+});
+
+test("idleTimeout: a session without requests is closed, its fids are released", async () => {
+  await using scene = await serveToy({}, { idleTimeout: 1 });
+  await scene.client.end();
+  await soon(scene.served);
+  assert(scene.takeLog().includes("clunk 0"));
+});
+
+test("idleTimeout: a request that blocks is no idleness", async () => {
+  const gate = new Gate();
+  await using scene = await serveToy({
+    read: async () => {
+      await gate.passed;
+      return new Uint8Array(0);
+    },
+  }, { idleTimeout: 5 });
+  const { client } = scene;
+  client.send(T.walk(1, 0, 1, "a"), T.open(2, 1), T.read(3, 1));
+  await client.expect("Rwalk 1 1", "Ropen 2 1");
+  const [near, far] = pair();
+  const other = serve(far, new Toy().handler, { versionTimeout: 20 });
+  using silent = new WireClient(near);
+  await silent.end(); // Time has passed, four times the limit.
+  await soon(other);
+  gate.open();
+  await client.expect("Rread 3");
+});
+
+test("maxConnections: one more is closed, and there is room when one has gone", async () => {
+  const tree = new MemoryFs({ motd: "hello\n" });
+  await using server = await listen("tcp://127.0.0.1:0", tree, {
+    maxConnections: 1,
+  });
+  using first = new WireClient(await dial(server.addr));
+  await first.start();
+  {
+    using second = new WireClient(await dial(server.addr));
+    await second.end();
+  }
+  await first.ask(T.stat(1, 0), "Rstat 1 /");
+  first.close();
+  // The server learns of the end in its own time.
+  while (true) {
+    using third = new WireClient(await dial(server.addr));
+    const begun = third.start().then(() => true, () => false);
+    if (await begun) break;
+  }
+});
+
+test("limits that are none are refused", async () => {
+  for (
+    const options of [
+      { msize: 255 },
+      { maxFids: 0 },
+      { maxRequests: 0 },
+      { maxRequests: 65536 },
+      { maxName: 0 },
+      { versionTimeout: -1 },
+      { idleTimeout: 0.5 },
+      { closeTimeout: NaN },
+    ] satisfies SessionOptions[]
+  ) {
+    const [near, far] = pair();
+    await assertRejects(
+      () => serve(far, new Toy().handler, options),
+      RangeError,
+      "the range is",
+    );
+    near.close();
+  }
+});
+
+test("close() lets a request that is under way finish, and takes no more", async () => {
+  const gate = new Gate();
+  const toy = new Toy();
+  await using server = await listen("tcp://127.0.0.1:0", {
+    ...toy.handler,
+    write: async ({ node }, { data }) => {
+      await gate.passed;
+      node.content = data.slice();
+    },
+  });
+  using client = new WireClient(await dial(server.addr));
+  await client.start();
+  await client.ask(T.walk(1, 0, 1, "a"), "Rwalk 1 1");
+  await client.ask(T.open(1, 1, 1), "Ropen 1 1");
+  client.send(T.write(2, 1, "kept"));
+  await client.quiet();
+  const closed = server.close();
+  client.send(T.stat(3, 0));
+  gate.open();
+  await client.expect("Rwrite 2 4");
+  await client.end();
+  await soon(closed);
+  const { content } = toy.root.members.get("a") ?? toy.root;
+  assertEquals(new TextDecoder().decode(content), "kept");
+  await assertRejects(() => dial(server.addr));
+});
+
+test("close() aborts what does not finish, and releases every fid", async () => {
+  let aborted = false;
+  const stop = new AbortController();
+  await using scene = await serveToy({
+    read: (_, { signal }) => {
+      signal.addEventListener("abort", () => aborted = true);
+      return untilAborted(signal);
+    },
+  }, { closeTimeout: 1, signal: stop.signal });
+  const { client } = scene;
+  client.send(T.walk(1, 0, 1, "a"), T.open(2, 1), T.read(3, 1));
+  await client.expect("Rwalk 1 1", "Ropen 2 1");
+  stop.abort();
+  await client.end();
+  await soon(scene.served);
+  assert(aborted);
+  const log = scene.takeLog();
+  assertEquals(log.filter((line) => line.startsWith("clunk")).sort(), [
+    "clunk 0",
+    "clunk 1",
+  ]);
+  assertEquals(log.at(-1), "disconnect");
+});
+
+test("onMessage is told of every message, in order, with formatMessage() to show it", async () => {
+  const lines: string[] = [];
+  const trace = ({ direction, message, time, peer }: TracedMessage) => {
+    assert(time > 1.7e12);
+    assertEquals(peer, "pair");
+    lines.push(`${direction} ${formatMessage(message)}`);
+  };
+  await using scene = await serveToy({}, { onMessage: trace });
+  const { client } = scene;
+  lines.length = 0;
+  await client.ask(T.walk(3, 0, 1, "d", "x"), "Rwalk 3 2,3");
+  await client.ask(T.stat(4, 9), "Rerror 4 fid unknown or out of range");
+  await client.ask(T.flush(5, 4), "Rflush 5");
+  assertEquals(lines, [
+    "in Twalk tag 3 fid 0 newfid 1 wname [d x]",
+    "out Rwalk tag 3 wqid [{type 128 vers 0 path 2} {type 0 vers 0 path 3}]",
+    "in Tstat tag 4 fid 9",
+    'out Rerror tag 4 ename "fid unknown or out of range"',
+    "in Tflush tag 5 oldtag 4",
+    "out Rflush tag 5",
+  ]);
+});
+
+test("onMessage that throws costs nothing", async () => {
+  await using scene = await serveToy({}, {
+    onMessage: () => {
+      throw new Error("no paper");
+    },
+  });
+  await scene.client.ask(T.stat(1, 0), "Rstat 1 /");
+  assert(scene.takeErrors().length > 0);
+});
+
+test("formatMessage() cuts data and escapes control characters", () => {
+  const line = (message: Message) => formatMessage(message);
+  assertEquals(
+    line({ type: "Rerror", tag: 1, ename: "\x1b[2J\x9b1m\u2028" }),
+    'Rerror tag 1 ename "\\u001b[2J\\u009b1m\\u2028"',
+  );
+  assertEquals(
+    line({ type: "Rread", tag: 1, data: new Uint8Array([0, 255]) }),
+    "Rread tag 1 data 2 00ff",
+  );
+  assertEquals(
+    line({ type: "Rread", tag: 1, data: new Uint8Array(1000).fill(97) }),
+    `Rread tag 1 data 1000 "${"a".repeat(64)}"…`,
+  );
+  assertEquals(
+    line({ type: "Tcreate", tag: 1, fid: 2, name: "é", perm: 0o644, mode: 1 }),
+    "Tcreate tag 1 fid 2 name é perm 0644 mode 01",
+  );
+  assertEquals(
+    line({ type: "Tattach", tag: 1, fid: 0, afid: 5, uname: "", aname: "a b" }),
+    'Tattach tag 1 fid 0 afid 5 uname "" aname "a b"',
+  );
+});
