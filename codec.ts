@@ -57,6 +57,7 @@ export {
 } from "./codec/layout.ts";
 export type * from "./codec/messages.ts";
 export {
+  changesOf,
   decodeDir,
   decodeDirNames,
   type DecodeDirNamesOptions,
@@ -64,5 +65,6 @@ export {
   dontTouch,
   encodeDir,
   encodeStat,
+  isName,
   type Stat,
 } from "./codec/stat.ts";

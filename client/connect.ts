@@ -6,7 +6,7 @@ import type { Connection } from "../transport/connection.ts";
 import { dial } from "../transport/dial.ts";
 import { Client } from "./client.ts";
 import { Mux } from "./mux.ts";
-import type { CallerOptions } from "./operation.ts";
+import { type CallerOptions, explained } from "./operation.ts";
 import { Session } from "./session.ts";
 import { Tree } from "./tree.ts";
 
@@ -65,7 +65,12 @@ export async function connect(
   try {
     if (signal?.aborted) onAbort();
     await mux.version(msize);
-    const root = await session.attach(uname, aname);
+    const what = `user "${uname}" to tree "${aname}" of`;
+    const root = await explained(
+      `attach ${what}`,
+      connection.peer,
+      () => session.attach(uname, aname),
+    );
     return new Client(new Tree(session, root), options.closeTimeout);
   } catch (error) {
     mux.fail(error);

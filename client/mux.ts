@@ -354,7 +354,9 @@ export class Mux {
     const code = reader.bytes[reader.at + 4];
     const reply = getMessage(reader, this.#dialect);
     if (reply.type === "Rerror") {
-      throw parseEnvelope(reply.ename) ?? new NinePError(reply.ename);
+      const { ename } = reply;
+      throw parseEnvelope(ename) ??
+        new NinePError(ename, { request: request.type });
     }
     if (code !== pending.code) {
       throw new ProtocolError(

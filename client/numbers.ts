@@ -28,7 +28,9 @@ export class NumberPool {
     let number = this.#lowest;
     while (this.#taken[number]) number++;
     if (number >= this.#limit) {
-      throw new RangeError(`Cannot take a number: all ${number} are in use`);
+      throw new RangeError(
+        `Cannot take a tag or fid: all ${number} are in use`,
+      );
     }
     this.#taken[number] = true;
     this.#lowest = number + 1;

@@ -77,7 +77,7 @@ export function abortable<T>(
 }
 
 /** Puts what was tried in front of the server's errors; those of functions are left as they are. */
-async function explained<T>(
+export async function explained<T>(
   verb: string,
   file: FileRef,
   work: () => Promise<T>,
@@ -89,6 +89,7 @@ async function explained<T>(
       throw error;
     }
     const message = `Cannot ${verb} ${labelOf(file)}: ${error.message}`;
-    throw new NinePError(error.ename, { code: error.code, message });
+    const { ename, code, request } = error;
+    throw new NinePError(ename, { code, message, request, cause: error });
   }
 }

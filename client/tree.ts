@@ -133,6 +133,9 @@ export class Tree {
 
 /** The mode of a Topen. */
 function modeOf({ read, write = false, truncate = false }: How): number {
+  if (truncate && !write) {
+    throw new TypeError("Cannot open a file: truncate goes with write");
+  }
   const access = !write ? OREAD : read ? ORDWR : OWRITE;
   return truncate ? access | OTRUNC : access;
 }

@@ -165,6 +165,8 @@ export interface NinePErrorOptions {
   code?: string | undefined;
   /** Message for people, when it says more than `ename`. */
   message?: string | undefined;
+  /** Kind of the request that it answers, such as `Topen`. */
+  request?: string | undefined;
   /** What led to the error. */
   cause?: unknown;
 }
@@ -186,6 +188,8 @@ export class NinePError extends Error {
   readonly ename: string;
   /** Code such as `ENOENT`; undefined for a text that is not known. */
   readonly code: string | undefined;
+  /** Kind of the request that it answers, such as `Topen`; undefined where it answers none. */
+  readonly request: string | undefined;
 
   /**
    * Makes an error for a text.
@@ -201,6 +205,7 @@ export class NinePError extends Error {
     this.name = "NinePError";
     this.ename = ename;
     this.code = options.code ?? codeOf(ename);
+    this.request = options.request;
   }
 }
 

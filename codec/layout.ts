@@ -142,17 +142,24 @@ export interface Dialect {
   readonly byType: ReadonlyMap<string, DialectRow>;
 }
 
-function makeDialect(version: string, rows: Rows<Message>): Dialect {
+/** Makes a dialect of the rows of its messages. */
+function makeDialect<M extends Message>(
+  version: string,
+  rows: Rows<M>,
+): Dialect {
   const byCode = new Array<DialectRow | undefined>(256).fill(undefined);
   const byType = new Map<string, DialectRow>();
-  for (const [type, [code, fields]] of Object.entries(rows)) {
-    const row: DialectRow = {
+  for (
+    const [type, row] of Object.entries<Rows<Message>[Message["type"]]>(rows)
+  ) {
+    const [code, fields] = row;
+    const layout: DialectRow = {
       type,
       code,
       fields: Object.entries(fields).map(([name, kind]) => ({ name, kind })),
     };
-    byCode[code] = row;
-    byType.set(type, row);
+    byCode[code] = layout;
+    byType.set(type, layout);
   }
   return { version, byCode, byType };
 }
@@ -166,7 +173,7 @@ export function putMessage(
   message: Message,
   dialect: Dialect = dialect9P2000,
 ): void {
-  const row = rowOf(message, dialect);
+  const row = rowOf(message.type, dialect);
   const start = writer.at;
   try {
     writer.what = message.type;
@@ -229,11 +236,13 @@ export function putRecord(
   writer: Writer,
   tag: number,
   record: Uint8Array,
+  dialect: Dialect = dialect9P2000,
 ): void {
+  const { code } = rowOf("Rstat", dialect);
   const size = HEADERSZ + 2 + record.length;
   const at = writer.room(size);
   writer.put32(at, size);
-  writer.bytes[at + 4] = rows9P2000.Rstat[0];
+  writer.bytes[at + 4] = code;
   writer.put16(at + 5, tag);
   writer.put16(at + 7, record.length);
   writer.bytes.set(record, at + 9);
@@ -348,7 +357,7 @@ function sizeOf(message: Message, dialect: Dialect): number {
   let size = HEADERSZ;
   // Sound as in putMessage().
   const fields = message as unknown as Record<string, never>;
-  for (const { name, kind } of rowOf(message, dialect).fields) {
+  for (const { name, kind } of rowOf(message.type, dialect).fields) {
     size += sizeOfField(fields[name], kind);
   }
   return size;
@@ -379,11 +388,11 @@ function sizeOfField(value: never, kind: number): number {
   }
 }
 
-function rowOf(message: Message, dialect: Dialect): DialectRow {
-  const row = dialect.byType.get(message.type);
+function rowOf(type: Message["type"], dialect: Dialect): DialectRow {
+  const row = dialect.byType.get(type);
   if (row === undefined) {
     throw new TypeError(
-      `Cannot encode a message of type "${message.type}" in ${dialect.version}`,
+      `Cannot encode a message of type "${type}" in ${dialect.version}`,
     );
   }
   return row;

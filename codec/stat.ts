@@ -66,6 +66,42 @@ export function dontTouch(changes: Partial<Stat> = {}): Stat {
   };
 }
 
+/**
+ * The wishes of a Twstat: what {@linkcode dontTouch} was given. See `stat(9P)`.
+ *
+ * @param stat Record of a Twstat.
+ * @returns The attributes to set, without those to leave alone.
+ */
+export function changesOf(stat: Stat): Partial<Stat> {
+  const none = dontTouch();
+  const changes: Partial<Stat> = {};
+  const { type, vers, path } = stat.qid;
+  if (
+    type !== none.qid.type || vers !== none.qid.vers || path !== none.qid.path
+  ) changes.qid = stat.qid;
+  if (stat.type !== none.type) changes.type = stat.type;
+  if (stat.dev !== none.dev) changes.dev = stat.dev;
+  if (stat.mode !== none.mode) changes.mode = stat.mode;
+  if (stat.atime !== none.atime) changes.atime = stat.atime;
+  if (stat.mtime !== none.mtime) changes.mtime = stat.mtime;
+  if (stat.length !== none.length) changes.length = stat.length;
+  if (stat.name !== none.name) changes.name = stat.name;
+  if (stat.uid !== none.uid) changes.uid = stat.uid;
+  if (stat.gid !== none.gid) changes.gid = stat.gid;
+  if (stat.muid !== none.muid) changes.muid = stat.muid;
+  return changes;
+}
+
+/**
+ * Recognizes names that a file can have: not empty, `.` or `..`, no slash.
+ *
+ * @param name Name, as in a Tcreate or a stat record.
+ * @returns Whether it is one path element.
+ */
+export function isName(name: string): boolean {
+  return name !== "" && name !== "." && name !== ".." && !name.includes("/");
+}
+
 /** Bytes of a record, its size field included. */
 export function statLength(stat: Stat): number {
   return STATFIXLEN + utf8Length(stat.name) + utf8Length(stat.uid) +

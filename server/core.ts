@@ -5,8 +5,8 @@ import {
   decode,
   type Dialect,
   dialect9P2000,
-  ENAME_MAX,
   IOHDRSZ,
+  isName,
   type Message,
   MSIZE_MIN,
   NinePError,
@@ -14,25 +14,15 @@ import {
   ProtocolError,
   type Rmessage,
   type Tversion,
-  VERSION9P,
 } from "../codec.ts";
-import {
-  encodeEnvelope,
-  envelopeOf,
-  FunctionError,
-  Plan9Exit,
-} from "../codec/call.ts";
+import { Plan9Exit } from "../codec/call.ts";
 import { Splitter } from "../codec/frames.ts";
-import { getMessage } from "../codec/layout.ts";
-import {
-  cutUtf8,
-  type Reader,
-  utf8Length,
-  type Writer,
-} from "../codec/wire.ts";
+import { getMessage, putMessage, putRecord } from "../codec/layout.ts";
+import { type Reader, utf8Length, type Writer } from "../codec/wire.ts";
 import { type Channel, openChannel } from "../transport/channel.ts";
 import { Outbox } from "../transport/outbox.ts";
 import type { Connection } from "../transport.ts";
+import { jsonOf, textOf } from "./ename.ts";
 import { FidState, type Node } from "./fid.ts";
 import {
   Attach,
@@ -68,6 +58,8 @@ export interface Sink<N extends Node> {
 
 /** Requests beyond the limit that may wait, so that a Tflush behind them is seen. */
 const RESERVE = 64;
+/** Bytes of requests that may wait, besides one message. */
+const OWNED_MAX = 4 * 1024 * 1024;
 /** Bytes of replies that may wait while requests are processed. */
 const OUTPUT_MAX = 512 * 1024;
 /** Time that a client has to take the last replies. */
@@ -105,17 +97,20 @@ export class SessionCore<N extends Node> {
   #abandoned = 0;
   /** Tflushes that wait for operations. */
   #flushes = 0;
+  /** Bytes of operations that wait, each with its own. */
+  #owned = 0;
   /** Operations that hold views of the read buffer. */
   #views = 0;
   #ended = false;
   #exiting = false;
   #stopping = false;
+  #patient = false;
   /** All are given up: none that waits may begin. */
   #resetting = false;
   /** A Tversion that waits until the session before it has ended. */
   #restart: Tversion | undefined;
-  /** Goes on with what until() waits for. */
-  #wake: (() => void) | undefined;
+  /** What until() waits with. */
+  #waits: (() => void)[] = [];
   #onEnd: (() => void) | undefined;
 
   constructor(
@@ -151,12 +146,18 @@ export class SessionCore<N extends Node> {
     const pump = this.#pump().catch((error) => this.#fail(error));
     // An end need not wait for the client's next bytes.
     await Promise.race([pump, end]);
-    if (this.#stopping) await this.#finishPending();
+    if (this.#stopping) {
+      // Who stops a server may be a function that it serves, and answers in this turn.
+      await new Promise((resolve) => setTimeout(resolve));
+      await this.#within(() => !this.#patient || this.#pending.size === 0);
+    }
     this.#reset();
     await this.#sayGoodbye(pump);
     this.close();
     await pump;
-    await this.#until(() => this.#loose === 0);
+    // Handlers that do not end hold up the end, but not that of a server.
+    await this.#until(() => this.#patient || this.#loose === 0);
+    await this.#within(() => this.#loose === 0);
   }
 
   async #pump(): Promise<void> {
@@ -174,9 +175,13 @@ export class SessionCore<N extends Node> {
           outbox.flush();
           await outbox.drained();
         }
-        if (this.#isFull()) await this.#watchUntil(() => !this.#isFull());
+        if (this.#isFull()) {
+          await this.#watch(this.#until(() => this.#ended || !this.#isFull()));
+        }
         if (this.#restart !== undefined) {
-          await this.#watchUntil(() => this.#loose === 0);
+          await this.#watch(
+            this.#within(() => this.#ended || this.#loose === 0),
+          );
           this.#restarted();
         }
       }
@@ -187,38 +192,45 @@ export class SessionCore<N extends Node> {
 
   /** Whether as much is waiting as may. */
   #isFull(): boolean {
-    return this.#held.length >= RESERVE ||
+    return this.#held.length >= RESERVE || this.#owned > OWNED_MAX ||
       this.#flushes > this.options.maxRequests;
   }
 
-  /** Waits; #wake has it look again. */
+  /** Waits; #wake() has it look again. */
   async #until(done: () => boolean): Promise<void> {
     while (!done()) {
-      await new Promise<void>((resolve) => this.#wake = resolve);
+      await new Promise<void>((resolve) => this.#waits.push(resolve));
     }
   }
 
-  /** Waits, unless the client goes. */
-  async #watchUntil(done: () => boolean): Promise<void> {
+  /** Has those who wait look again. */
+  #wake(): void {
+    if (this.#waits.length === 0) return;
+    const waits = this.#waits;
+    this.#waits = [];
+    for (const look of waits) look();
+  }
+
+  /** Sees to it that a wait of the pump ends when the client goes. */
+  async #watch(wait: Promise<void>): Promise<void> {
     this.#outbox.flush();
     this.#input.watch((error) => {
       if (error === undefined) this.close();
       else this.#lost(error);
     });
-    await this.#until(() => this.#ended || done());
+    await wait;
     this.#input.unwatch();
   }
 
-  /** Lets what is under way finish, for a bounded time. */
-  async #finishPending(): Promise<void> {
+  /** Waits as long as handlers are given to finish: one that never does must hold up nothing else. */
+  async #within(done: () => boolean): Promise<void> {
+    if (done()) return;
     let late = false;
     const timer = setTimeout(() => {
       late = true;
-      this.#wake?.();
+      this.#wake();
     }, this.options.closeTimeout);
-    // Who stops a server may be a function that it serves, and answers in this turn.
-    await nextTurn();
-    await this.#until(() => late || this.#pending.size === 0);
+    await this.#until(() => late || done());
     clearTimeout(timer);
   }
 
@@ -241,9 +253,14 @@ export class SessionCore<N extends Node> {
     }
   }
 
-  /** Ends the connection when what is under way has finished, or `closeTimeout` is over. */
-  stop(): void {
+  /**
+   * Ends the connection when what is answered is sent.
+   *
+   * @param patient Wait for what is under way, too, but not beyond `closeTimeout`.
+   */
+  stop(patient: boolean): void {
     this.#stopping = true;
+    this.#patient = patient;
     this.#end();
   }
 
@@ -252,7 +269,7 @@ export class SessionCore<N extends Node> {
     this.#ended = true;
     this.#silence.stop();
     this.#channel.close();
-    this.#wake?.();
+    this.#wake();
   }
 
   /** One frame: whatever is wrong with it costs only its tag. */
@@ -325,7 +342,7 @@ export class SessionCore<N extends Node> {
   #start(operation: Operation<N>): void {
     const { fid } = operation;
     if (this.#active >= this.options.maxRequests) {
-      operation.own();
+      this.#owned += operation.own();
       this.#pending.set(operation.tag, operation);
       this.#held.push(operation);
       return;
@@ -334,12 +351,14 @@ export class SessionCore<N extends Node> {
       fid.locked || (operation.exclusive && fid.active > 0) ||
       (fid.waiting !== undefined && fid.waiting.length > 0)
     ) {
-      operation.own();
+      this.#owned += operation.own();
       this.#pending.set(operation.tag, operation);
       (fid.waiting ??= []).push(operation);
       return;
     }
-    if (operation.holdsData && this.#views >= VIEWS_MAX) operation.own();
+    if (operation.holdsData && this.#views >= VIEWS_MAX) {
+      this.#owned += operation.own();
+    }
     operation.begin();
     if (operation.settled) return;
     this.#pending.set(operation.tag, operation);
@@ -369,6 +388,7 @@ export class SessionCore<N extends Node> {
     if (this.#pending.get(operation.tag) !== operation) return;
     this.#pending.delete(operation.tag);
     if (operation.viewing) this.#views--;
+    this.#owned -= operation.owned;
     const held = this.#held.indexOf(operation);
     if (held >= 0) this.#held.splice(held, 1);
     this.#goOn();
@@ -385,7 +405,7 @@ export class SessionCore<N extends Node> {
       this.#pending.delete(operation.tag);
       this.#start(operation);
     }
-    this.#wake?.();
+    this.#wake();
   }
 
   /** An operation was given up while its handler goes on, or (-1) the handler has ended. */
@@ -456,7 +476,8 @@ export class SessionCore<N extends Node> {
     if (message === undefined || this.#ended) return;
     const { tag } = message;
     if (message.msize < MSIZE_MIN) return this.#refuse(tag, "Invalid argument");
-    const version = agree(message.version);
+    const dialect = agree(message.version);
+    const version = dialect?.version ?? "unknown";
     let msize: number;
     try {
       msize = this.#boundMsize(message.msize, version);
@@ -464,7 +485,8 @@ export class SessionCore<N extends Node> {
       return this.#sendError(tag, message.type, error);
     }
     this.send({ type: "Rversion", tag, msize, version });
-    if (version === "unknown") return;
+    if (dialect === undefined) return;
+    this.#dialect = dialect;
     this.version = version;
     this.msize = this.#splitter.msize = msize;
     this.#silence.started();
@@ -485,6 +507,7 @@ export class SessionCore<N extends Node> {
     this.#pending.clear();
     this.#held = [];
     this.#views = 0;
+    this.#owned = 0;
     this.#flushes = 0;
     this.#resetting = true;
     for (const operation of operations) operation.drop();
@@ -505,7 +528,7 @@ export class SessionCore<N extends Node> {
   /** It is not any more, or a release is done. */
   tighten(): void {
     this.#loose--;
-    if (this.#loose === 0) this.#wake?.();
+    if (this.#loose === 0) this.#wake();
   }
 
   /** A fid of the client's. */
@@ -538,9 +561,7 @@ export class SessionCore<N extends Node> {
 
   /** Throws for names that no file can have. */
   checkName(name: string): void {
-    if (name === "" || name === "." || name === ".." || name.includes("/")) {
-      throw new NinePError("illegal name");
-    }
+    if (!isName(name)) throw new NinePError("illegal name");
     if (utf8Length(name) > this.options.maxName) {
       throw new NinePError("File name too long");
     }
@@ -578,6 +599,16 @@ export class SessionCore<N extends Node> {
     }
   }
 
+  /** Puts a reply into the writer, in the session's dialect. */
+  put(reply: Rmessage): void {
+    putMessage(this.writer, reply, this.#dialect);
+  }
+
+  /** Puts an Rstat into the writer. */
+  putRecord(tag: number, record: Uint8Array): void {
+    putRecord(this.writer, tag, record, this.#dialect);
+  }
+
   /** Sends what was put into the writer. */
   sent(): void {
     this.#outbox.schedule();
@@ -602,9 +633,7 @@ export class SessionCore<N extends Node> {
   #ename(type: string, error: NinePError): string {
     const most = Math.min(this.msize - 9, 0xffff);
     const asJson = type === "Tcall" || this.options.errors === "json";
-    return asJson
-      ? encodeEnvelope(envelopeOf(error), most)
-      : textOf(error, most);
+    return asJson ? jsonOf(error, most) : textOf(error, most);
   }
 
   #refuse(tag: number, ename: string): void {
@@ -612,11 +641,7 @@ export class SessionCore<N extends Node> {
   }
 
   #report(error: unknown): void {
-    try {
-      this.options.onError(error);
-    } catch {
-      // There is nobody left to tell.
-    }
+    this.options.onError(error);
   }
 
   /** The stream cannot be followed any more. */
@@ -639,30 +664,21 @@ export class SessionCore<N extends Node> {
 
   #end(): void {
     this.#ended = true;
-    this.#wake?.();
+    this.#wake();
     this.#onEnd?.();
   }
 }
 
-function nextTurn(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve));
-}
-
 const NOT_OFFERED = "Operation not supported";
 
-/** The text of an error in one line that every client takes. */
-function textOf(error: NinePError, most: number): string {
-  const text = error instanceof FunctionError
-    ? error.str.split("\n", 1)[0]
-    : error.ename;
-  // What the wire cannot carry must not cost more than this request.
-  const clean = text.toWellFormed().replaceAll("\0", "\ufffd");
-  return cutUtf8(clean, Math.min(ENAME_MAX, most)) || "i/o error";
+/** The dialect of a session, by the client's version: its own, or the plain one. See `version(9P)`. */
+function agree(version: string): Dialect | undefined {
+  const spoken = DIALECTS.find((dialect) => dialect.version === version);
+  if (spoken !== undefined) return spoken;
+  const base = version.split(".", 1)[0];
+  const isLater = /^9P[0-9]+$/.test(base) && Number(base.slice(2)) >= 2000;
+  return isLater ? dialect9P2000 : undefined;
 }
 
-/** The version of a session, by the client's. See `version(9P)`. */
-function agree(version: string): string {
-  const base = version.split(".", 1)[0];
-  if (!/^9P[0-9]+$/.test(base)) return "unknown";
-  return Number(base.slice(2)) >= 2000 ? VERSION9P : "unknown";
-}
+/** What servers speak. */
+const DIALECTS: readonly Dialect[] = [dialect9P2000];

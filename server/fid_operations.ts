@@ -26,8 +26,6 @@ import {
   type Tremove,
   type Twalk,
 } from "../codec.ts";
-import { putMessage } from "../codec/layout.ts";
-import type { Writer } from "../codec/wire.ts";
 import type { SessionCore } from "./core.ts";
 import type { FidState, Node } from "./fid.ts";
 import type {
@@ -74,12 +72,12 @@ export class Auth<N extends Node> extends Operation<N, Found<N>> {
     return then(handler.auth(this.fid, this), (node) => ({ node }));
   }
 
-  protected reply({ node }: Found<N>, writer: Writer): void {
+  protected reply({ node }: Found<N>): void {
     const { qid } = node;
     if ((qid.type & QTAUTH) === 0) {
       throw new TypeError("the node of an auth must have QTAUTH in its qid");
     }
-    putMessage(writer, { type: "Rauth", tag: this.tag, aqid: qid });
+    this.core.put({ type: "Rauth", tag: this.tag, aqid: qid });
   }
 
   protected override commit({ node }: Found<N>): void {
@@ -139,8 +137,8 @@ export class Attach<N extends Node> extends Operation<N, Found<N>> {
     return then(handler.attach(this.fid, this), (node) => ({ node }));
   }
 
-  protected reply({ node }: Found<N>, writer: Writer): void {
-    putMessage(writer, { type: "Rattach", tag: this.tag, qid: node.qid });
+  protected reply({ node }: Found<N>): void {
+    this.core.put({ type: "Rattach", tag: this.tag, qid: node.qid });
   }
 
   protected override commit({ node }: Found<N>): void {
@@ -237,14 +235,14 @@ export class Walk<N extends Node> extends Operation<N, Walked<N>> {
     return { nodes };
   }
 
-  protected reply({ nodes }: Walked<N>, writer: Writer): void {
+  protected reply({ nodes }: Walked<N>): void {
     if (nodes.length === 0 && this.wname.length > 0) {
       throw new NinePError("file does not exist");
     }
     if (nodes.length > this.wname.length) {
       throw new TypeError("a walk has more nodes than names");
     }
-    putMessage(writer, {
+    this.core.put({
       type: "Rwalk",
       tag: this.tag,
       wqid: nodes.map((node) => node.qid),
@@ -308,10 +306,10 @@ export class Open<N extends Node> extends Operation<N, Opened<N> | void> {
     return handler.open(this.fid, this);
   }
 
-  protected reply(answer: Opened<N> | void, writer: Writer): void {
+  protected reply(answer: Opened<N> | void): void {
     const { qid } = answer?.node ?? this.fid.node;
     const iounit = this.core.iounit(answer?.iounit);
-    putMessage(writer, { type: "Ropen", tag: this.tag, qid, iounit });
+    this.core.put({ type: "Ropen", tag: this.tag, qid, iounit });
   }
 
   protected override commit(answer: Opened<N> | void): void {
@@ -360,8 +358,8 @@ export class Create<N extends Node> extends Operation<N, Created<N>> {
     return handler.create(this.fid, this);
   }
 
-  protected reply({ node, iounit }: Created<N>, writer: Writer): void {
-    putMessage(writer, {
+  protected reply({ node, iounit }: Created<N>): void {
+    this.core.put({
       type: "Rcreate",
       tag: this.tag,
       qid: node.qid,
@@ -399,8 +397,8 @@ export class Clunk<N extends Node> extends Operation<N, void> {
     return release(this.fid, handler);
   }
 
-  protected reply(_: void, writer: Writer): void {
-    putMessage(writer, { type: "Rclunk", tag: this.tag });
+  protected reply(_: void): void {
+    this.core.put({ type: "Rclunk", tag: this.tag });
   }
 }
 
@@ -432,8 +430,8 @@ export class Remove<N extends Node> extends Operation<N, void> {
     return release(fid, handler, true);
   }
 
-  protected reply(_: void, writer: Writer): void {
-    putMessage(writer, { type: "Rremove", tag: this.tag });
+  protected reply(_: void): void {
+    this.core.put({ type: "Rremove", tag: this.tag });
   }
 }
 

@@ -2,10 +2,10 @@
 // Tstat, Twstat, Tcall. One class each, as in fid_operations.ts.
 
 import {
+  changesOf,
   DMDIR,
   encodeStat,
   NinePError,
-  NOFID,
   ORDWR,
   OREAD,
   OWRITE,
@@ -16,8 +16,6 @@ import {
   type Twrite,
   type Twstat,
 } from "../codec.ts";
-import { putMessage, putRecord } from "../codec/layout.ts";
-import type { Writer } from "../codec/wire.ts";
 import type { SessionCore } from "./core.ts";
 import type { DirRead, Node } from "./fid.ts";
 import type {
@@ -135,14 +133,14 @@ export class Read<N extends Node> extends Operation<N, ReadAnswer> {
     return { data: data.subarray(0, used) };
   }
 
-  protected reply({ data }: ReadAnswer, writer: Writer): void {
+  protected reply({ data }: ReadAnswer): void {
     checkBytes(data);
     if (data.length > this.count) {
       throw new TypeError(
         `a read of ${this.count} bytes was answered with ${data.length}`,
       );
     }
-    putMessage(writer, { type: "Rread", tag: this.tag, data });
+    this.core.put({ type: "Rread", tag: this.tag, data });
   }
 
   protected override commit({ data }: ReadAnswer): void {
@@ -163,7 +161,7 @@ export class Write<N extends Node> extends Operation<N, WriteAnswer> {
   readonly offset: number;
   /** Bytes to write: a view that lives until the request is answered. */
   data: Uint8Array;
-  #owned = false;
+  #owned = 0;
 
   /** Made by a session. */
   constructor(core: SessionCore<N>, message: Twrite) {
@@ -173,12 +171,16 @@ export class Write<N extends Node> extends Operation<N, WriteAnswer> {
   }
 
   override get holdsData(): boolean {
-    return !this.#owned && this.data.length > 0;
+    return this.owned === 0 && this.data.length > 0;
   }
 
-  override own(): void {
+  override own(): number {
     this.data = this.data.slice();
-    this.#owned = true;
+    return this.#owned = this.data.length;
+  }
+
+  override get owned(): number {
+    return this.#owned;
   }
 
   protected check(): void {
@@ -207,16 +209,13 @@ export class Write<N extends Node> extends Operation<N, WriteAnswer> {
     );
   }
 
-  protected reply(
-    { count = this.data.length }: WriteAnswer,
-    writer: Writer,
-  ): void {
+  protected reply({ count = this.data.length }: WriteAnswer): void {
     if (count > this.data.length) {
       throw new TypeError(
         `a write of ${this.data.length} bytes was answered with ${count}`,
       );
     }
-    putMessage(writer, { type: "Rwrite", tag: this.tag, count });
+    this.core.put({ type: "Rwrite", tag: this.tag, count });
   }
 }
 
@@ -241,13 +240,13 @@ export class Stat<N extends Node> extends Operation<N, StatAnswer> {
     return then(handler.stat(this.fid, this), (stat) => ({ stat }));
   }
 
-  protected reply({ stat }: StatAnswer, writer: Writer): void {
+  protected reply({ stat }: StatAnswer): void {
     const record = stat instanceof Uint8Array ? stat : encodeStat(stat);
     // A larger one has no room in the frame, or in its count of 16 bits.
     if (record.length > Math.min(this.core.msize - 9, 0xffff)) {
       throw new NinePError("Invalid argument");
     }
-    putRecord(writer, this.tag, record);
+    this.core.putRecord(this.tag, record);
   }
 }
 
@@ -261,7 +260,7 @@ export class Wstat<N extends Node> extends Operation<N, void> {
   /** Made by a session. */
   constructor(core: SessionCore<N>, message: Twstat) {
     super(core, message.tag, core.fid(message.fid));
-    this.changes = wishes(message.stat);
+    this.changes = changesOf(message.stat);
   }
 
   override get exclusive(): boolean {
@@ -293,8 +292,8 @@ export class Wstat<N extends Node> extends Operation<N, void> {
     for (const _ in this.changes) throw new NinePError("wstat prohibited");
   }
 
-  protected reply(_: void, writer: Writer): void {
-    putMessage(writer, { type: "Rwstat", tag: this.tag });
+  protected reply(_: void): void {
+    this.core.put({ type: "Rwstat", tag: this.tag });
   }
 }
 
@@ -306,7 +305,7 @@ export class Call<N extends Node> extends Operation<N, CallAnswer> {
   readonly text: string;
   /** Binary argument, or nothing: a view that lives until the request is answered. */
   data: Uint8Array;
-  #owned = false;
+  #owned = 0;
 
   /** Made by a session. */
   constructor(core: SessionCore<N>, message: Tcall) {
@@ -316,12 +315,16 @@ export class Call<N extends Node> extends Operation<N, CallAnswer> {
   }
 
   override get holdsData(): boolean {
-    return !this.#owned && this.data.length > 0;
+    return this.owned === 0 && this.data.length > 0;
   }
 
-  override own(): void {
+  override own(): number {
     this.data = this.data.slice();
-    this.#owned = true;
+    return this.#owned = this.data.length;
+  }
+
+  override get owned(): number {
+    return this.#owned;
   }
 
   protected override get harmless(): boolean {
@@ -350,11 +353,11 @@ export class Call<N extends Node> extends Operation<N, CallAnswer> {
     return then(handler.call(this.fid, this), (data) => ({ data }));
   }
 
-  protected reply({ data }: CallAnswer, writer: Writer): void {
+  protected reply({ data }: CallAnswer): void {
     const { tag, core } = this;
     const none = new Uint8Array(0);
     if (data === undefined) {
-      putMessage(writer, {
+      this.core.put({
         type: "Rcall",
         tag,
         err: 255,
@@ -367,7 +370,7 @@ export class Call<N extends Node> extends Operation<N, CallAnswer> {
     if (data.length > core.msize - 15) {
       throw new NinePError("i/o count too large");
     }
-    putMessage(writer, { type: "Rcall", tag, err: 0, text: "", data });
+    this.core.put({ type: "Rcall", tag, err: 0, text: "", data });
   }
 }
 
@@ -401,27 +404,6 @@ function openImplicitly<N extends Node>(
   return then(opened, () => {
     fid.implicit |= access;
   });
-}
-
-/** The fields of a Twstat's record that are not "don't touch". */
-function wishes(stat: Attributes): Partial<Attributes> {
-  const changes: Partial<Attributes> = {};
-  if (stat.type !== 0xffff) changes.type = stat.type;
-  if (stat.dev !== NOFID) changes.dev = stat.dev;
-  const { qid } = stat;
-  if (
-    qid.type !== 0xff || qid.vers !== NOFID ||
-    qid.path !== 0xffff_ffff_ffff_ffffn
-  ) changes.qid = qid;
-  if (stat.mode !== NOFID) changes.mode = stat.mode;
-  if (stat.atime !== NOFID) changes.atime = stat.atime;
-  if (stat.mtime !== NOFID) changes.mtime = stat.mtime;
-  if (stat.length !== 0xffff_ffff_ffff_ffffn) changes.length = stat.length;
-  if (stat.name !== "") changes.name = stat.name;
-  if (stat.uid !== "") changes.uid = stat.uid;
-  if (stat.gid !== "") changes.gid = stat.gid;
-  if (stat.muid !== "") changes.muid = stat.muid;
-  return changes;
 }
 
 /** A program without types may answer with anything; the writer would stumble. */

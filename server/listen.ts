@@ -14,8 +14,6 @@ import { serve, type ServeOptions } from "./session.ts";
 export interface ListenOptions extends ServeOptions {
   /** Most connections at a time, no limit by default. A further one is closed at once. */
   maxConnections?: number;
-  /** Stops the server when it is aborted, as close() does. */
-  signal?: AbortSignal | undefined;
 }
 
 /** A server that listens. */
@@ -80,6 +78,7 @@ class ListeningServer<N extends Node> implements Server {
   readonly #listener: Listener;
   readonly #handler: Handler<N> | Tree<N>;
   readonly #options: ListenOptions;
+  readonly #onError: (error: unknown) => void;
   readonly #stop = new AbortController();
   readonly #sessions = new Set<Promise<void>>();
 
@@ -91,6 +90,7 @@ class ListeningServer<N extends Node> implements Server {
     this.#listener = listener;
     this.#handler = handler;
     this.#options = { ...options, signal: this.#stop.signal };
+    this.#onError = settingsOf(options).onError;
     this.addr = listener.addr;
     const { signal } = options;
     const stop = () => this.#end();
@@ -115,7 +115,7 @@ class ListeningServer<N extends Node> implements Server {
 
   #serve(connection: Connection): void {
     const session = serve(connection, this.#handler, this.#options)
-      .catch((error) => this.#options.onError?.(error))
+      .catch(this.#onError)
       .finally(() => this.#sessions.delete(session));
     this.#sessions.add(session);
   }

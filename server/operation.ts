@@ -2,7 +2,6 @@
 // exactly once, and perhaps flushed on the way.
 
 import { NinePError, QTDIR } from "../codec.ts";
-import type { Writer } from "../codec/wire.ts";
 import type { FidState, Node } from "./fid.ts";
 import type { Awaitable, Handler, RequestContext } from "./handler.ts";
 import type { Connection } from "../transport.ts";
@@ -97,8 +96,15 @@ export abstract class Operation<N extends Node = Node, Answer = unknown>
     return false;
   }
 
-  /** Makes data its own, for the read buffer is about to be written over. */
-  own(): void {}
+  /** Makes data its own, for the read buffer is about to be written over; gives their length. */
+  own(): number {
+    return 0;
+  }
+
+  /** Bytes of data that are its own. */
+  get owned(): number {
+    return 0;
+  }
 
   /** Throws what the protocol refuses. */
   protected abstract check(): void;
@@ -106,8 +112,8 @@ export abstract class Operation<N extends Node = Node, Answer = unknown>
   /** Asks a handler. */
   abstract ask(handler: Handler<N>): Awaitable<Answer>;
 
-  /** Writes the reply to an answer; throws when the answer cannot be sent. */
-  protected abstract reply(answer: Answer, writer: Writer): void;
+  /** Puts the reply to an answer into the writer; throws when the answer cannot be sent. */
+  protected abstract reply(answer: Answer): void;
 
   /** What an answer does to the fids. */
   protected commit(_answer: Answer): void {}
@@ -144,7 +150,7 @@ export abstract class Operation<N extends Node = Node, Answer = unknown>
     const { writer } = this.core;
     const start = writer.at;
     try {
-      this.reply(answer, writer);
+      this.reply(answer);
       if (this.#dropped) writer.at = start;
       else this.#sent(start);
       this.commit(answer);

@@ -88,6 +88,14 @@ export function settingsOf(options: SessionOptions): SessionSettings {
   for (const [name, value] of Object.entries(options)) {
     if (value !== undefined) Object.assign(settings, { [name]: value });
   }
+  const { onError } = settings;
+  settings.onError = (error) => {
+    try {
+      onError(error);
+    } catch {
+      // There is nobody left to tell.
+    }
+  };
   checkRange(settings, "msize", MSIZE_MIN, 0xffffffff);
   checkRange(settings, "maxFids", 1, 0xffffffff);
   checkRange(settings, "maxRequests", 1, 0xffff);

@@ -81,7 +81,7 @@ export async function serve<N extends Node>(
   if ("handler" in handler) return serve(connection, handler.handler, options);
   const { signal } = options;
   const core = new SessionCore(connection, options, new HandlerSink(handler));
-  const stop = () => core.stop();
+  const stop = () => core.stop(true);
   if (signal?.aborted) stop();
   signal?.addEventListener("abort", stop);
   try {
@@ -229,7 +229,7 @@ export class Session<N extends Node = Node>
         yield request;
       }
     } finally {
-      this.#core.stop();
+      this.#core.stop(false);
     }
   }
 
@@ -240,7 +240,7 @@ export class Session<N extends Node = Node>
    */
   async close(): Promise<void> {
     if (this.#finished === undefined) this.#core.close();
-    else this.#core.stop();
+    else this.#core.stop(false);
     await this.#finished;
   }
 
