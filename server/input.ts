@@ -5,8 +5,9 @@ import type { Channel } from "../transport/channel.ts";
 /** Size of the read buffer: it grows while reads fill it. */
 const READ_MIN = 8 * 1024;
 const READ_MAX = 256 * 1024;
-/** Reads ahead of a session that waits; behind more than these a client can hide its end. */
+/** Reads ahead of a session that waits, and their bytes; behind more than these a client can hide its end. */
 const AHEAD_MAX = 32;
+const AHEAD_BYTES_MAX = 256 * 1024;
 
 /** The receiving half of a connection. */
 export class Input {
@@ -19,6 +20,8 @@ export class Input {
   readonly #ahead: Promise<Uint8Array | null>[] = [];
   #watcher: ((lost?: unknown) => void) | undefined;
   #reading = false;
+  /** Bytes that were read ahead since the wait began. */
+  #aheadBytes = 0;
 
   constructor(channel: Channel) {
     this.#channel = channel;
@@ -56,6 +59,7 @@ export class Input {
    */
   watch(onEnd: (lost?: unknown) => void): void {
     this.#watcher = onEnd;
+    this.#aheadBytes = 0;
     this.#readAhead();
   }
 
@@ -67,13 +71,15 @@ export class Input {
   #readAhead(): void {
     if (this.#watcher === undefined || this.#reading) return;
     if (this.#ahead.length >= AHEAD_MAX) return;
+    if (this.#aheadBytes > AHEAD_BYTES_MAX) return;
     this.#reading = true;
     const read = this.#channel.read(new Uint8Array(READ_MIN));
     this.#ahead.push(read);
     read.then((chunk) => {
       this.#reading = false;
-      if (chunk === null) this.#watcher?.();
-      else this.#readAhead();
+      if (chunk === null) return this.#watcher?.();
+      this.#aheadBytes += chunk.length;
+      this.#readAhead();
     }, (error) => this.#watcher?.(error));
   }
 

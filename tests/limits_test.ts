@@ -12,7 +12,7 @@ import {
 import { dial, pair } from "../transport.ts";
 import { MemoryFs } from "../fs/mod.ts";
 import { test } from "./harness.ts";
-import { Gate, serveToy, Toy, untilAborted } from "./toy.ts";
+import { Gate, nextTask, serveToy, Toy, untilAborted } from "./toy.ts";
 import { soon, T, WireClient } from "./wire_client.ts";
 
 test("maxFids: one more is refused, and a number that is free is not", async () => {
@@ -288,4 +288,93 @@ test("formatMessage() cuts data and escapes control characters", () => {
     line({ type: "Tattach", tag: 1, fid: 0, afid: 5, uname: "", aname: "a b" }),
     'Tattach tag 1 fid 0 afid 5 uname "" aname "a b"',
   );
+});
+
+test("requests that wait with data are bounded in bytes, too", async () => {
+  const gate = new Gate();
+  let taken = 0;
+  await using scene = await serveToy({
+    read: async () => {
+      await gate.passed;
+      return new Uint8Array(0);
+    },
+  }, {
+    wrap: (connection) => {
+      const { read } = connection; // A pair has the fast path.
+      if (read === undefined) throw new TypeError("no fast path");
+      connection.read = async (buffer) => {
+        const chunk = await read.call(connection, buffer);
+        taken += chunk?.length ?? 0;
+        return chunk;
+      };
+      return connection;
+    },
+  });
+  const { client } = scene;
+  const msize = 1 << 20;
+  await client.ask(T.version(msize), `Rversion 65535 ${msize} 9P2000`);
+  await client.ask(T.attach(1, 0), "Rattach 1 0");
+  await client.ask(T.walk(1, 0, 1, "a"), "Rwalk 1 1");
+  await client.ask(T.open(1, 1, 2), "Ropen 1 1");
+  // The clunk waits for the read, and the writes for the clunk.
+  client.send(T.read(1, 1), T.clunk(2, 1));
+  const large = new Uint8Array(1_000_000);
+  for (let i = 0; i < 20; i++) client.send(T.write(10 + i, 1, large));
+  for (let i = 0; i < 200; i++) await nextTask();
+  assert(taken < 8e6, `${taken} bytes of 20 MB were taken`);
+  gate.open();
+  await client.expect("Rread 1", "Rclunk 2");
+  for (let i = 0; i < 20; i++) {
+    await client.expect(`Rerror ${10 + i} fid unknown or out of range`);
+  }
+});
+
+test("close() is not held up by a handler that never ends", async () => {
+  const stop = new AbortController();
+  await using scene = await serveToy({
+    write: () => new Promise<void>(() => {}), // Deaf to the signal.
+  }, { closeTimeout: 1, signal: stop.signal });
+  const { client } = scene;
+  client.send(T.walk(1, 0, 1, "a"), T.open(2, 1, 1), T.write(3, 1, "x"));
+  await client.expect("Rwalk 1 1", "Ropen 2 1");
+  stop.abort();
+  await soon(scene.served);
+});
+
+test("Tversion is not held up by a handler that never ends", async () => {
+  const stop = new AbortController();
+  await using scene = await serveToy({
+    write: () => new Promise<void>(() => {}),
+  }, { closeTimeout: 1, signal: stop.signal });
+  const { client } = scene;
+  client.send(T.walk(1, 0, 1, "a"), T.open(2, 1, 1), T.write(3, 1, "x"));
+  await client.expect("Rwalk 1 1", "Ropen 2 1");
+  await client.ask(T.version(), "Rversion 65535 8192 9P2000");
+  stop.abort(); // The end of the connection is held up, that of a server not.
+});
+
+test("onError that throws, and a disconnect that does, end nothing", async () => {
+  let told = 0;
+  const toy = new Toy();
+  await using server = await listen("tcp://127.0.0.1:0", {
+    ...toy.handler,
+    stat: () => {
+      throw new Error("no stat");
+    },
+    disconnect: () => {
+      throw new Error("no goodbye");
+    },
+  }, {
+    onError: () => {
+      told++;
+      throw new Error("no ear");
+    },
+  });
+  for (let i = 0; i < 2; i++) {
+    using client = new WireClient(await dial(server.addr));
+    await client.start();
+    await client.ask(T.stat(1, 0), "Rerror 1 i/o error");
+  }
+  await server.close();
+  assertEquals(told, 4);
 });
