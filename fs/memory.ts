@@ -4,12 +4,25 @@
 import { DMDIR, NinePError, type Stat } from "../codec.ts";
 import { isRecord } from "../codec/call.ts";
 import type { Handler, Tree } from "../server.ts";
+import type { Users } from "./access.ts";
 import {
   type FileFunction,
-  FunctionNode,
-  type FunctionOptions,
-} from "./function.ts";
-import { DirNode, FileNode, type NodeInit, type TreeNode } from "./node.ts";
+  type FileMethods,
+  RunningCalls,
+} from "./callable.ts";
+import { FileNode, PlainNode } from "./file.ts";
+import { FunctionNode, type FunctionOptions } from "./function.ts";
+import { checkHooks, type FileHooks, HookNode, modeOf } from "./hook.ts";
+import {
+  DirNode,
+  link,
+  LinkNode,
+  type NodeInit,
+  type TreeNode,
+  unlink,
+  unlinkAll,
+} from "./node.ts";
+import { checkLimit, Quota } from "./quota.ts";
 import { TreeHandler } from "./tree.ts";
 
 /** Initial content of a tree: texts and bytes are files, objects are directories. */
@@ -26,10 +39,44 @@ export interface MemoryFsOptions {
   gid?: string;
   /** Permissions of the root, 0755 by default. */
   mode?: number;
-  /** Most bytes of one file, 1 GiB by default. */
+  /**
+   * User database: the groups, their members and leaders. By default each user
+   * is the only member, and the leader, of the group of the same name. Users
+   * that it does not know may attach, with the rights of others.
+   */
+  users?: Users;
+  /**
+   * Refuse what usual clients do against the manual: a Twstat of atime, or of
+   * muid beside a name or time; and, with `file has been removed`, any use of a
+   * file that was removed while a fid had it. False by default.
+   */
+  strict?: boolean;
+  /** Most bytes of one file, 1 GiB by default: it is in memory. Beyond it `file too big`. */
   maxFileSize?: number;
-  /** Most bytes of all files together, 2 GiB by default. */
+  /**
+   * Most bytes of all files together, 2 GiB by default; what fids keep of
+   * arguments and values of functions counts, too. Beyond it `file system is
+   * full`.
+   */
   maxSize?: number;
+  /**
+   * Most files and directories, by their names, 1,048,576 by default: an empty
+   * one costs up to 1 KiB that `maxSize` does not count. Beyond it `file system
+   * is full`.
+   */
+  maxFiles?: number;
+  /**
+   * Most bytes of a name, and of a user's name at an attach, 255 by default, as
+   * on most hosts; a session has a limit of its own. Beyond it `File name too
+   * long`, `unknown user`.
+   */
+  maxName?: number;
+  /**
+   * Most calls of functions that run at a time for one connection, 256 by
+   * default: those included that the client gave up, for a function may not
+   * care. Beyond it `Too many open files`.
+   */
+  maxCalls?: number;
 }
 
 /** How a file is made. */
@@ -65,7 +112,8 @@ export interface RemoveNodeOptions {
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
-const GiB = 1024 * 1024 * 1024;
+const MiB = 1024 * 1024;
+const GiB = 1024 * MiB;
 
 /**
  * A tree of files in memory, to be served: directories, files, and functions
@@ -94,6 +142,7 @@ const GiB = 1024 * 1024 * 1024;
  */
 export class MemoryFs implements Tree<TreeNode> {
   readonly #tree: TreeHandler;
+  readonly #running: RunningCalls;
 
   /**
    * Makes a tree.
@@ -102,15 +151,31 @@ export class MemoryFs implements Tree<TreeNode> {
    * @param options Owner, permissions of the root, limits.
    * @throws {NinePError} A name is illegal, or the content is too large.
    * @throws {TypeError} The content is neither text, bytes nor object.
-   * @throws {RangeError} A size is negative or not a number.
+   * @throws {RangeError} A limit is negative or not a number.
    */
   constructor(content: Content = {}, options: MemoryFsOptions = {}) {
     const { uid = "none", gid = uid, mode = 0o755 } = options;
-    const { maxFileSize = GiB, maxSize = 2 * GiB } = options;
-    checkSize("maxFileSize", maxFileSize);
-    checkSize("maxSize", maxSize);
-    const quota = { maxFileSize, maxSize, used: 0 };
-    this.#tree = new TreeHandler({ uid, gid, mode }, quota);
+    const { users, strict = false } = options;
+    const limits = {
+      maxFileSize: options.maxFileSize ?? GiB,
+      maxSize: options.maxSize ?? 2 * GiB,
+      maxFiles: options.maxFiles ?? MiB,
+      maxName: options.maxName ?? 255,
+      maxCalls: options.maxCalls ?? 256,
+    };
+    for (const [name, limit] of Object.entries(limits)) checkLimit(name, limit);
+    const { maxName, maxCalls } = limits;
+    const quota = new Quota(limits);
+    this.#running = new RunningCalls(maxCalls);
+    this.#tree = new TreeHandler({
+      uid,
+      gid,
+      mode,
+      users,
+      strict,
+      maxName,
+      quota,
+    });
     this.#fill(this.root, content, "");
   }
 
@@ -147,9 +212,23 @@ export class MemoryFs implements Tree<TreeNode> {
    * @param options Content, permissions, owner.
    * @returns The new node.
    * @throws {NinePError} ENOENT, ENOTDIR: no such directory. EEXIST: the name
-   *   is taken. EINVAL: it is illegal. EFBIG, ENOSPC: the content is too large.
+   *   is taken. EINVAL: it is illegal. EFBIG, ENOSPC: the content is too large,
+   *   or there are too many files.
+   *
+   * @example For as long as a block lasts
+   * ```ts
+   * import { MemoryFs } from "@ninep/ninep";
+   * import { assertEquals } from "@std/assert";
+   *
+   * const fs = new MemoryFs();
+   * {
+   *   using lock = fs.create("lock");
+   *   assertEquals(fs.find("lock"), lock);
+   * }
+   * assertEquals(fs.find("lock"), undefined);
+   * ```
    */
-  create(path: string, options: FileOptions = {}): FileNode {
+  create(path: string, options: FileOptions = {}): PlainNode {
     const { mode = 0o640 } = options;
     return this.#addFile(this.#place(path), mode, options);
   }
@@ -179,25 +258,112 @@ export class MemoryFs implements Tree<TreeNode> {
 
   /**
    * Binds a function to a new file: clients call it with a Tcall, or by writing
-   * arguments and reading the value.
+   * arguments and reading the value. Or several: an object of functions, of
+   * which the member `fname` of the arguments names one, or else the first
+   * positional argument.
    *
    * @param path Path of the file.
-   * @param fn Function; see {@linkcode FunctionOptions} for its arguments.
+   * @param fn Function, or functions by name; see {@linkcode FunctionOptions}
+   *   for the arguments.
    * @param options How it is called, and the permissions of the file.
    * @returns The new node.
    * @throws {NinePError} As create().
+   * @throws {RangeError} A limit is negative or not a number.
+   *
+   * @example Several functions behind one file
+   * ```ts
+   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
+   * import { assertEquals } from "@std/assert";
+   *
+   * const fs = new MemoryFs();
+   * fs.register("math", {
+   *   add: ({ a, b }) => a + b,
+   *   negate: ({ a }) => -a,
+   * });
+   *
+   * const [here, there] = pair();
+   * const served = serve(there, fs);
+   * const client = await connect(here);
+   * const kwarg = { fname: "add", a: 17, b: 25 };
+   * assertEquals(await client.call("math", { kwarg }), 42);
+   * assertEquals(await client.call("math", { argv: ["negate"], kwarg: { a: 1 } }), -1);
+   * await client.close();
+   * await served;
+   * ```
    */
   register(
     path: string,
-    fn: FileFunction,
+    fn: FileFunction | FileMethods,
     options: FunctionOptions = {},
   ): FunctionNode {
     const { mode = 0o666 } = options;
     const place = this.#place(path);
     const init = this.#init(place, mode & ~DMDIR, options);
-    const node = new FunctionNode(init, this.#tree.quota, fn, options);
-    this.#tree.insert(place.dir, node);
-    return node;
+    return this.#insert(
+      place,
+      new FunctionNode(init, fn, options, this.#running),
+    );
+  }
+
+  /**
+   * Makes a file that is what functions say: content that is made at each open,
+   * callbacks for what is written, or raw answers to each request.
+   *
+   * @param path Path of the file.
+   * @param hooks What it does, and its permissions; see {@linkcode FileHooks}.
+   * @returns The new node.
+   * @throws {NinePError} As create().
+   * @throws {TypeError} Two of the functions answer the same thing.
+   *
+   * @example Computed content, and a callback for each write
+   * ```ts
+   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
+   * import { DMAPPEND } from "@ninep/ninep/codec";
+   * import { assertEquals } from "@std/assert";
+   *
+   * const fs = new MemoryFs();
+   * const lines: string[] = [];
+   * fs.define("count", { content: () => `${lines.length}\n` });
+   * fs.define("log", {
+   *   mode: DMAPPEND + 0o222,
+   *   write: ({ data }) => void lines.push(new TextDecoder().decode(data)),
+   * });
+   *
+   * const [here, there] = pair();
+   * const served = serve(there, fs);
+   * const client = await connect(here);
+   * await client.writeTextFile("log", "hello");
+   * assertEquals(await client.readTextFile("count"), "1\n");
+   * await client.close();
+   * await served;
+   * ```
+   */
+  define<State>(path: string, hooks: FileHooks<State>): HookNode {
+    checkHooks(hooks);
+    const { mode = modeOf(hooks) } = hooks;
+    const place = this.#place(path);
+    const init = this.#init(place, mode & ~DMDIR, hooks);
+    return this.#insert(place, new HookNode(init, hooks));
+  }
+
+  /**
+   * Gives a file a further name, in any directory: all names are of the same
+   * file. Through each, stat tells that name; the node of the file tells its
+   * first. remove() takes a name away, and the file with its last.
+   *
+   * @param existing Path of the file.
+   * @param path Its further path.
+   * @throws {NinePError} ENOENT: there is no such file. EISDIR: it is a
+   *   directory, which has one parent. Else as create().
+   */
+  link(existing: string, path: string): void {
+    const target = this.#node("link", existing).target;
+    if (!(target instanceof FileNode)) {
+      throw failed("link", existing, "Is a directory");
+    }
+    const place = this.#place(path);
+    this.#check(place);
+    this.#insert(place, new LinkNode(target, place.name));
   }
 
   /**
@@ -207,6 +373,11 @@ export class MemoryFs implements Tree<TreeNode> {
    * @returns The node, or undefined when there is none.
    */
   find(path: string): TreeNode | undefined {
+    return this.#find(path)?.target;
+  }
+
+  /** What stands for a path: of a file, the name by which it was found. */
+  #find(path: string): TreeNode | undefined {
     let node: TreeNode | undefined = this.root;
     for (const name of split(path)) {
       if (!(node instanceof DirNode)) return undefined;
@@ -221,7 +392,7 @@ export class MemoryFs implements Tree<TreeNode> {
    * @param path Path of the file.
    * @returns A copy of its content.
    * @throws {NinePError} ENOENT: there is none. EISDIR: it is a directory.
-   *   EOPNOTSUPP: it is a function file, which only clients call.
+   *   EOPNOTSUPP: it is no plain file: only clients call or open it.
    */
   readFile(path: string): Uint8Array {
     return this.#file("read", path).content.slice();
@@ -294,8 +465,7 @@ export class MemoryFs implements Tree<TreeNode> {
    * @throws {NinePError} ENOENT: there is none.
    */
   chmod(path: string, mode: number): void {
-    const node = this.#node("chmod", path);
-    node.mode = (mode & ~DMDIR | node.mode & DMDIR) >>> 0;
+    this.#node("chmod", path).mode = mode;
   }
 
   /**
@@ -313,12 +483,12 @@ export class MemoryFs implements Tree<TreeNode> {
       );
     }
     const file = this.#file("truncate", path);
-    attempt("truncate", path, () => file.truncate(length));
-    file.modified(this.root.uid);
+    attempt("truncate", path, () => file.truncate(length, this.root.uid));
   }
 
   /**
-   * Removes a file or directory. Clients that have it open go on with it.
+   * Removes a file or directory; of a file with several names, this one.
+   * Clients that have it open go on with it.
    *
    * @param path Path.
    * @param options Whether to remove all that is in a directory.
@@ -328,17 +498,11 @@ export class MemoryFs implements Tree<TreeNode> {
   remove(path: string, options: RemoveNodeOptions = {}): void {
     const node = this.#node("remove", path);
     if (node === this.root) throw failed("remove", path, "cannot remove root");
-    this.#remove(node, path, options.recursive ?? false);
-  }
-
-  #remove(node: TreeNode, path: string, recursive: boolean): void {
+    if (options.recursive) return unlinkAll(node, this.root.uid);
     if (node instanceof DirNode && node.members.size > 0) {
-      if (!recursive) throw failed("remove", path, "directory is not empty");
-      for (const member of [...node.members.values()]) {
-        this.#remove(member, path, true);
-      }
+      throw failed("remove", path, "directory is not empty");
     }
-    this.#tree.removeNode(node, this.root.uid);
+    unlink(node, this.root.uid);
   }
 
   /**
@@ -361,53 +525,59 @@ export class MemoryFs implements Tree<TreeNode> {
     attempt("create", to, move);
   }
 
-  #addFile(place: Place, mode: number, options: FileOptions): FileNode {
+  #addFile(place: Place, mode: number, options: FileOptions): PlainNode {
     const init = this.#init(place, mode & ~DMDIR, options);
-    const file = new FileNode(init, this.#tree.quota);
+    const file = new PlainNode(init);
     const { data } = options;
     if (data !== undefined) {
       attempt("create", place.path, () => file.content = toBytes(data));
     }
-    this.#tree.insert(place.dir, file);
-    return file;
+    return this.#insert(place, file);
   }
 
   #addDir(place: Place, mode: number, options: DirOptions): DirNode {
-    const node = new DirNode(this.#init(place, mode | DMDIR, options));
-    this.#tree.insert(place.dir, node);
-    return node;
+    const init = this.#init(place, mode | DMDIR, options);
+    return this.#insert(place, new DirNode(init));
   }
 
   /** Attributes of a new node, for a place where there may be one. */
   #init(
-    { dir, name, path }: Place,
+    place: Place,
     mode: number,
     { uid = this.root.uid, gid = this.root.gid }: {
       uid?: string;
       gid?: string;
     },
   ): NodeInit {
+    this.#check(place);
+    return this.#tree.nodeInit(place.name, mode >>> 0, uid, gid);
+  }
+
+  #check({ dir, name, path }: Place): void {
     attempt("create", path, () => this.#tree.checkNew(dir, name));
-    return this.#tree.nodeInit({ name, mode: mode >>> 0, uid, gid });
+  }
+
+  #insert<Kind extends TreeNode>({ dir, name, path }: Place, node: Kind): Kind {
+    attempt("create", path, () => link(node, dir, name, node.uid));
+    return node;
   }
 
   #node(operation: string, path: string): TreeNode {
-    const node = this.find(path);
+    const node = this.#find(path);
     if (node === undefined) {
       throw failed(operation, path, "file does not exist");
     }
     return node;
   }
 
-  #file(operation: string, path: string): FileNode {
-    const node = this.#node(operation, path);
-    if (!(node instanceof FileNode)) {
-      throw failed(operation, path, "Is a directory");
-    }
-    if (node.isFunction) {
-      throw failed(operation, path, "Operation not supported");
-    }
-    return node;
+  #file(operation: string, path: string): PlainNode {
+    const file = this.#node(operation, path).target;
+    if (file instanceof PlainNode) return file;
+    throw failed(
+      operation,
+      path,
+      file instanceof DirNode ? "Is a directory" : "Operation not supported",
+    );
   }
 
   /** Where a file is to be made. */
@@ -445,13 +615,6 @@ function isPlain(value: unknown): value is Content {
   if (!isRecord(value)) return false;
   const prototype: unknown = Object.getPrototypeOf(value);
   return prototype === Object.prototype || prototype === null;
-}
-
-function checkSize(name: string, size: number): void {
-  if (size >= 0) return;
-  throw new RangeError(
-    `Cannot make a tree: ${name} is ${size}, not a number from 0 on`,
-  );
 }
 
 /** Does what may fail, so that the error names the path. */

@@ -15,13 +15,17 @@
  * @module
  */
 
+export type { Group, Users } from "./access.ts";
 export {
+  type CallableOptions,
   type CallContext,
   type FileFunction,
-  FunctionNode,
-  type FunctionOptions,
+  type FileMethods,
   rawDumper,
-} from "./function.ts";
+} from "./callable.ts";
+export { FileNode, PlainNode } from "./file.ts";
+export { FunctionNode, type FunctionOptions } from "./function.ts";
+export { type FileHooks, HookNode } from "./hook.ts";
 export {
   type Content,
   type DirOptions,
@@ -30,10 +34,4 @@ export {
   type MemoryFsOptions,
   type RemoveNodeOptions,
 } from "./memory.ts";
-export {
-  DirNode,
-  FileNode,
-  type NodeInit,
-  type Quota,
-  TreeNode,
-} from "./node.ts";
+export { DirNode, LinkNode, TreeNode } from "./node.ts";

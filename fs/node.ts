@@ -1,30 +1,23 @@
-// What the tree is made of: files with content and directories. A kind of file
-// with a behaviour of its own is a class that extends FileNode.
+// What a tree is made of: nodes in directories. What a kind of file does is in
+// classes that extend FileNode.
 
 import {
   DMAPPEND,
   DMDIR,
   DMEXCL,
   encodeStat,
-  NinePError,
   type Qid,
   type Stat,
 } from "../codec.ts";
-import type {
-  Awaitable,
-  CallRequest,
-  Fid,
-  Node,
-  ReadRequest,
-  WriteRequest,
-} from "../server.ts";
+import type { Node } from "../server.ts";
+import type { Quota } from "./quota.ts";
 
 /** Now, in seconds since 1970-01-01 UTC. */
 export function now(): number {
   return Math.floor(Date.now() / 1000);
 }
 
-/** Attributes that a node is made with. */
+/** What a node is made with. */
 export interface NodeInit {
   /** Name in its directory. */
   name: string;
@@ -36,114 +29,183 @@ export interface NodeInit {
   uid: string;
   /** Group. */
   gid: string;
+  /** What the tree may hold. */
+  quota: Quota;
 }
 
-/** A file or directory of a tree. */
-export abstract class TreeNode implements Node {
-  /** Identity; one object for the node's whole life. */
+/** What all names of a file share. */
+class Attributes {
   readonly qid: Qid;
-  /** Directory that the node is in: itself for the root; undefined when the node was removed. */
-  parent: DirNode | undefined;
+  readonly quota: Quota;
+  mode: number;
+  uid: string;
+  gid: string;
+  muid: string;
+  atime: number;
+  mtime: number;
   /** Number of fids that have it open. */
   opens = 0;
-  #name: string;
-  #mode: number;
-  #uid: string;
-  #gid: string;
-  #muid: string;
-  #atime: number;
-  #mtime: number;
-  // The encoded stat record, until something changes: a Tstat then costs one copy.
-  #record: Uint8Array | undefined;
+  /** Number of its names. */
+  links = 0;
+  /** Counts changes, for who keeps an encoded record. */
+  changes = 0;
 
-  /** Made by a tree. */
   constructor(init: NodeInit) {
     this.qid = { type: init.mode >>> 24, vers: 0, path: init.path };
-    this.#name = init.name;
-    this.#mode = init.mode;
-    this.#uid = init.uid;
-    this.#gid = init.gid;
-    this.#muid = init.uid;
-    this.#atime = this.#mtime = now();
+    this.quota = init.quota;
+    this.mode = init.mode;
+    this.uid = init.uid;
+    this.gid = init.gid;
+    this.muid = init.uid;
+    this.atime = this.mtime = now();
+  }
+}
+
+// What the tree does to nodes, and a program that has them cannot: the classes
+// open themselves to the functions at the end of this file.
+let attributesOf: (node: TreeNode) => Attributes;
+let membersOf: (dir: DirNode) => Map<string, TreeNode>;
+let setPlace: (
+  node: TreeNode,
+  parent: DirNode | undefined,
+  name: string,
+) => void;
+let release: (node: TreeNode) => void;
+
+/**
+ * A file or directory of a tree, by one of its names. Only a tree makes them:
+ * `create()`, `mkdir()`, `register()`, `define()` of a MemoryFs.
+ *
+ * With `using`, it is removed at the end of the scope, a directory with all
+ * that is in it.
+ */
+export abstract class TreeNode implements Node, Disposable {
+  static {
+    attributesOf = (node) => node.#attributes;
+    setPlace = (node, parent, name) => {
+      node.#parent = parent;
+      node.#name = name;
+      node.#record = undefined;
+    };
+    release = (node) => node.release();
   }
 
-  /** Size in bytes; 0 for directories. */
+  /** Identity; one object for the node's whole life. */
+  readonly qid: Qid;
+  readonly #attributes: Attributes;
+  #name: string;
+  #parent: DirNode | undefined;
+  // The encoded stat record, until something changes: a Tstat then costs one copy.
+  #record: Uint8Array | undefined;
+  #recorded = 0;
+
+  /**
+   * Made by a tree.
+   *
+   * @ignore
+   */
+  constructor(init: NodeInit | TreeNode, name: string) {
+    this.#attributes = init instanceof TreeNode
+      ? init.#attributes
+      : new Attributes(init);
+    this.qid = this.#attributes.qid;
+    this.#name = name;
+  }
+
+  /** Size in bytes; 0 for directories, and where it is not known. */
   abstract get length(): number;
+
+  /** The file itself: another node when this one stands for a further name of a file. */
+  get target(): TreeNode {
+    return this;
+  }
 
   /** Name in its directory; `/` for the root. */
   get name(): string {
     return this.#name;
   }
-  set name(name: string) {
-    this.#name = name;
-    this.#record = undefined;
+
+  /** Directory that has the name: itself for the root; undefined when the name was removed. */
+  get parent(): DirNode | undefined {
+    return this.#parent;
   }
 
-  /** Permissions and DM bits. */
+  /** Whether no directory has it any more. */
+  get isRemoved(): boolean {
+    return this.#attributes.links === 0;
+  }
+
+  /** Number of fids that have it open. */
+  get opens(): number {
+    return this.#attributes.opens;
+  }
+
+  /** Permissions and DM bits; DMDIR stays as it is. */
   get mode(): number {
-    return this.#mode;
+    return this.#attributes.mode;
   }
   set mode(mode: number) {
-    this.#mode = mode >>> 0;
-    this.qid.type = mode >>> 24;
-    this.#record = undefined;
+    const attributes = this.#attributes;
+    attributes.mode = (mode & ~DMDIR | attributes.mode & DMDIR) >>> 0;
+    attributes.qid.type = attributes.mode >>> 24;
+    attributes.changes++;
   }
 
   /** Owner. */
   get uid(): string {
-    return this.#uid;
+    return this.#attributes.uid;
   }
 
   /** Group. */
   get gid(): string {
-    return this.#gid;
+    return this.#attributes.gid;
   }
   set gid(gid: string) {
-    this.#gid = gid;
-    this.#record = undefined;
+    this.#attributes.gid = gid;
+    this.#attributes.changes++;
   }
 
   /** Last read, in seconds since 1970-01-01 UTC. */
   get atime(): number {
-    return this.#atime;
+    return this.#attributes.atime;
   }
   set atime(atime: number) {
-    if (atime === this.#atime) return;
-    this.#atime = atime;
-    this.#record = undefined;
+    if (atime === this.#attributes.atime) return;
+    this.#attributes.atime = atime;
+    this.#attributes.changes++;
   }
 
   /** Last change of the content, in seconds since 1970-01-01 UTC. */
   get mtime(): number {
-    return this.#mtime;
+    return this.#attributes.mtime;
   }
   set mtime(mtime: number) {
-    this.#mtime = mtime;
-    this.#record = undefined;
+    this.#attributes.mtime = mtime;
+    this.#attributes.changes++;
   }
 
   /** User who moved mtime last. */
   get muid(): string {
-    return this.#muid;
+    return this.#attributes.muid;
   }
   set muid(muid: string) {
-    this.#muid = muid;
-    this.#record = undefined;
+    this.#attributes.muid = muid;
+    this.#attributes.changes++;
   }
 
   /** Whether it is a directory. */
   get isDirectory(): boolean {
-    return (this.#mode & DMDIR) !== 0;
+    return (this.mode & DMDIR) !== 0;
   }
 
   /** Whether writes go to the end, whatever their offset. */
   get isAppendOnly(): boolean {
-    return (this.#mode & DMAPPEND) !== 0;
+    return (this.mode & DMAPPEND) !== 0;
   }
 
   /** Whether one fid at most has it open. */
   get isExclusive(): boolean {
-    return (this.#mode & DMEXCL) !== 0;
+    return (this.mode & DMEXCL) !== 0;
   }
 
   /**
@@ -153,199 +215,200 @@ export abstract class TreeNode implements Node {
    */
   modified(muid: string): void {
     this.qid.vers = (this.qid.vers + 1) >>> 0;
-    this.#atime = this.#mtime = now();
-    this.#muid = muid;
-    this.#record = undefined;
+    this.touched(muid);
+  }
+
+  /** Notes a change that the version does not tell of. */
+  protected touched(muid: string): void {
+    const attributes = this.#attributes;
+    attributes.atime = attributes.mtime = now();
+    attributes.muid = muid;
+    attributes.changes++;
   }
 
   /** Notes a change of the length, if nothing else tells of it. */
   protected resized(): void {
-    this.#record = undefined;
+    this.#attributes.changes++;
+  }
+
+  /** Lets go of what it holds: it is removed, and no fid has it open. */
+  protected release(): void {}
+
+  /**
+   * What the tree may hold.
+   *
+   * @ignore
+   */
+  protected get quota(): Quota {
+    return this.#attributes.quota;
   }
 
   /** All attributes. */
   get stat(): Stat {
+    const { mode, atime, mtime, uid, gid, muid } = this.#attributes;
     return {
       type: 0,
       dev: 0,
       qid: { ...this.qid },
-      mode: this.#mode,
-      atime: this.#atime,
-      mtime: this.#mtime,
+      mode,
+      atime,
+      mtime,
       length: BigInt(this.length),
       name: this.#name,
-      uid: this.#uid,
-      gid: this.#gid,
-      muid: this.#muid,
+      uid,
+      gid,
+      muid,
     };
   }
 
   /** All attributes, encoded. */
   get record(): Uint8Array {
-    return this.#record ??= encodeStat(this.stat);
+    const { changes } = this.#attributes;
+    if (this.#record === undefined || this.#recorded !== changes) {
+      this.#record = encodeStat(this.stat);
+      this.#recorded = changes;
+    }
+    return this.#record;
+  }
+
+  /** Removes the name, if it is still there. */
+  [Symbol.dispose](): void {
+    const parent: TreeNode | undefined = this.#parent;
+    if (parent !== this) unlinkAll(this, this.uid);
   }
 }
 
 /** A directory. */
 export class DirNode extends TreeNode {
-  /** Members by name, in the order of their creation. */
-  readonly members: Map<string, TreeNode> = new Map();
+  static {
+    membersOf = (dir) => dir.#members;
+  }
+
+  readonly #members: Map<string, TreeNode> = new Map();
+
+  /**
+   * Made by a tree.
+   *
+   * @ignore
+   */
+  constructor(init: NodeInit) {
+    super(init, init.name);
+  }
 
   /** Always 0. */
   get length(): number {
     return 0;
   }
+
+  /** Members by name, in the order of their creation. */
+  get members(): ReadonlyMap<string, TreeNode> {
+    return this.#members;
+  }
 }
 
-/** How much the files of a tree may hold. */
-export interface Quota {
-  /** Most bytes of one file. */
-  readonly maxFileSize: number;
-  /** Most bytes of all files together. */
-  readonly maxSize: number;
-  /** Bytes of all files together. */
-  used: number;
-}
+/** A further name of a file. */
+export class LinkNode extends TreeNode {
+  readonly #target: TreeNode;
 
-/** A plain file: its content is in memory. */
-export class FileNode extends TreeNode {
-  /** Whether it stands for a function, and so has no content to cut or extend. */
-  get isFunction(): boolean {
-    return false;
+  /**
+   * Made by a tree.
+   *
+   * @ignore
+   */
+  constructor(target: TreeNode, name: string) {
+    super(target, name);
+    this.#target = target;
   }
 
-  /** Whether a fid that is not open may be used: clients of the first ancestor never open function files. */
-  get implicitOpen(): boolean {
-    return this.isFunction;
-  }
-
-  readonly #quota: Quota;
-  // The content is the first #length bytes; all behind it are 0.
-  #bytes: Uint8Array = new Uint8Array(0);
-  #length = 0;
-
-  /** Made by a tree. */
-  constructor(init: NodeInit, quota: Quota) {
-    super(init);
-    this.#quota = quota;
+  /** The file. */
+  override get target(): TreeNode {
+    return this.#target;
   }
 
   /** Size in bytes. */
   get length(): number {
-    return this.#length;
+    return this.#target.length;
   }
 
-  /** The content: a view that is good until the next write. Setting it does not move version and times: see modified(). */
-  get content(): Uint8Array {
-    return this.#bytes.subarray(0, this.#length);
-  }
-  set content(content: Uint8Array) {
-    this.checkLength(content.length);
-    this.#resize(0);
-    this.#resize(content.length);
-    this.#bytes.set(content);
+  /** Whether a fid that is not open may be used, as for the file. */
+  get implicitOpen(): boolean {
+    const target: Node = this.#target;
+    return target.implicitOpen ?? false;
   }
 
-  /**
-   * Reads bytes; none at the end. See `read(9P)`.
-   *
-   * @param _fid Fid that reads.
-   * @param request Where, and how many.
-   * @returns The bytes, which may be a view of the content.
-   */
-  read(
-    _fid: Fid<TreeNode>,
-    request: ReadRequest<TreeNode>,
-  ): Awaitable<Uint8Array> {
-    const { offset, count } = request;
-    return this.#bytes.subarray(
-      Math.min(offset, this.#length),
-      Math.min(offset + count, this.#length),
-    );
+  /** All attributes, encoded. */
+  override get record(): Uint8Array {
+    return encodeStat(this.stat); // The length may come from anywhere.
   }
+}
 
-  /**
-   * Writes bytes. See `read(9P)`.
-   *
-   * @param fid Fid that writes.
-   * @param request Where, and what.
-   * @returns How many were taken.
-   */
-  write(
-    fid: Fid<TreeNode>,
-    request: WriteRequest<TreeNode>,
-  ): Awaitable<number> {
-    const { data } = request;
-    if (data.length === 0) return 0;
-    const offset = this.isAppendOnly ? this.#length : request.offset;
-    const end = offset + data.length;
-    if (end > this.#length) this.#resize(end);
-    this.#bytes.set(data, offset);
-    this.modified(fid.uname);
-    return data.length;
-  }
+/** Makes a node the root: its own parent. */
+export function makeRoot(dir: DirNode): void {
+  setPlace(dir, dir, "/");
+  attributesOf(dir).links++;
+}
 
-  /**
-   * Cuts or extends the content, with zeros.
-   *
-   * @param length New length in bytes.
-   * @throws {NinePError} `file too big`, `file system is full`.
-   */
-  truncate(length: number): void {
-    this.#resize(length);
-  }
+/** Gives a node that has no name, or has lost it, one in a directory that has none such. */
+export function link(
+  node: TreeNode,
+  dir: DirNode,
+  name: string,
+  muid: string,
+): void {
+  const attributes = attributesOf(node);
+  attributes.quota.addFile();
+  attributes.links++;
+  setPlace(node, dir, name);
+  membersOf(dir).set(name, node);
+  dir.modified(muid);
+}
 
-  /**
-   * Calls a function file; this is none.
-   *
-   * @returns The value's bytes; undefined where the file is no function.
-   */
-  call(
-    _fid: Fid<TreeNode>,
-    _request: CallRequest<TreeNode>,
-  ): Awaitable<Uint8Array | undefined> {
-    return undefined;
-  }
+/** Takes a name out of its directory; without a name and an open fid the file is gone. */
+export function unlink(node: TreeNode, muid: string): void {
+  const { parent } = node;
+  if (parent === undefined) return;
+  const attributes = attributesOf(node);
+  membersOf(parent).delete(node.name);
+  parent.modified(muid);
+  setPlace(node, undefined, node.name);
+  attributes.quota.dropFile();
+  attributes.links--;
+  if (attributes.links === 0 && attributes.opens === 0) release(node.target);
+}
 
-  /** Frees the content when the file is removed and no fid has it open. */
-  dispose(): void {
-    this.#quota.used -= this.#length;
-    this.#bytes = new Uint8Array(0);
-    this.#length = 0;
+/** Takes a name out of its directory, a directory with all that is in it. */
+export function unlinkAll(node: TreeNode, muid: string): void {
+  if (node instanceof DirNode) {
+    for (const member of [...node.members.values()]) unlinkAll(member, muid);
   }
+  unlink(node, muid);
+}
 
-  /** Throws unless the file may have that length. */
-  checkLength(length: number): void {
-    const { maxFileSize, maxSize, used } = this.#quota;
-    if (length > maxFileSize) throw new NinePError("file too big");
-    if (used + length - this.#length > maxSize) {
-      throw new NinePError("file system is full");
-    }
+/** Moves a node to a name in a directory that has none such. */
+export function move(
+  node: TreeNode,
+  dir: DirNode,
+  name: string,
+  muid: string,
+): void {
+  const { parent } = node;
+  if (parent !== undefined) {
+    membersOf(parent).delete(node.name);
+    if (parent !== dir) parent.modified(muid);
   }
+  setPlace(node, dir, name);
+  membersOf(dir).set(name, node);
+  dir.modified(muid);
+}
 
-  #resize(length: number): void {
-    const old = this.#length;
-    if (length > old) {
-      this.checkLength(length);
-      if (length > this.#bytes.length) this.#grow(length);
-    } else if (length === 0) {
-      this.#bytes = new Uint8Array(0);
-    } else {
-      this.#bytes.fill(0, length, old);
-    }
-    this.#quota.used += length - old;
-    this.#length = length;
-    this.resized();
-  }
+/** One more fid has the file open. */
+export function opened(node: TreeNode): void {
+  attributesOf(node).opens++;
+}
 
-  /** Doubles the room, so that a file written in pieces is copied rarely. */
-  #grow(length: number): void {
-    const room = Math.min(
-      Math.max(length, this.#bytes.length * 2, 64),
-      Math.max(length, this.#quota.maxFileSize),
-    );
-    const bytes = new Uint8Array(room);
-    bytes.set(this.content);
-    this.#bytes = bytes;
-  }
+/** One fid less has the file open. */
+export function closed(node: TreeNode): void {
+  const attributes = attributesOf(node);
+  attributes.opens--;
+  if (attributes.links === 0 && attributes.opens === 0) release(node.target);
 }

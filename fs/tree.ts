@@ -1,5 +1,5 @@
-// The semantics of a tree of nodes: who may do what, what it does to nodes and
-// their directories, and the text of each refusal. See open(9P), stat(9P),
+// The semantics of a tree of nodes: what clients may do, what it does to nodes
+// and their directories, and the text of each refusal. See open(9P), stat(9P),
 // remove(9P).
 
 import {
@@ -32,52 +32,80 @@ import type {
   WstatRequest,
 } from "../server.ts";
 import {
+  checkGroup,
+  EXECUTE,
+  governs,
+  permits,
+  READ,
+  type Users,
+  WRITE,
+} from "./access.ts";
+import { FileNode, PlainNode } from "./file.ts";
+import {
+  closed,
   DirNode,
-  FileNode,
+  link,
+  makeRoot,
+  move,
   type NodeInit,
   now,
-  type Quota,
+  opened,
   type TreeNode,
+  unlink,
 } from "./node.ts";
+import type { Quota } from "./quota.ts";
 
-const READ = 4;
-const WRITE = 2;
-const EXECUTE = 1;
-
-/** Bytes of a name. */
-const NAME_MAX = 255;
+/** What is chosen for a tree. */
+export interface TreeSettings {
+  /** Owner of the root. */
+  readonly uid: string;
+  /** Group of the root. */
+  readonly gid: string;
+  /** Permissions of the root. */
+  readonly mode: number;
+  /** User database, if there is one. */
+  readonly users: Users | undefined;
+  /** Refuse what usual clients do against the manual. */
+  readonly strict: boolean;
+  /** Most bytes of a name. */
+  readonly maxName: number;
+  /** What the tree may hold. */
+  readonly quota: Quota;
+}
 
 /** A tree of nodes as a handler: what a MemoryFs is to a server. */
 export class TreeHandler implements Handler<TreeNode> {
   /** The root directory. */
   readonly root: DirNode;
-  /** How much the files may hold. */
-  readonly quota: Quota;
+  readonly #settings: TreeSettings;
   // Numbers of qids come from a counter: none is given twice.
   #lastPath = 0n;
   /** What each fid has open, also without a Topen: counted once, until the clunk. */
-  readonly #uses: WeakMap<Fid<TreeNode>, TreeNode> = new WeakMap();
+  readonly #uses: Map<Fid<TreeNode>, TreeNode> = new Map();
 
-  constructor(
-    root: { uid: string; gid: string; mode: number },
-    quota: Quota,
-  ) {
-    const { uid, gid, mode } = root;
-    this.quota = quota;
+  constructor(settings: TreeSettings) {
+    const { uid, gid, mode, quota } = settings;
+    this.#settings = settings;
     this.root = new DirNode({
       name: "/",
       path: this.#lastPath,
       mode: DMDIR + (mode & 0o777),
       uid,
       gid,
+      quota,
     });
-    this.root.parent = this.root;
+    makeRoot(this.root);
   }
 
-  /** Gives the root to everyone. */
+  /** Gives the root to everyone whose name can be the owner of a file. */
   attach(_fid: Fid<TreeNode>, request: AttachRequest<TreeNode>): TreeNode {
-    if (request.aname !== "" && request.aname !== "/") {
+    const { uname, aname } = request;
+    if (aname !== "" && aname !== "/") {
       throw new NinePError("file does not exist");
+    }
+    // A longer one would make records of files that no listing has room for.
+    if (utf8Length(uname) > this.#settings.maxName) {
+      throw new NinePError("unknown user");
     }
     return this.root;
   }
@@ -89,76 +117,87 @@ export class TreeHandler implements Handler<TreeNode> {
     request: RequestContext<TreeNode>,
   ): TreeNode | undefined {
     if (!(node instanceof DirNode)) throw new NinePError("not a directory");
-    if (node.parent === undefined) {
-      throw new NinePError("file has been removed");
-    }
-    need(node, request.fid.uname, EXECUTE);
-    return name === ".." ? node.parent : node.members.get(name);
+    const { parent } = node;
+    if (parent === undefined) throw new NinePError("file has been removed");
+    this.#need(node, request.fid.uname, EXECUTE);
+    return name === ".." ? parent : node.members.get(name);
   }
 
-  /** Checks permissions and exclusive use, truncates. */
-  open(fid: Fid<TreeNode>, request: OpenRequest<TreeNode>): void {
-    const { node, uname } = fid;
+  /** Checks permissions and exclusive use, then has the file open. */
+  open(
+    fid: Fid<TreeNode>,
+    request: OpenRequest<TreeNode>,
+  ): Awaitable<void> {
+    const { uname } = fid;
     const { mode } = request;
-    const inUse = this.#uses.get(fid) === node;
-    if (node.parent === undefined && !inUse) {
+    const node = this.#nodeOf(fid);
+    const file = node.target;
+    const used = this.#uses.get(fid);
+    const again = used === file; // It was open implicitly.
+    if (node.isRemoved && !again) {
       throw new NinePError("file has been removed");
     }
     const access = accessOf(mode);
-    need(node, uname, mode & OTRUNC ? access | WRITE : access);
-    if (mode & ORCLOSE) {
-      if (node.parent === undefined) {
-        throw new NinePError("file has been removed");
-      }
-      need(node.parent, uname, WRITE);
-    }
-    if (node.isExclusive && node.opens > (inUse ? 1 : 0)) {
+    this.#need(node, uname, mode & OTRUNC ? access | WRITE : access);
+    if (mode & ORCLOSE) this.#need(parentOf(node), uname, WRITE);
+    if (node.isExclusive && node.opens > (again ? 1 : 0)) {
       throw new NinePError("exclusive use file already open");
     }
-    this.#use(fid, node);
-    if (!(node instanceof FileNode)) return;
-    if (mode & OTRUNC && !node.isAppendOnly && !node.isFunction) {
-      node.truncate(0);
-      node.modified(uname);
+    if (used !== undefined && !again) {
+      return then(this.#leave(fid), () => this.open(fid, request));
     }
-    if ((access & READ) !== 0) node.atime = now();
+    if (!again) this.#use(fid, file);
+    if (!(file instanceof FileNode)) return;
+    if ((access & READ) !== 0) file.atime = now();
+    return settle(() => file.open(fid, request), (error) => {
+      if (again) throw error;
+      return then(this.#leave(fid), () => {
+        throw error;
+      });
+    });
   }
 
-  #use(fid: Fid<TreeNode>, node: TreeNode): void {
-    if (this.#uses.get(fid) === node) return;
-    this.#letGo(fid);
-    this.#uses.set(fid, node);
-    node.opens++;
+  #use(fid: Fid<TreeNode>, file: TreeNode): void {
+    this.#uses.set(fid, file);
+    opened(file);
   }
 
-  #letGo(fid: Fid<TreeNode>): void {
-    const node = this.#uses.get(fid);
-    if (node === undefined) return;
-    this.#uses.delete(fid);
-    node.opens--;
-    if (node.opens === 0 && node.parent === undefined) disposeOf(node);
+  /** Ends what a fid has open. */
+  #leave(fid: Fid<TreeNode>): Awaitable<void> {
+    const file = this.#uses.get(fid);
+    if (file === undefined) return;
+    const leave = () => {
+      this.#uses.delete(fid);
+      closed(file);
+    };
+    if (!(file instanceof FileNode)) return leave();
+    return then(
+      settle(() => file.clunk(fid), (error) => {
+        leave();
+        throw error;
+      }),
+      leave,
+    );
   }
 
   /** Makes a file or directory. */
   create(
     fid: Fid<TreeNode>,
     request: CreateRequest<TreeNode>,
-  ): Created<TreeNode> {
+  ): Awaitable<Created<TreeNode>> {
+    if (this.#uses.has(fid)) {
+      return then(this.#leave(fid), () => this.create(fid, request));
+    }
     const dir = fid.node;
     const { name, perm } = request;
     if (!(dir instanceof DirNode)) throw new NinePError("not a directory");
-    need(dir, fid.uname, WRITE);
+    this.#need(dir, fid.uname, WRITE);
+    this.checkNew(dir, name);
     const mask = (perm & DMDIR) !== 0 ? 0o777 : 0o666;
-    const init = this.nodeInit({
-      name,
-      mode: (perm & (~mask | (dir.mode & mask))) >>> 0,
-      uid: fid.uname,
-      gid: dir.gid,
-    });
-    const node = (perm & DMDIR) !== 0
-      ? new DirNode(init)
-      : new FileNode(init, this.quota);
-    this.insert(dir, node);
+    const mode = (perm & (~mask | (dir.mode & mask))) >>> 0;
+    const init = this.nodeInit(name, mode, fid.uname, dir.gid);
+    const node = (perm & DMDIR) !== 0 ? new DirNode(init) : new PlainNode(init);
+    link(node, dir, name, fid.uname);
     this.#use(fid, node);
     return { node };
   }
@@ -168,89 +207,109 @@ export class TreeHandler implements Handler<TreeNode> {
     fid: Fid<TreeNode>,
     request: ReadRequest<TreeNode>,
   ): Awaitable<Uint8Array> {
-    return fileOf(fid).read(fid, request);
+    return this.#fileOf(fid).read(fid, request);
   }
 
   /** Lists a directory: a snapshot of its members, less those removed before their turn. */
   readdir(fid: Fid<TreeNode>): Iterable<DirMember> {
-    const { node } = fid;
+    const node = this.#nodeOf(fid);
     if (!(node instanceof DirNode)) throw new NinePError("not a directory");
-    return membersOf(node);
+    return [...node.members.values()].map((member) => () =>
+      member.parent === node ? member.record : undefined
+    );
   }
 
   /** Writes to a file. */
   write(
     fid: Fid<TreeNode>,
     request: WriteRequest<TreeNode>,
-  ): Awaitable<number> {
-    return fileOf(fid).write(fid, request);
+  ): Awaitable<number | void> {
+    return this.#fileOf(fid).write(fid, request);
   }
 
   /** Ends the use of an open file. */
-  clunk(fid: Fid<TreeNode>): void {
-    this.#letGo(fid);
+  clunk(fid: Fid<TreeNode>): Awaitable<void> {
+    return this.#leave(fid);
   }
 
   /** Removes a file or an empty directory. */
-  remove(fid: Fid<TreeNode>): void {
+  remove(fid: Fid<TreeNode>): Awaitable<void> {
     const { node, uname } = fid;
     if (node === this.root) throw new NinePError("cannot remove root");
-    const { parent } = node;
-    if (parent === undefined) throw new NinePError("file has been removed");
-    need(parent, uname, WRITE);
-    this.removeNode(node, uname);
+    this.#need(parentOf(node), uname, WRITE);
+    if (node instanceof DirNode && node.members.size > 0) {
+      throw new NinePError("directory is not empty");
+    }
+    const file = node.target;
+    if (!(file instanceof FileNode)) return unlink(node, uname);
+    return then(file.remove(fid), () => {
+      parentOf(node); // Somebody else may have removed it while the file was asked.
+      unlink(node, uname);
+    });
   }
 
   /** Tells the attributes. */
   stat(fid: Fid<TreeNode>): Uint8Array {
-    return fid.node.record;
+    return this.#nodeOf(fid).record;
   }
 
   /** Changes attributes: first all checks, then all changes. */
-  wstat(fid: Fid<TreeNode>, request: WstatRequest<TreeNode>): void {
-    const { node, uname } = fid;
-    const changes = possible(node, request.changes);
+  wstat(
+    fid: Fid<TreeNode>,
+    request: WstatRequest<TreeNode>,
+  ): Awaitable<void> {
+    const node = this.#nodeOf(fid);
+    const file = node.target;
+    const changes = possible(file, request.changes);
+    this.#checkWishes(node, fid.uname, request.changes, changes);
+    const { length } = changes;
+    if (length === undefined || !(file instanceof FileNode)) {
+      return this.#change(node, fid.uname, changes);
+    }
+    return then(
+      file.truncate(Number(length), fid.uname),
+      () => this.#change(node, fid.uname, changes),
+    );
+  }
+
+  #checkWishes(
+    node: TreeNode,
+    uname: string,
+    wishes: Partial<Stat>,
+    changes: Partial<Stat>,
+  ): void {
+    const { users, strict } = this.#settings;
     const { name, length, mode, mtime, atime, gid } = changes;
-    checkFixed(node, request.changes);
-    const leads = uname === node.uid || uname === node.gid;
+    checkFixed(node, wishes, strict);
+    const rules = governs(users, node, uname);
     if (name !== undefined && name !== node.name) {
       this.#checkRename(node, name, uname);
     }
     if (length !== undefined) {
-      if (node.parent === undefined && node.opens === 0) {
+      if (node.isRemoved && node.opens === 0) {
         throw new NinePError("file has been removed");
       }
-      need(node, uname, WRITE);
-      if (node instanceof FileNode) {
-        if (node.isAppendOnly && Number(length) !== node.length) {
-          throw new NinePError("permission denied");
-        }
-        node.checkLength(Number(length));
-      }
+      this.#need(node, uname, WRITE);
+      checkLength(node.target, Number(length));
     }
     if (mode !== undefined) {
-      if (!leads) throw new NinePError("not owner");
+      if (!rules) throw new NinePError("not owner");
       const known = DMDIR | DMAPPEND | DMEXCL | DMTMP | 0o777;
       if ((mode & ~known) !== 0) throw new NinePError("illegal mode");
     }
-    if ((mtime !== undefined || atime !== undefined) && !leads) {
+    if ((mtime !== undefined || atime !== undefined) && !rules) {
       // An ordinary truncation by Linux sets the mtime, too.
       if (length === undefined) throw new NinePError("not owner");
     }
     if (gid !== undefined && gid !== node.gid) {
-      // Each user is the only member, and the leader, of the group of that name.
-      const allowed = leads && uname === gid;
-      if (!allowed) throw new NinePError("not a member of proposed group");
+      checkGroup(users, node, uname, gid);
     }
+  }
 
-    if (name !== undefined && name !== node.name) {
+  #change(node: TreeNode, uname: string, changes: Partial<Stat>): void {
+    const { name, mode, mtime, atime, gid } = changes;
+    if (name !== undefined) {
       this.moveNode(node, node.parent ?? this.root, name, uname);
-    }
-    if (length !== undefined && node instanceof FileNode) {
-      if (Number(length) !== node.length) {
-        node.truncate(Number(length));
-        node.modified(uname);
-      }
     }
     if (mode !== undefined) node.mode = mode;
     if (gid !== undefined) node.gid = gid;
@@ -266,80 +325,98 @@ export class TreeHandler implements Handler<TreeNode> {
     fid: Fid<TreeNode>,
     request: CallRequest<TreeNode>,
   ): Awaitable<Uint8Array | undefined> {
-    const { node } = fid;
-    return node instanceof FileNode ? node.call(fid, request) : undefined;
+    const file = this.#nodeOf(fid).target;
+    return file instanceof FileNode ? file.call(fid, request) : undefined;
+  }
+
+  /** What a fid stands for, by the name that it was walked to. */
+  #nodeOf({ node }: Fid<TreeNode>): TreeNode {
+    if (this.#settings.strict && node.isRemoved) {
+      throw new NinePError("file has been removed");
+    }
+    return node;
+  }
+
+  #fileOf(fid: Fid<TreeNode>): FileNode {
+    const file = this.#nodeOf(fid).target;
+    if (file instanceof FileNode) return file;
+    throw new NinePError("Is a directory");
+  }
+
+  #need(node: TreeNode, uname: string, access: number): void {
+    if (!permits(this.#settings.users, node, uname, access)) {
+      throw new NinePError("permission denied");
+    }
   }
 
   #checkRename(node: TreeNode, name: string, uname: string): void {
-    const { parent } = node;
     if (node === this.root) throw new NinePError("cannot remove root");
-    if (parent === undefined) throw new NinePError("file has been removed");
-    need(parent, uname, WRITE);
-    if (parent.members.has(name)) throw new NinePError("file already exists");
+    const parent = parentOf(node);
+    this.#need(parent, uname, WRITE);
+    this.checkNew(parent, name);
   }
 
-  /** Attributes for a new node, with a qid that no other had. */
-  nodeInit(init: Omit<NodeInit, "path">): NodeInit {
-    return { ...init, path: ++this.#lastPath };
+  /** What a new node is made with: a qid that no other had. */
+  nodeInit(name: string, mode: number, uid: string, gid: string): NodeInit {
+    const { quota } = this.#settings;
+    return { name, path: ++this.#lastPath, mode, uid, gid, quota };
   }
 
   /** Throws unless a directory can have a new member of that name. */
   checkNew(dir: DirNode, name: string): void {
-    checkName(name);
+    this.#checkName(name);
     if (dir.parent === undefined) throw new NinePError("file has been removed");
     if (dir.members.has(name)) throw new NinePError("file already exists");
   }
 
-  /** Puts a new node into a directory, without a check of permissions. */
-  insert(dir: DirNode, node: TreeNode): void {
-    const { name } = node;
-    this.checkNew(dir, name);
-    node.parent = dir;
-    dir.members.set(name, node);
-    dir.modified(node.uid);
-  }
-
-  /** Takes a node out of its directory, without a check of permissions. */
-  removeNode(node: TreeNode, uname: string): void {
-    if (node instanceof DirNode && node.members.size > 0) {
-      throw new NinePError("directory is not empty");
+  /** Throws for names that no file can have, or no message carry. */
+  #checkName(name: string): void {
+    if (
+      name === "" || name === "." || name === ".." || /[/\0]/.test(name) ||
+      !name.isWellFormed()
+    ) {
+      throw new NinePError("illegal name");
     }
-    node.parent?.members.delete(node.name);
-    node.parent?.modified(uname);
-    node.parent = undefined;
-    if (node.opens === 0) disposeOf(node);
+    if (utf8Length(name) > this.#settings.maxName) {
+      throw new NinePError("File name too long");
+    }
   }
 
   /** Moves a node to a name in a directory, without a check of permissions. */
   moveNode(node: TreeNode, dir: DirNode, name: string, uname: string): void {
-    const { parent } = node;
-    if (parent === undefined) throw new NinePError("file has been removed");
-    if (parent === dir && node.name === name) return;
+    if (node.parent === dir && node.name === name) return;
+    parentOf(node);
     this.checkNew(dir, name);
-    parent.members.delete(node.name);
-    parent.modified(uname);
-    node.name = name;
-    node.parent = dir;
-    dir.members.set(name, node);
-    if (dir !== parent) dir.modified(uname);
+    move(node, dir, name, uname);
   }
 }
 
-function disposeOf(node: TreeNode): void {
-  if (node instanceof FileNode) node.dispose();
+/** Goes on with a value, at once when it is there. */
+function then<A, B>(
+  value: Awaitable<A>,
+  map: (value: A) => Awaitable<B>,
+): Awaitable<B> {
+  return value instanceof Promise ? value.then(map) : map(value);
 }
 
-function membersOf(dir: DirNode): DirMember[] {
-  return Array.from(
-    dir.members.values(),
-    (node) => () => node.parent === dir ? node.record : undefined,
-  );
+/** What a function gives, or what is made of its failure, now or later. */
+function settle<A>(
+  fn: () => Awaitable<A>,
+  failed: (error: unknown) => Awaitable<A>,
+): Awaitable<A> {
+  let value: Awaitable<A>;
+  try {
+    value = fn();
+  } catch (error) {
+    return failed(error);
+  }
+  return value instanceof Promise ? value.catch(failed) : value;
 }
 
-function fileOf(fid: Fid<TreeNode>): FileNode {
-  const { node } = fid;
-  if (node instanceof FileNode) return node;
-  throw new NinePError("Is a directory");
+/** The directory that a node is in. */
+function parentOf({ parent }: TreeNode): DirNode {
+  if (parent === undefined) throw new NinePError("file has been removed");
+  return parent;
 }
 
 function accessOf(mode: number): number {
@@ -355,36 +432,27 @@ function accessOf(mode: number): number {
   }
 }
 
-/** Throws unless the user has all of an access: rights of owner, group and others add up. */
-function need(node: TreeNode, uname: string, access: number): void {
-  const { mode } = node;
-  let bits = mode;
-  // Each user is the only member of the group of that name.
-  if (uname === node.gid || uname === node.uid) bits |= mode >> 3;
-  if (uname === node.uid) bits |= mode >> 6;
-  if ((bits & access) !== access) throw new NinePError("permission denied");
-}
-
-/** Throws for names that no file can have, or no message carry. */
-function checkName(name: string): void {
-  if (
-    name === "" || name === "." || name === ".." || /[/\0]/.test(name) ||
-    !name.isWellFormed()
-  ) {
-    throw new NinePError("illegal name");
+function checkLength(file: TreeNode, length: number): void {
+  if (!(file instanceof FileNode)) return;
+  if (file.isAppendOnly && length !== file.length) {
+    throw new NinePError("permission denied");
   }
-  if (utf8Length(name) > NAME_MAX) throw new NinePError("File name too long");
+  file.checkLength(length);
 }
 
 /** The wishes that mean something: a function file takes lengths and times, to no effect. */
-function possible(node: TreeNode, changes: Partial<Stat>): Partial<Stat> {
-  if (!(node instanceof FileNode && node.isFunction)) return changes;
+function possible(file: TreeNode, changes: Partial<Stat>): Partial<Stat> {
+  if (!(file instanceof FileNode && file.isFunction)) return changes;
   const { length: _length, mtime: _mtime, atime: _atime, ...rest } = changes;
   return rest;
 }
 
 /** Refuses wishes for what does not change; the present value is no wish. */
-function checkFixed(node: TreeNode, changes: Partial<Stat>): void {
+function checkFixed(
+  node: TreeNode,
+  changes: Partial<Stat>,
+  strict: boolean,
+): void {
   const { type, dev, qid, uid, muid, ...rest } = changes;
   const changed = (type !== undefined && type !== 0) ||
     (dev !== undefined && dev !== 0) ||
@@ -393,6 +461,8 @@ function checkFixed(node: TreeNode, changes: Partial<Stat>): void {
       (qid.type !== node.qid.type || qid.vers !== node.qid.vers ||
         qid.path !== node.qid.path));
   // Linux sends its user's name along with renames and times.
-  const alone = muid !== undefined && Object.keys(rest).length === 0;
-  if (changed || alone) throw new NinePError("wstat prohibited");
+  const alone = muid !== undefined &&
+    (strict || Object.keys(rest).length === 0);
+  const timed = strict && changes.atime !== undefined;
+  if (changed || alone || timed) throw new NinePError("wstat prohibited");
 }

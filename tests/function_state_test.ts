@@ -172,6 +172,29 @@ test("state: two clients at once on one function file never mix (S123)", async (
   await Promise.all(["one", "two", "six", "ten"].map(work));
 });
 
+test("state: 64 clients at once, each by two fids, get what is theirs (S123)", async () => {
+  const echo = async ({ s }: { s: string }) => {
+    await Promise.resolve();
+    return s;
+  };
+  await using served = serving(echo, plain);
+  const run = async (user: number) => {
+    const client = await served.client(`user${user}`);
+    const fids = [await client.open("f", ORDWR), await client.walk("f")];
+    for (let round = 0; round < 20; round++) {
+      const texts = await Promise.all(fids.map(async (fid, at) => {
+        const own = `${user} ${at} ${round}`;
+        const writing = client.write(fid, JSON.stringify({ s: own }));
+        const reading = client.text(fid); // Not after the write was answered.
+        await writing;
+        return [await reading, own];
+      }));
+      for (const [text, own] of texts) assertEquals(text, own);
+    }
+  };
+  await Promise.all(Array.from({ length: 64 }, (_, user) => run(user)));
+});
+
 test("state: a fid that did not write reads the last write by any (P-12)", async () => {
   await using served = serving(counting(), plain);
   const client = await served.client();

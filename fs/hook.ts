@@ -1,0 +1,242 @@
+// Files that a program defines by functions: content that is made at each open,
+// callbacks for what is written, or raw answers to each request.
+
+import { NinePError, OTRUNC, OWRITE } from "../codec.ts";
+import type {
+  Awaitable,
+  CallRequest,
+  Fid,
+  OpenRequest,
+  ReadRequest,
+  WriteRequest,
+} from "../server.ts";
+import { FileData, NOTHING } from "./data.ts";
+import { FileNode } from "./file.ts";
+import type { NodeInit, TreeNode } from "./node.ts";
+
+const encoder = new TextEncoder();
+
+/**
+ * What a file does, by functions; all are optional. `content` and `written`
+ * have to do with whole contents, `read`, `write` and `call` with single
+ * requests. What `open` gives is the state of that open: the others get it as
+ * their last argument. Each may throw a NinePError for the client to see.
+ *
+ * A request tells the fid, its user (`request.fid.uname`), the file
+ * (`request.fid.node`), the connection, and a signal that is aborted when the
+ * client gives up.
+ */
+export interface FileHooks<State = unknown> {
+  /** Begins an open, and gives its state. */
+  open?(request: OpenRequest<TreeNode>): Awaitable<State>;
+  /** Makes the content that an open reads: text or bytes. */
+  content?(
+    request: OpenRequest<TreeNode>,
+    state: State,
+  ): Awaitable<string | Uint8Array>;
+  /** Gets all that an open wrote, when it is clunked or its connection ends; not when it wrote nothing. */
+  written?(
+    data: Uint8Array,
+    fid: Fid<TreeNode>,
+    state: State,
+  ): Awaitable<void>;
+  /** Answers a Tread: at most `count` bytes from `offset` on, none at the end. Not beside `content`. */
+  read?(request: ReadRequest<TreeNode>, state: State): Awaitable<Uint8Array>;
+  /**
+   * Answers a Twrite: its data are a view that lives until then. Gives how many
+   * bytes were taken, nothing for all. Not beside `written`.
+   */
+  write?(
+    request: WriteRequest<TreeNode>,
+    state: State,
+  ): Awaitable<number | void>;
+  /** Answers a Tcall: the value's bytes. Without it the file is no function. */
+  call?(
+    request: CallRequest<TreeNode>,
+    state: State,
+  ): Awaitable<Uint8Array | undefined>;
+  /** Ends an open; its connection may have ended, too. */
+  clunk?(fid: Fid<TreeNode>, state: State): Awaitable<void>;
+  /** Cuts or extends the file, for OTRUNC (0) and a Twstat of the length. Without it both are accepted, to no effect. */
+  truncate?(length: number, uname: string): Awaitable<void>;
+  /** A client that may do so is about to remove the file: what this throws refuses it. */
+  remove?(fid: Fid<TreeNode>): Awaitable<void>;
+  /** Size in bytes, to be told by stat; 0, not known, by default. */
+  length?: number | (() => number);
+  /** Permissions, and DMAPPEND, DMEXCL, DMTMP. By default 0444 for what can be read, 0222 for what can be written, both for what can be called. */
+  mode?: number;
+  /** Owner; the tree's by default. */
+  uid?: string;
+  /** Group; the tree's by default. */
+  gid?: string;
+}
+
+/** The permissions of a file by what it can do. */
+export function modeOf(hooks: FileHooks): number {
+  const { content, read, write, written, call } = hooks;
+  const reads = content ?? read ?? call;
+  const writes = written ?? write ?? call;
+  return (reads ? 0o444 : 0) | (writes ? 0o222 : 0);
+}
+
+/** Throws for functions that answer the same thing. */
+export function checkHooks({ content, read, write, written }: FileHooks): void {
+  if (content && read) {
+    throw new TypeError("a file has either content or read, not both");
+  }
+  if (write && written) {
+    throw new TypeError("a file has either write or written, not both");
+  }
+}
+
+/** An open of a file by a fid. */
+interface Open {
+  state: unknown;
+  /** Whether there is a state, for `clunk` to get. */
+  begun: boolean;
+  /** Done when it has begun, or failed to. */
+  beginning: Promise<void> | undefined;
+  /** What it reads. */
+  content: FileData | undefined;
+  /** What it wrote. */
+  written: FileData | undefined;
+}
+
+/** A file that is defined by functions. */
+export class HookNode extends FileNode {
+  readonly #hooks: FileHooks;
+  readonly #opens: Map<Fid<TreeNode>, Open> = new Map();
+
+  /**
+   * Made by a tree.
+   *
+   * @ignore
+   */
+  constructor(init: NodeInit, hooks: FileHooks) {
+    super(init);
+    this.#hooks = hooks;
+  }
+
+  /** Whether it can be called. */
+  override get implicitOpen(): boolean {
+    return this.#hooks.call !== undefined;
+  }
+
+  /** Size in bytes; 0 where it is not known. */
+  override get length(): number {
+    const { length = 0 } = this.#hooks;
+    return typeof length === "number" ? length : length();
+  }
+
+  /** All attributes, encoded. */
+  override get record(): Uint8Array {
+    if (typeof this.#hooks.length === "function") this.resized();
+    return super.record;
+  }
+
+  /** Begins an open: its state, its content. */
+  override open(
+    fid: Fid<TreeNode>,
+    request: OpenRequest<TreeNode>,
+  ): Promise<void> {
+    // There is one already when the fid was open implicitly.
+    const open: Open = this.#opens.get(fid) ?? {
+      state: undefined,
+      begun: false,
+      beginning: undefined,
+      content: undefined,
+      written: undefined,
+    };
+    this.#opens.set(fid, open);
+    return open.beginning = this.#begin(open, request);
+  }
+
+  async #begin(open: Open, request: OpenRequest<TreeNode>): Promise<void> {
+    const hooks = this.#hooks;
+    if (!open.begun) open.state = await hooks.open?.(request);
+    open.begun = true;
+    if ((request.mode & OTRUNC) !== 0 && !this.isAppendOnly) {
+      await this.truncate(0, request.fid.uname);
+    }
+    const reads = (request.mode & 3) !== OWRITE && open.content === undefined;
+    if (!reads || hooks.content === undefined) return;
+    const content = await hooks.content(request, open.state);
+    const data = new FileData(this.quota);
+    data.replace(
+      typeof content === "string" ? encoder.encode(content) : content,
+    );
+    open.content = data;
+  }
+
+  /** Reads what was made at the open, or asks. */
+  override read(
+    fid: Fid<TreeNode>,
+    request: ReadRequest<TreeNode>,
+  ): Awaitable<Uint8Array> {
+    const open = this.#opens.get(fid);
+    return open?.content?.slice(request.offset, request.count) ??
+      this.#hooks.read?.(request, open?.state) ?? NOTHING;
+  }
+
+  /** Keeps what is written until the clunk, or hands it on. */
+  override async write(
+    fid: Fid<TreeNode>,
+    request: WriteRequest<TreeNode>,
+  ): Promise<number> {
+    const { data, offset } = request;
+    const { write, written } = this.#hooks;
+    const open = this.#opens.get(fid);
+    let count: number | void = undefined;
+    if (write !== undefined) {
+      count = await write.call(this.#hooks, request, open?.state);
+    } else if (written !== undefined && open !== undefined) {
+      open.written ??= new FileData(this.quota);
+      const { length } = open.written;
+      const at = this.isAppendOnly ? length : offset;
+      if (data.length > 0) open.written.write(data, at);
+    } else {
+      throw new NinePError("Operation not supported");
+    }
+    this.touched(fid.uname);
+    return count ?? data.length;
+  }
+
+  /** Answers a Tcall, if it can. */
+  override call(
+    fid: Fid<TreeNode>,
+    request: CallRequest<TreeNode>,
+  ): Awaitable<Uint8Array | undefined> {
+    return this.#hooks.call?.(request, this.#opens.get(fid)?.state);
+  }
+
+  /** Cuts or extends the file, if it can. */
+  override async truncate(
+    length: number,
+    uname: string = this.uid,
+  ): Promise<void> {
+    await this.#hooks.truncate?.(length, uname);
+  }
+
+  /** Ends an open. */
+  override async clunk(fid: Fid<TreeNode>): Promise<void> {
+    const open = this.#opens.get(fid);
+    if (open === undefined) return;
+    this.#opens.delete(fid);
+    // It goes on when the client gave up the request that it is for.
+    await open.beginning?.catch(() => {});
+    const { state, begun, content, written } = open;
+    const bytes = written?.bytes;
+    written?.resize(0);
+    content?.resize(0);
+    try {
+      if (bytes !== undefined) await this.#hooks.written?.(bytes, fid, state);
+    } finally {
+      if (begun) await this.#hooks.clunk?.(fid, state);
+    }
+  }
+
+  /** Asks whether it may be removed. */
+  override remove(fid: Fid<TreeNode>): Awaitable<void> {
+    return this.#hooks.remove?.(fid);
+  }
+}

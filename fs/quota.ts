@@ -1,0 +1,64 @@
+// What a tree may hold, and what it holds: the bounds on the memory that its
+// clients can take.
+
+import { NinePError } from "../codec.ts";
+
+/** The bounds of a tree. */
+export interface Bounds {
+  /** Most bytes of one file. */
+  readonly maxFileSize: number;
+  /** Most bytes of all files together. */
+  readonly maxSize: number;
+  /** Most files and directories. */
+  readonly maxFiles: number;
+}
+
+/** Counts what a tree holds. */
+export class Quota {
+  /** Most bytes of one file. */
+  readonly maxFileSize: number;
+  readonly #maxSize: number;
+  readonly #maxFiles: number;
+  #bytes = 0;
+  #files = 0;
+
+  constructor(bounds: Bounds) {
+    this.maxFileSize = bounds.maxFileSize;
+    this.#maxSize = bounds.maxSize;
+    this.#maxFiles = bounds.maxFiles;
+  }
+
+  /** Throws unless there is room for so many bytes more. */
+  check(bytes: number): void {
+    if (this.#bytes + bytes > this.#maxSize) {
+      throw new NinePError("file system is full");
+    }
+  }
+
+  /** Takes room for bytes; a negative number gives it back. */
+  take(bytes: number): void {
+    if (bytes > 0) this.check(bytes);
+    this.#bytes += bytes;
+  }
+
+  /** Takes room for a name. */
+  addFile(): void {
+    if (this.#files >= this.#maxFiles) {
+      throw new NinePError("file system is full");
+    }
+    this.#files++;
+  }
+
+  /** Gives the room of a name back. */
+  dropFile(): void {
+    this.#files--;
+  }
+}
+
+/** Throws for a limit that a program without types may have set to anything. */
+export function checkLimit(name: string, limit: number): void {
+  if (typeof limit === "number" && limit >= 0) return;
+  throw new RangeError(
+    `Cannot set ${name} to ${limit}: a limit is a number from 0 on`,
+  );
+}
