@@ -105,6 +105,8 @@ export class SessionCore<N extends Node> {
   #exiting = false;
   #stopping = false;
   #patient = false;
+  /** The client has ended its half of the connection. */
+  #gone = false;
   /** All are given up: none that waits may begin. */
   #resetting = false;
   /** A Tversion that waits until the session before it has ended. */
@@ -149,7 +151,9 @@ export class SessionCore<N extends Node> {
     if (this.#stopping) {
       // Who stops a server may be a function that it serves, and answers in this turn.
       await new Promise((resolve) => setTimeout(resolve));
-      await this.#within(() => !this.#patient || this.#pending.size === 0);
+      await this.#within(() =>
+        !this.#patient || this.#gone || this.#pending.size === 0
+      );
     }
     this.#reset();
     await this.#sayGoodbye(pump);
@@ -166,7 +170,11 @@ export class SessionCore<N extends Node> {
     const input = this.#input;
     while (!this.#ended) {
       const chunk = await input.read();
-      if (chunk === null) break;
+      if (chunk === null) {
+        this.#gone = true;
+        this.#wake();
+        break;
+      }
       this.#silence.heard();
       splitter.push(chunk);
       while (!this.#ended && splitter.advance()) {

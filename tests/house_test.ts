@@ -14,11 +14,18 @@ const LAYERS: Record<string, string[]> = {
   client: ["codec", "transport"],
   fs: ["codec", "server"],
   mod: ["codec", "transport", "server", "client", "fs"],
-  examples: ["mod"],
+  conformance: ["codec", "transport"],
+  examples: ["mod", "conformance"],
 };
 
 /** Layers that may name a runtime, Deno, Bun or Node; the rest is portable. */
 const RUNTIME_LAYERS = ["transport", "examples"];
+
+/** The kit is published, so it is a layer and no test. */
+function layerOf(path: string): string {
+  if (path.startsWith("tests/conformance/")) return "conformance";
+  return path.split(/[/.]/)[0] ?? "";
+}
 
 interface Source {
   path: string;
@@ -44,7 +51,7 @@ async function read(path: string): Promise<Source> {
   const code = text
     .replace(/^\s*\/\*[\s\S]*?\*\//gm, "")
     .replace(/^\s*\/\/.*$/gm, "");
-  return { path, layer: path.split(/[/.]/)[0] ?? "", text, code };
+  return { path, layer: layerOf(path), text, code };
 }
 
 const files: Source[] = [];
@@ -82,7 +89,7 @@ Deno.test("house: imports go one way", () => {
       .filter((name) => name.startsWith("."))
       .map((name) => join(dirname(path), name))
       .filter((target) => {
-        const to = target.split(/[/.]/)[0] ?? "";
+        const to = layerOf(target);
         return to !== layer && !LAYERS[layer]?.includes(to);
       })
       .map((target) => `${path}: imports "${target}"`)

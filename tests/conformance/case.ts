@@ -1,0 +1,161 @@
+// What the kit is to those who use it: cases, options, results.
+
+import type { Connection } from "../../transport.ts";
+
+/** Opens a new connection to the server that is judged. */
+export type Connect = () => Connection | Promise<Connection>;
+
+/**
+ * One line of the checklist: a sentence about a server, and a function that
+ * sees whether it holds.
+ */
+export interface Case {
+  /** Number of the line, `S1` to `S126`; it never changes. */
+  readonly id: string;
+  /** Its sentence. */
+  readonly title: string;
+  /** Page of the manual that it stands on, such as `walk(9P)`. */
+  readonly manual: string;
+  /**
+   * Sees whether it holds: in a bounded time, with connections and a directory
+   * of its own, which it removes.
+   *
+   * @param connect How to connect to the server.
+   * @param options What the case may use, and demand.
+   * @returns How it went; it never rejects.
+   */
+  run(connect: Connect, options?: ConformanceOptions): Promise<CaseResult>;
+}
+
+/** How a case went. */
+export interface CaseResult {
+  /** Number of the line. */
+  readonly id: string;
+  /** Its sentence. */
+  readonly title: string;
+  /** Page of the manual. */
+  readonly manual: string;
+  /** `skip` when the server has no such feature. */
+  readonly status: "ok" | "fail" | "skip";
+  /** What was got and wanted, or why it was skipped; what could not be cleaned up. */
+  readonly reason?: string;
+  /** Messages of a case that failed, in order, one line each. */
+  readonly frames?: readonly string[];
+  /** How long it took. */
+  readonly milliseconds: number;
+}
+
+/**
+ * Files that some cases need, as paths below the root. They are looked for
+ * under the names given here; what is not there costs those cases.
+ */
+export interface Fixtures {
+  /** `add`: a function that adds its arguments `a` and `b`, by position or by name. */
+  readonly add: string;
+  /** `measure`: a function that gives an object: the number of bytes of each keyword argument, by its name. */
+  readonly measure: string;
+  /** `serial`: a function that gives another number at each call. */
+  readonly serial: string;
+  /** `ticker`: the same, called at every read at offset 0. */
+  readonly ticker: string;
+  /** `fail`: a function that fails. */
+  readonly fail: string;
+  /** `exit`: a function that fails with the exit error. */
+  readonly exit: string;
+  /** `block`: a file whose read at offset 0 blocks until `release` is read. */
+  readonly block: string;
+  /** `release`: a file whose read at offset 0 ends all reads that block at `block`, with some bytes for each. */
+  readonly release: string;
+  /** `cancelled`: a file that holds the number of reads of `block` that were given up, in decimal digits. */
+  readonly cancelled: string;
+  /** `broken`: a file whose read meets a defect of the server's program. */
+  readonly broken: string;
+}
+
+/** Names of an authentication. */
+export interface AuthNames {
+  /** User. */
+  readonly uname: string;
+  /** Tree. */
+  readonly aname: string;
+}
+
+/** The file of an authentication, to read and write in turns. */
+export interface AuthFile {
+  /** Reads what the server says next. */
+  read(): Promise<Uint8Array>;
+  /** Tells the server something. */
+  write(data: Uint8Array): Promise<void>;
+}
+
+/** A server that wants an authentication, for the cases about that. */
+export interface AuthServer {
+  /** How to connect to it; as to the server that is judged, by default. */
+  readonly connect?: Connect;
+  /** Makes the exchange until the server is satisfied. */
+  exchange(file: AuthFile, names: AuthNames): Promise<void>;
+}
+
+/** A server that a case may stop. */
+export interface ExpendableServer {
+  /** How to connect to it. */
+  readonly connect: Connect;
+  /** Path of a function that stops it, and fails with the exit error. */
+  readonly stop: string;
+}
+
+/** What is known of a server's limits. */
+export interface ServerLimits {
+  /** Fids that a connection may have; 65536 by default. */
+  readonly fids?: number;
+  /** Requests that may be outstanding on a connection; 1024 by default. */
+  readonly requests?: number;
+  /** Connections at a time; unknown by default, and then not tried. */
+  readonly connections?: number;
+}
+
+/** What the cases may use, and what they demand. */
+export interface ConformanceOptions {
+  /** User who attaches; `glenda` by default. It owns what the cases make. */
+  readonly uname?: string;
+  /** Tree to attach to; empty by default. It needs a root that the user may write in. */
+  readonly aname?: string;
+  /**
+   * Two more users, for the cases about permissions; `bootes` and `rob` by
+   * default. The first should be able to make files that belong to a group
+   * of its own name, in which the others are not.
+   */
+  readonly users?: readonly [string, string];
+  /**
+   * Two groups of the server's user database that the first of `users` leads;
+   * `uname` is a member of the first. None by default: then only the groups
+   * of the users' own names are tried.
+   */
+  readonly groups?: readonly [string, string];
+  /** Ids of the cases to run; all by default. */
+  readonly only?: readonly string[];
+  /** Ids of cases not to run; none by default. */
+  readonly skip?: readonly string[];
+  /**
+   * Take only the answers of this library, its error texts included, where the
+   * checklist lets servers choose. False by default: then every right answer
+   * passes, and any text of an error.
+   */
+  readonly strict?: boolean;
+  /** Longest time in milliseconds that a reply may take, 3000 by default. */
+  readonly patience?: number;
+  /** Longest time in milliseconds that a case may take, 30000 by default. */
+  readonly timeout?: number;
+  /** Paths of the files that some cases need, where they are not the names that {@linkcode Fixtures} tells. */
+  readonly files?: Partial<Fixtures>;
+  /** A server that wants an authentication; by default the judged one is asked whether it does. */
+  readonly auth?: AuthServer;
+  /** Starts a server that a case may stop; that part of its case is left out by default. */
+  readonly expendable?: () => Promise<ExpendableServer>;
+  /** Limits of the server. */
+  readonly limits?: ServerLimits;
+  /** Number that the random messages come from, 1 by default. */
+  readonly seed?: number;
+  /** Time in milliseconds of the case that sends random messages, 1000 by default. */
+  readonly randomTime?: number;
+}

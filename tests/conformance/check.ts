@@ -1,0 +1,84 @@
+// How a case says that something is wrong, or is not there.
+
+/** The server is wrong: what it did, and what the checklist wants. */
+export class Failure extends Error {
+  override readonly name = "Failure";
+}
+
+/** The server has no such feature. */
+export class Skip extends Error {
+  override readonly name = "Skip";
+}
+
+/** Fails the case. */
+export function fail(got: string, wanted: string): never {
+  throw new Failure(`got ${got}, wanted ${wanted}`);
+}
+
+/** Leaves the case, or the rest of it, out. */
+export function skip(reason: string): never {
+  throw new Skip(reason);
+}
+
+/** A value in one line; texts quoted, long ones cut. */
+export function show(value: unknown, most = 60): string {
+  const text = image(value);
+  return text.length > most ? `${text.slice(0, most)}…` : text;
+}
+
+function image(value: unknown): string {
+  if (typeof value === "bigint") return String(value);
+  if (value instanceof Uint8Array) return `${value.length} bytes ${hex(value)}`;
+  if (Array.isArray(value)) return `[${value.map(image).join(" ")}]`;
+  if (typeof value === "object" && value !== null) {
+    const fields = Object.entries(value)
+      .map(([name, field]) => `${name} ${image(field)}`);
+    return `{${fields.join(" ")}}`;
+  }
+  return JSON.stringify(value) ?? String(value);
+}
+
+/** Hexadecimal digits of bytes. */
+export function hex(bytes: Uint8Array): string {
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0"))
+    .join("");
+}
+
+/** Bytes of hexadecimal digits; blanks are ignored. */
+export function unhex(digits: string): Uint8Array {
+  const pairs = digits.match(/[0-9a-f]{2}/gi) ?? [];
+  return Uint8Array.from(pairs, (pair) => parseInt(pair, 16));
+}
+
+/** Fails unless a value is as it should be. */
+export function equal<T>(got: T, wanted: T, what: string): void {
+  const [a, b] = [image(got), image(wanted)];
+  if (a === b) return;
+  let at = 0;
+  while (a[at] === b[at]) at++;
+  fail(`${around(a, at)} as ${what}`, around(b, at));
+}
+
+/** A text, or what of it is near a place when it is long. */
+function around(text: string, at: number): string {
+  const from = Math.max(text.length > 60 ? at - 20 : 0, 0);
+  const part = text.slice(from, from + 60);
+  const dots = [from > 0 ? "…" : "", from + 60 < text.length ? "…" : ""];
+  return `${dots[0]}${part}${dots[1]}`;
+}
+
+/** Fails unless a value is another one than before. */
+export function moved<T>(now: T, before: T, what: string): void {
+  if (image(now) === image(before)) {
+    fail(`${show(now)} as ${what}, as before`, "another one");
+  }
+}
+
+/** Fails unless something holds. */
+export function holds(
+  condition: boolean,
+  got: string,
+  wanted: string,
+): asserts condition {
+  if (!condition) fail(got, wanted);
+}

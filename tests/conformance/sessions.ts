@@ -1,0 +1,209 @@
+// S114 to S117: connections among each other, their ends, and limits.
+
+import { DMEXCL, ORCLOSE, ORDWR, OREAD } from "../../codec.ts";
+import type { Line } from "./line.ts";
+import { equal, fail, Failure, holds, skip } from "./check.ts";
+import { T } from "./requests.ts";
+import { DIR, ROOT, type Session } from "./session.ts";
+import type { Trial } from "./trial.ts";
+import { brief, END, type Event, tagged } from "./wire.ts";
+
+const TOO_MANY = "Too many open files";
+
+/** Number that the server shows in a file. */
+async function count(trial: Trial, session: Session): Promise<number> {
+  const fid = await trial.openFixture(session, "cancelled");
+  const text = await session.text(fid);
+  await session.clunk(fid);
+  return Number(text);
+}
+
+export const sessionLines: readonly Line[] = [
+  {
+    id: "S114",
+    title:
+      "The end of a connection cancels its pending requests and clunks its fids (handlers see it).",
+    manual: "intro(9P)",
+    async check(trial) {
+      const session = await trial.session();
+      await session.make("closing");
+      const lost = await trial.session();
+      await lost.opened("closing", OREAD | ORCLOSE);
+      const fid = await lost.at("");
+      const made = await lost.ask(T.create(fid, "lock", DMEXCL + 0o666, ORDWR));
+      const watched = await trial.has(session, "block") &&
+        await trial.has(session, "cancelled");
+      let before = 0;
+      if (watched || trial.strict) {
+        before = await count(trial, session);
+        for (let i = 0; i < 3; i++) await trial.block(lost);
+        await lost.quiet();
+        equal(await count(trial, session), before, "reads given up so far");
+      }
+      lost.close();
+      await trial.eventually(
+        "the removal of the ORCLOSE file of the lost connection",
+        async () => !await session.exists("closing"),
+      );
+      if (made !== END && made.type === "Rcreate") {
+        const lock = await session.at("lock");
+        await trial.eventually("an Ropen of its exclusive file", async () => {
+          const reply = await session.ask(T.open(lock));
+          return reply !== END && reply.type === "Ropen";
+        });
+      }
+      if (watched || trial.strict) {
+        await trial.eventually(
+          "3 more reads given up",
+          async () => await count(trial, session) === before + 3,
+        );
+      }
+    },
+  },
+  {
+    id: "S115",
+    title: "A handler that throws: error for that tag only.",
+    manual: "intro(9P)",
+    async check(trial) {
+      const session = await trial.session();
+      await session.make("f", { data: "text" });
+      const broken = await trial.openFixture(session, "broken");
+      const fid = await session.opened("f");
+      session.send(
+        tagged(T.read(fid), 900),
+        tagged(T.read(broken), 901),
+        tagged(T.read(fid), 902),
+      );
+      await session.done(T.read(fid), 900);
+      session.refused(await session.reply(901), "Tread", "i/o error");
+      await session.done(T.read(fid), 902);
+      await session.refuses(T.read(broken), "i/o error");
+      await session.clunk(broken);
+      await session.quiet();
+      await trial.othersAreServed();
+    },
+  },
+  {
+    id: "S116",
+    title: "Fids and tags of one connection cannot be used on another.",
+    manual: "intro(9P)",
+    async check(trial) {
+      const session = await trial.session();
+      await session.make("f", { data: "text" });
+      await session.walk(DIR, 50, "f");
+      await session.open(50);
+      const other = await trial.root();
+      await other.unborn(DIR);
+      await other.unborn(50);
+      await other.refuses(T.read(50), "fid unknown or out of range");
+      await other.refuses(T.walk(DIR, 5), "fid unknown or out of range");
+      await other.walk(ROOT, 50);
+      await other.clunk(50);
+      equal(await session.text(50), "text", "what the fid reads");
+      if (!await trial.has(session, "block") && !trial.strict) return;
+      await trial.block(session, 900);
+      await session.quiet();
+      // Under the same tag: neither in use there, nor flushed from there.
+      other.start(T.stat(ROOT), 900);
+      await other.done(T.stat(ROOT), 900);
+      await other.do(T.flush(900));
+      other.close();
+      if (await trial.release()) await session.done(T.read(50), 900);
+    },
+  },
+  {
+    id: "S117",
+    title:
+      "Above the limits of fids, outstanding requests, connections: a clean error, or back-pressure; Tflush still works.",
+    manual: "intro(9P)",
+    async check(trial) {
+      await tooManyFids(trial);
+      await tooManyConnections(trial);
+      await tooManyRequests(trial);
+    },
+  },
+];
+
+/** Makes more fids than there may be: an error, and all others go on. */
+async function tooManyFids(trial: Trial): Promise<void> {
+  const session = await trial.root();
+  const most = trial.limits.fids + 10;
+  let refused: Event | undefined;
+  let born = 1;
+  while (born < most && refused === undefined) {
+    const batch = Math.min(500, most - born);
+    const walks = Array.from(
+      { length: batch },
+      (_, i) => tagged(T.walk(ROOT, born + i), i + 1),
+    );
+    session.mute();
+    session.send(...walks);
+    for (let i = 0; i < batch; i++) {
+      const event = await session.next("Rwalk");
+      if (event === END) fail(brief(event), "an error for one fid too many");
+      if (event.type === "Rwalk") born++;
+      else refused ??= event;
+    }
+    session.mute(false);
+  }
+  if (refused !== undefined) session.refused(refused, "Twalk", TOO_MANY);
+  else if (trial.strict) fail(`${born} fids`, "an error for one too many");
+  await session.stat(ROOT);
+  await session.do(T.flush(1));
+  await session.clunk(1);
+  await session.walk(ROOT, 1);
+  await trial.othersAreServed();
+  session.close();
+}
+
+/** Makes more connections than there may be: they are refused, or end. */
+async function tooManyConnections(trial: Trial): Promise<void> {
+  const { connections } = trial.limits;
+  if (connections === undefined) return;
+  const first = await trial.root();
+  const others: Session[] = [];
+  while (others.length < connections) {
+    const other = await trial.root().catch((error) => {
+      if (error instanceof Failure) return undefined;
+      throw error;
+    });
+    if (other === undefined) break;
+    others.push(other);
+  }
+  await first.stat(ROOT);
+  if (others.length === connections) {
+    fail(`more than ${connections} connections`, "the last one refused");
+  }
+  for (const other of others) other.close();
+  await trial.eventually(
+    "a connection, as others are gone",
+    () => trial.root().then(() => true, () => false),
+  );
+  first.close();
+}
+
+/** Lets reads block until no more are taken: Tflush still works. */
+async function tooManyRequests(trial: Trial): Promise<void> {
+  const session = await trial.root();
+  if (!await trial.has(session, "block") && !trial.strict) {
+    skip("no file whose read blocks; limits of fids are right");
+  }
+  const fid = await trial.openFixture(session, "block");
+  const most = trial.limits.requests + 16;
+  let refused: Event | undefined;
+  let sent = 0;
+  for (; sent < most && refused === undefined; sent++) {
+    session.start(T.read(fid), 1000 + sent);
+    const tag = session.start(T.flush(0));
+    const event = await session.next("Rflush, with many requests outstanding");
+    if (event !== END && event.tag === tag) continue;
+    refused = event;
+    await session.done(T.flush(0), tag);
+  }
+  if (refused !== undefined) session.refused(refused, "Tread", TOO_MANY);
+  await session.do(T.flush(1000));
+  await session.do(T.flush(1000 + sent - 2));
+  holds(sent > 1, "no second read", "some");
+  await trial.othersAreServed();
+  session.close();
+}
