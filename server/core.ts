@@ -73,6 +73,8 @@ export class SessionCore<N extends Node> {
   readonly connection: Connection;
   /** Options with their defaults. */
   readonly options: SessionSettings;
+  /** Whether messages are told of. */
+  readonly tracing: boolean;
   /** Largest message of the session. */
   msize: number;
   /** Version of the session; empty before a Tversion. */
@@ -123,6 +125,7 @@ export class SessionCore<N extends Node> {
     this.options = settingsOf(options);
     const { msize } = this.options;
     this.msize = msize;
+    this.tracing = this.options.onMessage !== undefined;
     this.connection = connection;
     this.#sink = sink;
     this.#channel = openChannel(connection);
@@ -584,11 +587,6 @@ export class SessionCore<N extends Node> {
   send(reply: Rmessage): void {
     this.#outbox.send(reply, this.#dialect);
     if (this.tracing) this.#trace("out", reply);
-  }
-
-  /** Whether messages are told of. */
-  get tracing(): boolean {
-    return this.options.onMessage !== undefined;
   }
 
   /** Tells of the reply that stands in the writer from `start` on. */

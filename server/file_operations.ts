@@ -29,6 +29,9 @@ import type {
 } from "./handler.ts";
 import { isDirectory, notSupported, Operation, then } from "./operation.ts";
 
+/** No data. */
+const NOTHING: Uint8Array = new Uint8Array(0);
+
 /** A Tread. See `read(9P)`. */
 export class Read<N extends Node> extends Operation<N, ReadAnswer> {
   /** Kind of the request. */
@@ -64,21 +67,26 @@ export class Read<N extends Node> extends Operation<N, ReadAnswer> {
 
   ask(handler: Handler<N>): Awaitable<ReadAnswer> {
     const opened = openImplicitly(this, OREAD, handler);
-    if (opened instanceof Promise) return opened.then(() => this.#ask(handler));
+    if (opened instanceof Promise) {
+      // Given up meanwhile, the fid may be gone.
+      return opened.then(() =>
+        this.settled ? { data: NOTHING } : this.#ask(handler)
+      );
+    }
     return this.#ask(handler);
   }
 
   #ask(handler: Handler<N>): Awaitable<ReadAnswer> {
     const { fid } = this;
     if (isDirectory(fid)) {
-      if (handler.readdir === undefined) return { data: new Uint8Array(0) };
+      if (handler.readdir === undefined) return { data: NOTHING };
       return this.#readDir(handler.readdir.bind(handler));
     }
     // No file of ours is longer than a number can say. In the exchange of an
     // authentication an offset says nothing.
     const beyond = !Number.isSafeInteger(this.offset) && !fid.auth;
     if (handler.read === undefined || beyond) {
-      return { data: new Uint8Array(0) };
+      return { data: NOTHING };
     }
     return then(handler.read(fid, this), (data) => ({ data }));
   }
@@ -90,7 +98,7 @@ export class Read<N extends Node> extends Operation<N, ReadAnswer> {
     if (this.offset > 0 && fid.dir) return this.#pack(fid.dir);
     return then(readdir(fid, this), (members) => {
       // Flushed meanwhile: another read may be going through the directory.
-      if (this.settled) return { data: new Uint8Array(0) };
+      if (this.settled) return { data: NOTHING };
       fid.dir = {
         members: members[Symbol.iterator](),
         held: undefined,
@@ -103,7 +111,7 @@ export class Read<N extends Node> extends Operation<N, ReadAnswer> {
   /** As many whole records as fit, each of the member as it is at its turn. */
   #pack(dir: DirRead): ReadAnswer {
     const { count } = this;
-    let data = new Uint8Array(0);
+    let data: Uint8Array = NOTHING;
     let used = 0;
     while (used < count) {
       dir.held ??= next(dir.members);
@@ -197,7 +205,10 @@ export class Write<N extends Node> extends Operation<N, WriteAnswer> {
 
   ask(handler: Handler<N>): Awaitable<WriteAnswer> {
     const opened = openImplicitly(this, OWRITE, handler);
-    if (opened instanceof Promise) return opened.then(() => this.#ask(handler));
+    if (opened instanceof Promise) {
+      // Given up meanwhile, the fid may be gone.
+      return opened.then(() => this.settled ? {} : this.#ask(handler));
+    }
     return this.#ask(handler);
   }
 
@@ -344,7 +355,12 @@ export class Call<N extends Node> extends Operation<N, CallAnswer> {
     if (handler.call === undefined) return { data: undefined };
     if (!this.fid.node.implicitOpen) return this.#ask(handler);
     const opened = openImplicitly(this, ORDWR, handler);
-    if (opened instanceof Promise) return opened.then(() => this.#ask(handler));
+    if (opened instanceof Promise) {
+      // Given up meanwhile, the fid may be gone.
+      return opened.then(() =>
+        this.settled ? { data: undefined } : this.#ask(handler)
+      );
+    }
     return this.#ask(handler);
   }
 
@@ -355,14 +371,13 @@ export class Call<N extends Node> extends Operation<N, CallAnswer> {
 
   protected reply({ data }: CallAnswer): void {
     const { tag, core } = this;
-    const none = new Uint8Array(0);
     if (data === undefined) {
       this.core.put({
         type: "Rcall",
         tag,
         err: 255,
         text: "",
-        data: none,
+        data: NOTHING,
       });
       return;
     }
