@@ -215,7 +215,8 @@ export class Walk<N extends Node> extends Operation<N, Walked<N>> {
       if (found instanceof Promise) {
         return found.then(
           (next) => {
-            if (next === undefined) return { nodes };
+            // Given up meanwhile, the fid may be gone.
+            if (next === undefined || this.settled) return { nodes };
             nodes.push(next);
             return this.#walkOn(handler, nodes);
           },

@@ -78,6 +78,7 @@ async function test(std: string[], args: string[]): Promise<number> {
       // No narrower: a Unix socket would have to be named by its exact path.
       "--allow-net",
       `--allow-run=${Deno.execPath()}`,
+      "--allow-env=NINEP_SOAK_SECONDS,NINEP_SOAK_SEED",
       ...std,
       ...args,
     ], { TMPDIR: scratch });

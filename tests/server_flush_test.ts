@@ -464,3 +464,42 @@ test("serve() goes on when a handler's flush() throws", async () => {
   assertEquals(scene.takeErrors(), ["no luck"]);
   assertEquals(scene.takeLog().sort(), ["clunk 0", "clunk 1", "disconnect"]);
 });
+
+test("a walk that is given up between two names asks for no further one", async () => {
+  const gate = new Gate();
+  const asked: string[] = [];
+  await using scene = await serveToy((toy) => ({
+    walk: async (node, name) => {
+      asked.push(name);
+      await gate.passed;
+      return node.members.get(name) ?? toy.root.members.get(name);
+    },
+  }));
+  const { client } = scene;
+  client.send(T.walk(1, 0, 5, "d", "x"));
+  await client.ask(T.flush(2, 1), "Rflush 2");
+  await client.ask(T.clunk(3, 0), "Rclunk 3");
+  gate.open();
+  await client.quiet();
+  assertEquals(asked, ["d"]);
+});
+
+test("a read that is given up while its file is opened asks for no data", async () => {
+  const gate = new Gate();
+  let reads = 0;
+  await using scene = await serveToy({
+    open: () => gate.passed,
+    read: () => {
+      reads++;
+      return new Uint8Array(0);
+    },
+  }, { implicitOpen: true });
+  const { client } = scene;
+  await client.ask(T.walk(1, 0, 1, "a"), "Rwalk 1 1");
+  client.send(T.read(1, 1));
+  await client.ask(T.flush(2, 1), "Rflush 2");
+  await client.ask(T.clunk(3, 1), "Rclunk 3");
+  gate.open();
+  await client.quiet();
+  assertEquals(reads, 0);
+});
