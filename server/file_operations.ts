@@ -54,7 +54,7 @@ export class Read<N extends Node> extends Operation<N, ReadAnswer> {
   }
 
   protected override get harmless(): boolean {
-    return true;
+    return !this.opening;
   }
 
   protected check(): void {
@@ -67,12 +67,7 @@ export class Read<N extends Node> extends Operation<N, ReadAnswer> {
 
   ask(handler: Handler<N>): Awaitable<ReadAnswer> {
     const opened = openImplicitly(this, OREAD, handler);
-    if (opened instanceof Promise) {
-      // Given up meanwhile, the fid may be gone.
-      return opened.then(() =>
-        this.settled ? { data: NOTHING } : this.#ask(handler)
-      );
-    }
+    if (opened instanceof Promise) return opened.then(() => this.#ask(handler));
     return this.#ask(handler);
   }
 
@@ -205,10 +200,7 @@ export class Write<N extends Node> extends Operation<N, WriteAnswer> {
 
   ask(handler: Handler<N>): Awaitable<WriteAnswer> {
     const opened = openImplicitly(this, OWRITE, handler);
-    if (opened instanceof Promise) {
-      // Given up meanwhile, the fid may be gone.
-      return opened.then(() => this.settled ? {} : this.#ask(handler));
-    }
+    if (opened instanceof Promise) return opened.then(() => this.#ask(handler));
     return this.#ask(handler);
   }
 
@@ -339,7 +331,7 @@ export class Call<N extends Node> extends Operation<N, CallAnswer> {
   }
 
   protected override get harmless(): boolean {
-    return true;
+    return !this.opening;
   }
 
   protected check(): void {
@@ -355,12 +347,7 @@ export class Call<N extends Node> extends Operation<N, CallAnswer> {
     if (handler.call === undefined) return { data: undefined };
     if (!this.fid.node.implicitOpen) return this.#ask(handler);
     const opened = openImplicitly(this, ORDWR, handler);
-    if (opened instanceof Promise) {
-      // Given up meanwhile, the fid may be gone.
-      return opened.then(() =>
-        this.settled ? { data: undefined } : this.#ask(handler)
-      );
-    }
+    if (opened instanceof Promise) return opened.then(() => this.#ask(handler));
     return this.#ask(handler);
   }
 
@@ -416,8 +403,14 @@ function openImplicitly<N extends Node>(
       return operation.signal;
     },
   });
-  return then(opened, () => {
+  if (!(opened instanceof Promise)) {
     fid.implicit |= access;
+    return;
+  }
+  operation.opening = true;
+  return opened.finally(() => operation.opening = false).then(() => {
+    fid.implicit |= access;
+    operation.throwIfFlushed();
   });
 }
 

@@ -30,6 +30,8 @@ export abstract class Operation<N extends Node = Node, Answer = unknown>
   #flushes: number[] | undefined;
   #locks = false;
   #dropped = false;
+  /** Its file is being opened implicitly: the fid is not free before that is done. */
+  opening = false;
   /** Whether the core counts it among those that hold a view of the read buffer. */
   viewing = false;
 
@@ -173,6 +175,11 @@ export abstract class Operation<N extends Node = Node, Answer = unknown>
     // A flushed request that failed has left no trace: no reply.
     if (!this.#flushed && !this.#dropped) this.core.sendError(this, error);
     this.#finish();
+  }
+
+  /** Ends a request that nobody waits for any more, between two questions to its handler. */
+  throwIfFlushed(): void {
+    if (this.#flushed) throw interrupted();
   }
 
   #sent(start: number): void {

@@ -5,6 +5,9 @@
  * @module
  */
 
+/** Most milliseconds of a test; Deno knows no such limit. */
+const PATIENCE_MS = 600_000;
+
 /** Registers a test called `name`, checked for leaks where the runtime can. */
 export const test: (name: string, fn: () => void | Promise<void>) => void =
   "Bun" in globalThis ? await bunTest() : denoTest;
@@ -16,5 +19,7 @@ function denoTest(name: string, fn: () => void | Promise<void>): void {
 async function bunTest(): Promise<typeof test> {
   // Not a literal: Deno's checker would want to resolve it.
   const specifier: string = "bun:test";
-  return (await import(specifier)).test;
+  const { test } = await import(specifier);
+  // By default Bun ends a test after 5 s, which is short of a soak.
+  return (name, fn) => test(name, fn, PATIENCE_MS);
 }

@@ -124,6 +124,10 @@ async function main(command = "", ...args: string[]): Promise<number> {
         "bench",
         "--no-prompt",
         `--allow-net=${LOOPBACK}`,
+        // A server in a process of its own.
+        `--allow-run=${Deno.execPath()}`,
+        "--allow-read=.",
+        "--allow-env",
         ...await chooseStd(),
         ...args,
       ]);
