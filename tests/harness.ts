@@ -21,5 +21,6 @@ async function bunTest(): Promise<typeof test> {
   const specifier: string = "bun:test";
   const { test } = await import(specifier);
   // By default Bun ends a test after 5 s, which is short of a soak.
-  return (name, fn) => test(name, fn, PATIENCE_MS);
+  return (name: string, fn: () => void | Promise<void>) =>
+    test(name, fn, PATIENCE_MS);
 }
