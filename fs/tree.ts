@@ -308,7 +308,7 @@ export class TreeHandler implements Handler<TreeNode> {
 
   #change(node: TreeNode, uname: string, changes: Partial<Stat>): void {
     const { name, mode, mtime, atime, gid } = changes;
-    if (name !== undefined) {
+    if (name !== undefined && name !== node.name) {
       this.moveNode(node, node.parent ?? this.root, name, uname);
     }
     if (mode !== undefined) node.mode = mode;

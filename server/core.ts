@@ -97,8 +97,8 @@ export class SessionCore<N extends Node> {
   #loose = 0;
   /** Operations that were given up, whose handlers do not know it. */
   #abandoned = 0;
-  /** Tflushes that wait for operations. */
-  #flushes = 0;
+  /** Tags of Tflushes that wait for operations. */
+  readonly #flushes: Set<number> = new Set();
   /** Bytes of operations that wait, each with its own. */
   #owned = 0;
   /** Operations that hold views of the read buffer. */
@@ -204,7 +204,7 @@ export class SessionCore<N extends Node> {
   /** Whether as much is waiting as may. */
   #isFull(): boolean {
     return this.#held.length >= RESERVE || this.#owned > OWNED_MAX ||
-      this.#flushes > this.options.maxRequests;
+      this.#flushes.size > this.options.maxRequests;
   }
 
   /** Waits; #wake() has it look again. */
@@ -299,7 +299,10 @@ export class SessionCore<N extends Node> {
     if (message.type === "Tversion") return this.#startSession(message);
     if (this.version === "") return this.#refuse(tag, "protocol botch");
     if (message.type === "Tflush") return this.#flush(tag, message.oldtag);
-    if (this.#pending.size > 0 && this.#pending.has(tag)) {
+    if (
+      this.#pending.size > 0 &&
+      (this.#pending.has(tag) || this.#flushes.has(tag))
+    ) {
       return this.#refuse(tag, "duplicate tag");
     }
     let operation: Operation<N>;
@@ -462,15 +465,17 @@ export class SessionCore<N extends Node> {
     if (operation === undefined) {
       this.send({ type: "Rflush", tag });
     } else {
-      this.#flushes++;
+      this.#flushes.add(tag);
       operation.flush(tag);
     }
   }
 
   /** Answers Tflushes. */
   sendFlushes(tags: readonly number[]): void {
-    this.#flushes -= tags.length;
-    for (const tag of tags) this.send({ type: "Rflush", tag });
+    for (const tag of tags) {
+      this.#flushes.delete(tag);
+      this.send({ type: "Rflush", tag });
+    }
   }
 
   /** Ends the session; the next begins when all of it is released. */
@@ -519,7 +524,7 @@ export class SessionCore<N extends Node> {
     this.#held = [];
     this.#views = 0;
     this.#owned = 0;
-    this.#flushes = 0;
+    this.#flushes.clear();
     this.#resetting = true;
     for (const operation of operations) operation.drop();
     this.#resetting = false;

@@ -385,6 +385,10 @@ export class Clunk<N extends Node> extends Operation<N, void> {
     super(core, message.tag, core.fid(message.fid));
   }
 
+  protected override get endsFid(): boolean {
+    return true;
+  }
+
   override get exclusive(): boolean {
     return true;
   }
@@ -411,6 +415,10 @@ export class Remove<N extends Node> extends Operation<N, void> {
   /** Made by a session. */
   constructor(core: SessionCore<N>, message: Tremove) {
     super(core, message.tag, core.fid(message.fid));
+  }
+
+  protected override get endsFid(): boolean {
+    return true;
   }
 
   override get exclusive(): boolean {

@@ -64,6 +64,12 @@ export async function listen<N extends Node>(
   const { signal } = options;
   signal?.throwIfAborted();
   settingsOf(options); // Now, and not at the first client.
+  const { maxConnections = Infinity } = options;
+  if (!(maxConnections >= 1)) {
+    throw new RangeError(
+      `Cannot serve with maxConnections ${maxConnections}: the minimum is 1`,
+    );
+  }
   const listener = await listenAt(address);
   if (signal?.aborted) {
     listener.close();

@@ -83,6 +83,11 @@ export abstract class Operation<N extends Node = Node, Answer = unknown>
     return false;
   }
 
+  /** Whether its fid is gone afterwards, also when it fails. */
+  protected get endsFid(): boolean {
+    return false;
+  }
+
   /** Whether it can be given up when its handler takes no notice of the signal: it has no effects. */
   protected get harmless(): boolean {
     return false;
@@ -172,8 +177,10 @@ export abstract class Operation<N extends Node = Node, Answer = unknown>
   error(error: unknown): void {
     if (!this.#settle()) return;
     this.revert();
-    // A flushed request that failed has left no trace: no reply.
-    if (!this.#flushed && !this.#dropped) this.core.sendError(this, error);
+    // A flushed request that failed has left no trace, so it has no reply;
+    // but one that ends its fid has done that, whatever else failed.
+    const isTold = !this.#flushed || this.endsFid;
+    if (isTold && !this.#dropped) this.core.sendError(this, error);
     this.#finish();
   }
 

@@ -107,7 +107,7 @@ export function settingsOf(options: SessionOptions): SessionSettings {
 }
 
 /** Throws unless a setting is a whole number of a range. */
-export function checkRange<Name extends string>(
+function checkRange<Name extends string>(
   settings: { readonly [name in Name]: number },
   name: Name,
   least: number,

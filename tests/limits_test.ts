@@ -378,3 +378,13 @@ test("onError that throws, and a disconnect that does, end nothing", async () =>
   await server.close();
   assertEquals(told, 4);
 });
+
+test("maxConnections that is none is refused", async () => {
+  for (const maxConnections of [0, -1, NaN]) {
+    await assertRejects(
+      () => listen("tcp://127.0.0.1:0", new MemoryFs(), { maxConnections }),
+      RangeError,
+      "maxConnections",
+    );
+  }
+});

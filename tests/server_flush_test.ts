@@ -502,3 +502,30 @@ test("a read that is given up while its file is opened asks for no data", async 
   await client.expect("Rflush 2", "Rclunk 3");
   assertEquals(reads, 0);
 });
+
+test("a remove that fails after its flush is told: the fid is gone", async () => {
+  const gate = new Gate();
+  await using scene = await serveToy({
+    remove: async () => {
+      await gate.passed;
+      throw new NinePError("permission denied");
+    },
+  });
+  const { client } = scene;
+  await client.ask(T.walk(1, 0, 1, "a"), "Rwalk 1 1");
+  client.send(T.remove(7, 1), T.flush(8, 7));
+  await client.quiet();
+  gate.open();
+  await client.expect("Rerror 7 permission denied", "Rflush 8");
+  await client.ask(T.stat(9, 1), "Rerror 9 fid unknown or out of range");
+});
+
+test("the tag of a Tflush that waits is outstanding", async () => {
+  const gate = new Gate();
+  await using scene = await serveToy({ wstat: () => gate.passed });
+  const { client } = scene;
+  client.send(T.wstat(7, 0), T.flush(8, 7));
+  await client.ask(T.stat(8, 0), "Rerror 8 duplicate tag");
+  gate.open();
+  await client.expect("Rwstat 7", "Rflush 8");
+});

@@ -364,3 +364,13 @@ test("wstat: fids that do not exist, and records that do not fit (S104)", async 
   }
   assertEquals(served.fs.stat("d/f").mode, 0o664);
 });
+
+test("wstat: the present name of a file that was removed is no change", async () => {
+  await using served = tree();
+  const client = await served.client("ken");
+  const fid = await client.open("d/f", ORDWR);
+  await client.remove("d/f");
+  await client.wstat(fid, { name: "f" });
+  await client.wstat(fid, { name: "f", length: 1n });
+  assertEquals(await client.text(fid), "d");
+});
