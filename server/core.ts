@@ -601,10 +601,11 @@ export class SessionCore<N extends Node> {
   }
 
   #trace(direction: "in" | "out", message: Message): void {
-    const { peer } = this.connection;
+    const { connection } = this;
+    const { peer } = connection;
     try {
       const time = Date.now();
-      this.options.onMessage?.({ direction, peer, message, time });
+      this.options.onMessage?.({ direction, peer, connection, message, time });
     } catch (error) {
       this.#report(error);
     }

@@ -6,13 +6,16 @@ import {
   MSIZE_MIN,
   ProtocolError,
 } from "../codec.ts";
+import type { Connection } from "../transport.ts";
 
-/** A message that a session received or sent. */
+/** A message that a session received or sent; frames that do not decode are none. */
 export interface TracedMessage {
   /** `in` from the client, `out` to it. */
   readonly direction: "in" | "out";
   /** Label of the client's end. */
   readonly peer: string;
+  /** The connection: tells clients apart whose labels are the same. */
+  readonly connection: Connection;
   /** The message; its data are views that live until the hook returns. */
   readonly message: Message;
   /** When, in milliseconds since 1970-01-01 UTC. */

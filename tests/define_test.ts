@@ -439,10 +439,11 @@ test("define(): an open that was given up while it began is ended, too", async (
   const offset = 0n;
   const { tag } = client.start({ type: "Tread", fid, offset, count: 10 });
   await asking;
-  assertEquals(await client.flush(tag), ["Rflush"]);
-  const clunked = client.clunk(fid);
+  // The fid is not free before the open has ended.
+  const flushed = client.flush(tag);
   begin("late");
-  await clunked;
+  assertEquals(await flushed, ["Rflush"]);
+  await client.clunk(fid);
   assertEquals(ended, ["late"]);
   await served[Symbol.asyncDispose]();
 });

@@ -1,0 +1,41 @@
+/**
+ * Scripts a program over a Unix socket, as one scripts a window manager: lists
+ * what it has, reads, writes, leaves. Without an ADDRESS it starts such a
+ * program itself.
+ *
+ *     deno run -A examples/unix_socket.ts [unix:///path/to/socket]
+ *     bun examples/unix_socket.ts [unix:///path/to/socket]
+ *
+ * @module
+ */
+
+import process from "node:process";
+import { connect, listen, MemoryFs } from "../mod.ts";
+
+/** A window manager, as far as files show it. */
+function windows(): MemoryFs {
+  const fs = new MemoryFs({ colors: "black white\n" }, { mode: 0o777 });
+  for (const [number, title] of ["editor", "terminal"].entries()) {
+    fs.mkdir(`${number + 1}`, { mode: 0o755 });
+    fs.create(`${number + 1}/label`, { data: `${title}\n`, mode: 0o666 });
+  }
+  return fs;
+}
+
+const [given] = process.argv.slice(2);
+const server = given === undefined
+  ? await listen(`unix:///tmp/ninep_example_${process.pid}.sock`, windows())
+  : undefined;
+
+const client = await connect(given ?? server?.addr ?? "");
+for await (const { name, qid } of client.readDir("/")) {
+  if (qid.type !== 0x80) continue; // No directory: no window.
+  const label = await client.readTextFile(`${name}/label`);
+  console.log(`window ${name}: ${label.trim()}`);
+}
+if (server !== undefined) {
+  await client.writeTextFile("1/label", "editor of notes\n");
+  console.log(`renamed: ${(await client.readTextFile("1/label")).trim()}`);
+}
+await client.close();
+await server?.close();
