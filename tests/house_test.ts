@@ -139,3 +139,20 @@ Deno.test("house: no test is switched off or runs alone", () => {
       .map(({ path }) => `${path}: a test is off or alone`),
   );
 });
+
+Deno.test("house: links in Markdown lead somewhere", async () => {
+  const breaches: string[] = [];
+  const pages = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"];
+  for (const folder of ["bench", "examples", "tests", "tests/testdata"]) {
+    pages.push(`${folder}/README.md`);
+  }
+  for (const page of pages) {
+    const text = await Deno.readTextFile(page);
+    for (const [, link] of text.matchAll(/\]\((?!https?:|#)([^)#]+)/g)) {
+      const target = join(dirname(page), link ?? "");
+      const isThere = await Deno.stat(target).then(() => true, () => false);
+      if (!isThere) breaches.push(`${page}: ${link}`);
+    }
+  }
+  assertNone(breaches);
+});
