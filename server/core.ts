@@ -43,6 +43,7 @@ import {
   settingsOf,
 } from "./options.ts";
 import { Silence } from "./silence.ts";
+import { agree } from "./version.ts";
 
 /** Who answers a session's operations. */
 export interface Sink<N extends Node> {
@@ -91,6 +92,8 @@ export class SessionCore<N extends Node> {
   #dialect: Dialect = dialect9P2000;
   /** Operations that are not answered, by tag. */
   readonly #pending: Map<number, Operation<N>> = new Map();
+  /** Fids that were given back, whose waiting operations may begin. */
+  readonly #toWake: FidState<N>[] = [];
   /** Those of them that wait for others to be answered, in order of arrival. */
   #held: Operation<N>[] = [];
   /** What is not settled but belongs to no tag: given up operations, and releases of fids. */
@@ -430,8 +433,19 @@ export class SessionCore<N extends Node> {
 
   /** A fid has one user less: those who wait may go on. */
   wake(fid: FidState<N>): void {
-    if (fid.waking || this.#resetting) return;
-    fid.waking = true;
+    const waits = fid.waiting !== undefined && fid.waiting.length > 0;
+    if (this.#resetting || !(waits || fid.gone)) return;
+    // One after the other, not one within the other: a client may make a
+    // chain of requests that is longer than the stack is deep.
+    this.#toWake.push(fid);
+    if (this.#toWake.length > 1) return;
+    for (let i = 0; i < this.#toWake.length; i++) {
+      this.#beginWaiting(this.#toWake[i]);
+    }
+    this.#toWake.length = 0;
+  }
+
+  #beginWaiting(fid: FidState<N>): void {
     const { waiting } = fid;
     while (waiting !== undefined && waiting.length > 0 && !fid.locked) {
       const operation = waiting[0];
@@ -439,7 +453,6 @@ export class SessionCore<N extends Node> {
       waiting.shift();
       operation.begin();
     }
-    fid.waking = false;
     if (fid.gone && fid.born && fid.active === 0) this.#release(fid);
   }
 
@@ -682,15 +695,3 @@ export class SessionCore<N extends Node> {
 }
 
 const NOT_OFFERED = "Operation not supported";
-
-/** The dialect of a session, by the client's version: its own, or the plain one. See `version(9P)`. */
-function agree(version: string): Dialect | undefined {
-  const spoken = DIALECTS.find((dialect) => dialect.version === version);
-  if (spoken !== undefined) return spoken;
-  const base = version.split(".", 1)[0];
-  const isLater = /^9P[0-9]+$/.test(base) && Number(base.slice(2)) >= 2000;
-  return isLater ? dialect9P2000 : undefined;
-}
-
-/** What servers speak. */
-const DIALECTS: readonly Dialect[] = [dialect9P2000];

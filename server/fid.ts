@@ -62,8 +62,6 @@ export class FidState<N extends Node = Node> implements Fid<N> {
   locked = false;
   /** Requests that wait for it, in order of arrival. */
   waiting: Operation<N>[] | undefined = undefined;
-  /** Whether those who wait are being begun. */
-  waking = false;
   /** Whether it is out of the table, and to be released when `active` is 0. */
   gone = false;
   /** Whether it is released, or a request sees to it. */

@@ -32,7 +32,7 @@ export interface SessionOptions {
    */
   maxFids?: number;
   /**
-   * Most requests that are processed at a time, 1024 by default. Beyond it the
+   * Most requests that are processed at a time, 1 to 65535, 1024 by default. Beyond it the
    * client waits; 64 more are taken in, so that a Tflush among them is seen.
    */
   maxRequests?: number;

@@ -388,3 +388,26 @@ test("maxConnections that is none is refused", async () => {
     );
   }
 });
+
+test("maxRequests: as many as may be can wait for one another", async () => {
+  const gate = new Gate();
+  let first = true;
+  await using scene = await serveToy((toy) => ({
+    walk: (_node, name) => {
+      const found = toy.root.members.get(name);
+      if (!first) return found;
+      first = false;
+      return gate.passed.then(() => found);
+    },
+  }), { maxRequests: 20_000 });
+  const { client } = scene;
+  const walks = Array.from(
+    { length: 19_999 },
+    (_, i) => T.walk(i + 1, i, i + 1, ...(i === 0 ? ["d"] : [])),
+  );
+  client.send(...walks);
+  await client.quiet();
+  gate.open();
+  await client.expect("Rwalk 1 2");
+  for (let i = 2; i <= walks.length; i++) await client.expect(`Rwalk ${i}`);
+});
