@@ -5,7 +5,7 @@
  * Deno's file functions where there are such: `readTextFile`, `writeFile`,
  * `readDir`, `stat`, `open`, which gives a {@linkcode RemoteFile}. Below them
  * are the requests of the protocol: `walk`, `read`, `write`, `clunk`, and
- * {@linkcode Client.rpc} for any of them. {@linkcode Client.call} calls the
+ * {@linkcode Requests.rpc} for any of them. {@linkcode Files.call} calls the
  * function files of a server.
  *
  * @example
@@ -24,19 +24,25 @@
  */
 
 export type { CallOptions } from "./client/call.ts";
+export { type AttachOptions, Client } from "./client/client.ts";
+export { connect, type ConnectOptions } from "./client/connect.ts";
+export type { FileStat, StatChanges } from "./client/file_stat.ts";
 export {
-  Client,
   type CreateOptions,
-  type MkdirOptions,
+  Files,
   type OpenOptions,
+  type WriteFileOptions,
+} from "./client/files.ts";
+export type { CallerOptions, FileRef } from "./client/operation.ts";
+export { RemoteFile, type Whence } from "./client/remote_file.ts";
+export { type MkdirOptions, RemoteTree } from "./client/remote_tree.ts";
+export {
   type ReadOptions,
+  Requests,
+  type RpcOptions,
   type RpcReply,
   type RpcRequest,
   type Untagged,
   type WalkOptions,
-  type WriteFileOptions,
   type WriteOptions,
-} from "./client/client.ts";
-export { connect, type ConnectOptions } from "./client/connect.ts";
-export type { CallerOptions, FileRef } from "./client/operation.ts";
-export { RemoteFile, type Whence } from "./client/remote_file.ts";
+} from "./client/requests.ts";

@@ -23,6 +23,7 @@
  */
 
 export {
+  type AttachOptions,
   type CallerOptions,
   type CallOptions,
   Client,
@@ -30,12 +31,18 @@ export {
   type ConnectOptions,
   type CreateOptions,
   type FileRef,
+  Files,
+  type FileStat,
   type MkdirOptions,
   type OpenOptions,
   type ReadOptions,
   RemoteFile,
+  RemoteTree,
+  Requests,
+  type RpcOptions,
   type RpcReply,
   type RpcRequest,
+  type StatChanges,
   type Untagged,
   type WalkOptions,
   type Whence,

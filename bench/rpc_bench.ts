@@ -56,7 +56,7 @@ const kinds: Kind[] = [
     async prepare(client) {
       const fid = await client.walk("small");
       const one = () => client.stat(fid);
-      assertEquals((await one()).length, BigInt(SMALL));
+      assertEquals((await one()).length, SMALL);
       return one;
     },
   },

@@ -65,7 +65,7 @@ export class Calls {
     const { argv = [], kwarg = {}, dataArg = "data" } = options;
     const { data = NOTHING, signal } = options;
     const text = encodeCall({ argv, kwarg, dataArg });
-    const reply = await this.#session.mux.rpc(
+    const reply = await this.#session.rpc(
       { type: "Tcall", tag: 0, fid, text, data },
       signal,
     );

@@ -8,20 +8,22 @@ import { Client } from "./client.ts";
 import { Mux } from "./mux.ts";
 import { type CallerOptions, explained } from "./operation.ts";
 import { Session } from "./session.ts";
-import { Tree } from "./tree.ts";
+import { Paths } from "./paths.ts";
 
 /** Options of {@linkcode connect}. */
 export interface ConnectOptions extends CallerOptions {
   /** User, `none` by default. */
-  uname?: string;
+  uname?: string | undefined;
   /** Tree of the server; the empty text, its main one, by default. */
-  aname?: string;
+  aname?: string | undefined;
   /** Largest message in bytes to ask for, 256 to 2^32 - 1; 1 MiB and 24 bytes by default. */
-  msize?: number;
+  msize?: number | undefined;
   /** Most requests that are outstanding at once, 1 to 65534, the default. */
-  maxInFlight?: number;
+  maxInFlight?: number | undefined;
   /** Most milliseconds that closing the client waits for the server, 3000 by default. */
-  closeTimeout?: number;
+  closeTimeout?: number | undefined;
+  /** Most milliseconds that connecting takes, and the default for all calls of the client; any time by default. */
+  timeout?: number | undefined;
 }
 
 /**
@@ -59,7 +61,7 @@ export async function connect(
     ? await dial(target, { signal })
     : target;
   const mux = new Mux(openChannel(connection), maxInFlight);
-  const session = new Session(mux);
+  const session = new Session(mux, options.timeout);
   const onAbort = () => mux.fail(signal?.reason);
   signal?.addEventListener("abort", onAbort, { once: true });
   try {
@@ -71,7 +73,7 @@ export async function connect(
       connection.peer,
       () => session.attach(uname, aname),
     );
-    return new Client(new Tree(session, root), options.closeTimeout);
+    return new Client(new Paths(session, root), options.closeTimeout);
   } catch (error) {
     mux.fail(error);
     await mux.ended;

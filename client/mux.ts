@@ -33,8 +33,12 @@ class Pending {
   onAbort: (() => void) | undefined;
   /** Number of the right reply. */
   code = 0;
+  /** Tag that the caller chose. */
+  claimed: number | undefined;
   /** A Tflush was sent for it: the tag is taken until the Rflush. */
   flushing = false;
+  /** Settles with that Tflush. */
+  flush: Promise<void> | undefined;
   /** The caller knows the outcome. */
   settled = false;
 
@@ -151,16 +155,32 @@ export class Mux {
   /**
    * Sends a request, whose tag is set here, and gives its reply.
    *
+   * @param tag Tag that the request is to have; any that is free by default.
    * @throws {NinePError} The server said no.
    * @throws {ProtocolError} The reply is malformed, or the connection ended.
-   * @throws {RangeError} The request cannot be encoded, or not in msize bytes.
+   * @throws {RangeError} The request cannot be encoded, or not in msize bytes;
+   *   or its tag is in use.
    */
   rpc<T extends Tmessage>(
     request: T,
     signal?: AbortSignal,
+    tag?: number,
   ): Promise<ReplyTo<T>> {
     // #take() resolves with nothing but the reply that belongs to the request.
-    return this.#start(request, undefined, signal) as Promise<ReplyTo<T>>;
+    return this.#start(request, undefined, signal, tag) as Promise<ReplyTo<T>>;
+  }
+
+  /**
+   * Has the server give up the request with a tag, as an abort does.
+   *
+   * @param reason What the request rejects with if it did not happen.
+   * @throws {NinePError} The server cannot flush.
+   */
+  async flush(oldtag: number, reason: unknown): Promise<void> {
+    if (this.#refusal) throw this.#refusal.error;
+    const pending = this.#pending[oldtag];
+    if (!pending) await this.#sendFlush(oldtag);
+    else await this.#flush(pending, reason);
   }
 
   /** Reads into a buffer, at most as much as it holds, and gives the count; after an abort nothing is put there. */
@@ -178,7 +198,7 @@ export class Mux {
       count: into.length,
     };
     // #take() resolves with the count when there is `into`.
-    return this.#start(request, into, signal) as Promise<number>;
+    return this.#start(request, into, signal, undefined) as Promise<number>;
   }
 
   /** Refuses new requests; those that are made go on. */
@@ -211,11 +231,14 @@ export class Mux {
     request: Tmessage,
     into: Uint8Array | undefined,
     signal: AbortSignal | undefined,
+    tag: number | undefined,
   ): Promise<unknown> {
     if (this.#refusal) return Promise.reject(this.#refusal.error);
     if (signal?.aborted) return Promise.reject(signal.reason);
     return new Promise((resolve, reject) => {
+      if (tag !== undefined) this.#tags.claim(tag);
       const pending = new Pending(request, into, signal, resolve, reject);
+      pending.claimed = tag;
       if (signal) {
         pending.onAbort = () => this.#abort(pending);
         signal.addEventListener("abort", pending.onAbort, { once: true });
@@ -231,8 +254,12 @@ export class Mux {
   /** Gives a request its tag and sends it. */
   #put(pending: Pending): void {
     const { request } = pending;
-    if (request.type === "Tversion") this.#greeting = pending;
-    else this.#pending[request.tag = this.#tags.take()] = pending;
+    if (request.type === "Tversion") {
+      this.#greeting = pending;
+    } else {
+      request.tag = pending.claimed ?? this.#tags.take();
+      this.#pending[request.tag] = pending;
+    }
     const { writer } = this.#outbox;
     const start = writer.at;
     try {
@@ -280,30 +307,44 @@ export class Mux {
   }
 
   #abort(pending: Pending): void {
+    const reason = pending.signal?.reason;
     if (this.#waiting.delete(pending)) {
+      if (pending.claimed !== undefined) this.#tags.give(pending.claimed);
       pending.settle();
-      pending.reject(pending.signal?.reason);
-      return;
+      pending.reject(reason);
+    } else {
+      this.#flush(pending, reason).catch(() => {}); // It has its own reply then.
     }
+  }
+
+  #flush(pending: Pending, reason: unknown): Promise<void> {
+    return pending.flush ??= this.#flushOnce(pending, reason);
+  }
+
+  async #flushOnce(pending: Pending, reason: unknown): Promise<void> {
     pending.flushing = true;
-    const free = () => {
-      this.#release(pending);
-      this.#admit();
-    };
-    new Promise((resolve, reject) => {
-      const { tag: oldtag } = pending.request;
+    try {
+      await this.#sendFlush(pending.request.tag);
+      if (!pending.settled) pending.reject(reason);
+      pending.settle();
+    } catch (error) {
+      // A server that cannot flush: the request's own reply frees the tag.
+      pending.flushing = false;
+      throw error;
+    } finally {
+      if (pending.settled) {
+        this.#release(pending);
+        this.#admit();
+      }
+    }
+  }
+
+  #sendFlush(oldtag: number): Promise<unknown> {
+    return new Promise((resolve, reject) => {
       const request: Tmessage = { type: "Tflush", tag: 0, oldtag };
       const flush = new Pending(request, undefined, undefined, resolve, reject);
       if (this.#tags.size < NOTAG) this.#put(flush);
       else this.#urgent.add(flush);
-    }).then(() => {
-      if (!pending.settled) pending.reject(pending.signal?.reason);
-      pending.settle();
-      free();
-    }, () => {
-      // A server that cannot flush: the request's own reply frees the tag.
-      pending.flushing = false;
-      if (pending.settled) free();
     });
   }
 

@@ -4,6 +4,7 @@
 /** Numbers of one kind; the lowest one that is free is taken next. */
 export class NumberPool {
   readonly #limit: number;
+  /** By number; there are holes. */
   readonly #taken: boolean[] = [];
   /** No number below it is free. */
   #lowest = 0;
@@ -36,6 +37,25 @@ export class NumberPool {
     this.#lowest = number + 1;
     this.#size++;
     return number;
+  }
+
+  /**
+   * Takes one number.
+   *
+   * @throws {RangeError} It is taken, or not one of the pool's.
+   */
+  claim(number: number): void {
+    const isOne = Number.isInteger(number) && number >= 0 &&
+      number < this.#limit;
+    if (!isOne || this.#taken[number]) {
+      throw new RangeError(
+        `Cannot take ${number} as a tag or fid: ${
+          isOne ? "it is in use" : `the range is 0 to ${this.#limit - 1}`
+        }`,
+      );
+    }
+    this.#taken[number] = true;
+    this.#size++;
   }
 
   /** Gives a number back; one that is not taken is ignored. */

@@ -1,13 +1,15 @@
 // What every operation of the client has in common: how a file is named, that
-// an abort is told at once, and that an error says what was tried.
+// an abort and a timeout are told at once, and that an error says what was
+// tried.
 
 import { FunctionError } from "../codec/call.ts";
 import { NinePError } from "../codec/errors.ts";
 
 /**
- * A file: its path from the root of the tree, or a fid. A path is a text with
- * slashes or the list of its elements; empty ones and `.` count for nothing,
- * `..` is the parent.
+ * A file: its path, or a fid. A path is a text with slashes or the list of its
+ * elements; empty ones and `.` count for nothing, `..` is the parent. A text
+ * that starts with a slash starts at the root of the tree, any other path at
+ * the current directory, which is the root until `chdir()` is called.
  */
 export type FileRef = string | readonly string[] | number;
 
@@ -18,6 +20,11 @@ export interface CallerOptions {
    * reason, the server is sent a Tflush. See `flush(9P)`.
    */
   signal?: AbortSignal | undefined;
+  /**
+   * Most milliseconds that the operation takes as a whole; then it is aborted
+   * with a DOMException named `TimeoutError`. That of `connect()` by default.
+   */
+  timeout?: number | undefined;
 }
 
 /** Elements of a path. */
@@ -37,6 +44,12 @@ export function hasCode(error: unknown, code: string): boolean {
   return error instanceof NinePError && error.code === code;
 }
 
+/** Where the default of a timeout comes from. */
+export interface Limits {
+  /** Most milliseconds that an operation takes; undefined is any time. */
+  readonly timeout: number | undefined;
+}
+
 /**
  * Runs an operation on a file for a caller.
  *
@@ -44,13 +57,61 @@ export function hasCode(error: unknown, code: string): boolean {
  * so that it can clean up; `undo` is for a result that comes too late.
  */
 export function operate<T>(
+  limits: Limits,
   verb: string,
   file: FileRef,
-  signal: AbortSignal | undefined,
-  work: () => Promise<T>,
+  options: CallerOptions,
+  work: (signal: AbortSignal | undefined) => Promise<T>,
   undo?: (result: T) => void,
 ): Promise<T> {
-  return abortable(signal, () => explained(verb, file, work), undo);
+  return bounded(
+    limits,
+    () => `${verb} ${labelOf(file)}`,
+    options,
+    (signal) => explained(verb, file, () => work(signal)),
+    undo,
+  );
+}
+
+/** Runs work whose promise rejects at once when the caller aborts or the time is up. */
+export function bounded<T>(
+  limits: Limits,
+  what: () => string,
+  options: CallerOptions,
+  work: (signal: AbortSignal | undefined) => Promise<T>,
+  undo?: (result: T) => void,
+): Promise<T> {
+  const { signal, timeout = limits.timeout } = options;
+  if (timeout === undefined) return abortable(signal, () => work(signal), undo);
+  return timed(
+    timeout,
+    signal,
+    () => `Cannot ${what()}: no answer within ${timeout} ms`,
+    (signal) => abortable(signal, () => work(signal), undo),
+  );
+}
+
+/** Runs work with a signal that aborts when the time is up, or with another one. */
+async function timed<T>(
+  timeout: number,
+  signal: AbortSignal | undefined,
+  message: () => string,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const both = new AbortController();
+  const onAbort = () => both.abort(signal?.reason);
+  if (signal?.aborted) onAbort();
+  signal?.addEventListener("abort", onAbort, { once: true });
+  const timer = setTimeout(
+    () => both.abort(new DOMException(message(), "TimeoutError")),
+    timeout,
+  );
+  try {
+    return await work(both.signal);
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", onAbort);
+  }
 }
 
 /** Runs work whose promise rejects at once when the signal aborts. */

@@ -1,7 +1,7 @@
 // An open file with a position, in the manner of Deno.FsFile.
 
 import type { Qid } from "../codec/messages.ts";
-import type { Stat } from "../codec/stat.ts";
+import { type FileStat, fileStat } from "./file_stat.ts";
 import {
   type CallerOptions,
   type FileRef,
@@ -9,7 +9,7 @@ import {
   operate,
 } from "./operation.ts";
 import type { OpenFid } from "./session.ts";
-import { writeAll, writeOnce } from "./transfer.ts";
+import { writeAll } from "./transfer.ts";
 
 /** Size of the chunks of {@linkcode RemoteFile.readable}. */
 const CHUNK = 64 * 1024;
@@ -100,13 +100,12 @@ export class RemoteFile {
   ): Promise<number | null> {
     checkOffset(offset);
     if (into.length === 0) return 0;
-    const { limit, session: { mux } } = this.#open;
+    const { limit, session } = this.#open;
     const part = into.length > limit ? into.subarray(0, limit) : into;
-    const { signal } = options;
     const count = await this.#operate(
       "read",
-      signal,
-      () => mux.read(this.fid, offset, part, signal),
+      options,
+      (signal) => session.read(this.fid, offset, part, signal),
     );
     return count === 0 ? null : count;
   }
@@ -143,12 +142,11 @@ export class RemoteFile {
     offset: number,
     options: CallerOptions = {},
   ): Promise<number> {
-    const { signal } = options;
-    return this.#operate("write", signal, async () => {
+    return this.#operate("write", options, async (signal) => {
       checkOffset(offset);
-      const { limit, session: { mux } } = this.#open;
+      const { limit, session } = this.#open;
       const part = data.subarray(0, limit);
-      return await writeOnce(mux, this.fid, part, offset, signal);
+      return await session.write(this.fid, offset, part, signal);
     });
   }
 
@@ -163,12 +161,11 @@ export class RemoteFile {
     data: Uint8Array,
     options: CallerOptions = {},
   ): Promise<void> {
-    const { signal } = options;
     await this.#operate(
       "write",
-      signal,
+      options,
       // One by one: the file may be append-only, or take no notice of offsets.
-      () => writeAll(this.#open, data, this.position, 1, signal),
+      (signal) => writeAll(this.#open, data, this.position, 1, signal),
     );
     this.position += data.length;
   }
@@ -190,7 +187,7 @@ export class RemoteFile {
   ): Promise<number> {
     let base = 0;
     if (whence === "current") base = this.position;
-    else if (whence === "end") base = Number((await this.stat(options)).length);
+    else if (whence === "end") base = (await this.stat(options)).length;
     return this.position = checkOffset(base + offset);
   }
 
@@ -200,12 +197,12 @@ export class RemoteFile {
    * @param options Signal.
    * @returns The attributes.
    */
-  stat(options: CallerOptions = {}): Promise<Stat> {
-    const { signal } = options;
+  stat(options: CallerOptions = {}): Promise<FileStat> {
+    const { session } = this.#open;
     return this.#operate(
       "stat",
-      signal,
-      () => this.#open.session.stat(this.fid, signal),
+      options,
+      async (signal) => fileStat(await session.stat(this.fid, signal)),
     );
   }
 
@@ -220,9 +217,8 @@ export class RemoteFile {
     length: number = 0,
     options: CallerOptions = {},
   ): Promise<void> {
-    const { signal } = options;
     const { session } = this.#open;
-    await this.#operate("truncate", signal, () => {
+    await this.#operate("truncate", options, (signal) => {
       const changes = { length: BigInt(checkOffset(length)) };
       return session.wstat(this.fid, changes, signal);
     });
@@ -277,7 +273,7 @@ export class RemoteFile {
     try {
       await session.clunk(this.fid);
     } catch (error) {
-      if (error !== session.mux.error) throw error;
+      if (error !== session.error) throw error;
     }
   }
 
@@ -298,10 +294,12 @@ export class RemoteFile {
 
   #operate<T>(
     verb: string,
-    signal: AbortSignal | undefined,
-    work: () => Promise<T>,
+    options: CallerOptions,
+    work: (signal: AbortSignal | undefined) => Promise<T>,
   ): Promise<T> {
-    if (!this.#closing) return operate(verb, this.#file, signal, work);
+    if (!this.#closing) {
+      return operate(this.#open.session, verb, this.#file, options, work);
+    }
     return Promise.reject(
       new TypeError(
         `Cannot ${verb} ${labelOf(this.#file)}: the file is closed`,

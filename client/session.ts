@@ -36,26 +36,94 @@ export type Bearing = Tattach | Tauth | Twalk;
 
 /** A session on a connection: its fids, and the requests that change them. */
 export class Session {
-  readonly mux: Mux;
+  /** Most milliseconds that an operation takes by default. */
+  readonly timeout: number | undefined;
+  readonly #mux: Mux;
   /** Numbers the server may have; those that it is certain not to have are free. */
   readonly fids: NumberPool = new NumberPool(NOFID);
   /** Clunks under way, so that a fid is clunked once. */
   readonly #clunks = new Map<number, Promise<void>>();
 
-  constructor(mux: Mux) {
-    this.mux = mux;
+  constructor(mux: Mux, timeout: number | undefined) {
+    this.#mux = mux;
+    this.timeout = timeout;
+  }
+
+  /** Label of the server. */
+  get peer(): string {
+    return this.#mux.peer;
+  }
+
+  /** Largest message in bytes. */
+  get msize(): number {
+    return this.#mux.msize;
   }
 
   /** Largest transfer in bytes, whatever the file. */
   get limit(): number {
-    return this.mux.msize - IOHDRSZ;
+    return this.msize - IOHDRSZ;
+  }
+
+  /** Why there can be no more requests, or undefined. */
+  get error(): unknown {
+    return this.#mux.error;
+  }
+
+  /** Resolves when the session has ended; never rejects. */
+  get ended(): Promise<void> {
+    return this.#mux.ended;
+  }
+
+  /** Sends a request and gives its reply; see {@linkcode Mux.rpc}. */
+  rpc<T extends Tmessage>(
+    request: T,
+    signal?: AbortSignal,
+    tag?: number,
+  ): Promise<ReplyTo<T>> {
+    return this.#mux.rpc(request, signal, tag);
+  }
+
+  /** Reads into a buffer; see {@linkcode Mux.read}. */
+  read(
+    fid: number,
+    offset: number,
+    into: Uint8Array,
+    signal?: AbortSignal,
+  ): Promise<number> {
+    return this.#mux.read(fid, offset, into, signal);
+  }
+
+  /** Sends one Twrite and gives the count of the reply. */
+  async write(
+    fid: number,
+    offset: number,
+    data: Uint8Array,
+    signal?: AbortSignal,
+  ): Promise<number> {
+    const { count } = await this.rpc(
+      { type: "Twrite", tag: 0, fid, offset: BigInt(offset), data },
+      signal,
+    );
+    return count;
+  }
+
+  /** Has the server give up the request with a tag; see {@linkcode Mux.flush}. */
+  flush(oldtag: number, reason: unknown): Promise<void> {
+    return this.#mux.flush(oldtag, reason);
   }
 
   /** Gets the root of a tree, as a new fid. See `attach(9P)`. */
-  async attach(uname: string, aname: string): Promise<number> {
+  async attach(
+    uname: string,
+    aname: string,
+    afid: number = NOFID,
+    signal?: AbortSignal,
+  ): Promise<number> {
     const fid = this.fids.take();
-    const afid = NOFID;
-    await this.bear({ type: "Tattach", tag: 0, fid, afid, uname, aname });
+    await this.bear(
+      { type: "Tattach", tag: 0, fid, afid, uname, aname },
+      signal,
+    );
     return fid;
   }
 
@@ -68,8 +136,8 @@ export class Session {
     from: number,
     names: readonly string[],
     signal?: AbortSignal,
+    newfid: number = this.fids.take(),
   ): Promise<number> {
-    const newfid = this.fids.take();
     let walked = 0;
     do {
       const wname = this.#step(names, walked);
@@ -79,7 +147,7 @@ export class Session {
       try {
         const { wqid } = first
           ? await this.bear(request, signal)
-          : await this.mux.rpc(request, signal);
+          : await this.rpc(request, signal);
         walked += wqid.length;
         if (wqid.length < wname.length) {
           if (first) this.fids.give(newfid);
@@ -103,7 +171,7 @@ export class Session {
     let end = start;
     while (end < names.length && end - start < MAXWELEM) {
       size += 2 + utf8Length(names[end] ?? "");
-      if (size > this.mux.msize && end > start) break;
+      if (size > this.msize && end > start) break;
       end++;
     }
     return names.slice(start, end);
@@ -116,9 +184,10 @@ export class Session {
   async bear<T extends Bearing>(
     request: T,
     signal?: AbortSignal,
+    tag?: number,
   ): Promise<ReplyTo<T>> {
     try {
-      return await this.mux.rpc(request, signal);
+      return await this.rpc(request, signal, tag);
     } catch (error) {
       const fid = newFidOf(request);
       if (fid !== undefined) {
@@ -136,7 +205,7 @@ export class Session {
     signal?: AbortSignal,
   ): Promise<OpenFid> {
     const request: Topen = { type: "Topen", tag: 0, fid, mode };
-    return this.#opened(fid, mode, await this.mux.rpc(request, signal));
+    return this.#opened(fid, mode, await this.rpc(request, signal));
   }
 
   /** Makes a file in the directory that fid stands for; fid then stands for the file, open. See `open(9P)`. */
@@ -147,7 +216,7 @@ export class Session {
     mode: number,
     signal?: AbortSignal,
   ): Promise<OpenFid> {
-    const reply = await this.mux.rpc(
+    const reply = await this.rpc(
       { type: "Tcreate", tag: 0, fid, name, perm, mode },
       signal,
     );
@@ -162,7 +231,7 @@ export class Session {
 
   /** Gets a file's attributes. See `stat(9P)`. */
   async stat(fid: number, signal?: AbortSignal): Promise<Stat> {
-    return (await this.mux.rpc({ type: "Tstat", tag: 0, fid }, signal)).stat;
+    return (await this.rpc({ type: "Tstat", tag: 0, fid }, signal)).stat;
   }
 
   /** Changes a file's attributes. See `stat(9P)`. */
@@ -172,13 +241,13 @@ export class Session {
     signal?: AbortSignal,
   ): Promise<void> {
     const stat = dontTouch(changes);
-    await this.mux.rpc({ type: "Twstat", tag: 0, fid, stat }, signal);
+    await this.rpc({ type: "Twstat", tag: 0, fid, stat }, signal);
   }
 
   /** Removes a file; fid is gone, whatever happens. See `remove(9P)`. */
   async remove(fid: number, signal?: AbortSignal): Promise<void> {
     try {
-      await this.mux.rpc({ type: "Tremove", tag: 0, fid }, signal);
+      await this.rpc({ type: "Tremove", tag: 0, fid }, signal);
       this.fids.give(fid);
     } catch (error) {
       // The server's own error ends the fid, too.
@@ -200,7 +269,7 @@ export class Session {
 
   async #clunk(fid: number): Promise<void> {
     try {
-      await this.mux.rpc({ type: "Tclunk", tag: 0, fid });
+      await this.rpc({ type: "Tclunk", tag: 0, fid });
     } finally {
       this.#clunks.delete(fid);
       this.fids.give(fid);
@@ -216,14 +285,14 @@ export class Session {
   async close(timeout: number): Promise<void> {
     const clunks = this.fids.all().map((fid) => this.clunk(fid));
     const error = new ProtocolError(
-      `Connection to "${this.mux.peer}" is closed`,
+      `Connection to "${this.peer}" is closed`,
     );
-    this.mux.seal(error);
-    const timer = setTimeout(() => this.mux.fail(error), timeout);
+    this.#mux.seal(error);
+    const timer = setTimeout(() => this.#mux.fail(error), timeout);
     await Promise.allSettled(clunks);
     clearTimeout(timer);
-    this.mux.fail(error);
-    await this.mux.ended;
+    this.#mux.fail(error);
+    await this.#mux.ended;
   }
 }
 

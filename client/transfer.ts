@@ -2,7 +2,6 @@
 // several of them in flight. See read(9P).
 
 import { ProtocolError } from "../codec/errors.ts";
-import type { Mux } from "./mux.ts";
 import type { OpenFid } from "./session.ts";
 
 /** Most bytes of one request of a transfer. */
@@ -56,12 +55,12 @@ export async function readInto(
   window: number,
   signal?: AbortSignal,
 ): Promise<number> {
-  const { session: { mux }, fid } = open;
+  const { session, fid } = open;
   let end = into.length;
   await inChunks(open, end, window, async (at, chunkEnd) => {
     while (at < chunkEnd) {
       const rest = into.subarray(at, chunkEnd);
-      const count = await mux.read(fid, offset + at, rest, signal);
+      const count = await session.read(fid, offset + at, rest, signal);
       if (count === 0) {
         end = Math.min(end, at);
         return false;
@@ -85,11 +84,11 @@ export async function writeAll(
   window: number = WINDOW,
   signal?: AbortSignal,
 ): Promise<void> {
-  const { session: { mux }, fid } = open;
+  const { session, fid } = open;
   await inChunks(open, data.length, window, async (at, chunkEnd) => {
     while (at < chunkEnd) {
       const rest = data.subarray(at, chunkEnd);
-      const count = await writeOnce(mux, fid, rest, offset + at, signal);
+      const count = await session.write(fid, offset + at, rest, signal);
       if (count === 0) {
         throw new ProtocolError(
           `Cannot write: the server took none of ${rest.length} bytes`,
@@ -99,21 +98,6 @@ export async function writeAll(
     }
     return true;
   });
-}
-
-/** Sends one Twrite and gives the count of the reply. */
-export async function writeOnce(
-  mux: Mux,
-  fid: number,
-  data: Uint8Array,
-  offset: number,
-  signal?: AbortSignal,
-): Promise<number> {
-  const { count } = await mux.rpc(
-    { type: "Twrite", tag: 0, fid, offset: BigInt(offset), data },
-    signal,
-  );
-  return count;
 }
 
 /**

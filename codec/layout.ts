@@ -327,6 +327,10 @@ export function getMessage(
 /**
  * Encodes a message into a frame of its own. See `intro(9P)`.
  *
+ * Small frames share a buffer, as Node's Buffers do: the bytes of each are its
+ * own, but `frame.buffer` is not. To transfer a frame to a worker, transfer
+ * that of a copy: `frame.slice().buffer`.
+ *
  * @param message Message to encode.
  * @param dialect Dialect of the session, 9P2000 by default.
  * @returns The frame, its size field included.
@@ -347,9 +351,27 @@ export function encode(
   message: Message,
   dialect: Dialect = dialect9P2000,
 ): Uint8Array {
-  const writer = new Writer(new Uint8Array(sizeOf(message, dialect)), true);
+  const writer = new Writer(newFrame(sizeOf(message, dialect)), true);
   putMessage(writer, message, dialect);
   return writer.bytes;
+}
+
+// Frames up to this size are cut from a common slab: an allocation of its own
+// is most of encode()'s time under Deno (300 of 450 ns; 40 when it is cut).
+const SMALL = 256;
+const SLAB = 8192;
+let slab = new Uint8Array(0);
+let cut = 0;
+
+/** Bytes for a frame, which nobody else has. */
+function newFrame(size: number): Uint8Array {
+  if (size > SMALL) return new Uint8Array(size);
+  // Also when a caller has transferred the slab: its length is 0 then.
+  if (size > slab.length - cut) {
+    slab = new Uint8Array(SLAB);
+    cut = 0;
+  }
+  return slab.subarray(cut, cut += size);
 }
 
 /** Bytes of the frame that a message becomes. */

@@ -1,0 +1,328 @@
+// The requests of the protocol, for those who work with fids.
+
+import type { ReplyTo, Tflush, Tmessage, Tversion } from "../codec/messages.ts";
+import {
+  abortable,
+  bounded,
+  type CallerOptions,
+  operate,
+} from "./operation.ts";
+import type { Paths } from "./paths.ts";
+import { type Bearing, newFidOf, type Session } from "./session.ts";
+
+const encoder = new TextEncoder();
+
+/** Options of {@linkcode Requests.rpc}. */
+export interface RpcOptions extends CallerOptions {
+  /** Tag of the request, 0 to 65534; the lowest that is free by default. */
+  tag?: number | undefined;
+}
+
+/** Options of {@linkcode Requests.walk}. */
+export interface WalkOptions extends CallerOptions {
+  /** Fid to start from; by default the path says where. */
+  from?: number | undefined;
+  /** Number for the new fid, from {@linkcode Requests.allocFid}, which also takes it by default. */
+  newfid?: number | undefined;
+}
+
+/** Options of {@linkcode Requests.read}. */
+export interface ReadOptions extends CallerOptions {
+  /** Byte to start at, 0 by default. */
+  offset?: number | bigint | undefined;
+  /** Most bytes to read; as many as a message takes by default. */
+  count?: number | undefined;
+}
+
+/** Options of {@linkcode Requests.write}. */
+export interface WriteOptions extends CallerOptions {
+  /** Byte to start at, 0 by default. */
+  offset?: number | bigint | undefined;
+}
+
+/** A request that can be sent with {@linkcode Requests.rpc}; the client sets its tag. */
+export type RpcRequest = Untagged<Exclude<Tmessage, Tversion | Tflush>>;
+
+/** A message without its tag. */
+export type Untagged<M extends Tmessage> = M extends unknown ? Omit<M, "tag">
+  : never;
+
+/** The reply to a {@linkcode RpcRequest}: Rwalk to Twalk. */
+export type RpcReply<R extends RpcRequest> = ReplyTo<
+  Extract<Tmessage, { type: R["type"] }>
+>;
+
+/**
+ * The requests of the protocol on one tree of a server: what
+ * {@linkcode RemoteTree} and {@linkcode Client} have for those who work with
+ * fids.
+ */
+export class Requests {
+  /** @ignore */
+  protected readonly paths: Paths;
+
+  /** @ignore Made by `connect()` and `Client.attach()`. */
+  constructor(paths: Paths) {
+    this.paths = paths;
+  }
+
+  /** @ignore */
+  protected get session(): Session {
+    return this.paths.session;
+  }
+
+  /** Label of the server: `tcp://127.0.0.1:564`. */
+  get peer(): string {
+    return this.session.peer;
+  }
+
+  /** Largest message of the session, in bytes. */
+  get msize(): number {
+    return this.session.msize;
+  }
+
+  /** Fid of the root of the tree. */
+  get root(): number {
+    return this.paths.root;
+  }
+
+  /**
+   * Sends any request and gives its reply.
+   *
+   * Numbers for new fids come from {@linkcode Requests.allocFid}. When a
+   * request that makes a fid (Tattach, Tauth, Twalk) rejects, its number is
+   * given back by the client, after a late reply to an aborted one was clunked.
+   *
+   * @param request Message without its tag.
+   * @param options Signal, tag.
+   * @returns The reply; its data are the caller's.
+   * @throws {RangeError} The request cannot be encoded, or not in msize bytes,
+   *   or the tag is in use.
+   *
+   * @example A walk of two elements
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
+   *
+   * const [near, far] = pair();
+   * void serve(far, new MemoryFs({ lib: { motd: "hello\n" } }));
+   * await using client = await connect(near);
+   * const newfid = client.allocFid();
+   * const reply = await client.rpc({
+   *   type: "Twalk",
+   *   fid: client.root,
+   *   newfid,
+   *   wname: ["lib", "motd"],
+   * });
+   * assertEquals(reply.wqid.length, 2);
+   * await client.clunk(newfid);
+   * ```
+   */
+  rpc<R extends RpcRequest>(
+    request: R,
+    options: RpcOptions = {},
+  ): Promise<RpcReply<R>> {
+    const { tag } = options;
+    // A RpcRequest with a tag is a Tmessage; rpc() gives what belongs to its type.
+    const message = { ...request, tag: 0 } as unknown as Tmessage;
+    if (message.type === "Tversion" || message.type === "Tflush") {
+      return Promise.reject(
+        new TypeError(
+          `Cannot send ${message.type}: it has a method of its own`,
+        ),
+      );
+    }
+    const { session } = this;
+    const fid = newFidOf(message);
+    const reply = bounded(
+      session,
+      () => `send ${message.type} to "${session.peer}"`,
+      options,
+      (signal) =>
+        fid === undefined
+          ? session.rpc(message, signal, tag)
+          : session.bear(message as Bearing, signal, tag), // It makes a fid.
+      () => {
+        if (fid !== undefined) session.drop(fid);
+      },
+    );
+    return reply as Promise<RpcReply<R>>;
+  }
+
+  /**
+   * Asks the server to give a request up. See `flush(9P)`.
+   *
+   * This is for requests that were sent with a tag of one's own; the `signal`
+   * of any call does the same. The request rejects with a DOMException named
+   * `AbortError`, unless its reply came first.
+   *
+   * @param oldtag Tag of the request.
+   * @returns Resolves when the server has answered: then the request is done, or never will be.
+   *
+   * @example
+   * ```ts
+   * import { assertRejects } from "@std/assert";
+   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
+   *
+   * const fs = new MemoryFs();
+   * fs.define("events", { read: () => new Promise(() => {}) });
+   * const [near, far] = pair();
+   * void serve(far, fs);
+   * await using client = await connect(near);
+   * await using file = await client.open("events");
+   * const read = client.rpc(
+   *   { type: "Tread", fid: file.fid, offset: 0n, count: 100 },
+   *   { tag: 7 },
+   * );
+   * const refused = assertRejects(() => read, DOMException, "flushed");
+   * await client.flush(7);
+   * await refused;
+   * ```
+   */
+  flush(oldtag: number): Promise<void> {
+    return this.session.flush(
+      oldtag,
+      new DOMException(
+        `The request with tag ${oldtag} was flushed`,
+        "AbortError",
+      ),
+    );
+  }
+
+  /** Takes the lowest free number for a fid that is made with {@linkcode Requests.rpc}. */
+  allocFid(): number {
+    return this.session.fids.take();
+  }
+
+  /**
+   * Gives a number back without a Tclunk, when the server does not have it.
+   *
+   * @param fid Number from {@linkcode Requests.allocFid}.
+   */
+  releaseFid(fid: number): void {
+    this.session.fids.give(fid);
+  }
+
+  /**
+   * Walks to a file without opening it. See `walk(9P)`.
+   *
+   * @param path Path; an empty one gives another fid of the same file.
+   * @param options Fid to start from, number of the new one, signal.
+   * @returns A new fid, to be given back with {@linkcode Requests.clunk}.
+   */
+  walk(
+    path: string | readonly string[],
+    options: WalkOptions = {},
+  ): Promise<number> {
+    const { session } = this;
+    return operate(
+      session,
+      "walk to",
+      path,
+      options,
+      (signal) => this.paths.walk(path, signal, options),
+      (fid) => session.drop(fid),
+    );
+  }
+
+  /**
+   * Gives the fid of a path: walked to once, and kept for further calls until
+   * it is clunked or the tree is closed. See `walk(9P)`.
+   *
+   * @param path Path.
+   * @param options Signal.
+   * @returns The fid; what is opened must be another one, from {@linkcode Requests.walk}.
+   */
+  fid(
+    path: string | readonly string[],
+    options: CallerOptions = {},
+  ): Promise<number> {
+    return operate(
+      this.session,
+      "walk to",
+      path,
+      options,
+      (signal) => this.paths.keep(path, signal),
+    );
+  }
+
+  /**
+   * Runs a function on a fid that lives as long as it; clunked also after an
+   * error (`with-handle-to` of the Scheme egg). See `walk(9P)`.
+   *
+   * @param path Path.
+   * @param use What is done with the fid.
+   * @param options Signal.
+   * @returns What the function gave.
+   */
+  withFid<T>(
+    path: string | readonly string[],
+    use: (fid: number) => T | Promise<T>,
+    options: CallerOptions = {},
+  ): Promise<T> {
+    return abortable(options.signal, async () => {
+      const fid = await this.walk(path, options);
+      try {
+        return await use(fid);
+      } finally {
+        await this.clunk(fid);
+      }
+    });
+  }
+
+  /**
+   * Gives a fid back. See `clunk(9P)`.
+   *
+   * @param fid Fid; gone afterwards, also after an error.
+   * @param options Signal; an abort only ends the waiting.
+   */
+  clunk(fid: number, options: CallerOptions = {}): Promise<void> {
+    const { session } = this;
+    this.paths.forget(fid);
+    return operate(session, "clunk", fid, options, () => session.clunk(fid));
+  }
+
+  /**
+   * Reads from an open fid with one request. See `read(9P)`.
+   *
+   * @param fid Fid that is open for reading.
+   * @param options Offset, count, signal.
+   * @returns The bytes; none at the end.
+   */
+  async read(fid: number, options: ReadOptions = {}): Promise<Uint8Array> {
+    const most = this.session.limit;
+    const { offset = 0, count = most } = options;
+    const { data } = await this.rpc({
+      type: "Tread",
+      fid,
+      offset: BigInt(offset),
+      count: Math.min(count, most),
+    }, options);
+    return data;
+  }
+
+  /**
+   * Writes to an open fid with one request. See `read(9P)`.
+   *
+   * @param fid Fid that is open for writing.
+   * @param data Bytes, or a text to be sent as UTF-8; what a message does not
+   *   take is left out.
+   * @param options Offset, signal.
+   * @returns Number of bytes that the server took.
+   */
+  async write(
+    fid: number,
+    data: Uint8Array | string,
+    options: WriteOptions = {},
+  ): Promise<number> {
+    const bytes = typeof data === "string" ? encoder.encode(data) : data;
+    const { offset = 0 } = options;
+    const { count } = await this.rpc({
+      type: "Twrite",
+      fid,
+      offset: BigInt(offset),
+      data: bytes.subarray(0, this.session.limit),
+    }, options);
+    return count;
+  }
+}
