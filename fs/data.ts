@@ -4,15 +4,32 @@
 import { NinePError } from "../codec.ts";
 import type { Quota } from "./quota.ts";
 
+/** Whether a number can be a length: whole, from 0 to 2^53 - 1. */
+export function isLength(length: number): boolean {
+  return Number.isSafeInteger(length) && length >= 0;
+}
+
 /** No bytes: they can be shared, for nobody can change them. */
 export const NOTHING: Uint8Array<ArrayBuffer> = new Uint8Array(0);
 
-/** Bytes that grow, counted by the tree. */
+/** Bytes of a block: as many as a client with the default msize reads at once. */
+export const BLOCK: number = 1024 * 1024;
+/** Least bytes that are taken at a time. */
+const LEAST = 64;
+
+/**
+ * Bytes that grow, counted by the tree. They are in blocks, so that a long file
+ * is never copied to grow, and a gap costs nothing. Beyond a few bytes, no more
+ * than twice as many are held as there are.
+ */
 export class FileData {
   readonly #quota: Quota;
-  // The data are the first #length bytes; all behind them are 0.
-  #bytes: Uint8Array = NOTHING;
   #length = 0;
+  // Whatever a block has behind the length, or has not, is 0.
+  /** The first block grows with what is in it, since most files are short. */
+  #first: Uint8Array = NOTHING;
+  /** Further ones are whole; by their number, for a file may have gaps. */
+  #more: Map<number, Uint8Array> | undefined;
 
   constructor(quota: Quota) {
     this.#quota = quota;
@@ -23,32 +40,64 @@ export class FileData {
     return this.#length;
   }
 
-  /** All of them: a view that is good until the next change. */
-  get bytes(): Uint8Array {
-    return this.#bytes.subarray(0, this.#length);
+  /** How many are held. */
+  get capacity(): number {
+    return this.#first.length + (this.#more?.size ?? 0) * BLOCK;
   }
 
-  /** Some of them: a view that is good until the next change. */
+  /** Some of them: a view that is good until the next change, or a copy where they are not in one piece. */
   slice(offset: number, count: number): Uint8Array {
-    return this.#bytes.subarray(
-      Math.min(offset, this.#length),
-      Math.min(offset + count, this.#length),
-    );
+    const end = Math.min(offset + count, this.#length);
+    if (offset >= end) return NOTHING;
+    const start = blockAt(offset);
+    const block = this.#block(start);
+    if (block !== undefined && end - start <= block.length) {
+      return block.subarray(offset - start, end - start);
+    }
+    return this.#gather(offset, end);
+  }
+
+  /** A copy of all of them. */
+  copy(): Uint8Array<ArrayBuffer> {
+    return this.#gather(0, this.#length);
+  }
+
+  #gather(offset: number, end: number): Uint8Array<ArrayBuffer> {
+    const bytes = new Uint8Array(end - offset);
+    for (let at = offset; at < end;) {
+      const start = blockAt(at);
+      const next = Math.min(start + BLOCK, end);
+      const part = this.#block(start)?.subarray(at - start, next - start);
+      if (part !== undefined) bytes.set(part, at - offset);
+      at = next;
+    }
+    return bytes;
   }
 
   /** Puts bytes at an offset; a gap before them is 0. */
   write(data: Uint8Array, offset: number): void {
     const end = offset + data.length;
-    if (end > this.#length) this.resize(end);
-    this.#bytes.set(data, offset);
+    if (end > this.#length) this.check(end);
+    if (end <= BLOCK) {
+      this.#reserve(0, end).set(data, offset);
+    } else {
+      for (let at = offset; at < end;) {
+        const start = blockAt(at);
+        const next = Math.min(start + BLOCK, end);
+        this.#reserve(start, next - start)
+          .set(data.subarray(at - offset, next - offset), at - start);
+        at = next;
+      }
+    }
+    if (end > this.#length) this.#setLength(end);
   }
 
   /** Puts bytes in the place of all. */
   replace(data: Uint8Array): void {
     this.check(data.length);
     this.resize(0);
-    this.resize(data.length);
-    this.#bytes.set(data);
+    if (data.length < BLOCK) this.#first = new Uint8Array(data.length);
+    this.write(data, 0);
   }
 
   /** Throws unless there may be so many. */
@@ -59,30 +108,58 @@ export class FileData {
 
   /** Cuts, or extends with zeros. */
   resize(length: number): void {
-    const old = this.#length;
-    if (length > old) {
-      this.check(length);
-      if (length > this.#bytes.length) this.#grow(length);
-    } else if (length === 0) {
-      this.#bytes = NOTHING;
-    } else if (length < this.#bytes.length / 4) {
-      // What is counted as given back must be given back.
-      this.#bytes = this.#bytes.slice(0, length);
-    } else {
-      this.#bytes.fill(0, length, old);
-    }
-    this.#quota.take(length - old);
+    if (length < this.#length) this.#cut(length);
+    else this.check(length);
+    this.#setLength(length);
+  }
+
+  #setLength(length: number): void {
+    this.#quota.take(length - this.#length);
     this.#length = length;
   }
 
-  /** Doubles the room, so that what is written in pieces is copied rarely. */
-  #grow(length: number): void {
-    const room = Math.min(
-      Math.max(length, this.#bytes.length * 2, 64),
-      Math.max(length, this.#quota.maxFileSize),
-    );
-    const bytes = new Uint8Array(room);
-    bytes.set(this.bytes);
-    this.#bytes = bytes;
+  #cut(length: number): void {
+    for (const at of this.#more?.keys() ?? []) {
+      if (at >= length) this.#more?.delete(at);
+    }
+    if (length === 0) {
+      this.#first = NOTHING;
+    } else if (this.#first.length > Math.max(length * 2, LEAST)) {
+      // What is counted as given back must be given back. Since growing is by
+      // half, this copies no more than a few times what was cut.
+      this.#first = this.#first.slice(0, length);
+    } else {
+      const start = blockAt(length);
+      this.#block(start)?.fill(0, length - start, this.#length - start);
+    }
   }
+
+  /** The block that starts at an offset, if there is one. */
+  #block(start: number): Uint8Array | undefined {
+    return start === 0 ? this.#first : this.#more?.get(start);
+  }
+
+  /** The block that starts at an offset, with room for so many bytes. */
+  #reserve(start: number, room: number): Uint8Array {
+    if (start === 0) {
+      const first = this.#first;
+      if (room <= first.length) return first;
+      const most = Math.min(Math.ceil(first.length * 1.5), BLOCK);
+      this.#first = new Uint8Array(Math.max(room, most, LEAST));
+      this.#first.set(first);
+      return this.#first;
+    }
+    this.#more ??= new Map();
+    let block = this.#more.get(start);
+    if (block === undefined) {
+      block = new Uint8Array(BLOCK);
+      this.#more.set(start, block);
+    }
+    return block;
+  }
+}
+
+/** Where the block of an offset starts. */
+function blockAt(offset: number): number {
+  return offset - offset % BLOCK;
 }

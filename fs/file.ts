@@ -130,9 +130,9 @@ export class PlainNode extends FileNode {
     return this.#data?.length ?? 0;
   }
 
-  /** The content: a view that is good until the next write. Setting it does not move version and times: see modified(). */
+  /** The content, a copy. Setting it does not move version and times: see modified(). */
   get content(): Uint8Array {
-    return this.#data?.bytes ?? NOTHING;
+    return this.#data?.copy() ?? NOTHING;
   }
   set content(content: Uint8Array) {
     (this.#data ??= new FileData(this.quota)).replace(content);

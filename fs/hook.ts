@@ -10,7 +10,7 @@ import type {
   ReadRequest,
   WriteRequest,
 } from "../server.ts";
-import { FileData, NOTHING } from "./data.ts";
+import { FileData, isLength, NOTHING } from "./data.ts";
 import { FileNode } from "./file.ts";
 import type { NodeInit, TreeNode } from "./node.ts";
 
@@ -61,7 +61,7 @@ export interface FileHooks<State = unknown> {
   truncate?(length: number, uname: string): Awaitable<void>;
   /** A client that may do so is about to remove the file: what this throws refuses it. */
   remove?(fid: Fid<TreeNode>): Awaitable<void>;
-  /** Size in bytes, to be told by stat; 0, not known, by default. */
+  /** Size in bytes, to be told by stat: a whole number; 0, not known, by default. */
   length?: number | (() => number);
   /** Permissions, and DMAPPEND, DMEXCL, DMTMP. By default 0444 for what can be read, 0222 for what can be written, both for what can be called. */
   mode?: number;
@@ -79,13 +79,20 @@ export function modeOf(hooks: FileHooks): number {
   return (reads ? 0o444 : 0) | (writes ? 0o222 : 0);
 }
 
-/** Throws for functions that answer the same thing. */
-export function checkHooks({ content, read, write, written }: FileHooks): void {
+/** Throws for functions that answer the same thing, and for a length that is none. */
+export function checkHooks(path: string, hooks: FileHooks): void {
+  const { content, read, write, written, length = 0 } = hooks;
+  const what = `Cannot define "${path}"`;
   if (content && read) {
-    throw new TypeError("a file has either content or read, not both");
+    throw new TypeError(`${what}: it has either content or read, not both`);
   }
   if (write && written) {
-    throw new TypeError("a file has either write or written, not both");
+    throw new TypeError(`${what}: it has either write or written, not both`);
+  }
+  if (typeof length !== "function" && !isLength(length)) {
+    throw new RangeError(
+      `${what}: the length is ${length}, not a whole number from 0 on`,
+    );
   }
 }
 
@@ -125,13 +132,18 @@ export class HookNode extends FileNode {
   /** Size in bytes; 0 where it is not known. */
   override get length(): number {
     const { length = 0 } = this.#hooks;
-    return typeof length === "number" ? length : length();
+    const bytes = typeof length === "number"
+      ? length
+      : length.call(this.#hooks);
+    if (isLength(bytes)) return bytes;
+    throw new RangeError(
+      `Cannot tell the length of "${this.name}": ${bytes} is not a whole number from 0 on`,
+    );
   }
 
-  /** All attributes, encoded. */
-  override get record(): Uint8Array {
-    if (typeof this.#hooks.length === "function") this.resized();
-    return super.record;
+  /** Whether the length is asked for each time. */
+  override get isVolatile(): boolean {
+    return typeof this.#hooks.length === "function";
   }
 
   /** Begins an open: its state, its content. */
@@ -225,7 +237,7 @@ export class HookNode extends FileNode {
     // It goes on when the client gave up the request that it is for.
     await open.beginning?.catch(() => {});
     const { state, begun, content, written } = open;
-    const bytes = written?.bytes;
+    const bytes = written?.copy();
     written?.resize(0);
     content?.resize(0);
     try {

@@ -10,6 +10,7 @@ import {
   type FileMethods,
   RunningCalls,
 } from "./callable.ts";
+import { isLength } from "./data.ts";
 import { FileNode, PlainNode } from "./file.ts";
 import { FunctionNode, type FunctionOptions } from "./function.ts";
 import { checkHooks, type FileHooks, HookNode, modeOf } from "./hook.ts";
@@ -48,15 +49,17 @@ export interface MemoryFsOptions {
   /**
    * Refuse what usual clients do against the manual: a Twstat of atime, or of
    * muid beside a name or time; and, with `file has been removed`, any use of a
-   * file that was removed while a fid had it. False by default.
+   * file that was removed while a fid had it. False by default. What a session
+   * refuses is another option, of listen() and serve().
    */
   strict?: boolean;
   /** Most bytes of one file, 1 GiB by default: it is in memory. Beyond it `file too big`. */
   maxFileSize?: number;
   /**
    * Most bytes of all files together, 2 GiB by default; what fids keep of
-   * arguments and values of functions counts, too. Beyond it `file system is
-   * full`.
+   * arguments and values of functions counts, too. The memory of a file may be
+   * twice its length, or 1 MiB more, whichever is less. Beyond it `file system
+   * is full`.
    */
   maxSize?: number;
   /**
@@ -314,6 +317,7 @@ export class MemoryFs implements Tree<TreeNode> {
    * @returns The new node.
    * @throws {NinePError} As create().
    * @throws {TypeError} Two of the functions answer the same thing.
+   * @throws {RangeError} The length is negative or not a whole number.
    *
    * @example Computed content, and a callback for each write
    * ```ts
@@ -339,7 +343,7 @@ export class MemoryFs implements Tree<TreeNode> {
    * ```
    */
   define<State>(path: string, hooks: FileHooks<State>): HookNode {
-    checkHooks(hooks);
+    checkHooks(path, hooks);
     const { mode = modeOf(hooks) } = hooks;
     const place = this.#place(path);
     const init = this.#init(place, mode & ~DMDIR, hooks);
@@ -395,7 +399,7 @@ export class MemoryFs implements Tree<TreeNode> {
    *   EOPNOTSUPP: it is no plain file: only clients call or open it.
    */
   readFile(path: string): Uint8Array {
-    return this.#file("read", path).content.slice();
+    return this.#file("read", path).content;
   }
 
   /**
@@ -477,7 +481,7 @@ export class MemoryFs implements Tree<TreeNode> {
    * @throws {RangeError} The length is negative or not a whole number.
    */
   truncate(path: string, length = 0): void {
-    if (!Number.isSafeInteger(length) || length < 0) {
+    if (!isLength(length)) {
       throw new RangeError(
         `Cannot truncate "${path}": the length is ${length}, not a whole number from 0 on`,
       );

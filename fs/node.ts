@@ -10,6 +10,7 @@ import {
   type Stat,
 } from "../codec.ts";
 import type { Node } from "../server.ts";
+import { Listing } from "./listing.ts";
 import type { Quota } from "./quota.ts";
 
 /** Now, in seconds since 1970-01-01 UTC. */
@@ -71,6 +72,7 @@ let setPlace: (
   name: string,
 ) => void;
 let release: (node: TreeNode) => void;
+let unlist: (dir: DirNode) => void;
 
 /**
  * A file or directory of a tree, by one of its names. Only a tree makes them:
@@ -148,7 +150,7 @@ export abstract class TreeNode implements Node, Disposable {
     const attributes = this.#attributes;
     attributes.mode = (mode & ~DMDIR | attributes.mode & DMDIR) >>> 0;
     attributes.qid.type = attributes.mode >>> 24;
-    attributes.changes++;
+    this.#changed();
   }
 
   /** Owner. */
@@ -162,7 +164,7 @@ export abstract class TreeNode implements Node, Disposable {
   }
   set gid(gid: string) {
     this.#attributes.gid = gid;
-    this.#attributes.changes++;
+    this.#changed();
   }
 
   /** Last read, in seconds since 1970-01-01 UTC. */
@@ -172,7 +174,7 @@ export abstract class TreeNode implements Node, Disposable {
   set atime(atime: number) {
     if (atime === this.#attributes.atime) return;
     this.#attributes.atime = atime;
-    this.#attributes.changes++;
+    this.#changed();
   }
 
   /** Last change of the content, in seconds since 1970-01-01 UTC. */
@@ -181,7 +183,7 @@ export abstract class TreeNode implements Node, Disposable {
   }
   set mtime(mtime: number) {
     this.#attributes.mtime = mtime;
-    this.#attributes.changes++;
+    this.#changed();
   }
 
   /** User who moved mtime last. */
@@ -190,7 +192,7 @@ export abstract class TreeNode implements Node, Disposable {
   }
   set muid(muid: string) {
     this.#attributes.muid = muid;
-    this.#attributes.changes++;
+    this.#changed();
   }
 
   /** Whether it is a directory. */
@@ -223,12 +225,24 @@ export abstract class TreeNode implements Node, Disposable {
     const attributes = this.#attributes;
     attributes.atime = attributes.mtime = now();
     attributes.muid = muid;
-    attributes.changes++;
+    this.#changed();
   }
 
   /** Notes a change of the length, if nothing else tells of it. */
   protected resized(): void {
+    this.#changed();
+  }
+
+  /** The record is another one now, and that of the file's first name in its directory. */
+  #changed(): void {
     this.#attributes.changes++;
+    const parent = this.target.#parent;
+    if (parent !== undefined) unlist(parent);
+  }
+
+  /** Whether the record may change without notice. */
+  get isVolatile(): boolean {
+    return false;
   }
 
   /** Lets go of what it holds: it is removed, and no fid has it open. */
@@ -264,7 +278,8 @@ export abstract class TreeNode implements Node, Disposable {
   /** All attributes, encoded. */
   get record(): Uint8Array {
     const { changes } = this.#attributes;
-    if (this.#record === undefined || this.#recorded !== changes) {
+    const isCurrent = this.#recorded === changes && !this.isVolatile;
+    if (this.#record === undefined || !isCurrent) {
       this.#record = encodeStat(this.stat);
       this.#recorded = changes;
     }
@@ -282,9 +297,16 @@ export abstract class TreeNode implements Node, Disposable {
 export class DirNode extends TreeNode {
   static {
     membersOf = (dir) => dir.#members;
+    unlist = (dir) => {
+      if (dir.#listing === undefined) return;
+      dir.#listing.isCurrent = false;
+      dir.#listing = undefined;
+    };
   }
 
   readonly #members: Map<string, TreeNode> = new Map();
+  /** What was listed last, until it changes. */
+  #listing: Listing | undefined;
 
   /**
    * Made by a tree.
@@ -303,6 +325,21 @@ export class DirNode extends TreeNode {
   /** Members by name, in the order of their creation. */
   get members(): ReadonlyMap<string, TreeNode> {
     return this.#members;
+  }
+
+  /**
+   * What a client that begins to list it gets.
+   *
+   * @ignore
+   */
+  get listing(): Listing {
+    return this.#listing ??= new Listing(this.#members.values());
+  }
+
+  /** Notes a change of the members: version and times move. */
+  override modified(muid: string): void {
+    unlist(this);
+    super.modified(muid);
   }
 }
 
@@ -336,9 +373,9 @@ export class LinkNode extends TreeNode {
     return target.implicitOpen ?? false;
   }
 
-  /** All attributes, encoded. */
-  override get record(): Uint8Array {
-    return encodeStat(this.stat); // The length may come from anywhere.
+  /** True: the length may come from anywhere. */
+  override get isVolatile(): boolean {
+    return true;
   }
 }
 

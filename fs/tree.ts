@@ -7,6 +7,7 @@ import {
   DMDIR,
   DMEXCL,
   DMTMP,
+  isName,
   NinePError,
   ORCLOSE,
   ORDWR,
@@ -15,6 +16,7 @@ import {
   OWRITE,
   type Stat,
 } from "../codec.ts";
+import { then } from "../codec/_awaitable.ts";
 import { utf8Length } from "../codec/wire.ts";
 import type {
   AttachRequest,
@@ -41,6 +43,7 @@ import {
   WRITE,
 } from "./access.ts";
 import { FileNode, PlainNode } from "./file.ts";
+import { DirReader } from "./listing.ts";
 import {
   closed,
   DirNode,
@@ -80,6 +83,8 @@ export class TreeHandler implements Handler<TreeNode> {
   readonly #settings: TreeSettings;
   // Numbers of qids come from a counter: none is given twice.
   #lastPath = 0n;
+  /** Names that files will have which are being cut by the same Twstat. */
+  readonly #promised: Set<string> = new Set();
   /** What each fid has open, also without a Topen: counted once, until the clunk. */
   readonly #uses: Map<Fid<TreeNode>, TreeNode> = new Map();
 
@@ -214,9 +219,7 @@ export class TreeHandler implements Handler<TreeNode> {
   readdir(fid: Fid<TreeNode>): Iterable<DirMember> {
     const node = this.#nodeOf(fid);
     if (!(node instanceof DirNode)) throw new NinePError("not a directory");
-    return [...node.members.values()].map((member) => () =>
-      member.parent === node ? member.record : undefined
-    );
+    return new DirReader(node, node.listing);
   }
 
   /** Writes to a file. */
@@ -266,10 +269,30 @@ export class TreeHandler implements Handler<TreeNode> {
     if (length === undefined || !(file instanceof FileNode)) {
       return this.#change(node, fid.uname, changes);
     }
-    return then(
-      file.truncate(Number(length), fid.uname),
-      () => this.#change(node, fid.uname, changes),
-    );
+    const cut = file.truncate(Number(length), fid.uname);
+    if (!(cut instanceof Promise)) {
+      return this.#change(node, fid.uname, changes);
+    }
+    return this.#changeAfter(cut, node, fid.uname, changes);
+  }
+
+  /** Keeps the new name free while the file is cut: it is too late then to refuse it. */
+  async #changeAfter(
+    cut: Promise<void>,
+    node: TreeNode,
+    uname: string,
+    changes: Partial<Stat>,
+  ): Promise<void> {
+    const { name = node.name } = changes;
+    const isNew = name !== node.name;
+    const place = placeOf(node.parent ?? this.root, name);
+    if (isNew) this.#promised.add(place);
+    try {
+      await cut;
+    } finally {
+      if (isNew) this.#promised.delete(place);
+    }
+    this.#change(node, uname, changes);
   }
 
   #checkWishes(
@@ -366,15 +389,16 @@ export class TreeHandler implements Handler<TreeNode> {
   checkNew(dir: DirNode, name: string): void {
     this.#checkName(name);
     if (dir.parent === undefined) throw new NinePError("file has been removed");
-    if (dir.members.has(name)) throw new NinePError("file already exists");
+    const isPromised = this.#promised.size > 0 &&
+      this.#promised.has(placeOf(dir, name));
+    if (isPromised || dir.members.has(name)) {
+      throw new NinePError("file already exists");
+    }
   }
 
   /** Throws for names that no file can have, or no message carry. */
   #checkName(name: string): void {
-    if (
-      name === "" || name === "." || name === ".." || /[/\0]/.test(name) ||
-      !name.isWellFormed()
-    ) {
+    if (!isName(name) || name.includes("\0") || !name.isWellFormed()) {
       throw new NinePError("illegal name");
     }
     if (utf8Length(name) > this.#settings.maxName) {
@@ -391,14 +415,6 @@ export class TreeHandler implements Handler<TreeNode> {
   }
 }
 
-/** Goes on with a value, at once when it is there. */
-function then<A, B>(
-  value: Awaitable<A>,
-  map: (value: A) => Awaitable<B>,
-): Awaitable<B> {
-  return value instanceof Promise ? value.then(map) : map(value);
-}
-
 /** What a function gives, or what is made of its failure, now or later. */
 function settle<A>(
   fn: () => Awaitable<A>,
@@ -411,6 +427,11 @@ function settle<A>(
     return failed(error);
   }
   return value instanceof Promise ? value.catch(failed) : value;
+}
+
+/** A name in a directory, also of a file that is not there. */
+function placeOf(dir: DirNode, name: string): string {
+  return `${dir.qid.path}/${name}`;
 }
 
 /** The directory that a node is in. */

@@ -39,6 +39,7 @@ async function replies(client: TreeClient, tag: number): Promise<string[]> {
 
 const ANSWERS = ["Rversion", "Rattach", "Rwalk", "Rcall", "Rwrite", "Rread"];
 
+// P-44.
 test("defect 1: requests that are split, or come together, are not lost", async () => {
   const stream = session();
   for (const size of [1, 5, 64, stream.length]) {
@@ -156,6 +157,7 @@ test("defect 7: a clunk frees the fid", async () => {
   await refused("bad use of fid", client.read(fid));
 });
 
+// P-35.
 test("defect 8: a write goes to its offset", async () => {
   await using served = new ServedTree(adder());
   const client = await served.client();
@@ -282,6 +284,7 @@ test("defect 14: a directory does not list a name twice", async () => {
   assertEquals(names, ["plain", "add", "other"]);
 });
 
+// P-41.
 test("defect 15: type and dev of a stat are 0, the qid has the number", async () => {
   await using served = new ServedTree(adder());
   const client = await served.client();

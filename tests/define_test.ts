@@ -25,6 +25,7 @@ function serving<State>(
   return new ServedTree(fs);
 }
 
+// C-68, C-92.
 test("content: made at each open, and the same for that open", async () => {
   let opens = 0;
   await using served = serving({ content: () => `open ${++opens}` });
@@ -333,6 +334,69 @@ test("truncate: what refuses a length refuses the whole Twstat", async () => {
   await refused("file too big", rob.open("f", OWRITE | OTRUNC));
 });
 
+/** A tree with files f and other, whose cuts wait to be let go. */
+function cutting(): {
+  served: ServedTree;
+  cut: Promise<void>;
+  end: (error?: Error) => void;
+} {
+  const begun = Promise.withResolvers<void>();
+  const done = Promise.withResolvers<void>();
+  const served = serving({
+    write: () => {},
+    truncate: () => {
+      begun.resolve();
+      return done.promise;
+    },
+  });
+  served.fs.create("other", { uid: "glenda" });
+  const end = (error?: Error) => error ? done.reject(error) : done.resolve();
+  return { served, cut: begun.promise, end };
+}
+
+test("truncate: a name beside it is kept free until the file is cut", async () => {
+  const { served, cut, end } = cutting();
+  await using _served = served;
+  const client = await served.client();
+  const changed = client.wstat("f", { length: 5n, name: "g" });
+  await cut;
+  const taken = "file already exists";
+  await refused(taken, client.create("/", "g"));
+  await refused(taken, client.wstat("other", { name: "g" }));
+  await refused(taken, client.wstat("f", { length: 5n, name: "g" }));
+  assertThrows(() => served.fs.create("g"), NinePError, taken);
+  assertThrows(() => served.fs.rename("other", "g"), NinePError, taken);
+  await client.create("/", "h");
+  end();
+  await changed;
+  const names = served.fs.readDir("/").map(({ name }) => name);
+  assertEquals(names.sort(), ["g", "h", "other"]);
+});
+
+test("truncate: that fails lets go of the name beside it", async () => {
+  const { served, cut, end } = cutting();
+  await using _served = served;
+  const client = await served.client();
+  const changed = client.wstat("f", { length: 5n, name: "g" });
+  await cut;
+  end(new NinePError("file too big"));
+  await refused("file too big", changed);
+  assert(served.fs.find("f") !== undefined);
+  await client.create("/", "g");
+});
+
+test("truncate: a file that was removed meanwhile gets no name", async () => {
+  const { served, cut, end } = cutting();
+  await using _served = served;
+  const client = await served.client();
+  const changed = client.wstat("f", { length: 5n, name: "g" });
+  await cut;
+  served.fs.remove("f");
+  end();
+  await refused("file has been removed", changed);
+  assertEquals(served.fs.readDir("/").map(({ name }) => name), ["other"]);
+});
+
 test("remove: asked before a client removes, also at the clunk", async () => {
   let refuses = true;
   const asked: string[] = [];
@@ -379,6 +443,35 @@ test("length: a number, or a function that is asked each time", async () => {
   assertEquals((await client.stat("g")).length, 1n);
   length = 2;
   assertEquals((await client.stat("g")).length, 2n);
+});
+
+test("length: one that is none is refused, by a name that tells it", async () => {
+  const fs = new MemoryFs();
+  for (const length of [-1, 1.5, NaN, Infinity, 2 ** 53, "7"]) {
+    const hooks = { length } as FileHooks; // As from JavaScript.
+    const error = assertThrows(() => fs.define("f", hooks), RangeError);
+    assertEquals(
+      error.message,
+      `Cannot define "f": the length is ${length}, not a whole number from 0 on`,
+    );
+  }
+  assertEquals(fs.find("f"), undefined);
+  let length = 1;
+  await using served = serving({ length: () => length, content: () => "x" });
+  const client = await served.client();
+  for (length of [-1, 1.5, NaN, Infinity, 2 ** 53]) {
+    const message =
+      `Cannot tell the length of "f": ${length} is not a whole number from 0 on`;
+    assertThrows(() => served.fs.stat("f"), RangeError, message);
+    await refused("i/o error", client.stat("f"));
+    await refused("i/o error", client.read(await client.open("/")));
+    for (const report of served.reports.splice(0)) {
+      assertEquals(String(report), `RangeError: ${message}`);
+    }
+  }
+  length = 3;
+  assertEquals((await client.stat("f")).length, 3n);
+  assertEquals(served.reports, []);
 });
 
 test("mode: by what the file can do, unless it is given", () => {

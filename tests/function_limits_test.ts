@@ -137,6 +137,37 @@ test("maxCalls: a refused read uses no arguments up, the next one calls", async 
   assertEquals(await read, "2");
 });
 
+test("maxText, maxValue: 1 MiB and 64 MiB by default", async () => {
+  const MiB = 2 ** 20;
+  await using served = serving(({ n }: { n: number }) => new Uint8Array(n));
+  const client = await served.client();
+  const fid = await client.open("f", ORDWR);
+  await refused(TOO_BIG, client.write(fid, "x", MiB));
+  await refused("illegal offset", client.write(fid, "x", MiB - 1));
+  const ask = (n: number) => client.write(fid, JSON.stringify({ n }));
+  await ask(64 * MiB + 1);
+  await refused(TOO_BIG, client.read(fid));
+  await ask(64 * MiB);
+  assertEquals((await client.read(fid, 0, 9)).length, 9);
+  assertEquals((await client.read(fid, 64 * MiB - 1)).length, 1);
+});
+
+test("maxCalls: 256 by default", async () => {
+  const held = new HeldFunction();
+  await using served = serving(held.fn);
+  const client = await served.client();
+  const fid = await client.walk("f");
+  const calls = Array.from({ length: 256 }, () => client.call(fid, ""));
+  const last = await held.called(256);
+  assertEquals(await callError(client, ""), TOO_MANY);
+  last.resolve(1);
+  await calls[255];
+  calls.push(client.call(fid, ""));
+  await held.called(257);
+  for (const call of held.calls) call.resolve(1);
+  await Promise.all(calls);
+});
+
 test("maxSize: texts and values that fids keep count, and are given back", async () => {
   await using served = serving(
     ({ n = 0 }) => "x".repeat(n),

@@ -68,6 +68,7 @@ async function callError(client: TreeClient, text: string): Promise<string> {
   return `${error.class}: ${error.str}`;
 }
 
+// P-07, P-09.
 test("function file: the example on one fid, byte for byte (S121)", async () => {
   await using served = serving(SUM, { params: ["a", "b"] });
   const client = await served.client();
@@ -169,6 +170,7 @@ test("write, then read: an empty text means no arguments", async () => {
   }
 });
 
+// P-08.
 test("write, then read: arguments are an object, with its members as they are", async () => {
   await using served = serving(echo);
   const client = await served.client();
@@ -204,6 +206,7 @@ test("write, then read: what is no JSON is an error that says so", async () => {
   assertEquals(served.reports, []);
 });
 
+// P-10.
 test("Tcall: positional and keyword arguments (S118)", async () => {
   await using served = serving(SUM, { params: ["a", "b"] });
   const client = await served.client();
@@ -364,6 +367,7 @@ test("arguments: at most 1 MiB are written", async () => {
   assertEquals(await client.text(fid), String(1048576 - 9));
 });
 
+// P-32.
 test("Tcall: on a plain file or a directory err is 255 (S119)", async () => {
   await using served = serving(SUM);
   const client = await served.client();

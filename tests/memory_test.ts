@@ -89,6 +89,7 @@ test("MemoryFs: content that is neither text, bytes nor object is refused", () =
   }
 });
 
+// P-40.
 test("MemoryFs: the root is /, 0755, and its own parent", () => {
   const { root } = new MemoryFs();
   assertEquals(root.stat.name, "/");
@@ -97,6 +98,7 @@ test("MemoryFs: the root is /, 0755, and its own parent", () => {
   assertEquals(root.parent, root);
 });
 
+// P-41.
 test("MemoryFs: owner and group are settable, the group is the owner by default", () => {
   const owners = (options: MemoryFsOptions) => {
     const fs = new MemoryFs({ f: "" }, options);
@@ -117,6 +119,7 @@ test("MemoryFs: the mode of the root is settable", () => {
   );
 });
 
+// P-06, P-40, C-92.
 test("create() makes a file of 0640 and gives its node", () => {
   const before = Math.floor(Date.now() / 1000);
   const fs = new MemoryFs({ d: {} });
@@ -220,6 +223,7 @@ test("mkdir() recursive makes parents and takes what is there", () => {
   );
 });
 
+// P-39.
 test("find() gives nodes, with .. and without", () => {
   const fs = new MemoryFs({ d: { f: "" } });
   assertEquals(fs.find("d/f")?.name, "f");
@@ -288,6 +292,7 @@ test("chmod() changes permissions and bits, but makes no directory", () => {
   assertEquals(fs.stat("d").mode, DMDIR + 0o700);
 });
 
+// C-92.
 test("remove() removes files, empty directories, and with recursive all", () => {
   const fs = new MemoryFs({ f: "", d: { e: { g: "" } }, x: {} });
   fs.remove("f");
@@ -335,6 +340,7 @@ test("rename() replaces nothing, and moves nothing into itself", () => {
   assertEquals(fs.readTextFile("f") + fs.readTextFile("g"), "12");
 });
 
+// P-40.
 test("MemoryFs: no qid path is given twice", () => {
   const fs = new MemoryFs({ a: "", d: { b: "" } });
   const seen = new Set<bigint>([fs.root.qid.path]);

@@ -1,8 +1,16 @@
 // Reads of directories: whole records, each member once, whatever the count
 // and whatever comes and goes meanwhile.
 import { assert, assertEquals } from "@std/assert";
-import { decodeDir, encodeStat, OREAD } from "../codec.ts";
-import { MemoryFs } from "../fs/mod.ts";
+import {
+  decodeDir,
+  encodeStat,
+  ORDWR,
+  OREAD,
+  OTRUNC,
+  OWRITE,
+  type Stat,
+} from "../codec.ts";
+import { MemoryFs, PlainNode } from "../fs/mod.ts";
 import { test } from "./harness.ts";
 import { refused, ServedTree, type TreeClient } from "./tree_client.ts";
 
@@ -205,3 +213,107 @@ test("directory: lists are of the directory, not of below it", async () => {
   const client = await served.client();
   assertEquals(await client.list(await client.open("d")), ["e", "g"]);
 });
+
+/** Fails unless a listing tells of each member what its stat tells. */
+async function assertListed(
+  client: TreeClient,
+  path: string,
+  why: string,
+): Promise<void> {
+  const fid = await client.open(path);
+  const records = decodeDir(await client.read(fid));
+  await client.clunk(fid);
+  const stats: Stat[] = [];
+  for (const { name } of records) {
+    stats.push(await client.stat(`${path}/${name}`));
+  }
+  assertEquals(records, stats, why);
+}
+
+test("directory: a listing shows every change since the one before", async () => {
+  const fs = new MemoryFs(
+    { d: { a: "", b: "", sub: { x: "" } }, e: { far: "" } },
+    { mode: 0o777, uid: "rob" },
+  );
+  fs.chmod("d", 0o777);
+  fs.chmod("d/a", 0o666);
+  fs.register("d/fn", ({ s }) => s, { dumper: String });
+  await using served = new ServedTree(fs);
+  const client = await served.client("rob");
+  const calls = await client.open("d/fn", ORDWR);
+  const names = () => fs.readDir("d").map(({ name }) => name);
+  let length = 1;
+  const changes: [string, () => unknown][] = [
+    ["a write", async () => client.write(await client.open("d/a", 1), "xyz")],
+    ["a write by the program", () => fs.writeFile("d/b", "data")],
+    ["a cut", () => client.wstat("d/a", { length: 1n })],
+    ["a cut by the program", () => fs.truncate("d/b", 2)],
+    ["OTRUNC", () => client.open("d/a", OWRITE | OTRUNC)],
+    ["mtime", () => client.wstat("d/a", { mtime: 7 })],
+    ["atime", () => client.wstat("d/a", { atime: 8 })],
+    ["mode", () => client.wstat("d/a", { mode: 0o640 })],
+    ["chmod()", () => fs.chmod("d/b", 0o600)],
+    ["a rename", () => client.wstat("d/a", { name: "renamed" })],
+    ["rename() to elsewhere", () => fs.rename("d/renamed", "e/a")],
+    ["rename() from elsewhere", () => fs.rename("e/a", "d/back")],
+    ["a create", () => client.create("d", "new")],
+    ["a remove", () => client.remove("d/new")],
+    ["a create below", () => fs.writeFile("d/sub/y", "")],
+    ["arguments", () => client.write(calls, '{"s": "value"}')],
+    ["a value", () => client.text(calls)],
+    ["a link to elsewhere", () => fs.link("d/back", "e/link")],
+    ["a write by its link", () => fs.writeFile("e/link", "linked")],
+    ["mode by its link", () => client.wstat("e/link", { mode: 0o604 })],
+    ["a link from elsewhere", () => fs.link("e/far", "d/link")],
+    ["a write behind the link", () => fs.writeFile("e/far", "far away")],
+    ["the link removed", () => fs.remove("d/link")],
+    [
+      "a defined file",
+      () => fs.define("d/def", { length: () => length, content: () => "" }),
+    ],
+    ["its length", () => length = 2],
+    ["removed", () => fs.remove("d/def")],
+    ["content of the node", () => {
+      const node = fs.find("d/b");
+      if (node instanceof PlainNode) node.content = new Uint8Array(9);
+    }],
+  ];
+  for (const [what, change] of changes) {
+    await assertListed(client, "d", `before ${what}`);
+    await change();
+    await assertListed(client, "d", what);
+    const fid = await client.open("d");
+    assertEquals(await client.list(fid), names(), what);
+  }
+});
+
+test("directory: two listings at a time, with changes between, are right both", async () => {
+  for (const [small, large] of [[70, 150], [140, 8192], [100, 100]]) {
+    const fs = numbered(12);
+    await using served = new ServedTree(fs);
+    const client = await served.client();
+    const fids = [await client.open("/"), await client.open("/")];
+    const seen: string[][] = [[], []];
+    const at = [0, 0];
+    for (let round = 0; round < 14; round++) {
+      for (const [i, count] of [small, large].entries()) {
+        const data = await client.read(fids[i], at[i], count);
+        at[i] += data.length;
+        seen[i].push(...decodeDir(data).map(({ name }) => name));
+        if (round === 2) fs.writeFile("f9", "x".repeat(i));
+        if (round === 3) fs.rename(`f${10 + i}`, `r${i}`);
+      }
+    }
+    for (const names of seen) {
+      assertEquals(
+        names.slice(0, 10),
+        fs.readDir("/").slice(0, 10).map(nameOf),
+      );
+      assertEquals(new Set(names).size, 12);
+    }
+  }
+});
+
+function nameOf({ name }: Stat): string {
+  return name;
+}

@@ -1,6 +1,6 @@
 // What a tree bounds: names, users' names, files, bytes.
 import { assertEquals, assertThrows } from "@std/assert";
-import { DMDIR, NinePError, OREAD, OWRITE } from "../codec.ts";
+import { DMDIR, NinePError, ORDWR, OREAD, OWRITE } from "../codec.ts";
 import { MemoryFs, type MemoryFsOptions } from "../fs/mod.ts";
 import { test } from "./harness.ts";
 import { refusal, refused, ServedTree } from "./tree_client.ts";
@@ -94,6 +94,38 @@ test("maxFileSize, maxSize: refused, and nothing changed", async () => {
   await client.write(two, "1234");
   assertEquals((await client.stat(one)).length, 8n);
   assertEquals((await client.stat(two)).length, 4n);
+});
+
+test("maxFileSize, maxSize: 1 GiB and 2 GiB by default, and a gap takes no memory", async () => {
+  await using served = tree({});
+  const client = await served.client();
+  const one = await client.create("/", "one", 0o666, ORDWR);
+  const GiB = 2 ** 30;
+  await refused("file too big", client.wstat(one, { length: BigInt(GiB + 1) }));
+  await refused("file too big", client.write(one, "x", GiB));
+  await client.write(one, "x", GiB - 1);
+  assertEquals((await client.stat(one)).length, BigInt(GiB));
+  assertEquals(await client.text(one, GiB - 2), "\0x");
+  await client.create("/", "two", 0o666, OWRITE);
+  await client.wstat("two", { length: BigInt(GiB) });
+  const three = await client.create("/", "three", 0o666, OWRITE);
+  await refused(FULL, client.write(three, "x"));
+  await client.wstat("two", { length: BigInt(GiB - 1) });
+  await client.write(three, "x");
+});
+
+test("maxSize: what a cut gives back is there for others", async () => {
+  await using served = tree({ maxSize: 4 * 2 ** 20 });
+  const client = await served.client();
+  const piece = new Uint8Array(2 ** 15).fill(1);
+  for (const name of ["a", "b", "c"]) {
+    const fid = await client.create("/", name, 0o666, ORDWR);
+    for (let at = 0; at < 3 * 2 ** 20; at += piece.length) {
+      await client.write(fid, piece, at);
+    }
+    await client.wstat(fid, { length: 10n });
+    assertEquals((await client.read(fid)).length, 10);
+  }
 });
 
 test("content: what is made at an open counts until the clunk", async () => {

@@ -73,6 +73,7 @@ test("stat: Rwalk, Ropen, Rstat and entries give one qid", async () => {
   assertNotEquals((await client.stat(fid)).qid, qid);
 });
 
+// P-42.
 test("wstat: nothing to change is a success for everyone (S96)", async () => {
   await using served = tree();
   const client = await served.client("nobody");
