@@ -23,5 +23,15 @@
 export type { Fid, Node } from "./server/fid.ts";
 export type * from "./server/handler.ts";
 export { listen, type ListenOptions, type Server } from "./server/listen.ts";
-export type { SessionOptions, TracedMessage } from "./server/options.ts";
-export { serve, type ServeOptions, Session } from "./server/session.ts";
+export type {
+  SessionOptions,
+  TraceContext,
+  TracedFrame,
+  TracedMessage,
+} from "./server/options.ts";
+export {
+  serve,
+  type ServeOptions,
+  Session,
+  type SessionLoopOptions,
+} from "./server/session.ts";

@@ -1,5 +1,5 @@
-// The state of one connection of a server: version, fids, tags, flush. It
-// takes frames apart, makes operations of them, and sends what they answer.
+// The state of one connection of a server: version, fids, flush. It takes
+// frames apart, makes operations of them, and sends what they answer.
 
 import {
   decode,
@@ -22,6 +22,7 @@ import { type Reader, utf8Length, type Writer } from "../codec/wire.ts";
 import { type Channel, openChannel } from "../transport/channel.ts";
 import { Outbox } from "../transport/outbox.ts";
 import type { Connection } from "../transport.ts";
+import { Admission } from "./admission.ts";
 import { jsonOf, textOf } from "./ename.ts";
 import { FidState, type Node } from "./fid.ts";
 import {
@@ -41,6 +42,9 @@ import {
   type SessionOptions,
   type SessionSettings,
   settingsOf,
+  type TraceContext,
+  type TracedFrame,
+  type TracedMessage,
 } from "./options.ts";
 import { Silence } from "./silence.ts";
 import { agree } from "./version.ts";
@@ -57,16 +61,13 @@ export interface Sink<N extends Node> {
   flushed(operation: Operation<N>, ended: boolean): void;
 }
 
-/** Requests beyond the limit that may wait, so that a Tflush behind them is seen. */
-const RESERVE = 64;
-/** Bytes of requests that may wait, besides one message. */
-const OWNED_MAX = 4 * 1024 * 1024;
 /** Bytes of replies that may wait while requests are processed. */
 const OUTPUT_MAX = 512 * 1024;
 /** Time that a client has to take the last replies. */
 const GOODBYE_MS = 1000;
-/** Operations that hold a view of a read buffer; further ones get a copy. */
-const VIEWS_MAX = 16;
+
+/** What is traced, without what all of it has. */
+type Untold<Traced extends TraceContext> = Omit<Traced, keyof TraceContext>;
 
 /** One connection of a server. */
 export class SessionCore<N extends Node> {
@@ -90,30 +91,17 @@ export class SessionCore<N extends Node> {
   readonly #silence: Silence;
   readonly #splitter: Splitter;
   #dialect: Dialect = dialect9P2000;
-  /** Operations that are not answered, by tag. */
-  readonly #pending: Map<number, Operation<N>> = new Map();
-  /** Fids that were given back, whose waiting operations may begin. */
-  readonly #toWake: FidState<N>[] = [];
-  /** Those of them that wait for others to be answered, in order of arrival. */
-  #held: Operation<N>[] = [];
+  readonly #admission: Admission<N>;
   /** What is not settled but belongs to no tag: given up operations, and releases of fids. */
   #loose = 0;
-  /** Operations that were given up, whose handlers do not know it. */
-  #abandoned = 0;
   /** Tags of Tflushes that wait for operations. */
   readonly #flushes: Set<number> = new Set();
-  /** Bytes of operations that wait, each with its own. */
-  #owned = 0;
-  /** Operations that hold views of the read buffer. */
-  #views = 0;
   #ended = false;
   #exiting = false;
   #stopping = false;
   #patient = false;
   /** The client has ended its half of the connection. */
   #gone = false;
-  /** All are given up: none that waits may begin. */
-  #resetting = false;
   /** A Tversion that waits until the session before it has ended. */
   #restart: Tversion | undefined;
   /** What until() waits with. */
@@ -135,10 +123,21 @@ export class SessionCore<N extends Node> {
     this.#input = new Input(this.#channel);
     this.#silence = new Silence(
       this.options,
-      () => this.#pending.size > 0,
+      () => this.#admission.pending.size > 0,
       () => this.close(),
     );
-    this.#outbox = new Outbox(this.#channel, (error) => this.#lost(error));
+    this.#outbox = new Outbox(
+      this.#channel,
+      (error) => this.#lost(error),
+      () => this.#admission.goOn(),
+    );
+    this.#admission = new Admission({
+      settings: this.options,
+      input: this.#input,
+      outbox: this.#outbox,
+      onRoom: () => this.#wake(),
+      release: (fid) => this.#release(fid),
+    });
     this.#splitter = new Splitter(msize);
   }
 
@@ -158,7 +157,7 @@ export class SessionCore<N extends Node> {
       // Who stops a server may be a function that it serves, and answers in this turn.
       await new Promise((resolve) => setTimeout(resolve));
       await this.#within(() =>
-        !this.#patient || this.#gone || this.#pending.size === 0
+        !this.#patient || this.#gone || this.#admission.pending.size === 0
       );
     }
     this.#reset();
@@ -206,7 +205,7 @@ export class SessionCore<N extends Node> {
 
   /** Whether as much is waiting as may. */
   #isFull(): boolean {
-    return this.#held.length >= RESERVE || this.#owned > OWNED_MAX ||
+    return this.#admission.isFull ||
       this.#flushes.size > this.options.maxRequests;
   }
 
@@ -288,24 +287,27 @@ export class SessionCore<N extends Node> {
 
   /** One frame: whatever is wrong with it costs only its tag. */
   #receive(reader: Reader): void {
-    const tag = reader.view.getUint16(reader.at + 5, true);
-    const code = reader.bytes[reader.at + 4];
+    const start = reader.at;
+    const tag = reader.view.getUint16(start + 5, true);
+    const code = reader.bytes[start + 4];
     let message: Message;
     try {
       message = getMessage(reader, this.#dialect);
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
+      if (this.tracing) {
+        const frame = reader.bytes.subarray(start, reader.end);
+        this.#trace({ direction: "in", frame, error });
+      }
       const known = this.#dialect.byCode[code] !== undefined;
       return this.#refuse(tag, known ? "protocol botch" : NOT_OFFERED);
     }
-    if (this.tracing) this.#trace("in", message);
+    if (this.tracing) this.#trace({ direction: "in", message });
     if (message.type === "Tversion") return this.#startSession(message);
     if (this.version === "") return this.#refuse(tag, "protocol botch");
     if (message.type === "Tflush") return this.#flush(tag, message.oldtag);
-    if (
-      this.#pending.size > 0 &&
-      (this.#pending.has(tag) || this.#flushes.has(tag))
-    ) {
+    const { pending } = this.#admission;
+    if (pending.size > 0 && (pending.has(tag) || this.#flushes.has(tag))) {
       return this.#refuse(tag, "duplicate tag");
     }
     let operation: Operation<N>;
@@ -314,7 +316,7 @@ export class SessionCore<N extends Node> {
     } catch (error) {
       return this.#sendError(tag, message.type, error);
     }
-    this.#start(operation);
+    this.#admission.start(operation);
   }
 
   #operation(message: Message): Operation<N> {
@@ -350,42 +352,6 @@ export class SessionCore<N extends Node> {
     }
   }
 
-  /** Operations that are being processed, those included that were given up. */
-  get #active(): number {
-    return this.#pending.size - this.#held.length + this.#abandoned;
-  }
-
-  /** Begins an operation, or has it wait for its fid or for its turn. */
-  #start(operation: Operation<N>): void {
-    const { fid } = operation;
-    if (this.#active >= this.options.maxRequests) {
-      this.#owned += operation.own();
-      this.#pending.set(operation.tag, operation);
-      this.#held.push(operation);
-      return;
-    }
-    if (
-      fid.locked || (operation.exclusive && fid.active > 0) ||
-      (fid.waiting !== undefined && fid.waiting.length > 0)
-    ) {
-      this.#owned += operation.own();
-      this.#pending.set(operation.tag, operation);
-      (fid.waiting ??= []).push(operation);
-      return;
-    }
-    if (operation.holdsData && this.#views >= VIEWS_MAX) {
-      this.#owned += operation.own();
-    }
-    operation.begin();
-    if (operation.settled) return;
-    this.#pending.set(operation.tag, operation);
-    if (operation.holdsData) {
-      this.#views++;
-      operation.viewing = true;
-      this.#input.hold();
-    }
-  }
-
   /** Hands an operation that was checked to whoever answers it. */
   deliver(operation: Operation<N>): void {
     this.#sink.deliver(operation);
@@ -394,7 +360,7 @@ export class SessionCore<N extends Node> {
   /** Told of an operation that is flushed. */
   flushed(operation: Operation<N>): void {
     try {
-      this.#sink.flushed(operation, this.#resetting);
+      this.#sink.flushed(operation, this.#admission.clearing);
     } catch (error) {
       this.#report(error);
     }
@@ -402,58 +368,17 @@ export class SessionCore<N extends Node> {
 
   /** Frees an operation's tag. */
   forget(operation: Operation<N>): void {
-    if (this.#pending.get(operation.tag) !== operation) return;
-    this.#pending.delete(operation.tag);
-    if (operation.viewing) this.#views--;
-    this.#owned -= operation.owned;
-    const held = this.#held.indexOf(operation);
-    if (held >= 0) this.#held.splice(held, 1);
-    this.#goOn();
-  }
-
-  /** There may be room for an operation that is held. */
-  #goOn(): void {
-    while (
-      this.#held.length > 0 &&
-      this.#active < this.options.maxRequests
-    ) {
-      const operation = this.#held[0];
-      this.#held.shift();
-      this.#pending.delete(operation.tag);
-      this.#start(operation);
-    }
-    this.#wake();
+    this.#admission.forget(operation);
   }
 
   /** An operation was given up while its handler goes on, or (-1) the handler has ended. */
   abandon(count: 1 | -1): void {
-    this.#abandoned += count;
-    if (count < 0) this.#goOn();
+    this.#admission.abandon(count);
   }
 
   /** A fid has one user less: those who wait may go on. */
   wake(fid: FidState<N>): void {
-    const waits = fid.waiting !== undefined && fid.waiting.length > 0;
-    if (this.#resetting || !(waits || fid.gone)) return;
-    // One after the other, not one within the other: a client may make a
-    // chain of requests that is longer than the stack is deep.
-    this.#toWake.push(fid);
-    if (this.#toWake.length > 1) return;
-    for (let i = 0; i < this.#toWake.length; i++) {
-      this.#beginWaiting(this.#toWake[i]);
-    }
-    this.#toWake.length = 0;
-  }
-
-  #beginWaiting(fid: FidState<N>): void {
-    const { waiting } = fid;
-    while (waiting !== undefined && waiting.length > 0 && !fid.locked) {
-      const operation = waiting[0];
-      if (operation.exclusive && fid.active > 0) break;
-      waiting.shift();
-      operation.begin();
-    }
-    if (fid.gone && fid.born && fid.active === 0) this.#release(fid);
+    this.#admission.wake(fid);
   }
 
   #release(fid: FidState<N>): void {
@@ -474,7 +399,7 @@ export class SessionCore<N extends Node> {
   }
 
   #flush(tag: number, oldtag: number): void {
-    const operation = this.#pending.get(oldtag);
+    const operation = this.#admission.pending.get(oldtag);
     if (operation === undefined) {
       this.send({ type: "Rflush", tag });
     } else {
@@ -532,15 +457,8 @@ export class SessionCore<N extends Node> {
 
   /** Gives up all operations and releases all fids. */
   #reset(): void {
-    const operations = [...this.#pending.values()];
-    this.#pending.clear();
-    this.#held = [];
-    this.#views = 0;
-    this.#owned = 0;
     this.#flushes.clear();
-    this.#resetting = true;
-    for (const operation of operations) operation.drop();
-    this.#resetting = false;
+    this.#admission.clear();
     const fids = [...this.fids.values()];
     this.fids.clear();
     for (const fid of fids) {
@@ -604,21 +522,21 @@ export class SessionCore<N extends Node> {
   /** Sends a reply. */
   send(reply: Rmessage): void {
     this.#outbox.send(reply, this.#dialect);
-    if (this.tracing) this.#trace("out", reply);
+    if (this.tracing) this.#trace({ direction: "out", message: reply });
   }
 
   /** Tells of the reply that stands in the writer from `start` on. */
   traceReply(start: number): void {
     const { bytes, at } = this.writer;
-    this.#trace("out", decode(bytes.subarray(start, at), this.#dialect));
+    const message = decode(bytes.subarray(start, at), this.#dialect);
+    this.#trace({ direction: "out", message });
   }
 
-  #trace(direction: "in" | "out", message: Message): void {
+  #trace(what: Untold<TracedMessage> | Untold<TracedFrame>): void {
     const { connection } = this;
     const { peer } = connection;
     try {
-      const time = Date.now();
-      this.options.onMessage?.({ direction, peer, connection, message, time });
+      this.options.onMessage?.({ ...what, peer, connection, time: Date.now() });
     } catch (error) {
       this.#report(error);
     }

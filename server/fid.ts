@@ -58,7 +58,9 @@ export class FidState<N extends Node = Node> implements Fid<N> {
   dir: DirRead | undefined = undefined;
   /** Requests that work with the fid now. */
   active = 0;
-  /** Whether the one that does has it for itself. */
+  /** Those of them that are reads. */
+  reads = 0;
+  /** Whether one has it for itself. */
   locked = false;
   /** Requests that wait for it, in order of arrival. */
   waiting: Operation<N>[] | undefined = undefined;
@@ -84,6 +86,61 @@ export class FidState<N extends Node = Node> implements Fid<N> {
   get writable(): boolean {
     const access = this.mode & 3;
     return this.mode >= 0 && (access === OWRITE || access === ORDWR);
+  }
+}
+
+/** Those fids of a session that stand for a file: what its client may use. */
+export class BornFids<N extends Node> implements ReadonlyMap<number, Fid<N>> {
+  readonly #fids: ReadonlyMap<number, FidState<N>>;
+
+  /**
+   * @param fids All, those included whose walk or attach is under way.
+   */
+  constructor(fids: ReadonlyMap<number, FidState<N>>) {
+    this.#fids = fids;
+  }
+
+  get size(): number {
+    let size = 0;
+    for (const _ of this) size++;
+    return size;
+  }
+
+  get(fid: number): Fid<N> | undefined {
+    const state = this.#fids.get(fid);
+    return state?.born ? state : undefined;
+  }
+
+  has(fid: number): boolean {
+    return this.get(fid) !== undefined;
+  }
+
+  forEach(
+    callback: (
+      value: Fid<N>,
+      key: number,
+      map: ReadonlyMap<number, Fid<N>>,
+    ) => void,
+  ): void {
+    for (const [fid, state] of this) callback(state, fid, this);
+  }
+
+  *entries(): MapIterator<[number, Fid<N>]> {
+    for (const entry of this.#fids) {
+      if (entry[1].born) yield entry;
+    }
+  }
+
+  *keys(): MapIterator<number> {
+    for (const [fid] of this) yield fid;
+  }
+
+  *values(): MapIterator<Fid<N>> {
+    for (const [, state] of this) yield state;
+  }
+
+  [Symbol.iterator](): MapIterator<[number, Fid<N>]> {
+    return this.entries();
   }
 }
 

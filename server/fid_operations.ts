@@ -26,6 +26,7 @@ import {
   type Tremove,
   type Twalk,
 } from "../codec.ts";
+import { then } from "../codec/_awaitable.ts";
 import type { SessionCore } from "./core.ts";
 import type { FidState, Node } from "./fid.ts";
 import type {
@@ -36,21 +37,18 @@ import type {
   Opened,
   Walked,
 } from "./handler.ts";
-import { isDirectory, notSupported, Operation, then } from "./operation.ts";
+import { isDirectory, notSupported, Operation } from "./operation.ts";
 
-/** A Tauth. See `attach(9P)`. */
-export class Auth<N extends Node> extends Operation<N, Found<N>> {
-  /** Kind of the request. */
-  readonly type = "Tauth";
+/** A request that makes a fid out of nothing but a user and a tree. */
+abstract class Birth<N extends Node> extends Operation<N, Found<N>> {
   /** User. */
   readonly uname: string;
   /** Tree. */
   readonly aname: string;
 
-  /** Made by a session. */
-  constructor(core: SessionCore<N>, message: Tauth) {
-    const { afid, uname, aname } = message;
-    super(core, message.tag, core.bear(afid, uname, aname));
+  constructor(core: SessionCore<N>, fid: number, message: Tauth | Tattach) {
+    const { tag, uname, aname } = message;
+    super(core, tag, core.bear(fid, uname, aname));
     this.uname = uname;
     this.aname = aname;
   }
@@ -61,6 +59,26 @@ export class Auth<N extends Node> extends Operation<N, Found<N>> {
 
   override get exclusive(): boolean {
     return true;
+  }
+
+  protected override commit({ node }: Found<N>): void {
+    this.fid.node = node;
+    this.fid.born = true;
+  }
+
+  protected override revert(): void {
+    this.core.remove(this.fid);
+  }
+}
+
+/** A Tauth. See `attach(9P)`. */
+export class Auth<N extends Node> extends Birth<N> {
+  /** Kind of the request. */
+  readonly type = "Tauth";
+
+  /** Made by a session. */
+  constructor(core: SessionCore<N>, message: Tauth) {
+    super(core, message.afid, message);
   }
 
   protected check(): void {}
@@ -80,50 +98,33 @@ export class Auth<N extends Node> extends Operation<N, Found<N>> {
     this.core.put({ type: "Rauth", tag: this.tag, aqid: qid });
   }
 
-  protected override commit({ node }: Found<N>): void {
-    this.fid.node = node;
-    this.fid.born = true;
+  protected override commit(answer: Found<N>): void {
+    super.commit(answer);
     this.fid.auth = true;
     this.fid.mode = ORDWR;
-  }
-
-  protected override revert(): void {
-    this.core.remove(this.fid);
   }
 }
 
 /** A Tattach. See `attach(9P)`. */
-export class Attach<N extends Node> extends Operation<N, Found<N>> {
+export class Attach<N extends Node> extends Birth<N> {
   /** Kind of the request. */
   readonly type = "Tattach";
-  /** User. */
-  readonly uname: string;
-  /** Tree. */
-  readonly aname: string;
   /** Authentication that was made before; undefined for none. */
   readonly afid: FidState<N> | undefined;
 
   /** Made by a session. */
   constructor(core: SessionCore<N>, message: Tattach) {
-    const { fid, afid, uname, aname } = message;
-    super(core, message.tag, core.bear(fid, uname, aname));
-    this.uname = uname;
-    this.aname = aname;
-    this.afid = afid === NOFID ? undefined : core.fids.get(afid);
-    if (afid !== NOFID && !this.afid?.auth) {
+    const { fid, afid } = message;
+    super(core, fid, message);
+    if (afid === NOFID) return;
+    this.afid = core.fids.get(afid);
+    if (!this.afid?.auth) {
       core.remove(this.fid);
       throw this.afid === undefined
         ? new NinePError("fid unknown or out of range")
         : new NinePError("bad use of fid");
     }
-  }
-
-  protected override get bearing(): boolean {
-    return true;
-  }
-
-  override get exclusive(): boolean {
-    return true;
+    this.afid.active++; // What ends the afid waits until it was asked for.
   }
 
   protected check(): void {
@@ -141,13 +142,20 @@ export class Attach<N extends Node> extends Operation<N, Found<N>> {
     this.core.put({ type: "Rattach", tag: this.tag, qid: node.qid });
   }
 
-  protected override commit({ node }: Found<N>): void {
-    this.fid.node = node;
-    this.fid.born = true;
+  protected override commit(answer: Found<N>): void {
+    super.commit(answer);
+    this.#leave();
   }
 
   protected override revert(): void {
-    this.core.remove(this.fid);
+    super.revert();
+    this.#leave();
+  }
+
+  #leave(): void {
+    if (this.afid === undefined) return;
+    this.afid.active--;
+    this.core.wake(this.afid);
   }
 }
 
@@ -375,13 +383,10 @@ export class Create<N extends Node> extends Operation<N, Created<N>> {
   }
 }
 
-/** A Tclunk. See `clunk(9P)`. */
-export class Clunk<N extends Node> extends Operation<N, void> {
-  /** Kind of the request. */
-  readonly type = "Tclunk";
-
+/** A request that ends its fid, whatever the answer will be. */
+abstract class Ending<N extends Node> extends Operation<N, void> {
   /** Made by a session. */
-  constructor(core: SessionCore<N>, message: Tclunk) {
+  constructor(core: SessionCore<N>, message: Tclunk | Tremove) {
     super(core, message.tag, core.fid(message.fid));
   }
 
@@ -393,10 +398,15 @@ export class Clunk<N extends Node> extends Operation<N, void> {
     return true;
   }
 
-  /** Whatever the answer will be, the fid is gone. */
   protected check(): void {
     this.core.remove(this.fid);
   }
+}
+
+/** A Tclunk. See `clunk(9P)`. */
+export class Clunk<N extends Node> extends Ending<N> {
+  /** Kind of the request. */
+  readonly type = "Tclunk";
 
   ask(handler: Handler<N>): Awaitable<void> {
     return release(this.fid, handler);
@@ -408,26 +418,9 @@ export class Clunk<N extends Node> extends Operation<N, void> {
 }
 
 /** A Tremove. See `remove(9P)`. */
-export class Remove<N extends Node> extends Operation<N, void> {
+export class Remove<N extends Node> extends Ending<N> {
   /** Kind of the request. */
   readonly type = "Tremove";
-
-  /** Made by a session. */
-  constructor(core: SessionCore<N>, message: Tremove) {
-    super(core, message.tag, core.fid(message.fid));
-  }
-
-  protected override get endsFid(): boolean {
-    return true;
-  }
-
-  override get exclusive(): boolean {
-    return true;
-  }
-
-  protected check(): void {
-    this.core.remove(this.fid);
-  }
 
   ask(handler: Handler<N>): Awaitable<void> {
     const { fid } = this;

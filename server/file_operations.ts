@@ -16,6 +16,7 @@ import {
   type Twrite,
   type Twstat,
 } from "../codec.ts";
+import { then } from "../codec/_awaitable.ts";
 import type { SessionCore } from "./core.ts";
 import type { DirRead, Node } from "./fid.ts";
 import type {
@@ -27,7 +28,7 @@ import type {
   StatAnswer,
   WriteAnswer,
 } from "./handler.ts";
-import { isDirectory, notSupported, Operation, then } from "./operation.ts";
+import { isDirectory, notSupported, Operation } from "./operation.ts";
 
 /** No data. */
 const NOTHING: Uint8Array = new Uint8Array(0);
@@ -51,6 +52,14 @@ export class Read<N extends Node> extends Operation<N, ReadAnswer> {
   // Reads of a directory go on where the one before ended.
   override get exclusive(): boolean {
     return this.fid.born && isDirectory(this.fid);
+  }
+
+  protected override get reads(): boolean {
+    return true;
+  }
+
+  override get replyMax(): number {
+    return this.count;
   }
 
   protected override get harmless(): boolean {
@@ -111,7 +120,7 @@ export class Read<N extends Node> extends Operation<N, ReadAnswer> {
     while (used < count) {
       dir.held ??= next(dir.members);
       if (dir.held === undefined) break;
-      const record = recordOf(dir.held);
+      const record = recordOf(dir.held, count - used);
       const end = used + (record?.length ?? 0);
       if (record !== undefined && end > count) {
         // At the start the client would take the directory for empty; later
@@ -125,7 +134,7 @@ export class Read<N extends Node> extends Operation<N, ReadAnswer> {
       dir.held = undefined;
       if (record === undefined) continue;
       if (end > data.length) {
-        const room = Math.max(end, Math.min(count, 65536), data.length * 2);
+        const room = Math.max(end, 4096, data.length * 2);
         const grown = new Uint8Array(Math.min(count, room));
         grown.set(data);
         data = grown;
@@ -156,34 +165,44 @@ export class Read<N extends Node> extends Operation<N, ReadAnswer> {
   }
 }
 
-/** A Twrite. See `read(9P)`. */
-export class Write<N extends Node> extends Operation<N, WriteAnswer> {
-  /** Kind of the request. */
-  readonly type = "Twrite";
-  /** Byte to start at, 0 to 2^53 - 1. */
-  readonly offset: number;
-  /** Bytes to write: a view that lives until the request is answered. */
+/** A request that comes with data: they stand in the read buffer until it makes them its own. */
+abstract class Sending<N extends Node, Answer> extends Operation<N, Answer> {
+  /** Bytes to write or to call with: a view that lives until the request is answered. */
   data: Uint8Array;
   #owned = 0;
 
-  /** Made by a session. */
-  constructor(core: SessionCore<N>, message: Twrite) {
+  constructor(core: SessionCore<N>, message: Twrite | Tcall) {
     super(core, message.tag, core.fid(message.fid));
-    this.offset = Number(message.offset);
     this.data = message.data;
   }
 
   override get holdsData(): boolean {
-    return this.owned === 0 && this.data.length > 0;
+    return this.#owned === 0 && this.data.length > 0;
   }
 
+  // What waits twice, for its turn and then for its fid, is copied once.
   override own(): number {
+    if (!this.holdsData) return 0;
     this.data = this.data.slice();
     return this.#owned = this.data.length;
   }
 
   override get owned(): number {
     return this.#owned;
+  }
+}
+
+/** A Twrite. See `read(9P)`. */
+export class Write<N extends Node> extends Sending<N, WriteAnswer> {
+  /** Kind of the request. */
+  readonly type = "Twrite";
+  /** Byte to start at, 0 to 2^53 - 1. */
+  readonly offset: number;
+
+  /** Made by a session. */
+  constructor(core: SessionCore<N>, message: Twrite) {
+    super(core, message);
+    this.offset = Number(message.offset);
   }
 
   protected check(): void {
@@ -270,6 +289,14 @@ export class Wstat<N extends Node> extends Operation<N, void> {
     return true;
   }
 
+  // A read may block for as long as its file likes. That is no reason to wait,
+  // for a Twstat changes the file and not the fid, as one through another fid
+  // of the file does at any time; what a fid reads with stays as it is.
+  override get isFree(): boolean {
+    const { fid } = this;
+    return !fid.locked && fid.active === fid.reads;
+  }
+
   protected check(): void {
     const { fid, changes, core } = this;
     if (fid.auth) throw new NinePError("bad use of fid");
@@ -301,33 +328,20 @@ export class Wstat<N extends Node> extends Operation<N, void> {
 }
 
 /** A Tcall. */
-export class Call<N extends Node> extends Operation<N, CallAnswer> {
+export class Call<N extends Node> extends Sending<N, CallAnswer> {
   /** Kind of the request. */
   readonly type = "Tcall";
   /** Arguments: JSON, unless the function has another loader. */
   readonly text: string;
-  /** Binary argument, or nothing: a view that lives until the request is answered. */
-  data: Uint8Array;
-  #owned = 0;
 
   /** Made by a session. */
   constructor(core: SessionCore<N>, message: Tcall) {
-    super(core, message.tag, core.fid(message.fid));
+    super(core, message);
     this.text = message.text;
-    this.data = message.data;
   }
 
-  override get holdsData(): boolean {
-    return this.owned === 0 && this.data.length > 0;
-  }
-
-  override own(): number {
-    this.data = this.data.slice();
-    return this.#owned = this.data.length;
-  }
-
-  override get owned(): number {
-    return this.#owned;
+  override get replyMax(): number {
+    return this.core.msize - 15;
   }
 
   protected override get harmless(): boolean {
@@ -421,8 +435,8 @@ function checkBytes(data: Uint8Array): void {
   }
 }
 
-function recordOf(member: DirMember): Uint8Array | undefined {
-  const stat = typeof member === "function" ? member() : member;
+function recordOf(member: DirMember, room: number): Uint8Array | undefined {
+  const stat = typeof member === "function" ? member(room) : member;
   if (stat === undefined || stat instanceof Uint8Array) return stat;
   return encodeStat(stat);
 }

@@ -1,11 +1,11 @@
 // What a program serves: the handler object, and the questions it is asked.
 
 import type { Stat } from "../codec.ts";
+import type { Awaitable } from "../codec/_awaitable.ts";
 import type { Connection } from "../transport.ts";
 import type { Fid, Node } from "./fid.ts";
 
-/** A value, or a promise of it: a handler that can answer at once should do so without a promise. */
-export type Awaitable<T> = T | Promise<T>;
+export type { Awaitable };
 
 /** What all requests of a session have. */
 export interface RequestContext<N extends Node = Node> {
@@ -82,9 +82,14 @@ export type StatRecord = Stat | Uint8Array;
 
 /**
  * A member of a directory: its record, or a function that is asked for it when
- * its turn comes, and gives undefined when the member is gone by then.
+ * its turn comes, and gives undefined when the member is gone by then. The
+ * function learns how many bytes there is room for: what is longer is not sent,
+ * and asked for again. It may give the records of several members at once, one
+ * behind the other, if there is room for them.
  */
-export type DirMember = StatRecord | (() => StatRecord | undefined);
+export type DirMember =
+  | StatRecord
+  | ((room: number) => StatRecord | undefined);
 
 /** A file that attach, auth or walk found. */
 export interface Found<N extends Node> {
@@ -249,7 +254,8 @@ export interface Handler<N extends Node = Node> {
    */
   stat?(fid: Fid<N>, request: RequestContext<N>): Awaitable<StatRecord>;
   /**
-   * Changes attributes, all or none. See `stat(9P)`.
+   * Changes attributes, all or none; a read of the fid may be under way. See
+   * `stat(9P)`.
    *
    * Default: success when nothing is to change, else `wstat prohibited`.
    */

@@ -2,7 +2,7 @@
 // exactly once, and perhaps flushed on the way.
 
 import { NinePError, QTDIR } from "../codec.ts";
-import type { FidState, Node } from "./fid.ts";
+import type { Fid, FidState, Node } from "./fid.ts";
 import type { Awaitable, Handler, RequestContext } from "./handler.ts";
 import type { Connection } from "../transport.ts";
 import type { SessionCore } from "./core.ts";
@@ -32,8 +32,10 @@ export abstract class Operation<N extends Node = Node, Answer = unknown>
   #dropped = false;
   /** Its file is being opened implicitly: the fid is not free before that is done. */
   opening = false;
-  /** Whether the core counts it among those that hold a view of the read buffer. */
+  /** Whether it is counted among those that hold a view of the read buffer. */
   viewing = false;
+  /** Bytes that are kept free for its answer. */
+  owed = 0;
 
   /** Made by a session. */
   constructor(core: SessionCore<N>, tag: number, fid: FidState<N>) {
@@ -78,6 +80,17 @@ export abstract class Operation<N extends Node = Node, Answer = unknown>
     return false;
   }
 
+  /** Whether it works with its fid without a change to it or its file. */
+  protected get reads(): boolean {
+    return false;
+  }
+
+  /** Whether none that works with its fid now is in its way. */
+  get isFree(): boolean {
+    const { fid } = this;
+    return !fid.locked && (fid.active === 0 || !this.exclusive);
+  }
+
   /** Whether its fid does not stand for a file yet, because it is to make it so. */
   protected get bearing(): boolean {
     return false;
@@ -113,6 +126,11 @@ export abstract class Operation<N extends Node = Node, Answer = unknown>
     return 0;
   }
 
+  /** Most bytes that it may be answered with; 0 for few. */
+  get replyMax(): number {
+    return 0;
+  }
+
   /** Throws what the protocol refuses. */
   protected abstract check(): void;
 
@@ -132,6 +150,7 @@ export abstract class Operation<N extends Node = Node, Answer = unknown>
   begin(): void {
     const { fid } = this;
     fid.active++;
+    if (this.reads) fid.reads++;
     if (this.exclusive) this.#locks = fid.locked = true;
     this.#state = RUNNING;
     try {
@@ -242,15 +261,17 @@ export abstract class Operation<N extends Node = Node, Answer = unknown>
   /** The session is over: no reply, whatever the handler does. */
   drop(): void {
     this.#flushes = undefined;
+    if (this.#state === RUNNING) {
+      this.#dropped = true;
+      this.core.loosen();
+    }
     this.cancel();
-    if (this.settled) return;
-    this.#dropped = true;
-    this.core.loosen();
   }
 
   #finish(): void {
     const { fid, core } = this;
     fid.active--;
+    if (this.reads) fid.reads--;
     if (this.#locks) fid.locked = false;
     this.#close();
     core.wake(fid);
@@ -268,16 +289,8 @@ function interrupted(): NinePError {
   return new NinePError("Interrupted system call");
 }
 
-/** Goes on with a value, at once when it is there. */
-export function then<A, B>(
-  value: Awaitable<A>,
-  map: (value: A) => B,
-): Awaitable<B> {
-  return value instanceof Promise ? value.then(map) : map(value);
-}
-
 /** Whether a fid stands for a directory. */
-export function isDirectory(fid: FidState<Node>): boolean {
+export function isDirectory(fid: Fid): boolean {
   return (fid.node.qid.type & QTDIR) !== 0;
 }
 

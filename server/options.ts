@@ -8,18 +8,36 @@ import {
 } from "../codec.ts";
 import type { Connection } from "../transport.ts";
 
-/** A message that a session received or sent; frames that do not decode are none. */
-export interface TracedMessage {
-  /** `in` from the client, `out` to it. */
-  readonly direction: "in" | "out";
+/** What is known of each message that a session is traced by. */
+export interface TraceContext {
   /** Label of the client's end. */
   readonly peer: string;
   /** The connection: tells clients apart whose labels are the same. */
   readonly connection: Connection;
-  /** The message; its data are views that live until the hook returns. */
-  readonly message: Message;
   /** When, in milliseconds since 1970-01-01 UTC. */
   readonly time: number;
+}
+
+/** A message that a session received or sent. */
+export interface TracedMessage extends TraceContext {
+  /** `in` from the client, `out` to it. */
+  readonly direction: "in" | "out";
+  /** The message; its data are views that live until the hook returns. */
+  readonly message: Message;
+  /** There is none. */
+  readonly error?: undefined;
+}
+
+/** A frame of the client's that is no message; it was answered with an error. */
+export interface TracedFrame extends TraceContext {
+  /** Always from the client. */
+  readonly direction: "in";
+  /** There is none. */
+  readonly message?: undefined;
+  /** What is wrong with it. */
+  readonly error: ProtocolError;
+  /** All of its bytes: a view that lives until the hook returns. */
+  readonly frame: Uint8Array;
 }
 
 /** Options of a session: its limits and choices. */
@@ -36,6 +54,19 @@ export interface SessionOptions {
    * client waits; 64 more are taken in, so that a Tflush among them is seen.
    */
   maxRequests?: number;
+  /**
+   * Most bytes of requests that wait with their data, 16 MiB by default: for
+   * their turn, or for a fid that another one has for itself. Beyond it nothing
+   * further is read, not even a Tflush, until there is room again.
+   */
+  maxRequestBytes?: number;
+  /**
+   * Most bytes that the client may be owed, 256 MiB by default: answers that it
+   * has not taken, and what the reads and calls under way may be answered
+   * with. Beyond it further reads and calls wait, and with them the requests
+   * behind them on their fids, but no others. One alone is always taken.
+   */
+  maxReplyBytes?: number;
   /** Most bytes of a name, 255 by default, as on most hosts. Beyond it `File name too long`. */
   maxName?: number;
   /**
@@ -51,17 +82,18 @@ export interface SessionOptions {
   idleTimeout?: number;
   /**
    * Most milliseconds that requests which are under way have to finish when the
-   * session is stopped, 1000 by default. Then they are aborted.
+   * session is stopped, 1000 by default. Then they are aborted. The client has
+   * one second more to take the last replies.
    */
   closeTimeout?: number;
-  /** Refuse what the manual refuses although usual clients do it: walks from open fids, undefined mode bits. False by default. */
+  /** Refuse what the manual refuses although usual clients do it: walks from open fids, undefined mode bits. False by default. What a tree refuses is an option of the tree, as of a MemoryFs. */
   strict?: boolean;
   /** Open a file at the first read, write or call of a fid that is not open; function files always do. False by default. */
   implicitOpen?: boolean;
   /** Form of error texts: `json` for servers whose clients are pyroute2's; `text` by default. A failed call is always JSON. */
   errors?: "text" | "json";
-  /** Told of each message, in both directions; see formatMessage(). It costs nothing when it is not given. */
-  onMessage?: (traced: TracedMessage) => void;
+  /** Told of each message, in both directions, and of frames that are none; see formatMessage(). It costs nothing when it is not given. */
+  onMessage?: (traced: TracedMessage | TracedFrame) => void;
   /** Told of errors that a client must not see: what handlers throw that is no NinePError, and connections that die (as ProtocolError). By default the former go to the console. */
   onError?: (error: unknown) => void;
 }
@@ -75,6 +107,8 @@ const DEFAULTS: SessionSettings = {
   msize: MSIZE_DEFAULT,
   maxFids: 65536,
   maxRequests: 1024,
+  maxRequestBytes: 16 * 1024 * 1024,
+  maxReplyBytes: 256 * 1024 * 1024,
   maxName: 255,
   versionTimeout: 30_000,
   idleTimeout: 0,
@@ -102,6 +136,8 @@ export function settingsOf(options: SessionOptions): SessionSettings {
   checkRange(settings, "msize", MSIZE_MIN, 0xffffffff);
   checkRange(settings, "maxFids", 1, 0xffffffff);
   checkRange(settings, "maxRequests", 1, 0xffff);
+  checkRange(settings, "maxRequestBytes", 1, Number.MAX_SAFE_INTEGER);
+  checkRange(settings, "maxReplyBytes", 1, Number.MAX_SAFE_INTEGER);
   checkRange(settings, "maxName", 1, 0xffff);
   checkRange(settings, "versionTimeout", 0, 0x7fffffff);
   checkRange(settings, "idleTimeout", 0, 0x7fffffff);

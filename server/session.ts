@@ -4,7 +4,7 @@
 import { NinePError } from "../codec.ts";
 import type { Connection } from "../transport.ts";
 import { SessionCore, type Sink } from "./core.ts";
-import type { Fid, FidState, Node } from "./fid.ts";
+import { BornFids, type Fid, type FidState, type Node } from "./fid.ts";
 import { release } from "./fid_operations.ts";
 import type { Awaitable, Handler, SessionRequest, Tree } from "./handler.ts";
 import type { Operation } from "./operation.ts";
@@ -101,15 +101,22 @@ export interface ServeOptions extends SessionOptions {
 /** Puts requests into a queue that a loop takes them from. */
 class QueueSink<N extends Node> implements Sink<N> {
   readonly #queue: Operation<N>[] = [];
+  readonly #onRelease: ((fid: Fid<N>) => void) | undefined;
   #wake: (() => void) | undefined;
   #done = false;
+
+  constructor(onRelease: ((fid: Fid<N>) => void) | undefined) {
+    this.#onRelease = onRelease;
+  }
 
   deliver(operation: Operation<N>): void {
     this.#queue.push(operation);
     this.#wake?.();
   }
 
-  release(): void {}
+  release(fid: FidState<N>): void {
+    this.#onRelease?.(fid);
+  }
 
   msize(msize: number): number {
     return msize;
@@ -120,9 +127,11 @@ class QueueSink<N extends Node> implements Sink<N> {
     const at = this.#queue.indexOf(operation);
     if (at < 0) return;
     const { type } = operation;
-    if (!ended && (type === "Tclunk" || type === "Tremove")) return;
+    const endsFid = type === "Tclunk" || type === "Tremove";
+    if (endsFid && !ended) return;
     this.#queue.splice(at, 1);
     operation.error(new NinePError("Interrupted system call"));
+    if (endsFid) this.release(operation.fid);
   }
 
   end(): void {
@@ -137,6 +146,16 @@ class QueueSink<N extends Node> implements Sink<N> {
     // Sound: each class of operation is one of the union, told apart by `type`.
     return this.#queue.shift() as unknown as SessionRequest<N> | undefined;
   }
+}
+
+/** Options of a {@linkcode Session}. */
+export interface SessionLoopOptions<N extends Node = Node>
+  extends SessionOptions {
+  /**
+   * Told of each fid that ends without a Tclunk or Tremove that the loop has
+   * seen: with a new session of the client's, or with the connection.
+   */
+  onRelease?: (fid: Fid<N>) => void;
 }
 
 /**
@@ -174,17 +193,18 @@ class QueueSink<N extends Node> implements Sink<N> {
 export class Session<N extends Node = Node>
   implements AsyncIterable<SessionRequest<N>>, AsyncDisposable {
   readonly #core: SessionCore<N>;
-  readonly #sink: QueueSink<N> = new QueueSink();
+  readonly #sink: QueueSink<N>;
   #finished: Promise<void> | undefined;
 
   /**
    * Makes a session; it begins with the loop.
    *
    * @param connection Connection to a client; it is closed in the end.
-   * @param options Limits and choices of the session.
+   * @param options Limits and choices of the session, and a hook.
    * @throws {RangeError} msize is out of range.
    */
-  constructor(connection: Connection, options: SessionOptions = {}) {
+  constructor(connection: Connection, options: SessionLoopOptions<N> = {}) {
+    this.#sink = new QueueSink(options.onRelease);
     this.#core = new SessionCore(connection, options, this.#sink);
   }
 
@@ -203,9 +223,9 @@ export class Session<N extends Node = Node>
     return this.#core.version;
   }
 
-  /** The fids of the client, by number. */
+  /** The fids of the client, by number, without those that are still on their way. */
   get fids(): ReadonlyMap<number, Fid<N>> {
-    return this.#core.fids;
+    return new BornFids(this.#core.fids);
   }
 
   /**

@@ -55,6 +55,7 @@ async function prepare({ client }: ToyScene): Promise<void> {
 
 for (const async of [false, true]) {
   const how = async ? "later" : "at once";
+  // C-50, C-54 … C-67.
   test(`Handler: each method may answer ${how}`, async () => {
     for (const [, request, reply] of METHODS) {
       await using scene = await serveToy(
@@ -67,6 +68,7 @@ for (const async of [false, true]) {
   });
 
   for (const [method, request] of METHODS) {
+    // C-91.
     test(`Handler: ${method}() may throw, ${how}`, async () => {
       let error: unknown;
       let armed = false;
@@ -181,6 +183,7 @@ function least(toy: Toy): ToyHandler {
   return { attach, walk, open };
 }
 
+// C-49.
 test("Handler: methods that are missing have their default answers", async () => {
   const [near, far] = pair();
   const client = new WireClient(near);
@@ -447,6 +450,7 @@ for (
     }],
   ] as const
 ) {
+  // P-15, P-34.
   test(`Handler: Plan9Exit ${how} is answered, then the connection ends`, async () => {
     const scene = await serveToy({ call: throwExit, stat: throwExit });
     const { client } = scene;
@@ -495,6 +499,7 @@ test("Handler: Plan9Exit ends its own connection only", async () => {
   await soon(Promise.all(served));
 });
 
+// C-51.
 test("Handler: a class with methods will do", async () => {
   class Counter implements Handler<ToyNode> {
     #opens = 0;

@@ -2,11 +2,13 @@
 // and the trace of its messages.
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { formatMessage, type Message } from "../codec.ts";
+import { concat } from "@std/bytes";
+import { encode, formatMessage, type Message } from "../codec.ts";
 import {
   listen,
   serve,
   type SessionOptions,
+  type TracedFrame,
   type TracedMessage,
 } from "../server.ts";
 import { dial, pair } from "../transport.ts";
@@ -167,6 +169,9 @@ test("limits that are none are refused", async () => {
       { maxRequests: 0 },
       { maxRequests: 65536 },
       { maxName: 0 },
+      { maxRequestBytes: 0 },
+      { maxReplyBytes: 0 },
+      { maxReplyBytes: Infinity },
       { versionTimeout: -1 },
       { idleTimeout: 0.5 },
       { closeTimeout: NaN },
@@ -182,6 +187,7 @@ test("limits that are none are refused", async () => {
   }
 });
 
+// P-03.
 test("close() lets a request that is under way finish, and takes no more", async () => {
   const gate = new Gate();
   const toy = new Toy();
@@ -235,10 +241,12 @@ test("close() aborts what does not finish, and releases every fid", async () => 
 
 test("onMessage is told of every message, in order, with formatMessage() to show it", async () => {
   const lines: string[] = [];
-  const trace = ({ direction, message, time, peer }: TracedMessage) => {
+  const trace = (traced: TracedMessage | TracedFrame) => {
+    const { direction, message, time, peer, error } = traced;
     assert(time > 1.7e12);
     assertEquals(peer, "pair");
-    lines.push(`${direction} ${formatMessage(message)}`);
+    const text = message ? formatMessage(message) : error.message;
+    lines.push(`${direction} ${text}`);
   };
   await using scene = await serveToy({}, { onMessage: trace });
   const { client } = scene;
@@ -253,6 +261,30 @@ test("onMessage is told of every message, in order, with formatMessage() to show
     'out Rerror tag 4 ename "fid unknown or out of range"',
     "in Tflush tag 5 oldtag 4",
     "out Rflush tag 5",
+  ]);
+});
+
+test("onMessage is told of frames that do not decode", async () => {
+  const told: unknown[] = [];
+  await using scene = await serveToy({}, {
+    onMessage: (traced) => {
+      if (traced.message !== undefined) return;
+      const { direction, error, frame } = traced;
+      told.push([direction, error.message, frame.slice()]);
+    },
+  });
+  const { client } = scene;
+  const cut = new Uint8Array([9, 0, 0, 0, 116, 1, 0, 5, 0]); // A Tread, too short.
+  const other = new Uint8Array([7, 0, 0, 0, 200, 2, 0]); // No type of the protocol.
+  client.raw(concat([cut, encode(T.stat(3, 0)), other]));
+  await client.expect(
+    "Rerror 1 protocol botch",
+    "Rstat 3 /",
+    "Rerror 2 Operation not supported",
+  );
+  assertEquals(told, [
+    ["in", 'Cannot decode Tread: "fid" needs 4 bytes, 2 are left', cut],
+    ["in", "Cannot decode a message: type 200 is unknown in 9P2000", other],
   ]);
 });
 
@@ -290,7 +322,8 @@ test("formatMessage() cuts data and escapes control characters", () => {
   );
 });
 
-test("requests that wait with data are bounded in bytes, too", async () => {
+/** How much of 40 MB of writes that wait for their fid is taken in. */
+async function takenOfWaiting(options: SessionOptions): Promise<number> {
   const gate = new Gate();
   let taken = 0;
   await using scene = await serveToy({
@@ -299,6 +332,7 @@ test("requests that wait with data are bounded in bytes, too", async () => {
       return new Uint8Array(0);
     },
   }, {
+    ...options,
     wrap: (connection) => {
       const { read } = connection; // A pair has the fast path.
       if (read === undefined) throw new TypeError("no fast path");
@@ -319,13 +353,97 @@ test("requests that wait with data are bounded in bytes, too", async () => {
   // The clunk waits for the read, and the writes for the clunk.
   client.send(T.read(1, 1), T.clunk(2, 1));
   const large = new Uint8Array(1_000_000);
-  for (let i = 0; i < 20; i++) client.send(T.write(10 + i, 1, large));
+  for (let i = 0; i < 40; i++) client.send(T.write(10 + i, 1, large));
   for (let i = 0; i < 200; i++) await nextTask();
-  assert(taken < 8e6, `${taken} bytes of 20 MB were taken`);
+  const took = taken;
   gate.open();
   await client.expect("Rread 1", "Rclunk 2");
-  for (let i = 0; i < 20; i++) {
+  for (let i = 0; i < 40; i++) {
     await client.expect(`Rerror ${10 + i} fid unknown or out of range`);
+  }
+  return took;
+}
+
+test("maxRequestBytes: requests that wait with data are bounded in bytes, too", async () => {
+  const taken = await takenOfWaiting({ maxRequestBytes: 4e6 });
+  assert(taken > 4e6 && taken < 7e6, `${taken} of 4 MB`);
+});
+
+test("maxRequestBytes is 16 MiB by default", async () => {
+  const taken = await takenOfWaiting({});
+  assert(taken > 2 ** 24 && taken < 2 ** 24 + 3e6, `${taken} of 16 MiB`);
+});
+
+test("maxRequestBytes: up to it a Tflush is seen, beyond it when there is room again", async () => {
+  for (const beyond of [false, true]) {
+    const gate = new Gate();
+    await using scene = await serveToy({
+      write: () => gate.passed,
+    }, { maxRequestBytes: 30 });
+    const { client } = scene;
+    await client.ask(T.walk(1, 0, 1, "a"), "Rwalk 1 1");
+    await client.ask(T.open(1, 1, 2), "Ropen 1 1");
+    const data = new Uint8Array(10);
+    // The clunk waits for the write, the others for the clunk.
+    client.send(T.write(1, 1, data), T.clunk(2, 1));
+    client.send(...[3, 4, 5].map((tag) => T.write(tag, 1, data)));
+    if (beyond) client.send(T.write(6, 1, "x"));
+    client.send(T.flush(7, 5), T.stat(8, 0));
+    const flushed = ["Rflush 7", "Rstat 8 /"];
+    if (!beyond) await client.expect(...flushed);
+    else for (let i = 0; i < 20; i++) await nextTask();
+    gate.open();
+    await client.expect("Rwrite 1 10", "Rclunk 2");
+    for (const tag of beyond ? [3, 4, 5, 6] : [3, 4]) {
+      await client.expect(`Rerror ${tag} fid unknown or out of range`);
+    }
+    if (beyond) await client.expect(...flushed);
+  }
+});
+
+test("maxRequestBytes: data that were copied for a handler that answered at once do not count", async () => {
+  const gate = new Gate();
+  await using scene = await serveToy({
+    write: ({ fid }) => fid === 1 ? gate.passed : undefined,
+  }, { maxRequestBytes: 10 });
+  const { client } = scene;
+  for (const fid of [1, 2]) {
+    await client.ask(T.walk(1, 0, fid, "a"), "Rwalk 1 1");
+    await client.ask(T.open(1, fid, 2), "Ropen 1 1");
+  }
+  // As many as may keep the read buffers: data of further ones are copied.
+  client.send(...Array.from({ length: 16 }, (_, i) => T.write(i, 1, "x")));
+  for (let i = 0; i < 10; i++) {
+    await client.ask(T.write(100, 2, "eight by"), "Rwrite 100 8");
+  }
+  gate.open();
+  for (let i = 0; i < 16; i++) await client.expect(`Rwrite ${i} 1`);
+});
+
+test("maxRequestBytes: data that wait twice, for their turn and for their fid, count once", async () => {
+  const gates: Gate[] = [];
+  const wait = () => {
+    const gate = new Gate();
+    gates.push(gate);
+    return gate.passed;
+  };
+  await using scene = await serveToy({
+    read: () => wait().then(() => new Uint8Array(0)),
+    wstat: wait,
+  }, { maxRequests: 2, maxRequestBytes: 10 });
+  const { client } = scene;
+  await client.ask(T.walk(1, 0, 1, "a"), "Rwalk 1 1");
+  await client.ask(T.open(1, 1, 2), "Ropen 1 1");
+  await client.ask(T.walk(1, 0, 2, "a"), "Rwalk 1 1");
+  await client.ask(T.open(1, 2, 2), "Ropen 1 1");
+  for (let round = 0; round < 5; round++) {
+    client.send(T.wstat(1, 1), T.read(2, 2), T.write(3, 1, "eight by"));
+    await client.quiet();
+    gates.pop()?.open(); // Of the read: it is the turn of the write, which waits on.
+    await client.expect("Rread 2");
+    await client.quiet();
+    gates.pop()?.open();
+    await client.expect("Rwstat 1", "Rwrite 3 8");
   }
 });
 

@@ -2,7 +2,14 @@
 import { assert, assertEquals } from "@std/assert";
 import { NinePError, NOFID, ORCLOSE } from "../codec.ts";
 import { test } from "./harness.ts";
-import { serveToy, type ToyHandler, ToyNode, type ToyScene } from "./toy.ts";
+import {
+  Gate,
+  serveToy,
+  type ToyHandler,
+  ToyNode,
+  type ToyScene,
+  untilAborted,
+} from "./toy.ts";
 import { bytes, soon, T } from "./wire_client.ts";
 
 const AFID = 9;
@@ -58,6 +65,7 @@ for (const async of [false, true]) {
     await client.ask(T.attach(3, 5, "u", "", NOFID), "Rattach 3 0");
   });
 
+  // C-56.
   test(`serve() lets a client in that has done the exchange: ${how}`, async () => {
     await using scene = await serveGuarded();
     const { client } = scene;
@@ -162,6 +170,49 @@ test("serve() clunks an afid when the connection ends", async () => {
   await soon(scene.served);
   assertEquals(scene.takeLog(), ["clunk 9", "disconnect"]);
 });
+
+for (const end of ["answered", "refused", "flushed", "aborted"] as const) {
+  test(`serve() ends an afid when the attach that works with it is ${end}`, async () => {
+    const gate = new Gate();
+    await using scene = await serveToy((toy) => ({
+      ...guarded(toy.handler),
+      attach: async (_fid, { signal }) => {
+        await Promise.race([gate.passed, untilAborted(signal)]);
+        return toy.root;
+      },
+    }), { fresh: true });
+    const { client } = scene;
+    client.send(T.version(), T.auth(1, AFID, "ann"));
+    await client.expect("Rversion 65535 8192 9P2000", "Rauth 1 100");
+    client.send(T.attach(2, 0, "ann", "", AFID), T.clunk(3, AFID));
+    await client.quiet();
+    // It is there, but its end stands before all that comes now.
+    await client.ask(T.attach(4, 5, "bob", "", AFID), FAILED);
+    client.send(T.stat(5, AFID));
+    await client.quiet();
+    assertEquals(scene.takeLog(), []);
+    const done = ["Rclunk 3", "Rerror 5 fid unknown or out of range"];
+    if (end === "answered") {
+      gate.open();
+      await client.expectSome("Rattach 2 0", ...done);
+    } else if (end === "refused") {
+      gate.shut(new NinePError("no"));
+      await client.expectSome("Rerror 2 no", ...done);
+    } else if (end === "flushed") {
+      client.send(T.flush(6, 2));
+      await client.expectSome("Rflush 6", ...done);
+    } else {
+      client.close();
+      await soon(scene.served);
+    }
+    assertEquals(
+      scene.takeLog().filter((line) => line === "clunk 9").length,
+      1,
+    );
+  });
+}
+
+const FAILED = "Rerror 4 authentication failed";
 
 test("serve() refuses a node of auth() that is no authentication file", async () => {
   await using scene = await serveToy({

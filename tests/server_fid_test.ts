@@ -462,6 +462,7 @@ test("serve() holds a clunk and a remove back until reads and writes are done", 
   }
 });
 
+// C-50.
 test("serve() runs reads and writes of one fid side by side", async () => {
   const gates = [new Gate(), new Gate()];
   await using scene = await serveToy({

@@ -92,6 +92,7 @@ test("serve() answers a Tflush after the reply that it came too late for", async
   await client.expect("Rstat 1 /", "Rflush 2", "Rwalk 1", "Rflush 3");
 });
 
+// C-58.
 test("serve() answers only the Tflush when the handler honours the signal", async () => {
   const blocked = new Blocked("honours");
   await using scene = await serveToy(blocked.handler);
@@ -219,6 +220,62 @@ for (const manner of ["honours", "ignores"] as const) {
     assertEquals(scene.takeLog().filter((line) => line !== "flush"), []);
   });
 }
+
+test("serve() does a Twstat while a read of its fid blocks", async () => {
+  const reading = new Gate();
+  const changing = new Gate();
+  const seen: string[] = [];
+  await using scene = await serveToy({
+    read: async ({ node }) => {
+      seen.push("read");
+      await reading.passed;
+      return node.content;
+    },
+    wstat: async () => {
+      seen.push("wstat");
+      await changing.passed;
+    },
+  });
+  const { client } = scene;
+  await openA(scene);
+  client.send(T.read(1, 1), T.read(2, 1), T.wstat(3, 1, { mtime: 5 }));
+  client.send(T.stat(4, 1), T.read(5, 1), T.clunk(6, 1));
+  await client.quiet();
+  // Those behind it see what it did.
+  assertEquals(seen, ["read", "read", "wstat"]);
+  changing.open();
+  await client.expect("Rwstat 3", "Rstat 4 a");
+  await client.quiet();
+  assertEquals(seen, ["read", "read", "wstat", "read"]);
+  // The clunk changes the fid: it waits for all reads.
+  reading.open();
+  await client.expect(
+    "Rread 1 alpha",
+    "Rread 2 alpha",
+    "Rread 5 alpha",
+    "Rclunk 6",
+  );
+});
+
+test("serve() does a Twstat after the writes that came before it", async () => {
+  const reading = new Gate();
+  const writing = new Gate();
+  await using scene = await serveToy({
+    read: async ({ node }) => {
+      await reading.passed;
+      return node.content;
+    },
+    write: () => writing.passed,
+  });
+  const { client } = scene;
+  await openA(scene);
+  client.send(T.read(1, 1), T.write(2, 1, "x"), T.wstat(3, 1, { length: 0n }));
+  await client.quiet();
+  writing.open();
+  await client.expect("Rwrite 2 1", "Rwstat 3");
+  reading.open();
+  await client.expect("Rread 1 alpha");
+});
 
 test("serve() lets those behind go on when the first of a queue is flushed", async () => {
   const blocked = new Blocked("ignores");

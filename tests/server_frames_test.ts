@@ -34,6 +34,7 @@ class Served implements AsyncDisposable {
 }
 
 for (const { name, msize, frame, expect, fresh } of malformed()) {
+  // C-74.
   test(`serve() survives: ${name}`, async () => {
     await using served = new Served();
     const other = served.connect();
@@ -228,6 +229,7 @@ test("serve() answers or ends, whatever comes: 2000 random and damaged frames", 
   assertEquals(served.errors, []);
 });
 
+// C-91.
 test("serve() refuses requests before a session, without effect", async () => {
   await using scene = await serveToy({}, { fresh: true });
   const { client } = scene;

@@ -42,6 +42,7 @@ for (
     [".", "unknown"],
   ]
 ) {
+  // C-53.
   test(`serve() answers version "${asked}" with "${answered}"`, async () => {
     await using scene = await serveToy({}, { fresh: true });
     const { client } = scene;
@@ -53,6 +54,7 @@ for (
   });
 }
 
+// P-42.
 test("serve() agrees on the smaller msize", async () => {
   await using scene = await serveToy({}, { fresh: true });
   const { client } = scene;

@@ -4,7 +4,7 @@ import { NinePError, ORDWR, QTAUTH, QTDIR } from "../codec.ts";
 import {
   type Node,
   Session,
-  type SessionOptions,
+  type SessionLoopOptions,
   type SessionRequest,
 } from "../server.ts";
 import { pair } from "../transport.ts";
@@ -23,7 +23,7 @@ class Scene implements AsyncDisposable {
   readonly requests: AsyncIterator<Request, void, void>;
   readonly errors: unknown[] = [];
 
-  constructor(options: SessionOptions = {}) {
+  constructor(options: SessionLoopOptions<ToyNode> = {}) {
     const [near, far] = pair();
     this.client = new WireClient(near);
     this.session = new Session(far, {
@@ -75,7 +75,9 @@ class Scene implements AsyncDisposable {
   }
 }
 
-async function start(options: SessionOptions = {}): Promise<Scene> {
+async function start(
+  options: SessionLoopOptions<ToyNode> = {},
+): Promise<Scene> {
   const scene = new Scene(options);
   await scene.start();
   return scene;
@@ -208,6 +210,7 @@ test("Session sends the error of each kind of request", async () => {
   assertEquals(scene.errors.splice(0).map(String), ["Error: secret"]);
 });
 
+// C-50.
 test("Session takes answers in any order, at any time", async () => {
   await using scene = await start();
   const { client } = scene;
@@ -300,6 +303,55 @@ test("Session shows its fids, its msize, its version, its peer", async () => {
   client.send(T.version());
   await client.expect("Rversion 65535 5000 9P2000");
   assertEquals([...session.fids.keys()], []);
+});
+
+test("Session does not show fids that are on their way", async () => {
+  await using scene = await start();
+  const { client, session } = scene;
+  const { fids } = session;
+  client.send(T.walk(1, 0, 1, "a"), T.auth(2, 2), T.attach(3, 3));
+  const walk = await scene.take("Twalk");
+  const auth = await scene.take("Tauth");
+  const attach = await scene.take("Tattach");
+  assertEquals([fids.size, ...fids.keys()], [1, 0]);
+  assertEquals([fids.has(1), fids.get(1)], [false, undefined]);
+  walk.respond({ nodes: [toy.a] });
+  auth.error(new NinePError("no"));
+  attach.respond({ node: toy.root });
+  await client.expect("Rwalk 1 1", "Rerror 2 no", "Rattach 3 0");
+  assertEquals([fids.size, ...fids.keys()], [3, 0, 1, 3]);
+  assertEquals([...fids.values()].map(({ node }) => node), [
+    toy.root,
+    toy.a,
+    toy.root,
+  ]);
+  const seen: unknown[] = [];
+  fids.forEach((fid, key, map) => seen.push(key, fid.fid, map === fids));
+  assertEquals(seen, [0, 0, true, 1, 1, true, 3, 3, true]);
+  assertEquals([...fids.entries()], [...fids]);
+});
+
+test("Session tells of fids that end without a request", async () => {
+  const released: number[] = [];
+  await using scene = await start({
+    onRelease: ({ fid }) => released.push(fid),
+  });
+  const { client } = scene;
+  await scene.openA();
+  client.send(T.walk(1, 0, 2, "d"), T.clunk(2, 1));
+  (await scene.take("Twalk")).respond({ nodes: [toy.d] });
+  (await scene.take("Tclunk")).respond();
+  await client.expect("Rwalk 1 2", "Rclunk 2");
+  // A clunk and a walk are on their way: the one ended its fid, the other bore none.
+  client.send(T.clunk(3, 2), T.walk(4, 0, 9, "a"), T.version());
+  await client.expect("Rversion 65535 8192 9P2000");
+  assertEquals(released, [2, 0]);
+  client.send(T.attach(1, 7));
+  (await scene.take("Tattach")).respond({ node: toy.root });
+  await client.expect("Rattach 1 0");
+  client.close();
+  await scene.end();
+  assertEquals(released, [2, 0, 7]);
 });
 
 test("Session bears newfid by the number of nodes", async () => {

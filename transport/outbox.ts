@@ -18,6 +18,9 @@ export class Outbox {
   writer: Writer = new Writer(new Uint8Array(START));
   readonly #channel: Channel;
   readonly #onError: (error: unknown) => void;
+  readonly #onTaken: (() => void) | undefined;
+  // Bytes of the write that is going on.
+  #underway = 0;
   // The buffer of the last write, to be used again.
   #spare: Uint8Array | undefined;
   #scheduled = false;
@@ -28,15 +31,26 @@ export class Outbox {
   /**
    * @param channel Where the frames go.
    * @param onError Told once when a write fails; all frames after it are dropped.
+   * @param onTaken Told when the channel has taken what was written.
    */
-  constructor(channel: Channel, onError: (error: unknown) => void) {
+  constructor(
+    channel: Channel,
+    onError: (error: unknown) => void,
+    onTaken?: () => void,
+  ) {
     this.#channel = channel;
     this.#onError = onError;
+    this.#onTaken = onTaken;
   }
 
   /** Bytes that wait for the write that is going on. */
   get size(): number {
     return this.writer.at;
+  }
+
+  /** Bytes that the channel has not taken. */
+  get untaken(): number {
+    return this.#underway + this.writer.at;
   }
 
   /** Whether all bytes were taken by the channel. */
@@ -82,10 +96,11 @@ export class Outbox {
         break;
       }
       if (written === undefined) {
-        this.#recycle(bytes);
+        this.#taken(bytes);
         continue;
       }
       this.#writing = true;
+      this.#underway = at;
       written.then(() => this.#written(bytes), (error) => this.#fail(error));
     }
     if (this.idle) this.#wake();
@@ -99,16 +114,19 @@ export class Outbox {
 
   #written(bytes: Uint8Array): void {
     this.#writing = false;
-    this.#recycle(bytes);
+    this.#underway = 0;
+    this.#taken(bytes);
     this.flush();
   }
 
-  #recycle(bytes: Uint8Array): void {
+  #taken(bytes: Uint8Array): void {
     if (bytes.length <= KEEP) this.#spare = bytes;
+    this.#onTaken?.();
   }
 
   #fail(error: unknown): void {
     this.#writing = false;
+    this.#underway = 0;
     this.writer.at = 0;
     if (!this.#dead) {
       this.#dead = true;
