@@ -31,7 +31,7 @@ export class Splitter {
 
   /** Bytes that were pushed and not given in a frame. */
   get pending(): number {
-    return this.#filled + this.#chunk.length - this.#next;
+    return this.#filled + this.rest;
   }
 
   push(chunk: Uint8Array): void {
@@ -49,26 +49,44 @@ export class Splitter {
     this.#next = 0;
   }
 
-  /** Whether there is a whole frame, which the reader then stands on. */
+  /** Whether there is a whole frame, which the reader then stands on. If not, what is left of the chunk must be moved or spilled before the next push(). */
   advance(): boolean {
     if (this.#filled > 0) return this.#complete();
     const at = this.#next;
-    const left = this.#chunk.length - at;
-    if (left >= 4) {
-      const size = this.#check(this.#chunkView.getUint32(at, true));
-      if (left >= size) {
-        this.#next = at + size;
-        this.#give(this.#chunk, this.#chunkView, at, at + size);
-        return true;
-      }
-      this.#partial = new Uint8Array(size);
-    } else if (left > 0) {
-      this.#partial = new Uint8Array(HEADERSZ);
-    } else {
-      return false;
-    }
-    this.#take(left);
-    return false;
+    const left = this.rest;
+    if (left < 4) return false;
+    const size = this.#check(this.#chunkView.getUint32(at, true));
+    if (left < size) return false;
+    this.#next = at + size;
+    this.#give(this.#chunk, this.#chunkView, at, at + size);
+    return true;
+  }
+
+  /** Bytes of the chunk that were not given: when advance() has said no, the beginning of a frame. */
+  get rest(): number {
+    return this.#chunk.length - this.#next;
+  }
+
+  /** Bytes of the frame that `rest` is the beginning of, as far as that is known. */
+  get needed(): number {
+    if (this.rest < 4) return HEADERSZ;
+    return this.#check(this.#chunkView.getUint32(this.#next, true));
+  }
+
+  /** Moves the rest to the start of a buffer, which may be the chunk's own, and gives its length: it is to be pushed again, with what follows it. */
+  move(into: Uint8Array): number {
+    const { rest } = this;
+    into.set(this.#chunk.subarray(this.#next));
+    this.#next = this.#chunk.length;
+    return rest;
+  }
+
+  /** Puts the rest aside, where the frame is put together from the chunks to come. */
+  spill(): void {
+    const { rest } = this;
+    if (rest === 0) return;
+    this.#partial = new Uint8Array(this.needed);
+    this.#take(rest);
   }
 
   /** Goes on with a frame that began in an earlier chunk. */
@@ -190,7 +208,10 @@ export class FrameSplitter {
    *   below 7 or above msize.
    */
   next(): Uint8Array | undefined {
-    if (!this.#splitter.advance()) return undefined;
+    if (!this.#splitter.advance()) {
+      this.#splitter.spill();
+      return undefined;
+    }
     const { bytes, at, end } = this.#splitter.reader;
     return bytes.subarray(at, end);
   }
@@ -242,6 +263,7 @@ export async function* readMessages(
       if (done) break;
       splitter.push(value);
       while (splitter.advance()) yield getMessage(splitter.reader, dialect);
+      splitter.spill();
     }
   } finally {
     reader.releaseLock();

@@ -2,7 +2,7 @@
 // before its function gets it.
 
 import { NinePError } from "../codec.ts";
-import type { Quota } from "./quota.ts";
+import { BLOCK, type Quota } from "./quota.ts";
 
 /** Whether a number can be a length: whole, from 0 to 2^53 - 1. */
 export function isLength(length: number): boolean {
@@ -12,8 +12,6 @@ export function isLength(length: number): boolean {
 /** No bytes: they can be shared, for nobody can change them. */
 export const NOTHING: Uint8Array<ArrayBuffer> = new Uint8Array(0);
 
-/** Bytes of a block: as many as a client with the default msize reads at once. */
-export const BLOCK: number = 1024 * 1024;
 /** Least bytes that are taken at a time. */
 const LEAST = 64;
 
@@ -119,8 +117,10 @@ export class FileData {
   }
 
   #cut(length: number): void {
-    for (const at of this.#more?.keys() ?? []) {
-      if (at >= length) this.#more?.delete(at);
+    for (const [at, block] of this.#more ?? []) {
+      if (at < length) continue;
+      this.#more?.delete(at);
+      this.#quota.giveBlock(block);
     }
     if (length === 0) {
       this.#first = NOTHING;
@@ -152,7 +152,7 @@ export class FileData {
     this.#more ??= new Map();
     let block = this.#more.get(start);
     if (block === undefined) {
-      block = new Uint8Array(BLOCK);
+      block = this.#quota.takeBlock();
       this.#more.set(start, block);
     }
     return block;

@@ -138,6 +138,7 @@ test("FrameSplitter gives every message to a reader on the chunk", () => {
     for (const chunk of chop(STREAM, random, most)) {
       splitter.push(chunk);
       while (splitter.advance()) messages.push(getMessage(splitter.reader));
+      splitter.spill();
     }
     assertEquals(messages, VECTORS.map((vector) => vector.message));
   }
@@ -167,6 +168,7 @@ test("Splitter goes on behind a frame that does not decode", () => {
           seen.push(undefined);
         }
       }
+      splitter.spill();
     }
     const { message } = good;
     assertEquals(seen, [message, undefined, message, undefined, message]);
@@ -258,6 +260,7 @@ test("FrameSplitter counts what is pending and refuses a push too early", () => 
   assertEquals(splitter.pending, 0);
 });
 
+// C-73.
 test("readMessages() gives all messages, however the stream is cut", async () => {
   const random = new Random(6);
   for (const most of [1, 7, 100, 100_000]) {
@@ -355,6 +358,7 @@ test("writeMessage() and readMessages() meet over a stream", async () => {
   assertEquals(messages, VECTORS.map((vector) => vector.message));
 });
 
+// C-72.
 test("writeMessage() makes one write, and none of a bad message", async () => {
   const writes: Uint8Array[] = [];
   const writable = new WritableStream<Uint8Array>({

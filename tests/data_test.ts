@@ -2,8 +2,8 @@
 // than that content needs.
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { NinePError } from "../codec.ts";
-import { BLOCK, FileData } from "../fs/data.ts";
-import { Quota } from "../fs/quota.ts";
+import { FileData } from "../fs/data.ts";
+import { BLOCK, Quota } from "../fs/quota.ts";
 import { test } from "./harness.ts";
 
 const NONE = {
@@ -165,4 +165,15 @@ test("FileData: gaps count, and what the quota refuses changes nothing", () => {
   assertThrows(() => data.replace(new Uint8Array(3 * BLOCK + 1)), NinePError);
   assertEquals(data.copy(), pattern(2, 1));
   assertEquals(data.capacity, 64);
+});
+
+test("FileData: a block that one file gives back is zeros in the next", () => {
+  const quota = new Quota(NONE);
+  const first = new FileData(quota);
+  first.write(pattern(3 * BLOCK, 1), 0);
+  first.resize(0);
+  const second = new FileData(quota);
+  second.write(new Uint8Array([7]), 3 * BLOCK - 1);
+  const bytes = second.copy();
+  assertEquals(bytes.findIndex((byte) => byte !== 0), 3 * BLOCK - 1);
 });

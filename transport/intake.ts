@@ -1,0 +1,83 @@
+// What client and server receive through: large reads into a buffer that is
+// used again, and the frames in them. The counterpart of the outbox.
+
+import { Splitter } from "../codec/frames.ts";
+import type { Channel } from "./channel.ts";
+
+/** Size of the buffer: it grows while reads fill it. */
+const START = 8 * 1024;
+const MOST = 256 * 1024;
+
+/** Frames that come from a channel. */
+export class Intake {
+  /** Stands on one frame after the other, when push() has given it a chunk. */
+  readonly splitter: Splitter;
+  readonly #channel: Channel;
+  #buffer = new Uint8Array(START);
+  /** Bytes at its start: the beginning of a frame, which is read on behind them. */
+  #kept = 0;
+  /** The last chunk filled the buffer. */
+  #full = false;
+  /** Somebody has views of the buffer. */
+  #held = false;
+  /** The channel gives chunks of its own. */
+  #foreign = false;
+
+  /**
+   * @param channel Where the bytes come from.
+   * @param msize Largest frame in bytes that is taken.
+   */
+  constructor(channel: Channel, msize: number) {
+    this.#channel = channel;
+    this.splitter = new Splitter(msize);
+  }
+
+  /** The next bytes, for push(); null at the end. The last chunk is gone then, unless it is held. */
+  read(): Promise<Uint8Array | null> {
+    this.#makeRoom();
+    const free = this.#kept > 0
+      ? this.#buffer.subarray(this.#kept)
+      : this.#buffer;
+    return this.#channel.read(free);
+  }
+
+  #makeRoom(): void {
+    const { splitter } = this;
+    // Put together where it is, for the chunk to come will not be in the buffer.
+    if (this.#foreign && splitter.rest > 0) splitter.spill();
+    let size = Math.min(this.#buffer.length * (this.#full ? 2 : 1), MOST);
+    if (splitter.rest > 0) size = Math.max(size, splitter.needed);
+    const last = this.#buffer;
+    if (size !== last.length || this.#held) this.#buffer = new Uint8Array(size);
+    this.#full = this.#held = false;
+    // A quarter of bulk data would be copied twice if each frame that two
+    // chunks have parts of got a buffer of its own.
+    this.#kept = splitter.rest > 0 ? splitter.move(this.#buffer) : 0;
+  }
+
+  /** Has the splitter take a chunk apart; all frames of the one before were taken. */
+  push(chunk: Uint8Array): void {
+    const { splitter } = this;
+    const buffer = this.#buffer;
+    const kept = this.#kept;
+    this.#kept = 0;
+    splitter.spill(); // Unless there was a read() for this chunk.
+    this.#foreign = chunk.buffer !== buffer.buffer;
+    if (!this.#foreign) {
+      const end = kept + chunk.length;
+      this.#full = end === buffer.length;
+      splitter.push(kept > 0 ? buffer.subarray(0, end) : chunk);
+      return;
+    }
+    if (kept > 0) {
+      splitter.push(buffer.subarray(0, kept));
+      splitter.spill();
+    }
+    splitter.push(chunk);
+  }
+
+  /** The chunk that was read last is to stay as it is. */
+  hold(): void {
+    this.#held = true;
+  }
+}
