@@ -1,58 +1,58 @@
 /**
  * Judges a 9P2000 server that is running already, in any language, line by line
- * of a checklist: its user needs a directory to write in, as the tree's root.
+ * of a checklist: its user needs a directory to write in.
  *
- *     deno run --allow-net examples/conformance.ts ADDRESS [--aname X] [--uname X]
- *         [--only S35,S39] [--skip S15] [--strict] [--json]
- *     bun examples/conformance.ts ADDRESS …
+ *     deno run --allow-net examples/conformance.ts ADDRESS [OPTION…]
+ *     bun examples/conformance.ts ADDRESS [OPTION…]
  *
- * A line for each case, the messages of each failure; the exit code is 1 when
- * there is one, 2 when no server answers. With --json, a line of JSON for each.
+ * --help tells the options, among them --dir, --aname, --only and --strict.
+ *
+ * A line for each case, the messages of each failure, and the counts. With
+ * --json, each line is an object: that of a case has id, title, manual, status
+ * ("ok", "fail", "skip"), milliseconds, where there is one a reason, and frames
+ * where it failed; the last one is {"passed":…,"failed":…,"skipped":…}.
+ *
+ * The exit code is 1 when a case fails, 2 when none could be run.
  *
  * @module
  */
 
 import process from "node:process";
-import { parseArgs } from "node:util";
 import { dial } from "../mod.ts";
-import { formatResult, runConformance } from "../tests/conformance/mod.ts";
+import {
+  formatResult,
+  parseArguments,
+  probeServer,
+  runConformance,
+  usage,
+} from "../tests/conformance/mod.ts";
 
-/** Ends with one clear line. */
-function give(up: unknown): never {
-  console.error(up instanceof Error ? up.message : up);
+/** Ends before the first case. */
+function refuse(error: Error): never {
+  console.error(error.message);
+  if (error instanceof TypeError) console.error(usage); // A misuse.
   process.exit(2);
 }
 
-const text = { type: "string" } as const;
-const flag = { type: "boolean" } as const;
-const { values, positionals } = await Promise.resolve().then(() =>
-  parseArgs({
-    allowPositionals: true,
-    options: {
-      ...{ aname: text, uname: text, only: text, skip: text },
-      ...{ strict: flag, json: flag },
-    },
-  })
-).catch(give);
-const { only, skip, json, ...names } = values;
-const [address] = positionals;
-if (address === undefined) give("Which server? Give its ADDRESS");
-(await dial(address).catch(give)).close();
-
-const count = { ok: 0, fail: 0, skip: 0 };
-const results = runConformance(() => dial(address), {
-  ...names,
-  ...(only === undefined ? {} : { only: only.split(",") }),
-  ...(skip === undefined ? {} : { skip: skip.split(",") }),
-});
-try {
-  for await (const result of results) {
-    count[result.status]++;
-    console.log(json ? JSON.stringify(result) : formatResult(result));
-  }
-} catch (error) {
-  give(error);
+const words = process.argv.slice(2);
+const { address, json, options } = await Promise.resolve(words)
+  .then(parseArguments).catch(refuse);
+if (address === undefined) {
+  console.log(usage);
+  process.exit();
 }
-const { ok, fail, skip: skipped } = count;
-if (!json) console.log(`${ok} passed, ${fail} failed, ${skipped} skipped`);
-process.exitCode = fail > 0 ? 1 : 0;
+
+const connect = () => dial(address);
+await probeServer(connect, options).catch(refuse);
+const count = { ok: 0, fail: 0, skip: 0 };
+for await (const result of runConformance(connect, options)) {
+  count[result.status]++;
+  console.log(json ? JSON.stringify(result) : formatResult(result));
+}
+const { ok: passed, fail: failed, skip: skipped } = count;
+console.log(
+  json
+    ? JSON.stringify({ passed, failed, skipped })
+    : `${passed} passed, ${failed} failed, ${skipped} skipped`,
+);
+process.exitCode = failed > 0 ? 1 : 0;

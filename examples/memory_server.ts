@@ -12,15 +12,27 @@
  */
 
 import process from "node:process";
-import { formatMessage, listen, MemoryFs, type TracedMessage } from "../mod.ts";
+import {
+  formatMessage,
+  listen,
+  MemoryFs,
+  type TracedFrame,
+  type TracedMessage,
+} from "../mod.ts";
 
 const words = process.argv.slice(2);
-const [address = "tcp://127.0.0.1:5640"] = words
+const [address = "tcp://127.0.0.1:5640", ...more] = words
   .filter((word) => word !== "--trace");
+if (address.startsWith("-") || more.length > 0) {
+  console.error("Usage: memory_server.ts [ADDRESS] [--trace]");
+  process.exit(2);
+}
 
-function trace({ direction, peer, message }: TracedMessage) {
+function trace(traced: TracedMessage | TracedFrame) {
+  const { direction, peer, message, error } = traced;
   const arrow = direction === "in" ? "->" : "<-";
-  console.error(`${peer} ${arrow} ${formatMessage(message)}`);
+  const text = message ? formatMessage(message) : error.message;
+  console.error(`${peer} ${arrow} ${text}`);
 }
 const options = words.includes("--trace") ? { onMessage: trace } : {};
 

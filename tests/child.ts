@@ -2,7 +2,9 @@
 // not by node:child_process, which reports every killed child as ended by the
 // signal, whatever its exit code.
 
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
+import process from "node:process";
+import { Readable, Writable } from "node:stream";
 
 /** A process whose output is read as text. */
 export interface Child {
@@ -50,6 +52,67 @@ function byNode(command: string, args: string[]): Child {
     child.on("exit", resolve);
   });
   return { output, ended, kill: (signal) => void child.kill(signal) };
+}
+
+/** A process that speaks bytes on its standard input and output. */
+export interface PipedChild {
+  readonly readable: ReadableStream<Uint8Array>;
+  readonly writable: WritableStream<Uint8Array>;
+  /** Exit code, when it has ended. */
+  readonly ended: Promise<number | null>;
+  /** Sends SIGKILL. */
+  kill(): void;
+}
+
+/** Starts a script under this runtime, with no rights, and has its pipes. */
+export function startPiped(...words: string[]): PipedChild {
+  const { execPath } = process;
+  if ("Deno" in globalThis) {
+    const args = ["run", "--quiet", "--no-prompt", ...words];
+    const pipes = { stdin: "piped", stdout: "piped" } as const;
+    const child = new Deno.Command(execPath, { args, ...pipes }).spawn();
+    return {
+      readable: child.stdout,
+      writable: child.stdin,
+      ended: child.status.then(({ code }) => code),
+      kill: () => child.kill("SIGKILL"),
+    };
+  }
+  const child = spawn(execPath, words, { stdio: ["pipe", "pipe", "inherit"] });
+  return {
+    // What node:stream calls a ReadableStream is one.
+    readable: Readable.toWeb(child.stdout) as ReadableStream<Uint8Array>,
+    writable: Writable.toWeb(child.stdin),
+    ended: new Promise((resolve) => child.on("exit", resolve)),
+    kill: () => void child.kill("SIGKILL"),
+  };
+}
+
+/** What a process left behind. */
+export interface Ended {
+  readonly code: number;
+  readonly output: string;
+  readonly errors: string;
+}
+
+/** Runs a script to its end, under this runtime, with the right to the network. */
+export async function runScript(...words: string[]): Promise<Ended> {
+  const { execPath } = process;
+  if (!("Deno" in globalThis)) return await runByNode(execPath, words);
+  const args = ["run", "--quiet", "--no-prompt", "--allow-net", ...words];
+  const child = new Deno.Command(execPath, { args, stdin: "null" });
+  const { code, stdout, stderr } = await child.output();
+  const decoder = new TextDecoder();
+  const [output, errors] = [decoder.decode(stdout), decoder.decode(stderr)];
+  return { code, output, errors };
+}
+
+function runByNode(command: string, args: string[]): Promise<Ended> {
+  return new Promise((resolve) => {
+    execFile(command, args, (error, output, errors) => {
+      resolve({ code: Number(error?.code ?? 0), output, errors });
+    });
+  });
 }
 
 /** Reads up to a line's end, and goes on reading so that the child does not block. */

@@ -13,10 +13,10 @@ import {
   type MemoryFsOptions,
   NinePError,
   pair,
-  Plan9Exit,
   serve,
 } from "../mod.ts";
-import type { CallContext, TreeNode } from "../fs/mod.ts";
+import { makeTree } from "../examples/conformance_server.ts";
+import type { TreeNode } from "../fs/mod.ts";
 import { type Connection, dial } from "../transport.ts";
 import type { AuthServer, Connect } from "./conformance/mod.ts";
 
@@ -68,53 +68,7 @@ export const overTcp: Transport = async (handler, options) => {
 export function makeHandler(
   options: MemoryFsOptions = {},
 ): Handler<TreeNode> {
-  const fs = new MemoryFs({}, { mode: 0o777, ...options });
-  fs.register("add", (a, b) => a + b, { params: ["a", "b"] });
-  fs.register(
-    "measure",
-    (kwarg: Record<string, Uint8Array>) =>
-      Object.fromEntries(
-        Object.entries(kwarg).map(([name, { length }]) => [name, length]),
-      ),
-  );
-  let calls = 0;
-  fs.register("serial", () => ++calls);
-  fs.register("ticker", () => ++calls, { callOnRead: true });
-  fs.register("fail", () => {
-    throw new RangeError("bad value\nand more of it");
-  });
-  fs.register("exit", () => {
-    throw new Plan9Exit("good bye");
-  });
-  const waiting = new Set<() => void>();
-  let cancelled = 0;
-  fs.register(
-    "block",
-    (_kwarg: unknown, { signal }: CallContext) =>
-      new Promise((resolve, reject) => {
-        const release = () => resolve("released");
-        waiting.add(release);
-        signal.addEventListener("abort", () => {
-          if (waiting.delete(release)) cancelled++;
-          reject(signal.reason);
-        });
-      }),
-    { callOnRead: true },
-  );
-  fs.register("release", () => {
-    for (const release of waiting) release();
-    const { size } = waiting;
-    waiting.clear();
-    return size;
-  }, { callOnRead: true });
-  fs.register("cancelled", () => cancelled, { callOnRead: true });
-  const broken = fs.create("broken", { mode: 0o666 });
-  return override(fs.handler, {
-    read: (fid, request) => {
-      if (fid.node === broken) throw new TypeError("this file is broken");
-      return fs.handler.read?.(fid, request) ?? new Uint8Array(0);
-    },
-  });
+  return makeTree(options).handler;
 }
 
 /** A handler with some of its functions replaced. */

@@ -1,9 +1,8 @@
 // The conformance kit over our own server: every case, in memory and over TCP,
 // and, so that a pass means something, over servers that are wrong.
 import { assert, assertEquals } from "@std/assert";
-import process from "node:process";
 import { type Connection, listen, MemoryFs, pair, Plan9Exit } from "../mod.ts";
-import { start } from "./child.ts";
+import { runScript } from "./child.ts";
 import {
   type CaseResult,
   cases,
@@ -359,15 +358,12 @@ test("conformance: the example says ok, FAIL and skip, and ends with 1", async (
       handler.walk(node, name === "missing" ? ".." : name, request),
   });
   await using server = await listen("tcp://127.0.0.1:0", wrong);
-  const child = start(process.execPath, [
-    ...("Deno" in globalThis ? ["run", "--quiet", "--allow-net"] : []),
+  const { code, output } = await runScript(
     "examples/conformance.ts",
     server.addr,
     "--only=S28,S35,S38",
-  ]);
-  let output = "";
-  for await (const text of child.output) output += text;
-  assertEquals(await child.ended, 1);
+  );
+  assertEquals(code, 1);
   const lines = output.trimEnd().split("\n");
   const results = lines.filter((line) => !line.startsWith(" "));
   assertEquals(results.map((line) => line.slice(0, 8)), [

@@ -8,11 +8,13 @@ import { MemoryFs } from "../fs/mod.ts";
 import { listen } from "../server.ts";
 import { dial } from "../transport.ts";
 import { test } from "./harness.ts";
-import { Memory } from "./soak_watch.ts";
+import { assertSteady, settledMemory } from "./live_memory.ts";
 import { malformed, type MalformedRequest, Random } from "./vectors.ts";
 import { brief, T, WireClient } from "./wire_client.ts";
 
 const FRAMES = 100_000;
+/** Those of them after which memory is looked at for the first time. */
+const WARM_UP = 20_000;
 /** Connections that flood the server at the same time. */
 const FLOODS = 4;
 /** Frames of one write. */
@@ -34,7 +36,6 @@ function tagged({ frame, expect }: MalformedRequest, tag: number): Uint8Array {
 
 /** What is known of the flood while it lasts. */
 class Flood {
-  readonly memory: Memory = new Memory();
   readonly #address: string;
   readonly #random: Random;
   /** How often each vector was sent. */
@@ -54,13 +55,13 @@ class Flood {
 
   #count({ name }: MalformedRequest): void {
     this.sent.set(name, (this.sent.get(name) ?? 0) + 1);
-    if (++this.frames % 256 === 0) this.memory.measure(this.frames / FRAMES);
+    this.frames++;
   }
 
-  /** Sends frames until there were enough of them. */
-  async run(): Promise<void> {
+  /** Sends frames until there were so many of them. */
+  async run(frames: number): Promise<void> {
     let client: WireClient | undefined;
-    while (this.frames < FRAMES) {
+    while (this.frames < frames) {
       if (client === undefined) {
         if (this.#random.below(4) === 0) await this.#first();
         client = await this.#dial();
@@ -149,8 +150,14 @@ test(`flood: ${FRAMES} malformed requests over TCP`, async () => {
     work(server.addr, uname, () => isOver)
   );
   const ended = Promise.allSettled(others);
+  let before, after;
   try {
-    await Promise.all(Array.from({ length: FLOODS }, () => flood.run()));
+    const run = (frames: number) =>
+      Promise.all(Array.from({ length: FLOODS }, () => flood.run(frames)));
+    await run(WARM_UP);
+    before = await settledMemory();
+    await run(FRAMES);
+    after = await settledMemory();
   } finally {
     isOver = true;
     await ended;
@@ -158,11 +165,10 @@ test(`flood: ${FRAMES} malformed requests over TCP`, async () => {
   const rounds = await Promise.all(others);
   console.log(
     `flood: ${flood.frames} frames, ${flood.connections} connections, ` +
-      `others: ${rounds.join(" and ")} rounds, ${flood.memory}`,
+      `others: ${rounds.join(" and ")} rounds, ${assertSteady(before, after)}`,
   );
   assert(rounds.every((count) => count > 0), "the others were held up");
   assertEquals([...flood.sent.keys()].length, vectors.length);
   assertEquals(errors, []);
   assertEquals(fs.readDir("").map(({ name }) => name), ["a", "add"]);
-  flood.memory.check();
 });

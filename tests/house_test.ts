@@ -1,6 +1,6 @@
 // The rules of the house that a machine can hold: what imports what, which
 // file may touch a runtime, how long a file may be.
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { dirname, join } from "node:path/posix";
 
 const MAX_LINES = 700;
@@ -16,13 +16,15 @@ const LAYERS: Record<string, string[]> = {
   mod: ["codec", "transport", "server", "client", "fs"],
   conformance: ["codec", "transport"],
   examples: ["mod", "conformance"],
+  testing: ["mod"],
 };
 
 /** Layers that may name a runtime, Deno, Bun or Node; the rest is portable. */
 const RUNTIME_LAYERS = ["transport", "examples"];
 
-/** The kit is published, so it is a layer and no test. */
+/** The kit and the fixture are published, so they are layers and no tests. */
 function layerOf(path: string): string {
+  if (path === "tests/testing.ts") return "testing";
   if (path.startsWith("tests/conformance/")) return "conformance";
   return path.split(/[/.]/)[0] ?? "";
 }
@@ -155,4 +157,53 @@ Deno.test("house: links in Markdown lead somewhere", async () => {
     }
   }
   assertNone(breaches);
+});
+
+/** The ids in a text, those that `C-54 … C-67` leaves out included. */
+function idsIn(text: string): string[] {
+  const ids: string[] = [];
+  const pattern = /\b([PC])-(\d\d)(?:\s*[…–]\s*\1-(\d\d))?/g;
+  for (const [, letter, first, last = first] of text.matchAll(pattern)) {
+    for (let id = Number(first); id <= Number(last); id++) {
+      ids.push(`${letter}-${String(id).padStart(2, "0")}`);
+    }
+  }
+  return ids;
+}
+
+/** A row: ids, what, here, tests; a cell may have a `|` in code. */
+const ROW = /^\| *([PC]-\d[^|]*)\|.*\|([^|]*)\|$/gm;
+
+Deno.test("house: what the ancestors could do has a test that names it", async () => {
+  const table = await Deno.readTextFile("tests/README.md");
+  const breaches: string[] = [];
+  let listed = 0;
+  for (const [, cell = "", tests = ""] of table.matchAll(ROW)) {
+    const ids = idsIn(cell);
+    const missing = new Set(ids);
+    const paths = [...tests.matchAll(/`([^`]+\.ts)`/g)]
+      .map(([, path = ""]) => path.includes("/") ? path : `tests/${path}`);
+    for (const path of paths) {
+      const file = files.find((file) => file.path === path);
+      if (file === undefined) {
+        breaches.push(`${cell.trim()}: there is no ${path}`);
+        continue;
+      }
+      const named = idsIn(file.text).filter((id) => ids.includes(id));
+      for (const id of named) missing.delete(id);
+      // What an example shows, its reader sees.
+      if (named.length === 0 && file.layer === "tests") {
+        breaches.push(`${cell.trim()}: ${path} does not name it`);
+      }
+    }
+    for (const id of missing) breaches.push(`${id}: no test names it`);
+    for (const id of ids) {
+      const most = id.startsWith("P") ? 48 : 93;
+      const isOne = Number(id.slice(2)) >= 1 && Number(id.slice(2)) <= most;
+      if (!isOne) breaches.push(`${id}: there is no such id`);
+      listed++;
+    }
+  }
+  assertNone(breaches);
+  assert(listed > 0, "no table");
 });

@@ -1,39 +1,104 @@
-// The first screen of the README, as pasted: only the import and the port
+// The TypeScript of the README, as pasted: only the imports and the port
 // differ, so that it runs against this checkout and beside other servers.
 
 import { assertEquals, assertStringIncludes } from "@std/assert";
 
 const root = new URL("../", import.meta.url);
+const readme = await Deno.readTextFile(new URL("README.md", root));
+const blocks = [...readme.matchAll(/```ts[^\n]*\n(.*?)```/gs)]
+  .map(([, code]) => code);
+const [first, client, tree, hooks, handler, fixture] = blocks;
 
-Deno.test("README: the first example runs as pasted", async () => {
-  const readme = await Deno.readTextFile(new URL("README.md", root));
-  const example = /```ts[^\n]*\n(.*?)```/s.exec(readme)?.[1] ?? "";
-  assertStringIncludes(example, '"jsr:@ninep/ninep"');
-  assertStringIncludes(example, "tcp://127.0.0.1:5640");
+/** A port that was free a moment ago. */
+function freePort(): number {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  return listener.addr.port;
+}
 
-  const free = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  const { port } = free.addr;
-  free.close();
-  const source = example
+/** Type-checks a program and runs it: what it printed. */
+async function run(program: string): Promise<string> {
+  const source = program
     .replaceAll('"jsr:@ninep/ninep"', JSON.stringify(`${root}mod.ts`))
-    .replaceAll(":5640", `:${port}`);
+    .replace("jsr:@ninep/ninep/testing", `${root}tests/testing.ts`)
+    .replaceAll(":5640", `:${freePort()}`);
   const dir = await Deno.makeTempDir();
   try {
     await Deno.writeTextFile(`${dir}/example.ts`, source);
+    const flags = ["--quiet", "--no-prompt", "--check", "--allow-net"];
     const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-      args: [
-        "run",
-        "--quiet",
-        "--no-prompt",
-        "--allow-net",
-        `${dir}/example.ts`,
-      ],
+      args: ["run", ...flags, `${dir}/example.ts`],
     }).output();
     const decoder = new TextDecoder();
     assertEquals(decoder.decode(stderr), "");
-    assertEquals(decoder.decode(stdout), "hello\n\n42\n");
     assertEquals(code, 0);
+    return decoder.decode(stdout);
   } finally {
     await Deno.remove(dir, { recursive: true });
   }
+}
+
+Deno.test("README: the first example runs as pasted", async () => {
+  assertStringIncludes(first, '"jsr:@ninep/ninep"');
+  assertStringIncludes(first, "tcp://127.0.0.1:5640");
+  assertEquals(await run(first), "hello\n\n42\n");
+});
+
+Deno.test("README: what a client does", async () => {
+  const output = await run(`
+    import { connect, listen, MemoryFs } from "jsr:@ninep/ninep";
+    const fs = new MemoryFs({}, { mode: 0o777 });
+    fs.register("add", (a, b) => a + b, { params: ["a", "b"] });
+    await using server = await listen("tcp://127.0.0.1:5640", fs);
+    {
+      ${client}
+      await file.close();
+      await client.close();
+    }
+    console.log(new TextDecoder().decode(fs.readFile("notes/todo")));
+  `);
+  assertEquals(output, "todo 16\nread the manual\nwrite the code\n\n");
+});
+
+Deno.test("README: what trees and files do", async () => {
+  const output = await run(`
+    import { connect, MemoryFs, pair, serve } from "jsr:@ninep/ninep";
+    const log = (data: Uint8Array) =>
+      console.log("log:", new TextDecoder().decode(data));
+    ${tree}
+    ${hooks}
+    const [here, there] = pair();
+    serve(there, fs);
+    const client = await connect(here);
+    console.log(await client.readTextFile("etc/hosts"));
+    console.log(await client.readTextFile("motd"));
+    console.log(await client.call("greet", { kwarg: { name: "glenda" } }));
+    console.log(await client.call("greet"));
+    console.log(/^[0-9]+ ms\\n$/.test(await client.readTextFile("uptime")));
+    await client.writeTextFile("log", "line");
+    await client.close();
+  `);
+  assertEquals(output.split("\n"), [
+    ...["127.0.0.1 localhost", "", "changed by the program", ""],
+    ...["hello glenda", "hello you", "true", "log: line", ""],
+  ]);
+});
+
+Deno.test("README: a handler answers", async () => {
+  const output = await run(`
+    import { connect, listen } from "jsr:@ninep/ninep";
+    ${handler}
+    const client = await connect("tcp://127.0.0.1:5640");
+    console.log((await client.readTextFile("time")).slice(0, 2));
+    console.log(await client.readTextFile("none").catch(({ code }) => code));
+    Deno.exit(); // The server goes on.
+  `);
+  assertEquals(output, "20\nENOENT\n");
+});
+
+Deno.test("README: the fixture for tests", async () => {
+  assertEquals(await run(fixture), "changed\n");
+});
+
+Deno.test("README: no block of TypeScript is left out", () => {
+  assertEquals(blocks.length, 6);
 });

@@ -5,49 +5,13 @@
  * @module
  */
 
-import { assert } from "@std/assert";
 import { equals } from "@std/bytes";
-import process from "node:process";
 import { type Message, ProtocolError } from "../codec.ts";
 import type { TreeNode } from "../fs/mod.ts";
 import { type Fid, type Handler, serve } from "../server.ts";
 import { type Channel, openChannel } from "../transport/channel.ts";
 import type { Connection } from "../transport.ts";
 import type { Random } from "./vectors.ts";
-
-const MiB = 2 ** 20;
-
-/** How much memory is in use, at the least: collectors take their time. */
-export class Memory {
-  /** For each third of the time. */
-  readonly #least: { heap: number; rss: number }[] = Array.from(
-    { length: 3 },
-    () => ({ heap: Infinity, rss: Infinity }),
-  );
-
-  /** Measures, `part` (0 to 1) of the time being over. */
-  measure(part: number): void {
-    const { heapUsed, rss } = process.memoryUsage();
-    const least = this.#least[Math.min(2, Math.floor(part * 3))];
-    least.heap = Math.min(least.heap, heapUsed);
-    least.rss = Math.min(least.rss, rss);
-  }
-
-  /** For people: heap and resident memory of each third. */
-  toString(): string {
-    const thirds = this.#least.map(({ heap, rss }) =>
-      `${Math.round(heap / MiB)}/${Math.round(rss / MiB)}`
-    );
-    return `heap/rss in MiB by thirds: ${thirds.join(", ")}`;
-  }
-
-  /** Checks that what is in use does not grow; the first third is for all to become warm. */
-  check(): void {
-    const [, { heap, rss }, last] = this.#least;
-    assert(last.heap < 2 * heap + 64 * MiB, `the heap grows: ${this}`);
-    assert(last.rss < 2 * rss + 64 * MiB, `the memory grows: ${this}`);
-  }
-}
 
 /** What is counted while it lasts, and must be nothing in the end. */
 export class Census {
@@ -180,7 +144,7 @@ export class ServedConnection {
       closeTimeout: 20,
       // Half of the connections; it takes time.
       ...(connection.peer === "pair"
-        ? { onMessage: ({ message }) => this.#note(message) }
+        ? { onMessage: ({ message }) => message && this.#note(message) }
         : {}),
       onError: (error) => {
         if (!(error instanceof ProtocolError)) census.errors.push(error);

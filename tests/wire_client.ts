@@ -6,7 +6,6 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
-import { deadline } from "@std/async";
 import { concat } from "@std/bytes";
 import {
   decode,
@@ -35,8 +34,18 @@ export function bytes(text: string): Uint8Array {
 }
 
 /** A promise that fails the test when it does not settle. */
-export function soon<T>(promise: Promise<T>): Promise<T> {
-  return deadline(promise, PATIENCE_MS);
+export async function soon<T>(promise: Promise<T>): Promise<T> {
+  // Not by deadline(), which holds on to memory until the time is over.
+  let timer;
+  const late = new Promise<never>((_, reject) => {
+    const error = new DOMException("Signal timed out.", "TimeoutError");
+    timer = setTimeout(() => reject(error), PATIENCE_MS);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 /** Requests; the tag comes first, where it is not NOTAG. */

@@ -141,7 +141,7 @@ export const attachLines: readonly Line[] = [
       const session = await trial.session();
       const [second] = trial.users;
       await trial.attach(session, 5, second);
-      await session.walk(5, 6, trial.directory);
+      await session.walk(5, 6, ...trial.path);
       const theirs = await session.attempt(T.create(6, "theirs", 0o644));
       if (typeof theirs === "string") {
         skip(`"${second}" cannot write here: ${theirs}`);

@@ -118,8 +118,10 @@ export interface ServerLimits {
 export interface ConformanceOptions {
   /** User who attaches; `glenda` by default. It owns what the cases make. */
   readonly uname?: string;
-  /** Tree to attach to; empty by default. It needs a root that the user may write in. */
+  /** Tree to attach to; empty by default. */
   readonly aname?: string;
+  /** Path below the root of a directory that the user may write in; the root itself by default. */
+  readonly dir?: string;
   /**
    * Two more users, for the cases about permissions; `bootes` and `rob` by
    * default. The first should be able to make files that belong to a group
@@ -132,7 +134,7 @@ export interface ConformanceOptions {
    * of the users' own names are tried.
    */
   readonly groups?: readonly [string, string];
-  /** Ids of the cases to run; all by default. */
+  /** Ids of the cases to run, such as `S35`; all by default. */
   readonly only?: readonly string[];
   /** Ids of cases not to run; none by default. */
   readonly skip?: readonly string[];
@@ -144,7 +146,7 @@ export interface ConformanceOptions {
   readonly strict?: boolean;
   /** Longest time in milliseconds that a reply may take, 3000 by default. */
   readonly patience?: number;
-  /** Longest time in milliseconds that a case may take, 30000 by default. */
+  /** Longest time in milliseconds that a case may take; by default 30000, or ten times `patience` if that is more. */
   readonly timeout?: number;
   /** Paths of the files that some cases need, where they are not the names that {@linkcode Fixtures} tells. */
   readonly files?: Partial<Fixtures>;

@@ -38,7 +38,7 @@ import { framingLines } from "./framing.ts";
 import { functionLines } from "./functions.ts";
 import { openLines } from "./open.ts";
 import { readLines } from "./read.ts";
-import { caseOf, runCases } from "./run.ts";
+import { caseOf, probeCases, runCases } from "./run.ts";
 import { sessionLines } from "./sessions.ts";
 import { statLines } from "./stat.ts";
 import { versionLines } from "./version.ts";
@@ -46,6 +46,7 @@ import { walkLines } from "./walk.ts";
 import { writeLines } from "./write.ts";
 
 export type * from "./case.ts";
+export { type Arguments, parseArguments, usage } from "./arguments.ts";
 export { formatResult } from "./run.ts";
 
 /** All cases, S1 to S126. */
@@ -77,11 +78,28 @@ export const cases: readonly Case[] = [
  *   each call, such as `() => dial(address)`.
  * @param options Which cases, what they may use, and demand.
  * @returns How each case went, as soon as it is known.
- * @throws {RangeError} `only` or `skip` names no case.
+ * @throws {RangeError} `only` or `skip` names no case, or they leave none.
  */
 export function runConformance(
   connect: Connect,
   options: ConformanceOptions = {},
 ): AsyncGenerator<CaseResult, void, void> {
   return runCases(cases, connect, options);
+}
+
+/**
+ * Sees whether the kit can be run against a server, with the same options:
+ * before a hundred cases fail for one reason.
+ *
+ * @param connect How to connect to the server.
+ * @param options Which cases, what they may use, and demand.
+ * @throws {RangeError} `only` or `skip` names no case, or they leave none.
+ * @throws {Error} The server does not answer, does not let the user in, or not
+ *   make a directory; the message says which.
+ */
+export function probeServer(
+  connect: Connect,
+  options: ConformanceOptions = {},
+): Promise<void> {
+  return probeCases(cases, connect, options);
 }

@@ -4,9 +4,16 @@
 import type { Case, CaseResult, ConformanceOptions, Connect } from "./case.ts";
 import { Failure, Skip } from "./check.ts";
 import type { Line } from "./line.ts";
+import { ROOT } from "./session.ts";
 import { Trial } from "./trial.ts";
 
 const TIMEOUT_MS = 30_000;
+/** Replies that a case may wait for at the least, each as long as it may take. */
+const REPLIES = 10;
+
+function timeoutOf({ timeout, patience = 0 }: ConformanceOptions): number {
+  return timeout ?? Math.max(TIMEOUT_MS, REPLIES * patience);
+}
 
 /** A line of the checklist as a case that can be run. */
 export function caseOf(line: Line): Case {
@@ -25,7 +32,7 @@ async function runLine(
   options: ConformanceOptions,
 ): Promise<CaseResult> {
   const { id, title, manual } = line;
-  const { timeout = TIMEOUT_MS } = options;
+  const timeout = timeoutOf(options);
   const start = Date.now();
   const trial = new Trial(connect, options);
   const outcome = await settled(line.check(trial), timeout);
@@ -93,23 +100,73 @@ function verdict(
  * @param connect How to connect to the server.
  * @param options Which of the cases, what they may use, and demand.
  * @returns How each went, as soon as it is known.
- * @throws {RangeError} `only` or `skip` names no case.
+ * @throws {RangeError} `only` or `skip` names no case, or they leave none.
  */
 export async function* runCases(
   cases: readonly Case[],
   connect: Connect,
   options: ConformanceOptions = {},
 ): AsyncGenerator<CaseResult, void, void> {
-  const { only, skip = [] } = options;
-  for (const id of [...only ?? [], ...skip]) {
-    if (!cases.some((test) => test.id === id)) {
-      throw new RangeError(`Cannot run the cases: there is no "${id}"`);
-    }
-  }
-  for (const test of cases) {
-    if (only?.includes(test.id) === false || skip.includes(test.id)) continue;
+  for (const test of select(cases, options)) {
     yield await test.run(connect, options);
   }
+}
+
+/** The cases that the options choose: at least one, or it throws. */
+function select(
+  cases: readonly Case[],
+  { only, skip = [] }: ConformanceOptions,
+): Case[] {
+  const ids = new Set([...only ?? [], ...skip]);
+  for (const { id } of cases) ids.delete(id);
+  if (ids.size > 0) {
+    const unknown = [...ids].map((id) => `"${id}"`).join(", ");
+    throw new RangeError(`Cannot run the cases: there is no ${unknown}`);
+  }
+  const chosen = cases.filter(({ id }) =>
+    only?.includes(id) !== false && !skip.includes(id)
+  );
+  if (chosen.length === 0) {
+    throw new RangeError("Cannot run the cases: none is left to run");
+  }
+  return chosen;
+}
+
+/**
+ * Sees whether cases can be run at all: they are there, the server answers, and
+ * lets the user in and make a directory.
+ *
+ * @param cases The cases.
+ * @param connect How to connect to the server.
+ * @param options Which of the cases, what they may use, and demand.
+ * @throws {RangeError} `only` or `skip` names no case, or they leave none.
+ * @throws {Error} The server is not there, or not ready.
+ */
+export async function probeCases(
+  cases: readonly Case[],
+  connect: Connect,
+  options: ConformanceOptions = {},
+): Promise<void> {
+  select(cases, options);
+  const trial = new Trial(connect, options);
+  const timeout = timeoutOf(options);
+  const { uname, aname } = trial;
+  let step = "connect to the server";
+  const steps = async () => {
+    const session = await trial.connect();
+    step = "begin a session";
+    await session.begin();
+    step = `attach "${uname}" to the tree "${aname}"`;
+    await trial.attach(session, ROOT, uname);
+    step = `make a directory in "${options.dir ?? "/"}"`;
+    await trial.session();
+  };
+  const error = await settled(steps(), timeout);
+  // What cannot be removed is for the cases to tell.
+  await settled(trial.cleanUp(), timeout);
+  trial.end();
+  if (error === undefined) return;
+  throw new Error(`Cannot ${step}: ${error.message}`, { cause: error });
 }
 
 /**

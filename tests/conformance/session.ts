@@ -51,6 +51,12 @@ export class Session extends Wire {
     return reply;
   }
 
+  /** The same, which must be one of 9P2000. */
+  async begin(msize?: number): Promise<void> {
+    const { version } = await this.version(msize);
+    if (version !== "9P2000") fail(`the version "${version}"`, `"9P2000"`);
+  }
+
   /** Makes a fid of the root. */
   async attach(fid: number, uname: string, aname: string): Promise<Qid> {
     return (await this.do(T.attach(fid, uname, aname))).qid;
@@ -316,7 +322,8 @@ export const LONG_AGO = 1_000_000_000;
 /** A fid that nothing uses. */
 export const NO_SUCH_FID: number = NOFID - 1;
 
-function split(path: string): string[] {
+/** The names of a path. */
+export function split(path: string): string[] {
   return path.split("/").filter((name) => name !== "");
 }
 

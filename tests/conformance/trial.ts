@@ -13,7 +13,7 @@ import type {
 } from "./case.ts";
 import { fail, Failure, skip } from "./check.ts";
 import { T } from "./requests.ts";
-import { DIR, ROOT, Session } from "./session.ts";
+import { DIR, ROOT, Session, split } from "./session.ts";
 import { brief, END } from "./wire.ts";
 
 /** How a session of a case starts. */
@@ -66,6 +66,8 @@ export class Trial {
 
   readonly #connect: Connect;
   readonly #files: Fixtures;
+  /** Where the case's directory is, from the root. */
+  readonly #parent: readonly string[];
   readonly #sessions: Session[] = [];
   #directory: string | undefined;
   #over = false;
@@ -74,6 +76,7 @@ export class Trial {
     this.#connect = connect;
     this.uname = options.uname ?? "glenda";
     this.aname = options.aname ?? "";
+    this.#parent = split(options.dir ?? "");
     this.users = options.users ?? ["bootes", "rob"];
     this.groups = options.groups;
     this.strict = options.strict ?? false;
@@ -125,11 +128,9 @@ export class Trial {
 
   /** A connection with a session, and ROOT, a fid of the root. */
   async root(options: SessionOptions = {}): Promise<Session> {
-    const { msize = 8192, uname = this.uname } = options;
     const session = await this.connect();
-    const { version } = await session.version(msize);
-    if (version !== "9P2000") fail(`the version "${version}"`, `"9P2000"`);
-    await this.attach(session, ROOT, uname);
+    await session.begin(options.msize);
+    await this.attach(session, ROOT, options.uname ?? this.uname);
     return session;
   }
 
@@ -154,7 +155,7 @@ export class Trial {
       const maker = this.#isMain(options) ? session : await this.root();
       await this.#makeDirectory(maker);
     }
-    await session.walk(ROOT, DIR, this.directory);
+    await session.walk(ROOT, DIR, ...this.path);
     return session;
   }
 
@@ -167,14 +168,20 @@ export class Trial {
     return this.#directory ?? fail("no directory yet", "one");
   }
 
+  /** The names from the root to the case's directory. */
+  get path(): readonly string[] {
+    return [...this.#parent, this.directory];
+  }
+
   async #makeDirectory(session: Session): Promise<void> {
     const name = `conformance-${crypto.randomUUID().slice(0, 8)}`;
     const fid = session.newFid();
-    await session.walk(ROOT, fid);
+    await session.walk(ROOT, fid, ...this.#parent);
     const create = T.create(fid, name, DMDIR + 0o777, OREAD);
     const made = await session.attempt(create);
     if (typeof made === "string") {
-      fail(`the error "${made}" for a directory in the root`, "Rcreate");
+      const where = this.#parent.length === 0 ? "the root" : "its directory";
+      fail(`the error "${made}" for a directory in ${where}`, "Rcreate");
     }
     this.#directory = name;
     const { mode } = await session.stat(fid);
@@ -329,10 +336,10 @@ export class Trial {
     const name = this.#directory;
     const session = await this.root();
     const fid = session.newFid();
-    const walked = await session.attempt(T.walk(ROOT, fid, name));
+    const walked = await session.attempt(T.walk(ROOT, fid, ...this.path));
     if (typeof walked !== "string") await removeAll(session, fid);
-    if (await session.exists(name, ROOT)) {
-      throw new Failure(`cannot clean up: "${name}" is still in the root`);
+    if (await session.exists(this.path.join("/"), ROOT)) {
+      throw new Failure(`cannot clean up: "${name}" is still there`);
     }
   }
 }

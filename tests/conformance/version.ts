@@ -159,11 +159,11 @@ export const versionLines: readonly Line[] = [
       for (const fid of [ROOT, DIR, 7]) await session.unborn(fid);
       const { qid } = await trial.attach(session, 7, trial.uname);
       equal(qid.type & QTDIR, QTDIR, "QTDIR of fid 7");
-      await session.walk(7, DIR, trial.directory, "f");
+      await session.walk(7, DIR, ...trial.path, "f");
       await session.open(DIR);
       if (!trial.strict) return;
       // They are clunked, with all that this means.
-      await session.walk(7, 8, trial.directory);
+      await session.walk(7, 8, ...trial.path);
       equal(await session.exists("closing", 8), false, "an ORCLOSE file");
     },
   },

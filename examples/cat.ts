@@ -1,0 +1,37 @@
+/**
+ * Writes files of a server to the standard output, whatever their size.
+ *
+ *     deno run --allow-net examples/cat.ts ADDRESS PATH…
+ *     bun examples/cat.ts ADDRESS PATH…
+ *
+ * @module
+ */
+
+import process from "node:process";
+import { connect } from "../mod.ts";
+
+const [address, ...paths] = process.argv.slice(2);
+if (address === undefined || paths.length === 0) {
+  console.error("Usage: cat.ts ADDRESS PATH…");
+  process.exit(2);
+}
+
+/** Waits until the reader of our output has taken the bytes. */
+function print(bytes: Uint8Array): Promise<void> {
+  return new Promise((resolve) => {
+    process.stdout.write(bytes, () => resolve());
+  });
+}
+
+async function cat() {
+  await using client = await connect(address);
+  for (const path of paths) {
+    const file = await client.open(path);
+    for await (const chunk of file.readable) await print(chunk);
+  }
+}
+
+await cat().catch((error: Error) => {
+  console.error(error.message);
+  process.exitCode = 1;
+});

@@ -1,0 +1,48 @@
+/**
+ * Copies a file or a whole directory from one server to another, or within
+ * one, and shows how far it is.
+ *
+ *     deno run --allow-net examples/copy_tree.ts ADDRESS PATH TO-ADDRESS TO-PATH
+ *     bun examples/copy_tree.ts ADDRESS PATH TO-ADDRESS TO-PATH
+ *
+ * @module
+ */
+
+import process from "node:process";
+import { connect, type CopyProgress } from "../mod.ts";
+
+const [address, path, toAddress, toPath] = process.argv.slice(2);
+if (
+  address === undefined || path === undefined || toAddress === undefined ||
+  toPath === undefined
+) {
+  console.error("Usage: copy_tree.ts ADDRESS PATH TO-ADDRESS TO-PATH");
+  process.exit(2);
+}
+
+let files = 0;
+let copied = 0;
+
+/** A line for each file that is there. */
+function show({ path, bytes, total }: CopyProgress) {
+  if (bytes < total) return;
+  files++;
+  copied += bytes;
+  console.log(`${path}: ${bytes} bytes`);
+}
+
+async function copy() {
+  await using source = await connect(address);
+  await using target = await connect(toAddress);
+  await source.copy(path, toPath, {
+    target,
+    recursive: true,
+    onProgress: show,
+  });
+}
+
+await copy().catch((error: Error) => {
+  console.error(error.message);
+  process.exitCode = 1;
+});
+console.log(`${files} files, ${copied} bytes`);

@@ -1,0 +1,44 @@
+/**
+ * A client that outlives its connection: the server goes away and comes back,
+ * and the file that was open is read on. Both are in this process.
+ *
+ *     deno run --allow-net=127.0.0.1 examples/reconnect.ts
+ *     bun examples/reconnect.ts
+ *
+ * @module
+ */
+
+import { connect, listen, MemoryFs } from "../mod.ts";
+
+const fs = new MemoryFs({ poem: "roses are red\nviolets are blue\n" });
+const decoder = new TextDecoder();
+
+let server = await listen("tcp://127.0.0.1:0", fs);
+const { addr } = server;
+await using client = await connect(addr, { reconnect: { minDelay: 10 } });
+await using file = await client.open("poem");
+
+/** Reads on from where the file is. */
+async function read(count: number): Promise<string> {
+  const buffer = new Uint8Array(count);
+  const got = await file.read(buffer);
+  return decoder.decode(buffer.subarray(0, got ?? 0)).trim();
+}
+
+console.log(`before: ${await read(14)}`);
+
+await server.close();
+console.log("the server is gone");
+const later = read(16); // It waits for the server.
+
+server = await listen(addr, fs); // The same tree, at the same address.
+console.log("the server is back");
+console.log(`after: ${await later}`);
+
+// Not everything can be done again by itself: what was under way and may have
+// been done rejects, and it is for the program to find out.
+await client.writeTextFile("poem", "sugar is sweet\n");
+console.log(`now: ${(await client.readTextFile("poem")).trim()}`);
+
+await client.close();
+await server.close();

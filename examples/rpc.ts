@@ -1,0 +1,57 @@
+/**
+ * Reads the start of a file with the requests of the protocol themselves, and
+ * shows each of them with its reply.
+ *
+ *     deno run --allow-net examples/rpc.ts ADDRESS PATH
+ *     bun examples/rpc.ts ADDRESS PATH
+ *
+ * @module
+ */
+
+import process from "node:process";
+import {
+  connect,
+  formatMessage,
+  type Message,
+  OREAD,
+  type RpcReply,
+  type RpcRequest,
+} from "../mod.ts";
+
+const [address, path] = process.argv.slice(2);
+if (address === undefined || path === undefined) {
+  console.error("Usage: rpc.ts ADDRESS PATH");
+  process.exit(2);
+}
+
+async function main() {
+  await using client = await connect(address);
+
+  /** Sends a request and shows it with its reply. */
+  async function ask<R extends RpcRequest>(request: R): Promise<RpcReply<R>> {
+    const tag = 1; // One request at a time needs no other.
+    console.log(`-> ${formatMessage({ ...request, tag } as Message)}`);
+    const reply = await client.rpc(request, { tag });
+    console.log(`<- ${formatMessage(reply as Message)}`);
+    return reply;
+  }
+
+  const fid = client.allocFid();
+  const wname = path.split("/").filter((name) => name !== "");
+  const { wqid } = await ask(
+    { type: "Twalk", fid: client.root, newfid: fid, wname },
+  );
+  if (wqid.length < wname.length) {
+    client.releaseFid(fid); // The server has made none.
+    throw new Error(`"${wname[wqid.length]}" does not exist`);
+  }
+  await ask({ type: "Tstat", fid });
+  await ask({ type: "Topen", fid, mode: OREAD });
+  await ask({ type: "Tread", fid, offset: 0n, count: 200 });
+  await client.clunk(fid);
+}
+
+await main().catch((error: Error) => {
+  console.error(error.message);
+  process.exitCode = 1;
+});
