@@ -23,9 +23,18 @@
  * @module
  */
 
+export { Attributes } from "./client/attributes.ts";
 export type { CallOptions } from "./client/call.ts";
-export { type AttachOptions, Client } from "./client/client.ts";
+export type { FileData } from "./client/chunks.ts";
+export {
+  type AttachOptions,
+  type AuthOptions,
+  Client,
+  type VersionOptions,
+  type VersionReply,
+} from "./client/client.ts";
 export { connect, type ConnectOptions } from "./client/connect.ts";
+export type { CopyProgress } from "./client/copy.ts";
 export type { FileStat, StatChanges } from "./client/file_stat.ts";
 export {
   type CreateOptions,
@@ -33,9 +42,19 @@ export {
   type OpenOptions,
   type WriteFileOptions,
 } from "./client/files.ts";
+export type { Authenticate } from "./client/login.ts";
 export type { CallerOptions, FileRef } from "./client/operation.ts";
+export { normalizePath } from "./client/paths.ts";
+export type { ProxyOptions, RemoteApi } from "./client/proxy.ts";
+export type { ReconnectOptions } from "./client/reconnect.ts";
 export { RemoteFile, type Whence } from "./client/remote_file.ts";
-export { type MkdirOptions, RemoteTree } from "./client/remote_tree.ts";
+export {
+  type CopyOptions,
+  type MkdirOptions,
+  type ReadDirNamesOptions,
+  RemoteTree,
+  type RemoveOptions,
+} from "./client/remote_tree.ts";
 export {
   type ReadOptions,
   Requests,
@@ -46,3 +65,4 @@ export {
   type WalkOptions,
   type WriteOptions,
 } from "./client/requests.ts";
+export type { TreeEntry, WalkTreeOptions } from "./client/walk_tree.ts";

@@ -10,110 +10,125 @@ import { readAll, writeAll } from "./transfer.ts";
 
 /** Err of an Rcall when the file is not a function. */
 const NOT_A_FUNCTION = 255;
+/** Error of a Tcall whose value no Rcall holds. */
+const TOO_LARGE = "i/o count too large";
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true });
 const NOTHING = new Uint8Array(0);
 
-/** Options of `Client.call()`. */
+/** Options of {@linkcode Files.call}. */
 export interface CallOptions<T = unknown> extends CallerOptions {
-  /** Positional arguments. */
-  argv?: readonly unknown[];
-  /** Keyword arguments. */
-  kwarg?: Readonly<Record<string, unknown>>;
-  /** Binary argument; it becomes the keyword argument that `dataArg` names. */
-  data?: Uint8Array;
+  /** Positional arguments; none by default. */
+  argv?: readonly unknown[] | undefined;
+  /** Keyword arguments; none by default. */
+  kwarg?: Readonly<Record<string, unknown>> | undefined;
+  /** Binary argument; it becomes the keyword argument that `dataArg` names, unless it is empty. */
+  data?: Uint8Array | undefined;
   /** Name of the keyword argument for `data`, `data` by default. */
-  dataArg?: string;
+  dataArg?: string | undefined;
   /** Makes the value of its bytes; by default they are JSON in UTF-8, and nothing at all is undefined. */
-  loader?: (data: Uint8Array) => T;
+  loader?: ((data: Uint8Array) => T) | undefined;
 }
 
-/** The calls of a session, which remember whether its server has Tcall. */
-export class Calls {
-  readonly #session: Session;
-  #hasTcall: boolean | undefined;
+/** Calls the function file that a fid stands for; the fid stays as it is. */
+export async function callFile<T>(
+  session: Session,
+  fid: number,
+  options: CallOptions<T>,
+  signal: AbortSignal | undefined,
+): Promise<T> {
+  const value = await valueOf(session, fid, options, signal);
+  // What the function returns is for the caller to know.
+  const load = options.loader ?? (loadJson as (data: Uint8Array) => T);
+  return load(value);
+}
 
-  constructor(session: Session) {
-    this.#session = session;
+/** The value in bytes, in whichever way the server can give it. */
+async function valueOf(
+  session: Session,
+  fid: number,
+  options: CallOptions,
+  signal: AbortSignal | undefined,
+): Promise<Uint8Array> {
+  const { argv = [], kwarg = {}, data = NOTHING } = options;
+  const isWritable = argv.length === 0 && data.length === 0;
+  if (isWritable && session.hasTcall === false) {
+    return await writeAndRead(session, fid, kwarg, signal);
   }
-
-  /** Calls the function file that a fid stands for; the fid stays as it is. */
-  async call<T>(fid: number, options: CallOptions<T>): Promise<T> {
-    const { argv = [], data = NOTHING, loader, signal } = options;
-    // What the function returns is for the caller to know.
-    const load = loader ?? (loadJson as (data: Uint8Array) => T);
-    const writable = argv.length === 0 && data.length === 0;
-    if (writable && this.#hasTcall === false) {
-      return load(await this.#writeAndRead(fid, options));
-    }
-    let value: Uint8Array;
-    try {
-      value = await this.#tcall(fid, options);
-    } catch (error) {
-      if (!writable || signal?.aborted) throw error;
+  try {
+    return await tcall(session, fid, options, signal);
+  } catch (error) {
+    if (!isWritable || signal?.aborted) throw error;
+    if (error instanceof RangeError) {
       // Too long for a Tcall: nothing was sent.
-      const tooLong = error instanceof RangeError;
-      if (!tooLong && !await this.#lacksTcall(error, fid, signal)) throw error;
-      value = await this.#writeAndRead(fid, options);
-      if (!tooLong) this.#hasTcall = false;
+      if (!session.traits.longArguments) throw error;
+      return await writeAndRead(session, fid, kwarg, signal);
     }
-    return load(value);
+    if (!await lacksTcall(session, fid, error, signal)) throw error;
   }
+  const value = await writeAndRead(session, fid, kwarg, signal);
+  session.hasTcall ??= false;
+  return value;
+}
 
-  async #tcall(fid: number, options: CallOptions): Promise<Uint8Array> {
-    const { argv = [], kwarg = {}, dataArg = "data" } = options;
-    const { data = NOTHING, signal } = options;
-    const text = encodeCall({ argv, kwarg, dataArg });
-    const reply = await this.#session.rpc(
-      { type: "Tcall", tag: 0, fid, text, data },
-      signal,
-    );
-    this.#hasTcall = true;
-    if (reply.err === 0) return reply.data;
-    throw new NinePError(
-      reply.err === NOT_A_FUNCTION
-        ? "not a function file"
-        : `error ${reply.err}: ${reply.text}`,
-    );
+async function tcall(
+  session: Session,
+  fid: number,
+  options: CallOptions,
+  signal: AbortSignal | undefined,
+): Promise<Uint8Array> {
+  const { argv = [], kwarg = {}, data = NOTHING, dataArg = "data" } = options;
+  const text = encodeCall({ argv, kwarg, dataArg });
+  const reply = await session.rpc(
+    { type: "Tcall", tag: 0, fid, text, data },
+    signal,
+  );
+  session.hasTcall = true;
+  if (reply.err === 0) return reply.data;
+  if (reply.err === NOT_A_FUNCTION) throw new NinePError("not a function file");
+  const detail = reply.text === "" ? "" : `: ${reply.text}`;
+  throw new NinePError(`error ${reply.err}${detail}`);
+}
+
+/** Tells whether an error means that the server has no Tcall, so that nothing was called. */
+async function lacksTcall(
+  session: Session,
+  fid: number,
+  error: unknown,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
+  if (!(error instanceof NinePError) || session.hasTcall) return false;
+  // A function that failed, or a value that no Rcall holds: it was called.
+  if (error instanceof FunctionError || error.ename === TOO_LARGE) {
+    session.hasTcall = true;
+    return false;
   }
-
-  /** Tells whether an error means that the server has no Tcall, so that nothing was called. */
-  async #lacksTcall(
-    error: unknown,
-    fid: number,
-    signal: AbortSignal | undefined,
-  ): Promise<boolean> {
-    if (!(error instanceof NinePError) || this.#hasTcall) return false;
-    if (error instanceof FunctionError) {
-      this.#hasTcall = true;
-      return false;
-    }
-    if (hasCode(error, "EOPNOTSUPP") || hasCode(error, "ENOSYS")) return true;
-    // Any other text, as long as nothing is wrong with the fid.
-    try {
-      await this.#session.stat(fid, signal);
-      return true;
-    } catch {
-      return false;
-    }
+  if (hasCode(error, "EOPNOTSUPP") || hasCode(error, "ENOSYS")) return true;
+  // Any other text, as long as nothing is wrong with the fid.
+  try {
+    await session.stat(fid, signal);
+    return true;
+  } catch {
+    return false;
   }
+}
 
-  async #writeAndRead(
-    fid: number,
-    options: CallOptions,
-  ): Promise<Uint8Array> {
-    const session = this.#session;
-    const { kwarg = {}, signal } = options;
-    const data = encoder.encode(JSON.stringify(kwarg));
-    const copy = await session.walk(fid, [], signal);
-    try {
-      const open = await session.open(copy, ORDWR, signal);
-      await writeAll(open, data, 0, 1, signal);
-      return await readAll(open, signal);
-    } finally {
-      session.drop(copy);
-    }
+/** Calls on a fid of its own, so that calls at the same time do not see each other's arguments. */
+async function writeAndRead(
+  session: Session,
+  fid: number,
+  kwarg: Readonly<Record<string, unknown>>,
+  signal: AbortSignal | undefined,
+): Promise<Uint8Array> {
+  const data = encoder.encode(JSON.stringify(kwarg));
+  const copy = await session.walk(fid, [], signal);
+  try {
+    const open = await session.open(copy, ORDWR, signal);
+    await writeAll(open, data, 0, 1, signal);
+    return await readAll(open, signal);
+  } finally {
+    session.drop(copy);
   }
 }
 

@@ -1,22 +1,59 @@
 // The client: a tree of a server, and the connection to it.
 
-import { NOFID } from "../codec/constants.ts";
-import { type CallerOptions, operate } from "./operation.ts";
+import { MSIZE_MIN, NOFID } from "../codec/constants.ts";
+import { ProtocolError } from "../codec/errors.ts";
+import { type Login, login, nameOf, openAuth } from "./login.ts";
+import {
+  bounded,
+  type CallerOptions,
+  checkRange,
+  operate,
+} from "./operation.ts";
 import { Paths } from "./paths.ts";
+import type { RemoteFile } from "./remote_file.ts";
 import { RemoteTree } from "./remote_tree.ts";
+import type { Session } from "./session.ts";
 
-/** Options of {@linkcode Client.attach}. */
-export interface AttachOptions extends CallerOptions {
+/** Options of {@linkcode Client.version}. */
+export interface VersionOptions extends CallerOptions {
+  /** Largest message in bytes to ask for, 256 to 2^32 - 1; what `connect()` asked for by default. */
+  msize?: number | undefined;
+}
+
+/** What {@linkcode Client.version} has agreed on with the server. */
+export interface VersionReply {
+  /** Largest message in bytes. */
+  msize: number;
+  /** What is spoken: `9P2000`. */
+  version: string;
+}
+
+/** Options of {@linkcode Client.auth}. */
+export interface AuthOptions extends CallerOptions {
   /** User, `none` by default. */
   uname?: string | undefined;
   /** Tree of the server; the empty text, its main one, by default. */
   aname?: string | undefined;
+}
+
+/** Options of {@linkcode Client.attach}. */
+export interface AttachOptions extends AuthOptions {
   /** Fid of a file from {@linkcode Client.auth} on which the user was authenticated. */
   afid?: number | undefined;
 }
 
+/** How a client was made. */
+export interface Beginning {
+  /** Largest message in bytes that was asked for. */
+  readonly msize: number;
+  readonly login: Login;
+  /** Most milliseconds that closing waits for the server. */
+  readonly closeTimeout: number;
+}
+
 /**
- * A connection to a server, and the tree that it was made for.
+ * A connection to a server, and the tree that it was made for. That a value is
+ * one, `instanceof Client` tells.
  *
  * @example Files
  * ```ts
@@ -38,16 +75,134 @@ export interface AttachOptions extends CallerOptions {
 export class Client extends RemoteTree {
   /** Resolves when the connection has ended: with undefined after close(), with the reason otherwise. Never rejects. */
   readonly closed: Promise<unknown>;
-  readonly #closeTimeout: number;
+  readonly #beginning: Beginning;
   #closing: Promise<void> | undefined;
 
   /** @ignore Clients are made by connect(). */
-  constructor(paths: Paths, closeTimeout: number = 3000) {
-    super(paths);
-    this.#closeTimeout = closeTimeout;
-    const { session } = this;
+  constructor(session: Session, root: number, beginning: Beginning) {
+    super(new Paths(session, root));
+    this.#beginning = beginning;
     this.closed = session.ended.then(() =>
-      this.#closing ? undefined : session.error
+      this.#closing ? undefined : this.session.error
+    );
+  }
+
+  /**
+   * Starts the session anew on the same connection, with the user and the tree
+   * that `connect()` was given. See `version(9P)`.
+   *
+   * To this the server gives up all that it knows of the client. Calls that
+   * are under way reject with a DOMException named `AbortError`, and so do
+   * those that are made before this has resolved. All fids are void: those of
+   * open files and of trees from {@linkcode Client.attach}, whose methods
+   * reject from then on, and those that the caller has as numbers, which must
+   * not be used any more. The current directory is the root.
+   *
+   * After an abort the client goes on as soon as the server has answered. When
+   * the server refuses, the connection ends.
+   *
+   * @param options Msize, signal.
+   * @returns What was agreed on.
+   * @throws {NinePError} The server refused.
+   * @throws {ProtocolError} The server's answer cannot be worked with.
+   * @throws {RangeError} The msize is out of its range.
+   *
+   * @example
+   * ```ts
+   * import { assertEquals, assertRejects } from "@std/assert";
+   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
+   *
+   * const [near, far] = pair();
+   * void serve(far, new MemoryFs({ motd: "hello\n" }));
+   * await using client = await connect(near);
+   * const file = await client.open("motd");
+   * assertEquals(await client.version({ msize: 8192 }), {
+   *   msize: 8192,
+   *   version: "9P2000",
+   * });
+   * await assertRejects(() => file.stat(), DOMException, "started anew");
+   * assertEquals(await client.readTextFile("motd"), "hello\n");
+   * ```
+   */
+  async version(options: VersionOptions = {}): Promise<VersionReply> {
+    const { msize = this.#beginning.msize } = options;
+    checkRange("start a session", "msize", msize, MSIZE_MIN, 0xffffffff);
+    const { session } = this;
+    const what = () => `start a session with "${session.peer}"`;
+    return await bounded(session, what, options, async () => {
+      if (session.error !== undefined) throw session.error;
+      try {
+        const next = await session.renew(msize);
+        const root = await login(next, this.#beginning.login);
+        this.paths = new Paths(next, root);
+        return { msize: next.msize, version: next.version };
+      } catch (error) {
+        // Without a session the connection is good for nothing.
+        session.fail(
+          new ProtocolError(
+            `Connection to "${session.peer}" failed: no other session could be started`,
+            { cause: error },
+          ),
+        );
+        throw error;
+      }
+    });
+  }
+
+  /**
+   * Begins the authentication of a user. See `attach(9P)`.
+   *
+   * What is written to the file and read from it is between the user and the
+   * server. When the server is satisfied, the file's fid goes to
+   * {@linkcode Client.attach}, with the same user and tree. Closing the file
+   * ends the authentication.
+   *
+   * @param options User, tree, signal.
+   * @returns The file.
+   * @throws {NinePError} The server asks for no authentication, or not of this user.
+   *
+   * @example
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { connect, type Handler, NinePError, pair } from "@ninep/ninep";
+   * import { serve } from "@ninep/ninep";
+   *
+   * // This server has trees for guests, and for those who know a word.
+   * const root = { qid: { type: 0x80, vers: 0, path: 0n } };
+   * let word = "";
+   * const handler: Handler = {
+   *   auth: () => ({ qid: { type: 0x08, vers: 0, path: 1n } }),
+   *   write: (_fid, { data }) => {
+   *     word = new TextDecoder().decode(data);
+   *   },
+   *   attach: (_fid, { aname }) => {
+   *     if (aname === "" || word === "friend") return root;
+   *     throw new NinePError("permission denied");
+   *   },
+   *   walk: () => undefined,
+   *   open: () => {},
+   * };
+   * const [near, far] = pair();
+   * void serve(far, handler);
+   * await using client = await connect(near);
+   * const user = { uname: "glenda", aname: "garden" };
+   * await using file = await client.auth(user);
+   * await file.write(new TextEncoder().encode("friend"));
+   * await using garden = await client.attach({ ...user, afid: file.fid });
+   * assertEquals(garden.cwd, "/");
+   * ```
+   */
+  auth(options: AuthOptions = {}): Promise<RemoteFile> {
+    const { uname = "none", aname = "" } = options;
+    const { session } = this;
+    const who = { uname, aname };
+    return operate(
+      session,
+      `authenticate ${nameOf(who)}`,
+      session.peer,
+      options,
+      (signal) => openAuth(session, who, signal),
+      (file) => session.drop(file.fid),
     );
   }
 
@@ -65,7 +220,7 @@ export class Client extends RemoteTree {
    * import { connect, MemoryFs, NinePError, pair, serve } from "@ninep/ninep";
    *
    * const [near, far] = pair();
-   * void serve(far, new MemoryFs());
+   * void serve(far, new MemoryFs({}, { uid: "glenda" }));
    * await using client = await connect(near, { uname: "glenda" });
    * await client.writeTextFile("diary", "dear", { mode: 0o600 });
    * await using other = await client.attach({ uname: "ken" });
@@ -77,8 +232,8 @@ export class Client extends RemoteTree {
     const { session } = this;
     return operate(
       session,
-      `attach user "${uname}" to tree "${aname}" of`,
-      this.peer,
+      `attach ${nameOf({ uname, aname })}`,
+      session.peer,
       options,
       async (signal) => {
         const root = await session.attach(uname, aname, afid, signal);
@@ -94,6 +249,8 @@ export class Client extends RemoteTree {
    * Calls that are still pending reject. Closing again does nothing.
    */
   override close(): Promise<void> {
-    return this.#closing ??= this.session.close(this.#closeTimeout);
+    return this.#closing ??= this.session.close(
+      this.#beginning.closeTimeout,
+    );
   }
 }

@@ -1,14 +1,26 @@
 // How a client begins: a connection, Tversion, Tattach.
 
-import { MSIZE_DEFAULT, MSIZE_MIN, NOTAG } from "../codec/constants.ts";
-import { openChannel } from "../transport/channel.ts";
+import { MSIZE_DEFAULT, MSIZE_MIN, NOFID, NOTAG } from "../codec/constants.ts";
 import type { Connection } from "../transport/connection.ts";
 import { dial } from "../transport/dial.ts";
 import { Client } from "./client.ts";
+import { type Authenticate, login } from "./login.ts";
+import { Line } from "./line.ts";
 import { Mux } from "./mux.ts";
-import { type CallerOptions, explained } from "./operation.ts";
+import { PYROUTE2, PYROUTE2_MSIZE, REGULAR } from "./peer.ts";
+import {
+  type CallerOptions,
+  checkRange,
+  timed,
+  TIMEOUT_MAX,
+} from "./operation.ts";
+import {
+  Reconnecting,
+  type ReconnectOptions,
+  settingsOf,
+} from "./reconnect.ts";
 import { Session } from "./session.ts";
-import { Paths } from "./paths.ts";
+import { WINDOW } from "./transfer.ts";
 
 /** Options of {@linkcode connect}. */
 export interface ConnectOptions extends CallerOptions {
@@ -16,18 +28,81 @@ export interface ConnectOptions extends CallerOptions {
   uname?: string | undefined;
   /** Tree of the server; the empty text, its main one, by default. */
   aname?: string | undefined;
+  /**
+   * Authenticates the user, before the attach and whenever the session is
+   * started anew; without it no authentication is asked for. See `attach(9P)`.
+   */
+  auth?: Authenticate | undefined;
   /** Largest message in bytes to ask for, 256 to 2^32 - 1; 1 MiB and 24 bytes by default. */
   msize?: number | undefined;
-  /** Most requests that are outstanding at once, 1 to 65534, the default. */
+  /** Most requests that are outstanding at once, 1 to 65534, the default; others wait, but a Tflush does not. */
   maxInFlight?: number | undefined;
-  /** Most milliseconds that closing the client waits for the server, 3000 by default. */
+  /**
+   * Most bytes of file data that one transfer (a file read or written as a
+   * whole, a stream) has in flight, 4096 to 2^30; 1 MiB by default. It goes in
+   * eight requests at most, so it is also limited by msize.
+   */
+  window?: number | undefined;
+  /** First number for fids, 0 to 2^32 - 2, which is the root's; 0 by default. */
+  fidBase?: number | undefined;
+  /**
+   * A kind of server that needs to be known. `pyroute2` is the server of that
+   * package's `plan9`, which is not sent what it cannot take:
+   *
+   * - `msize` is 8192 by default, for it takes no message that arrives in two
+   *   pieces, and `maxInFlight` 1, for an error makes it forget what came with
+   *   the request;
+   * - `fidBase` is a random number by default, for all its connections share
+   *   their fids;
+   * - nothing is flushed: an aborted call rejects at once as ever, but what
+   *   comes after it waits for the server to be done with it, and its result
+   *   is dropped. Closing the client does not wait longer than `closeTimeout`;
+   * - a directory's records may be cut at any byte, so they are joined first.
+   *   Names that are not ASCII arrive cut: a ProtocolError where that leaves
+   *   no UTF-8;
+   * - arguments that no Tcall holds are not written in pieces instead, for
+   *   each piece would replace the one before it: a RangeError.
+   *
+   * It has no Tcreate and no Tremove, and a Twstat changes nothing. After a
+   * Plan9Exit it ends the connection, so the call may reject with the
+   * ProtocolError of a lost connection instead.
+   */
+  peer?: "pyroute2" | undefined;
+  /**
+   * Connect again when the connection is lost, false by default.
+   *
+   * Trees, open files and other fids go on, under the same numbers, where the
+   * same file is still found by its path. Calls that only ask are repeated,
+   * others that were under way reject with a ProtocolError, as nobody knows
+   * whether they were done. What comes without a connection waits for the next
+   * one. A fid that is lost fails with the code `ESTALE`, but is closed
+   * without an error:
+   *
+   * - the file was replaced, moved by others, removed, or must not be opened
+   *   any more;
+   * - it is of exclusive use (DMEXCL), or was opened to be removed (ORCLOSE);
+   * - something was written to a file that has no version (the `vers` of its
+   *   qid is 0): such a file is made up by the server, which may have kept
+   *   what was written with the fid;
+   * - its user was authenticated, unless by `auth` for the tree of `connect()`;
+   * - it is a directory of which some was read: it is read from its beginning.
+   *
+   * What the server had sent of a stream is lost. Locks and other state that
+   * a server keeps for a connection are, too.
+   *
+   * `closed` then resolves when the client gives up, and all calls that wait
+   * reject with the same error.
+   */
+  reconnect?: boolean | ReconnectOptions | undefined;
+  /** Most milliseconds that closing the client waits for the server, 0 to 2^31 - 1; 3000 by default. */
   closeTimeout?: number | undefined;
-  /** Most milliseconds that connecting takes, and the default for all calls of the client; any time by default. */
+  /** Most milliseconds that connecting takes, and the default for all calls of the client; above 0 and up to 2^31 - 1, or Infinity, the default. */
   timeout?: number | undefined;
 }
 
 /**
- * Connects to a server and gets the root of its tree: Tversion and Tattach.
+ * Connects to a server and gets the root of its tree: Tversion and Tattach,
+ * and between them Tauth when there is an `auth`.
  *
  * @param target Address, such as `tcp://127.0.0.1:564`, `tcp!host!564`,
  *   `host:564` or `unix:///path`, or a connection, which the client takes over.
@@ -48,44 +123,90 @@ export interface ConnectOptions extends CallerOptions {
  * await using client = await connect(near, { uname: "glenda" });
  * assertEquals(await client.readTextFile("motd"), "hello\n");
  * ```
+ *
+ * @example A server that asks for a word
+ * ```ts
+ * import { connect, type Handler, NinePError, pair, serve } from "@ninep/ninep";
+ *
+ * let word = "";
+ * const handler: Handler = {
+ *   auth: () => ({ qid: { type: 0x08, vers: 0, path: 1n } }),
+ *   write: (_fid, { data }) => {
+ *     word = new TextDecoder().decode(data);
+ *   },
+ *   attach: () => {
+ *     if (word !== "friend") throw new NinePError("permission denied");
+ *     return { qid: { type: 0x80, vers: 0, path: 0n } };
+ *   },
+ *   walk: () => undefined,
+ *   open: () => {},
+ * };
+ * const [near, far] = pair();
+ * void serve(far, handler);
+ * await using client = await connect(near, {
+ *   auth: async (file) => {
+ *     await file.write(new TextEncoder().encode("friend"));
+ *   },
+ * });
+ * ```
  */
 export async function connect(
   target: string | Connection,
   options: ConnectOptions = {},
 ): Promise<Client> {
-  const { uname = "none", aname = "", msize = MSIZE_DEFAULT, signal } = options;
-  const { maxInFlight = NOTAG - 1 } = options;
+  const { uname = "none", aname = "", auth, closeTimeout = 3000 } = options;
+  const isPyroute2 = options.peer === "pyroute2";
+  const {
+    msize = isPyroute2 ? PYROUTE2_MSIZE : MSIZE_DEFAULT,
+    maxInFlight = isPyroute2 ? 1 : NOTAG - 1,
+    fidBase = isPyroute2 ? Math.floor(Math.random() * 2 ** 31) : 0,
+    window = WINDOW,
+  } = options;
+  const check = checkRange.bind(undefined, "connect");
   check("msize", msize, MSIZE_MIN, 0xffffffff);
   check("maxInFlight", maxInFlight, 1, NOTAG - 1);
-  const connection = typeof target === "string"
-    ? await dial(target, { signal })
-    : target;
-  const mux = new Mux(openChannel(connection), maxInFlight);
-  const session = new Session(mux, options.timeout);
-  const onAbort = () => mux.fail(signal?.reason);
-  signal?.addEventListener("abort", onAbort, { once: true });
-  try {
-    if (signal?.aborted) onAbort();
-    await mux.version(msize);
-    const what = `user "${uname}" to tree "${aname}" of`;
-    const root = await explained(
-      `attach ${what}`,
-      connection.peer,
-      () => session.attach(uname, aname),
-    );
-    return new Client(new Paths(session, root), options.closeTimeout);
-  } catch (error) {
-    mux.fail(error);
-    await mux.ended;
-    throw error;
-  } finally {
-    signal?.removeEventListener("abort", onAbort);
-  }
-}
-
-function check(name: string, value: number, least: number, most: number): void {
-  if (Number.isInteger(value) && value >= least && value <= most) return;
-  throw new RangeError(
-    `Cannot connect: ${name} is ${value}, the range is ${least} to ${most}`,
-  );
+  check("fidBase", fidBase, 0, NOFID - 1);
+  check("closeTimeout", closeTimeout, 0, TIMEOUT_MAX);
+  check("window", window, 4096, 2 ** 30);
+  const { timeout, signal, reconnect = false } = options;
+  const settings = reconnect
+    ? settingsOf(target, reconnect === true ? {} : reconnect)
+    : undefined;
+  const peer = typeof target === "string" ? target : target.peer;
+  return await timed(timeout, signal, () => `connect to "${peer}"`, async (
+    signal,
+  ) => {
+    const connection = typeof target === "string"
+      ? await dial(target, { signal })
+      : target;
+    const traits = isPyroute2 ? PYROUTE2 : REGULAR;
+    const link = settings
+      ? new Reconnecting(new Line(connection, maxInFlight, traits), {
+        ...settings,
+        timeout,
+        fidBase,
+        open: async (signal) =>
+          new Line(await settings.dial(signal), maxInFlight, traits),
+        authOf: (who) =>
+          who.uname === uname && who.aname === aname ? auth : undefined,
+      })
+      : new Mux(connection, maxInFlight, traits);
+    const session = new Session(link, timeout, fidBase);
+    session.window = window;
+    const onAbort = () => link.fail(signal?.reason);
+    signal?.addEventListener("abort", onAbort, { once: true });
+    try {
+      if (signal?.aborted) onAbort();
+      await link.version(msize);
+      const who = { uname, aname, auth };
+      const root = await login(session, who);
+      return new Client(session, root, { msize, login: who, closeTimeout });
+    } catch (error) {
+      link.fail(error);
+      await link.ended;
+      throw error;
+    } finally {
+      signal?.removeEventListener("abort", onAbort);
+    }
+  });
 }

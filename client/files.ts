@@ -2,81 +2,76 @@
 
 import { ORDWR, QTAPPEND, QTDIR } from "../codec/constants.ts";
 import { NinePError } from "../codec/errors.ts";
-import { type CallOptions, Calls } from "./call.ts";
+import { Attributes } from "./attributes.ts";
+import { callFile, type CallOptions } from "./call.ts";
+import { bytesOf, chunksOf, type FileData, writeChunks } from "./chunks.ts";
 import {
-  type FileStat,
-  fileStat,
-  type StatChanges,
-  wishesOf,
-} from "./file_stat.ts";
-import {
+  abortable,
   type CallerOptions,
   type FileRef,
-  namesOf,
   operate,
 } from "./operation.ts";
-import type { Paths } from "./paths.ts";
 import { RemoteFile } from "./remote_file.ts";
-import { Requests } from "./requests.ts";
+import type { OpenFid } from "./session.ts";
 import { readAll, writeAll } from "./transfer.ts";
-
-const encoder = new TextEncoder();
 
 /** Options of {@linkcode Files.open}. */
 export interface OpenOptions extends CallerOptions {
   /** Open for reading; the default when nothing else is asked for. */
-  read?: boolean;
+  read?: boolean | undefined;
   /** Open for writing. */
-  write?: boolean;
+  write?: boolean | undefined;
   /** Open for writing, with the position at the end. */
-  append?: boolean;
-  /** Cut the file to nothing. */
-  truncate?: boolean;
+  append?: boolean | undefined;
+  /** Cut the file to nothing; goes with `write`. */
+  truncate?: boolean | undefined;
   /** Make the file if it is not there. */
-  create?: boolean;
+  create?: boolean | undefined;
   /** Make the file; it is an error if it is there. */
-  createNew?: boolean;
+  createNew?: boolean | undefined;
   /** Permissions of a new file, 0o666 by default; the server takes away what the directory does not allow. */
-  mode?: number;
+  mode?: number | undefined;
+  /**
+   * Mode of the Topen, such as `ORDWR | OTRUNC`, or with OEXEC or ORCLOSE,
+   * which have no option of their own. Goes without `read`, `write`, `append`
+   * and `truncate`.
+   */
+  flags?: number | undefined;
 }
 
 /** Options of {@linkcode Files.create}. */
 export interface CreateOptions extends CallerOptions {
   /** Permissions and DM bits, 0o666 by default. */
-  perm?: number;
+  perm?: number | undefined;
   /** Mode to open the new file with, as in Topen; ORDWR by default. */
-  mode?: number;
+  mode?: number | undefined;
 }
 
 /** Options of {@linkcode Files.writeFile}. */
 export interface WriteFileOptions extends CallerOptions {
   /** Write behind what is in the file, instead of replacing it. */
-  append?: boolean;
+  append?: boolean | undefined;
   /** Make the file if it is not there, true by default. */
-  create?: boolean;
+  create?: boolean | undefined;
   /** Make the file; it is an error if it is there. */
-  createNew?: boolean;
+  createNew?: boolean | undefined;
   /** Permissions of a new file, 0o666 by default. */
-  mode?: number;
+  mode?: number | undefined;
 }
 
 /** The files of one tree of a server: what {@linkcode RemoteTree} and {@linkcode Client} have for single files. */
-export class Files extends Requests {
-  readonly #calls: Calls;
-
-  /** @ignore Made by `connect()` and `Client.attach()`. */
-  constructor(paths: Paths) {
-    super(paths);
-    this.#calls = new Calls(paths.session);
-  }
-
+export class Files extends Attributes {
   /**
    * Opens a file, or makes it. See `open(9P)`.
+   *
+   * What the Scheme egg calls `open-input-file`, `open-output-file` and
+   * `file-open`.
    *
    * @param file Path, or a fid, which is the file's from then on; it stays the
    *   caller's to clunk if this fails.
    * @param options What for, and whether to make the file.
    * @returns The open file.
+   * @throws {TypeError} The options contradict each other.
    *
    * @example Only if it is not there
    * ```ts
@@ -92,6 +87,22 @@ export class Files extends Requests {
    *   'Cannot open "lock": file already exists',
    * );
    * assertEquals(error.code, "EEXIST");
+   * ```
+   *
+   * @example With the mode of a Topen
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
+   * import { ORCLOSE, ORDWR } from "@ninep/ninep/codec";
+   *
+   * const [near, far] = pair();
+   * void serve(far, new MemoryFs());
+   * await using client = await connect(near);
+   * const flags = ORDWR | ORCLOSE;
+   * const scratch = await client.open("scratch", { flags, create: true });
+   * await scratch.writeAll(new TextEncoder().encode("for a while"));
+   * await scratch.close();
+   * assertEquals(await client.exists("scratch"), false);
    * ```
    */
   open(file: FileRef, options: OpenOptions = {}): Promise<RemoteFile> {
@@ -114,11 +125,29 @@ export class Files extends Requests {
   }
 
   /**
-   * Makes a file and opens it; an error if it is there. See `open(9P)`.
+   * Makes a file and opens it (`file-create` of the Scheme egg); an error if it
+   * is there. See `open(9P)`.
    *
    * @param path Path of the new file.
    * @param options Permissions and DM bits, mode to open it with.
    * @returns The open file.
+   *
+   * @example A log that others can only append to
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
+   * import { DMAPPEND, OWRITE } from "@ninep/ninep/codec";
+   *
+   * const [near, far] = pair();
+   * void serve(far, new MemoryFs());
+   * await using client = await connect(near);
+   * const perm = DMAPPEND + 0o666;
+   * const log = await client.create("log", { perm, mode: OWRITE });
+   * await log.close();
+   * await client.writeTextFile("log", "one\n");
+   * await client.writeTextFile("log", "two\n");
+   * assertEquals(await client.readTextFile("log"), "one\ntwo\n");
+   * ```
    */
   create(
     path: string | readonly string[],
@@ -138,11 +167,71 @@ export class Files extends Requests {
   }
 
   /**
+   * Opens a file, runs a function on it and closes it, also after an error. See
+   * `open(9P)`.
+   *
+   * What the Scheme egg calls `call-with-input-file`, `with-input-from-file`,
+   * `call-with-output-file` and `with-output-to-file`.
+   *
+   * @param path Path.
+   * @param options What to open it for; the signal holds for all of it, the
+   *   timeout for the opening.
+   * @param use What is done with the file.
+   * @returns What the function gave.
+   * @throws {NinePError} Also when closing the file fails: then something was
+   *   not written.
+   *
+   * @example
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
+   *
+   * const [near, far] = pair();
+   * void serve(far, new MemoryFs({ motd: "hello\n" }));
+   * await using client = await connect(near);
+   * const length = await client.withFile("motd", {}, async (file) => {
+   *   const buffer = new Uint8Array(100);
+   *   return await file.read(buffer);
+   * });
+   * assertEquals(length, 6);
+   * ```
+   */
+  withFile<T>(
+    path: string | readonly string[],
+    options: OpenOptions,
+    use: (file: RemoteFile) => T | Promise<T>,
+  ): Promise<T> {
+    return abortable(options.signal, async () => {
+      const file = await this.open(path, options);
+      let result: T;
+      try {
+        result = await use(file);
+      } catch (error) {
+        await file.close().catch(() => {}); // The first error is the reason.
+        throw error;
+      }
+      await file.close();
+      return result;
+    });
+  }
+
+  /**
    * Reads a whole file.
    *
    * @param path Path.
    * @param options Signal.
    * @returns Its content.
+   *
+   * @example
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
+   *
+   * const [near, far] = pair();
+   * void serve(far, new MemoryFs({ bytes: new Uint8Array([1, 2, 3]) }));
+   * await using client = await connect(near);
+   * assertEquals(await client.readFile("bytes"), new Uint8Array([1, 2, 3]));
+   * ```
    */
   readFile(
     path: string | readonly string[],
@@ -160,6 +249,17 @@ export class Files extends Requests {
    * @param path Path.
    * @param options Signal.
    * @returns Its text.
+   *
+   * @example
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
+   *
+   * const [near, far] = pair();
+   * void serve(far, new MemoryFs({ motd: "žluťoučký 🐎\n" }));
+   * await using client = await connect(near);
+   * assertEquals(await client.readTextFile("motd"), "žluťoučký 🐎\n");
+   * ```
    */
   async readTextFile(
     path: string | readonly string[],
@@ -172,16 +272,94 @@ export class Files extends Requests {
   /**
    * Writes a file: replaces its content, or makes it.
    *
-   * When it fails, any part of the data may have been written.
+   * When it fails, any part of the data may have been written; a stream is
+   * cancelled, an iterator is told to return.
    *
    * @param path Path.
    * @param data New content; it must not be changed before the promise settles.
+   *   What comes chunk by chunk is asked for as the server takes it, so it may
+   *   be longer than memory holds. Each chunk is sent by itself.
    * @param options Whether to append, whether to make the file.
+   *
+   * @example From a stream
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
+   *
+   * const [near, far] = pair();
+   * void serve(far, new MemoryFs());
+   * await using client = await connect(near);
+   * const stream = new Blob(["hello ", "world"]).stream();
+   * await client.writeFile("greeting", stream);
+   * assertEquals(await client.readTextFile("greeting"), "hello world");
+   * ```
    */
-  writeFile(
+  async writeFile(
     path: string | readonly string[],
-    data: Uint8Array,
+    data: FileData,
     options: WriteFileOptions = {},
+  ): Promise<void> {
+    if (typeof data === "string" || data instanceof Uint8Array) {
+      const bytes = bytesOf(data);
+      return await this.#write(
+        path,
+        options,
+        (open, ...how) => writeAll(open, bytes, ...how),
+      );
+    }
+    const source = chunksOf(data);
+    try {
+      await this.#write(
+        path,
+        options,
+        (open, ...how) => writeChunks(open, source, ...how),
+      );
+    } catch (error) {
+      source.cancel(error);
+      throw error;
+    }
+  }
+
+  /**
+   * Writes a text to a file as UTF-8, as {@linkcode Files.writeFile} does.
+   *
+   * @param path Path.
+   * @param text New content, as a whole or chunk by chunk.
+   * @param options Whether to append, whether to make the file.
+   *
+   * @example Lines, as they are made
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
+   *
+   * const [near, far] = pair();
+   * void serve(far, new MemoryFs());
+   * await using client = await connect(near);
+   * function* lines() {
+   *   for (let i = 1; i <= 3; i++) yield `line ${i}\n`;
+   * }
+   * await client.writeTextFile("poem", lines());
+   * assertEquals(await client.readTextFile("poem"), "line 1\nline 2\nline 3\n");
+   * ```
+   */
+  writeTextFile(
+    path: string | readonly string[],
+    text: FileData,
+    options: WriteFileOptions = {},
+  ): Promise<void> {
+    return this.writeFile(path, text, options);
+  }
+
+  /** Opens a file for a writer, and tells it where to begin and how many requests may be in flight. */
+  #write(
+    path: string | readonly string[],
+    options: WriteFileOptions,
+    write: (
+      open: OpenFid,
+      offset: number,
+      lanes: number | undefined,
+      signal: AbortSignal | undefined,
+    ) => Promise<void>,
   ): Promise<void> {
     const { append = false, create = true } = options;
     const how = { ...options, write: true, truncate: !append, create };
@@ -193,121 +371,30 @@ export class Files extends Requests {
       const end = append ? (await session.stat(fid, signal)).length : 0;
       // At the end of a file writes must arrive in their order.
       const isTail = append || (qid.type & QTAPPEND) !== 0;
-      const window = isTail ? 1 : undefined;
-      await writeAll(open, data, Number(end), window, signal);
+      await write(open, Number(end), isTail ? 1 : undefined, signal);
     });
-  }
-
-  /**
-   * Writes a text to a file as UTF-8, as {@linkcode Client.writeFile} does.
-   *
-   * @param path Path.
-   * @param text New content.
-   * @param options Whether to append, whether to make the file.
-   */
-  writeTextFile(
-    path: string | readonly string[],
-    text: string,
-    options: WriteFileOptions = {},
-  ): Promise<void> {
-    return this.writeFile(path, encoder.encode(text), options);
-  }
-
-  /**
-   * Gets the attributes of a file. See `stat(9P)`.
-   *
-   * @param file Path or fid.
-   * @param options Signal.
-   * @returns The attributes.
-   */
-  stat(file: FileRef, options: CallerOptions = {}): Promise<FileStat> {
-    return this.paths.withFid(
-      "stat",
-      file,
-      options,
-      async (fid, signal) => fileStat(await this.session.stat(fid, signal)),
-    );
-  }
-
-  /**
-   * Changes attributes of a file: all of them, or none. See `stat(9P)`.
-   *
-   * @param file Path or fid.
-   * @param changes Attributes to set; none at all asks the server to bring the
-   *   file to stable storage.
-   * @param options Signal.
-   */
-  wstat(
-    file: FileRef,
-    changes: StatChanges,
-    options: CallerOptions = {},
-  ): Promise<void> {
-    return this.paths.withFid(
-      "change",
-      file,
-      options,
-      async (fid, signal) =>
-        await this.session.wstat(fid, wishesOf(changes), signal),
-    );
-  }
-
-  /**
-   * Removes a file or an empty directory. See `remove(9P)`.
-   *
-   * @param file Path, or a fid, which is gone afterwards, also after an error.
-   * @param options Signal.
-   */
-  remove(file: FileRef, options: CallerOptions = {}): Promise<void> {
-    const { session } = this;
-    return operate(session, "remove", file, options, async (signal) => {
-      const fid = typeof file === "number"
-        ? file
-        : await this.paths.walk(file, signal);
-      await session.remove(fid, signal);
-    });
-  }
-
-  /**
-   * Gives a file another name in the same directory. See `stat(9P)`.
-   *
-   * @param oldPath Path.
-   * @param newPath New path. 9P2000 cannot move a file into another directory
-   *   (code `EXDEV`) or replace another one (`EEXIST`).
-   * @param options Signal.
-   */
-  rename(
-    oldPath: string | readonly string[],
-    newPath: string | readonly string[],
-    options: CallerOptions = {},
-  ): Promise<void> {
-    return this.paths.withFid(
-      "rename",
-      oldPath,
-      options,
-      async (fid, signal) => {
-        const from = namesOf(this.paths.absolute(oldPath));
-        const to = namesOf(this.paths.absolute(newPath));
-        const name = to.pop();
-        from.pop();
-        if (name === undefined || from.join("/") !== to.join("/")) {
-          throw new NinePError("Invalid cross-device link");
-        }
-        await this.session.wstat(fid, { name }, signal);
-      },
-    );
   }
 
   /**
    * Calls a function file.
    *
-   * With a Tcall; on a server that has none, by writing the keyword arguments
-   * to the file and reading the value, which a plain file cannot be told from.
+   * With a Tcall; where the connection's server has none, or the keyword
+   * arguments are too long for one, by writing them to the file and reading the
+   * value, if there are no other arguments. That cannot tell a plain file from
+   * a function file. Nothing is called twice: when a call may have been made,
+   * its error is the caller's.
    *
-   * @param file Path or fid.
+   * A path takes two round trips, a fid from {@linkcode Requests.fid} one.
+   *
+   * @param file Path, or a fid that is not open.
    * @param options Arguments, and how to decode the value.
    * @returns The value; undefined when it has no bytes.
-   * @throws {FunctionError} The function failed.
+   * @throws {FunctionError} The function failed; `class`, `argv` and `str` tell how.
+   * @throws {Plan9Exit} The function ended the connection.
    * @throws {NinePError} The file is not a function file, or the server says no.
+   * @throws {ProtocolError} The value is not JSON, and there is no `loader`.
+   * @throws {RangeError} The arguments are too long for a Tcall, and not only
+   *   keyword arguments.
    *
    * @example
    * ```ts
@@ -331,7 +418,7 @@ export class Files extends Requests {
       "call",
       file,
       options,
-      (fid, signal) => this.#calls.call(fid, { ...options, signal }),
+      (fid, signal) => callFile(this.session, fid, options, signal),
     );
   }
 }

@@ -4,7 +4,6 @@
 import { MSIZE_MIN, NOTAG } from "../codec/constants.ts";
 import { NinePError, ProtocolError } from "../codec/errors.ts";
 import { parseEnvelope } from "../codec/call.ts";
-import { Splitter } from "../codec/frames.ts";
 import { dialect9P2000, getMessage, putMessage } from "../codec/layout.ts";
 import type { Dialect } from "../codec/layout.ts";
 import type {
@@ -13,14 +12,13 @@ import type {
   Tmessage,
   Tversion,
 } from "../codec/messages.ts";
-import type { Channel } from "../transport/channel.ts";
+import { type Channel, openChannel } from "../transport/channel.ts";
+import type { Connection } from "../transport/connection.ts";
 import { lost } from "../transport/failure.ts";
+import { Intake } from "../transport/intake.ts";
 import { Outbox } from "../transport/outbox.ts";
 import { NumberPool } from "./numbers.ts";
-
-// Many small replies come with one read; a buffer that was full doubles.
-const READ_MIN = 16 * 1024;
-const READ_MAX = 256 * 1024;
+import type { PeerTraits } from "./peer.ts";
 
 /** A request whose reply has not come, or whose Rflush has not. */
 class Pending {
@@ -62,6 +60,9 @@ class Pending {
   }
 }
 
+/** What a session is on: one connection, or one after the other. */
+export type Link = Pick<Mux, keyof Mux>;
+
 /**
  * A connection that carries any number of requests at once. All that are made
  * in one turn go out with one write.
@@ -70,23 +71,33 @@ class Pending {
  * comes of it: the reply, which counts, or the Rflush, which means that the
  * request did not happen: only then does it reject with the signal's reason.
  * So who awaits it always knows which fids there are. Callers who must hear of
- * an abort at once are told by `abortable()`.
+ * an abort at once are told by `abortable()`. On a server that cannot flush an
+ * abort sends nothing, and the reply counts.
  */
 export class Mux {
   /** Resolves when the connection has ended; never rejects. */
   readonly ended: Promise<void>;
+  /** What it was made of. */
+  readonly connection: Connection;
+  /** What is known of the kind of the server. */
+  readonly traits: PeerTraits;
+  /** What is spoken. */
+  readonly dialect: Dialect = dialect9P2000;
   readonly #channel: Channel;
-  readonly #splitter: Splitter;
+  readonly #intake: Intake;
   readonly #outbox: Outbox;
-  readonly #dialect: Dialect = dialect9P2000;
-  readonly #tags = new NumberPool(NOTAG);
+  #tags = new NumberPool(NOTAG);
   readonly #limit: number;
   /** By tag. */
   readonly #pending: (Pending | undefined)[] = [];
   /** The Tversion, whose tag is NOTAG. */
   #greeting: Pending | undefined;
-  /** Requests without a tag, in order. */
+  /** Tags that a Tversion has freed, of requests whose replies may come before its own. */
+  #stale = new Set<number>();
+  /** Requests that were not sent, in order; without a tag, unless the caller chose it. */
   readonly #waiting = new Set<Pending>();
+  /** How many of them have a tag. */
+  #reserved = 0;
   /** The same for Tflushes, which must not wait for what they are to end. */
   readonly #urgent = new Set<Pending>();
   /** Why there are no new requests. */
@@ -94,14 +105,18 @@ export class Mux {
   #dead = false;
 
   /**
-   * @param channel Connection, which the Mux takes over.
+   * @param connection Connection, which the Mux takes over.
    * @param limit Most requests that are outstanding at once, besides Tflushes;
    *   at most NOTAG - 1, so that there is a tag for a Tflush.
+   * @param traits What is known of the kind of the server.
    */
-  constructor(channel: Channel, limit: number) {
+  constructor(connection: Connection, limit: number, traits: PeerTraits) {
+    this.connection = connection;
+    const channel = openChannel(connection);
     this.#channel = channel;
     this.#limit = limit;
-    this.#splitter = new Splitter(MSIZE_MIN);
+    this.traits = traits;
+    this.#intake = new Intake(channel, MSIZE_MIN);
     this.#outbox = new Outbox(
       channel,
       (error) => this.fail(lost(channel.peer, error)),
@@ -116,7 +131,7 @@ export class Mux {
 
   /** Largest message, in bytes, in both directions. */
   get msize(): number {
-    return this.#splitter.msize;
+    return this.#intake.splitter.msize;
   }
 
   /** Why there can be no more requests, or undefined. */
@@ -125,13 +140,21 @@ export class Mux {
   }
 
   /**
-   * Starts the session: the first request on the connection.
+   * Starts a session: the first one, or another one, to which the server gives
+   * up all requests and fids.
    *
+   * @param reason What requests that are under way reject with.
    * @throws {ProtocolError} The server's answer cannot be worked with.
    */
-  async version(msize: number): Promise<void> {
-    const { version } = this.#dialect;
-    this.#splitter.msize = msize;
+  async version(msize: number, reason?: unknown): Promise<void> {
+    if (this.#refusal) throw this.#refusal.error;
+    const { version } = this.dialect;
+    this.#rejectAll(reason);
+    this.#stale = new Set(this.#tags.all());
+    this.#tags = new NumberPool(NOTAG);
+    this.#pending.length = 0;
+    // Replies that come before the Rversion are of the size that was agreed on.
+    this.#intake.splitter.msize = Math.max(msize, this.msize);
     const request: Tversion = { type: "Tversion", tag: NOTAG, msize, version };
     const reply = await this.rpc(request);
     const fail = (detail: string) =>
@@ -149,7 +172,7 @@ export class Mux {
         `asked for an msize of ${msize}, got ${reply.msize}, the minimum is ${MSIZE_MIN}`,
       );
     }
-    this.#splitter.msize = reply.msize;
+    this.#intake.splitter.msize = reply.msize;
   }
 
   /**
@@ -178,8 +201,11 @@ export class Mux {
    */
   async flush(oldtag: number, reason: unknown): Promise<void> {
     if (this.#refusal) throw this.#refusal.error;
-    const pending = this.#pending[oldtag];
+    if (!this.traits.flushes) throw new NinePError("Operation not supported");
+    const pending = this.#pending[oldtag] ??
+      [...this.#waiting].find(({ claimed }) => claimed === oldtag);
     if (!pending) await this.#sendFlush(oldtag);
+    else if (this.#waiting.has(pending)) this.#withdraw(pending, reason);
     else await this.#flush(pending, reason);
   }
 
@@ -212,6 +238,10 @@ export class Mux {
     this.#dead = true;
     this.#refusal ??= { error };
     this.#channel.close();
+    this.#rejectAll(error);
+  }
+
+  #rejectAll(error: unknown): void {
     const all = [
       this.#greeting,
       ...this.#pending,
@@ -220,6 +250,7 @@ export class Mux {
     ];
     this.#urgent.clear();
     this.#waiting.clear();
+    this.#reserved = 0;
     for (const pending of all) {
       if (!pending || pending.settled) continue;
       pending.settle();
@@ -236,6 +267,7 @@ export class Mux {
     if (this.#refusal) return Promise.reject(this.#refusal.error);
     if (signal?.aborted) return Promise.reject(signal.reason);
     return new Promise((resolve, reject) => {
+      const isNext = this.#waiting.size === 0 && this.#hasRoom;
       if (tag !== undefined) this.#tags.claim(tag);
       const pending = new Pending(request, into, signal, resolve, reject);
       pending.claimed = tag;
@@ -243,12 +275,18 @@ export class Mux {
         pending.onAbort = () => this.#abort(pending);
         signal.addEventListener("abort", pending.onAbort, { once: true });
       }
-      if (this.#waiting.size === 0 && this.#tags.size < this.#limit) {
+      if (isNext) {
         this.#put(pending);
       } else {
         this.#waiting.add(pending);
+        if (tag !== undefined) this.#reserved++;
       }
     });
+  }
+
+  /** Whether one more request may be outstanding. */
+  get #hasRoom(): boolean {
+    return this.#tags.size - this.#reserved < this.#limit;
   }
 
   /** Gives a request its tag and sends it. */
@@ -263,7 +301,7 @@ export class Mux {
     const { writer } = this.#outbox;
     const start = writer.at;
     try {
-      putMessage(writer, request, this.#dialect);
+      putMessage(writer, request, this.dialect);
       const size = writer.at - start;
       if (size > this.msize) {
         writer.at = start;
@@ -289,8 +327,9 @@ export class Mux {
       this.#put(pending);
     }
     for (const pending of this.#waiting) {
-      if (this.#tags.size >= this.#limit) return;
+      if (!this.#hasRoom) return;
       this.#waiting.delete(pending);
+      if (pending.claimed !== undefined) this.#reserved--;
       this.#put(pending);
     }
   }
@@ -300,7 +339,8 @@ export class Mux {
     const { tag } = pending.request;
     if (tag === NOTAG) {
       this.#greeting = undefined;
-    } else {
+      this.#stale.clear();
+    } else if (this.#pending[tag] === pending) { // No Tversion came between.
       this.#pending[tag] = undefined;
       this.#tags.give(tag);
     }
@@ -308,13 +348,21 @@ export class Mux {
 
   #abort(pending: Pending): void {
     const reason = pending.signal?.reason;
-    if (this.#waiting.delete(pending)) {
-      if (pending.claimed !== undefined) this.#tags.give(pending.claimed);
-      pending.settle();
-      pending.reject(reason);
-    } else {
+    if (this.#waiting.has(pending)) this.#withdraw(pending, reason);
+    else if (this.traits.flushes) {
       this.#flush(pending, reason).catch(() => {}); // It has its own reply then.
     }
+  }
+
+  /** Rejects a request that was not sent. */
+  #withdraw(pending: Pending, reason: unknown): void {
+    this.#waiting.delete(pending);
+    if (pending.claimed !== undefined) {
+      this.#tags.give(pending.claimed);
+      this.#reserved--;
+    }
+    pending.settle();
+    pending.reject(reason);
   }
 
   #flush(pending: Pending, reason: unknown): Promise<void> {
@@ -330,6 +378,7 @@ export class Mux {
     } catch (error) {
       // A server that cannot flush: the request's own reply frees the tag.
       pending.flushing = false;
+      pending.flush = undefined;
       throw error;
     } finally {
       if (pending.settled) {
@@ -349,19 +398,15 @@ export class Mux {
   }
 
   async #receive(): Promise<void> {
-    let buffer = new Uint8Array(READ_MIN);
-    const splitter = this.#splitter;
+    const intake = this.#intake;
     try {
       while (true) {
-        const chunk = await this.#channel.read(buffer);
+        const chunk = await intake.read();
         if (this.#dead) return;
         if (chunk === null) throw lost(this.peer);
-        splitter.push(chunk);
-        while (splitter.advance()) this.#dispatch();
+        intake.push(chunk);
+        while (intake.splitter.advance()) this.#dispatch();
         if (this.#waiting.size + this.#urgent.size > 0) this.#admit();
-        if (chunk.length === buffer.length && chunk.length < READ_MAX) {
-          buffer = new Uint8Array(2 * chunk.length);
-        }
       }
     } catch (error) {
       this.fail(error);
@@ -370,10 +415,11 @@ export class Mux {
 
   /** Takes the frame that the splitter stands on to its request. */
   #dispatch(): void {
-    const { reader } = this.#splitter;
+    const { reader } = this.#intake.splitter;
     const tag = reader.view.getUint16(reader.at + 5, true);
     const pending = tag === NOTAG ? this.#greeting : this.#pending[tag];
     if (!pending || pending.settled) {
+      if (this.#stale.delete(tag)) return;
       throw new ProtocolError(
         `Connection to "${this.peer}" failed: a reply has tag ${tag}, which no request has`,
       );
@@ -390,10 +436,10 @@ export class Mux {
 
   /** Decodes the reply and makes of it what the caller gets. */
   #take(pending: Pending): unknown {
-    const { reader } = this.#splitter;
+    const { reader } = this.#intake.splitter;
     const { request, into } = pending;
     const code = reader.bytes[reader.at + 4];
-    const reply = getMessage(reader, this.#dialect);
+    const reply = getMessage(reader, this.dialect);
     if (reply.type === "Rerror") {
       const { ename } = reply;
       throw parseEnvelope(ename) ??
@@ -411,7 +457,7 @@ export class Mux {
       reply.data = reply.data.slice();
       return reply;
     }
-    if (!pending.flushing) into.set(reply.data);
+    if (!pending.signal?.aborted) into.set(reply.data);
     return reply.data.length;
   }
 }

@@ -3,16 +3,19 @@
 
 /** Numbers of one kind; the lowest one that is free is taken next. */
 export class NumberPool {
-  readonly #limit: number;
-  /** By number; there are holes. */
+  readonly #base: number;
+  /** How many numbers there are. */
+  readonly #count: number;
+  /** By number, counted from the base; there are holes. */
   readonly #taken: boolean[] = [];
-  /** No number below it is free. */
+  /** No number below it is free, counted from the base. */
   #lowest = 0;
   #size = 0;
 
-  /** @param limit The numbers are 0 to `limit` - 1. */
-  constructor(limit: number) {
-    this.#limit = limit;
+  /** The numbers are `base` to `limit` - 1. */
+  constructor(limit: number, base = 0) {
+    this.#base = base;
+    this.#count = limit - base;
   }
 
   /** How many numbers are taken. */
@@ -26,17 +29,15 @@ export class NumberPool {
    * @throws {RangeError} All are taken.
    */
   take(): number {
-    let number = this.#lowest;
-    while (this.#taken[number]) number++;
-    if (number >= this.#limit) {
-      throw new RangeError(
-        `Cannot take a tag or fid: all ${number} are in use`,
-      );
+    let at = this.#lowest;
+    while (this.#taken[at]) at++;
+    if (at >= this.#count) {
+      throw new RangeError(`Cannot take a tag or fid: all ${at} are in use`);
     }
-    this.#taken[number] = true;
-    this.#lowest = number + 1;
+    this.#taken[at] = true;
+    this.#lowest = at + 1;
     this.#size++;
-    return number;
+    return this.#base + at;
   }
 
   /**
@@ -45,29 +46,36 @@ export class NumberPool {
    * @throws {RangeError} It is taken, or not one of the pool's.
    */
   claim(number: number): void {
-    const isOne = Number.isInteger(number) && number >= 0 &&
-      number < this.#limit;
-    if (!isOne || this.#taken[number]) {
+    const base = this.#base;
+    const at = number - base;
+    const isOne = Number.isInteger(at) && at >= 0 && at < this.#count;
+    if (!isOne || this.#taken[at]) {
+      const last = base + this.#count - 1;
       throw new RangeError(
         `Cannot take ${number} as a tag or fid: ${
-          isOne ? "it is in use" : `the range is 0 to ${this.#limit - 1}`
+          isOne ? "it is in use" : `the range is ${base} to ${last}`
         }`,
       );
     }
-    this.#taken[number] = true;
+    this.#taken[at] = true;
     this.#size++;
   }
 
   /** Gives a number back; one that is not taken is ignored. */
   give(number: number): void {
-    if (!this.#taken[number]) return;
-    this.#taken[number] = false;
-    if (number < this.#lowest) this.#lowest = number;
+    const at = number - this.#base;
+    if (!this.#taken[at]) return;
+    this.#taken[at] = false;
+    if (at < this.#lowest) this.#lowest = at;
     this.#size--;
   }
 
   /** The numbers that are taken, in order. */
   all(): number[] {
-    return [...this.#taken.keys()].filter((number) => this.#taken[number]);
+    const all: number[] = [];
+    this.#taken.forEach((isTaken, at) => {
+      if (isTaken) all.push(this.#base + at);
+    });
+    return all;
   }
 }

@@ -21,11 +21,15 @@ export interface CallerOptions {
    */
   signal?: AbortSignal | undefined;
   /**
-   * Most milliseconds that the operation takes as a whole; then it is aborted
-   * with a DOMException named `TimeoutError`. That of `connect()` by default.
+   * Most milliseconds that the operation takes as a whole, above 0 and up to
+   * 2^31 - 1, or Infinity; then it is aborted with a DOMException named
+   * `TimeoutError`. That of `connect()` by default.
    */
   timeout?: number | undefined;
 }
+
+/** Longest delay that setTimeout() knows, in milliseconds. */
+export const TIMEOUT_MAX: number = 2 ** 31 - 1;
 
 /** Elements of a path. */
 export function namesOf(path: string | readonly string[]): string[] {
@@ -39,9 +43,32 @@ export function labelOf(file: FileRef): string {
   return `"${typeof file === "string" ? file : file.join("/")}"`;
 }
 
+/**
+ * Checks an option that is a whole number.
+ *
+ * @throws {RangeError} It is no integer from `least` to `most`.
+ */
+export function checkRange(
+  verb: string,
+  name: string,
+  value: number,
+  least: number,
+  most: number,
+): void {
+  if (Number.isInteger(value) && value >= least && value <= most) return;
+  throw new RangeError(
+    `Cannot ${verb}: ${name} is ${value}, the range is ${least} to ${most}`,
+  );
+}
+
 /** Recognizes the server's error with a code. */
 export function hasCode(error: unknown, code: string): boolean {
   return error instanceof NinePError && error.code === code;
+}
+
+/** Recognizes that a path leads nowhere: a name is not there, or one in the middle is no directory. */
+export function isMissing(error: unknown): boolean {
+  return hasCode(error, "ENOENT") || hasCode(error, "ENOTDIR");
 }
 
 /** Where the default of a timeout comes from. */
@@ -86,24 +113,38 @@ export function bounded<T>(
   return timed(
     timeout,
     signal,
-    () => `Cannot ${what()}: no answer within ${timeout} ms`,
+    what,
     (signal) => abortable(signal, () => work(signal), undo),
   );
 }
 
-/** Runs work with a signal that aborts when the time is up, or with another one. */
-async function timed<T>(
-  timeout: number,
+/**
+ * Runs work with a signal that aborts with the given one, and when the time is
+ * up.
+ *
+ * @throws {RangeError} The timeout is out of its range.
+ */
+export async function timed<T>(
+  timeout: number | undefined,
   signal: AbortSignal | undefined,
-  message: () => string,
-  work: (signal: AbortSignal) => Promise<T>,
+  what: () => string,
+  work: (signal: AbortSignal | undefined) => Promise<T>,
 ): Promise<T> {
+  if (timeout === undefined || timeout === Infinity) return await work(signal);
+  if (!(timeout > 0 && timeout <= TIMEOUT_MAX)) {
+    throw new RangeError(
+      `Cannot ${what()}: timeout is ${timeout}, the range is above 0 to 2^31 - 1, or Infinity`,
+    );
+  }
   const both = new AbortController();
   const onAbort = () => both.abort(signal?.reason);
   if (signal?.aborted) onAbort();
   signal?.addEventListener("abort", onAbort, { once: true });
   const timer = setTimeout(
-    () => both.abort(new DOMException(message(), "TimeoutError")),
+    () => {
+      const message = `Cannot ${what()}: no answer within ${timeout} ms`;
+      both.abort(new DOMException(message, "TimeoutError"));
+    },
     timeout,
   );
   try {

@@ -12,6 +12,7 @@ import {
 } from "../codec/constants.ts";
 import { NinePError } from "../codec/errors.ts";
 import {
+  bounded,
   type CallerOptions,
   type FileRef,
   hasCode,
@@ -33,6 +34,52 @@ export interface How {
   flags?: number | undefined;
 }
 
+/**
+ * Gives a path from the root: a text that starts with a slash, and has neither
+ * `.` nor `..` nor more slashes than it needs.
+ *
+ * `..` takes the element before it away, as the server's directories do unless
+ * one of them is in two places.
+ *
+ * @param path Path as a text or the list of its elements.
+ * @param from Directory where a path starts that is not a text with a leading
+ *   slash; the root by default.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { normalizePath } from "@ninep/ninep";
+ *
+ * assertEquals(normalizePath("lib//./news/../motd/"), "/lib/motd");
+ * assertEquals(normalizePath(["..", "motd"], "/lib/news"), "/lib/motd");
+ * assertEquals(normalizePath(""), "/");
+ * ```
+ */
+export function normalizePath(
+  path: string | readonly string[],
+  from: string | readonly string[] = "/",
+): string {
+  const names: string[] = [];
+  const start = isAbsolute(path) ? "" : from;
+  for (const name of [...namesOf(start), ...namesOf(path)]) {
+    if (name === "..") names.pop();
+    else names.push(name);
+  }
+  return `/${names.join("/")}`;
+}
+
+function isAbsolute(path: string | readonly string[]): boolean {
+  return typeof path === "string" && path.startsWith("/");
+}
+
+/** A fid that stays, or the walk to it. */
+interface Kept {
+  readonly fid: Promise<number>;
+  readonly walk: AbortController;
+  /** Who wait for it; without any the walk is given up. */
+  callers: number;
+}
+
 /** The files of one attach. */
 export class Paths {
   readonly session: Session;
@@ -43,16 +90,21 @@ export class Paths {
   /** Fid of the current directory, unless it is the root. */
   #here: number | undefined;
   /** Fids that stay, by their absolute paths. */
-  readonly #kept = new Map<string, Promise<number>>();
+  readonly #kept = new Map<string, Kept>();
   /** The paths of those that are there. */
   readonly #paths = new Map<number, string>();
+  #isReleased = false;
 
   constructor(session: Session, root: number) {
     this.session = session;
     this.root = root;
   }
 
-  /** Walks to a new fid. */
+  /**
+   * Walks to a new fid.
+   *
+   * @throws {TypeError} The tree is closed.
+   */
   walk(
     path: string | readonly string[],
     signal: AbortSignal | undefined,
@@ -63,21 +115,21 @@ export class Paths {
   }
 
   #start(path: string | readonly string[]): number {
-    const isAbsolute = typeof path === "string" && path.startsWith("/");
-    return isAbsolute ? this.root : this.#here ?? this.root;
+    this.#check();
+    return isAbsolute(path) ? this.root : this.#here ?? this.root;
+  }
+
+  /** A tree that is closed has no fids: its numbers may be those of others. */
+  #check(): void {
+    if (!this.#isReleased) return;
+    throw new TypeError(
+      `Cannot use a tree of "${this.session.peer}": it is closed`,
+    );
   }
 
   /** The path from the root, without `..`. */
   absolute(path: string | readonly string[]): string {
-    const isAbsolute = typeof path === "string" && path.startsWith("/");
-    const names: string[] = [];
-    for (
-      const name of [...namesOf(isAbsolute ? "" : this.cwd), ...namesOf(path)]
-    ) {
-      if (name === "..") names.pop();
-      else names.push(name);
-    }
-    return `/${names.join("/")}`;
+    return normalizePath(path, this.cwd);
   }
 
   /** Makes a directory the current one. */
@@ -89,28 +141,61 @@ export class Paths {
     await this.#reach(path, signal, async (fid) => {
       const { qid } = await this.session.stat(fid, signal);
       if (!(qid.type & QTDIR)) throw new NinePError("not a directory");
+      signal?.throwIfAborted(); // The reply may have come all the same.
+      this.#check();
       if (this.#here !== undefined) this.session.drop(this.#here);
       this.#here = fid;
       this.cwd = cwd;
     });
   }
 
-  /** A fid that is walked to once and stays until it is clunked. */
-  keep(
+  /** Gives a fid that is walked to once and stays until it is clunked. */
+  async keep(
     path: string | readonly string[],
     signal: AbortSignal | undefined,
   ): Promise<number> {
     const key = this.absolute(path);
-    let kept = this.#kept.get(key);
-    if (!kept) {
-      kept = this.walk(path, signal);
-      this.#kept.set(key, kept);
-      kept.then(
-        (fid) => this.#paths.set(fid, key),
-        () => this.#kept.delete(key),
-      );
+    const kept = this.#kept.get(key) ?? this.#keep(path, key);
+    const onAbort = () => {
+      if (--kept.callers > 0) return;
+      this.#forget(key, kept);
+      kept.walk.abort(signal?.reason);
+    };
+    kept.callers++;
+    signal?.addEventListener("abort", onAbort, { once: true });
+    try {
+      return await kept.fid;
+    } finally {
+      signal?.removeEventListener("abort", onAbort);
     }
+  }
+
+  #keep(path: string | readonly string[], key: string): Kept {
+    const walk = new AbortController();
+    const fid = this.#stay(path, key, walk.signal);
+    const kept: Kept = { fid, walk, callers: 0 };
+    this.#kept.set(key, kept);
+    fid.catch(() => this.#forget(key, kept));
     return kept;
+  }
+
+  async #stay(
+    path: string | readonly string[],
+    key: string,
+    signal: AbortSignal,
+  ): Promise<number> {
+    const fid = await this.walk(path, signal);
+    if (signal.aborted) {
+      this.session.drop(fid);
+      throw signal.reason;
+    }
+    this.#paths.set(fid, key);
+    return fid;
+  }
+
+  /** A walk leads to no fid that stays. */
+  #forget(key: string, kept: Kept): void {
+    if (this.#kept.get(key) === kept) this.#kept.delete(key);
   }
 
   /** A fid is given back: it stays no longer. */
@@ -228,15 +313,26 @@ export class Paths {
 
   /** Gives back the root, the current directory and the fids that stay. */
   async release(): Promise<void> {
+    this.#isReleased = true;
     const { session } = this;
-    const kept = [...this.#kept.values()];
+    const fids = [this.root, ...this.#paths.keys()];
+    if (this.#here !== undefined) fids.push(this.#here);
+    const closed = new DOMException(
+      `A tree of "${session.peer}" was closed`,
+      "AbortError",
+    );
+    // What is still walked to is clunked when it is there.
+    for (const { walk } of this.#kept.values()) walk.abort(closed);
     this.#kept.clear();
     this.#paths.clear();
-    for (const fid of await Promise.allSettled(kept)) {
-      if (fid.status === "fulfilled") session.drop(fid.value);
+    const clunks = Promise.allSettled(fids.map((fid) => session.clunk(fid)));
+    const what = () => `close a tree of "${session.peer}"`;
+    for (const clunk of await bounded(session, what, {}, () => clunks)) {
+      // With the session gone, there is nothing to give back.
+      if (clunk.status === "rejected" && clunk.reason !== session.error) {
+        throw clunk.reason;
+      }
     }
-    if (this.#here !== undefined) session.drop(this.#here);
-    await session.clunk(this.root);
   }
 }
 
@@ -244,7 +340,12 @@ export class Paths {
 function modeOf(how: How): number {
   const { read, write = false, truncate = false, flags } = how;
   if (flags !== undefined) {
-    if ((flags & ~(3 | OTRUNC | ORCLOSE)) === 0) return flags;
+    if (read || write || truncate) {
+      throw new TypeError(
+        "Cannot open a file: flags goes without read, write, append and truncate",
+      );
+    }
+    if ((flags & (3 | OTRUNC | ORCLOSE)) === flags) return flags;
     throw new TypeError(`Cannot open a file: flags is ${flags}`);
   }
   if (truncate && !write) {

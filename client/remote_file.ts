@@ -1,6 +1,7 @@
 // An open file with a position, in the manner of Deno.FsFile.
 
 import type { Qid } from "../codec/messages.ts";
+import { bytesOf } from "./chunks.ts";
 import { type FileStat, fileStat } from "./file_stat.ts";
 import {
   type CallerOptions,
@@ -9,10 +10,17 @@ import {
   operate,
 } from "./operation.ts";
 import type { OpenFid } from "./session.ts";
+import { ReadAhead, WriteBehind } from "./stream.ts";
 import { writeAll } from "./transfer.ts";
 
-/** Size of the chunks of {@linkcode RemoteFile.readable}. */
-const CHUNK = 64 * 1024;
+/** Most characters of a line. */
+const LINE_MAX = 16 * 1024 * 1024;
+
+/** Options of {@linkcode RemoteFile.lines}. */
+export interface LinesOptions extends CallerOptions {
+  /** Most characters of a line, counted in UTF-16, without its end; 16 Mi by default. */
+  maxLength?: number | undefined;
+}
 
 /** What {@linkcode RemoteFile.seek} counts from. */
 export type Whence = "start" | "current" | "end";
@@ -24,6 +32,9 @@ export type Whence = "start" | "current" | "end";
  * reads and writes at it are to be awaited one by one; `readAt()` and
  * `writeAt()` take their own and may be in flight together.
  *
+ * It is an async iterable of its bytes from the position on; see
+ * {@linkcode RemoteFile.chunks}.
+ *
  * @example Write, go back, read
  * ```ts
  * import { assertEquals } from "@std/assert";
@@ -33,7 +44,7 @@ export type Whence = "start" | "current" | "end";
  * void serve(far, new MemoryFs({ motd: "hello\n" }));
  * await using client = await connect(near);
  * await using file = await client.open("motd", { read: true, write: true });
- * await file.write(new TextEncoder().encode("jelly"));
+ * await file.write("jelly");
  * await file.seek(1);
  * const buffer = new Uint8Array(100);
  * assertEquals(await file.read(buffer), 5);
@@ -41,7 +52,7 @@ export type Whence = "start" | "current" | "end";
  * assertEquals(await file.read(buffer), null);
  * ```
  */
-export class RemoteFile {
+export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
   /** The fid. */
   readonly fid: number;
   /** The server's identity of the file, when it was opened. */
@@ -55,7 +66,7 @@ export class RemoteFile {
   readonly #file: FileRef;
   #closing: Promise<void> | undefined;
   #readable: ReadableStream<Uint8Array<ArrayBuffer>> | undefined;
-  #writable: WritableStream<Uint8Array> | undefined;
+  #writable: WritableStream<Uint8Array | string> | undefined;
 
   /** @ignore Files are made by `Client.open()` and `Client.create()`. */
   constructor(open: OpenFid, file: FileRef) {
@@ -66,6 +77,11 @@ export class RemoteFile {
     this.#file = file;
   }
 
+  /** Most bytes of one read or write: as many as iounit and the session's msize allow. */
+  get limit(): number {
+    return this.#open.limit;
+  }
+
   /**
    * Reads at the position, and moves it. See `read(9P)`.
    *
@@ -73,6 +89,21 @@ export class RemoteFile {
    * @param options Signal.
    * @returns Number of bytes, or null at the end of the file.
    * @throws {TypeError} The file is closed.
+   *
+   * @example
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
+   *
+   * const [near, far] = pair();
+   * void serve(far, new MemoryFs({ motd: "hello\n" }));
+   * await using client = await connect(near);
+   * await using file = await client.open("motd");
+   * const buffer = new Uint8Array(4);
+   * assertEquals(await file.read(buffer), 4);
+   * assertEquals(await file.read(buffer), 2);
+   * assertEquals(await file.read(buffer), null);
+   * ```
    */
   async read(
     into: Uint8Array,
@@ -92,6 +123,21 @@ export class RemoteFile {
    * @returns Number of bytes, or null at the end of the file.
    * @throws {RangeError} The offset is out of its range.
    * @throws {TypeError} The file is closed.
+   *
+   * @example
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
+   *
+   * const [near, far] = pair();
+   * void serve(far, new MemoryFs({ motd: "hello\n" }));
+   * await using client = await connect(near);
+   * await using file = await client.open("motd");
+   * const buffer = new Uint8Array(2);
+   * assertEquals(await file.readAt(buffer, 4), 2);
+   * assertEquals([...buffer], [0x6f, 0x0a]);
+   * assertEquals(file.position, 0);
+   * ```
    */
   async readAt(
     into: Uint8Array,
@@ -111,15 +157,139 @@ export class RemoteFile {
   }
 
   /**
+   * The bytes from the position to the end, chunk by chunk; `for await` of the
+   * file itself gives the same.
+   *
+   * As far as the length that the server names, chunks are read ahead, as many
+   * as `window` of `connect()` allows. Where it names none, the file may be
+   * made up, and each reply is given at once. The position moves with each
+   * chunk. The file stays open, also when the loop is left.
+   *
+   * @param options Signal; the timeout is for each chunk.
+   * @returns The chunks, which are the caller's to keep.
+   * @throws {TypeError} The file is closed.
+   *
+   * @example
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
+   *
+   * const [near, far] = pair();
+   * void serve(far, new MemoryFs({ motd: "hello\n" }));
+   * await using client = await connect(near);
+   * await using file = await client.open("motd");
+   * let length = 0;
+   * for await (const chunk of file.chunks()) length += chunk.length;
+   * assertEquals(length, 6);
+   * ```
+   */
+  async *chunks(
+    options: CallerOptions = {},
+  ): AsyncGenerator<Uint8Array<ArrayBuffer>, void, void> {
+    const ahead = new ReadAhead(this.#open, this.position);
+    try {
+      while (true) {
+        const chunk = await this.#nextChunk(ahead, options);
+        if (!chunk) break;
+        yield chunk;
+      }
+    } finally {
+      await ahead.stop(leftOff());
+    }
+  }
+
+  /** The bytes from the position to the end, as {@linkcode RemoteFile.chunks} gives them. */
+  [Symbol.asyncIterator](): AsyncGenerator<
+    Uint8Array<ArrayBuffer>,
+    void,
+    void
+  > {
+    return this.chunks();
+  }
+
+  /**
+   * The lines from the position to the end, as UTF-8; what is not UTF-8 is
+   * replaced by U+FFFD.
+   *
+   * A line ends with `\n` or `\r\n`, which is taken off, or with the file.
+   * The position moves as the bytes are read, which may be further than the
+   * lines that were given. The file stays open.
+   *
+   * @param options Signal, whose timeout is for each chunk, and how long a
+   *   line may be.
+   * @returns The lines.
+   * @throws {RangeError} A line is too long.
+   * @throws {TypeError} The file is closed.
+   *
+   * @example
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
+   *
+   * const [near, far] = pair();
+   * void serve(far, new MemoryFs({ users: "glenda\nrob\n" }));
+   * await using client = await connect(near);
+   * await using file = await client.open("users");
+   * assertEquals(await Array.fromAsync(file.lines()), ["glenda", "rob"]);
+   * ```
+   */
+  async *lines(
+    options: LinesOptions = {},
+  ): AsyncGenerator<string, void, void> {
+    const { maxLength = LINE_MAX } = options;
+    const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+    let line = "";
+    const check = (start: string, end: string) => {
+      if (start.length + end.length <= maxLength) return;
+      throw new RangeError(
+        `Cannot read ${
+          labelOf(this.#file)
+        }: a line has more than ${maxLength} characters`,
+      );
+    };
+    for await (const chunk of this.chunks(options)) {
+      const parts = decoder.decode(chunk, { stream: true }).split("\n");
+      const rest = parts.pop() ?? "";
+      for (const part of parts) {
+        const whole = line + part;
+        const end = whole.endsWith("\r") ? whole.slice(0, -1) : whole;
+        check(end, "");
+        line = "";
+        yield end;
+      }
+      // Before it is joined, so that no more than that is ever held.
+      check(line, rest);
+      line += rest;
+    }
+    line += decoder.decode();
+    if (line !== "") yield line;
+  }
+
+  /**
    * Writes at the position, and moves it. See `read(9P)`.
    *
-   * @param data Bytes to write, the first of them in one request.
+   * @param data Bytes, or a text, which becomes UTF-8: the first of them, in
+   *   one request.
    * @param options Signal.
    * @returns Number of bytes that the server took.
    * @throws {TypeError} The file is closed.
+   *
+   * @example
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
+   *
+   * const [near, far] = pair();
+   * void serve(far, new MemoryFs({ motd: "hello\n" }));
+   * await using client = await connect(near);
+   * await using file = await client.open("motd", { write: true });
+   * assertEquals(await file.write("jelly"), 5);
+   * assertEquals(await file.write(new Uint8Array([0x21])), 1);
+   * assertEquals(await client.readTextFile("motd"), "jelly!");
+   * ```
    */
   async write(
-    data: Uint8Array,
+    data: Uint8Array | string,
     options: CallerOptions = {},
   ): Promise<number> {
     const count = await this.writeAt(data, this.position, options);
@@ -130,22 +300,37 @@ export class RemoteFile {
   /**
    * Writes at an offset; the position stays. See `read(9P)`.
    *
-   * @param data Bytes to write, the first of them in one request.
+   * @param data Bytes, or a text, which becomes UTF-8: the first of them, in
+   *   one request.
    * @param offset Byte to start at, 0 to 2^53 - 1.
    * @param options Signal.
    * @returns Number of bytes that the server took.
    * @throws {RangeError} The offset is out of its range.
    * @throws {TypeError} The file is closed.
+   *
+   * @example
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
+   *
+   * const [near, far] = pair();
+   * void serve(far, new MemoryFs({ motd: "hello\n" }));
+   * await using client = await connect(near);
+   * await using file = await client.open("motd", { write: true });
+   * assertEquals(await file.writeAt("p", 3), 1);
+   * assertEquals(await client.readTextFile("motd"), "helpo\n");
+   * assertEquals(file.position, 0);
+   * ```
    */
   writeAt(
-    data: Uint8Array,
+    data: Uint8Array | string,
     offset: number,
     options: CallerOptions = {},
   ): Promise<number> {
     return this.#operate("write", options, async (signal) => {
       checkOffset(offset);
       const { limit, session } = this.#open;
-      const part = data.subarray(0, limit);
+      const part = bytesOf(data).subarray(0, limit);
       return await session.write(this.fid, offset, part, signal);
     });
   }
@@ -153,21 +338,36 @@ export class RemoteFile {
   /**
    * Writes all data at the position, with as many requests as it takes.
    *
-   * @param data Bytes to write.
+   * @param data Bytes, or a text, which becomes UTF-8.
    * @param options Signal.
    * @throws {TypeError} The file is closed.
+   *
+   * @example
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
+   *
+   * const [near, far] = pair();
+   * void serve(far, new MemoryFs({ motd: "hello\n" }));
+   * await using client = await connect(near);
+   * await using file = await client.open("motd", { write: true });
+   * await file.writeAll("jelly\n");
+   * await file.writeAll("fish\n");
+   * assertEquals(await client.readTextFile("motd"), "jelly\nfish\n");
+   * ```
    */
   async writeAll(
-    data: Uint8Array,
+    data: Uint8Array | string,
     options: CallerOptions = {},
   ): Promise<void> {
+    const bytes = bytesOf(data);
     await this.#operate(
       "write",
       options,
       // One by one: the file may be append-only, or take no notice of offsets.
-      (signal) => writeAll(this.#open, data, this.position, 1, signal),
+      (signal) => writeAll(this.#open, bytes, this.position, 1, signal),
     );
-    this.position += data.length;
+    this.position += bytes.length;
   }
 
   /**
@@ -179,6 +379,20 @@ export class RemoteFile {
    * @param options Signal.
    * @returns The new position.
    * @throws {RangeError} The new position is not in 0 to 2^53 - 1.
+   *
+   * @example
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
+   *
+   * const [near, far] = pair();
+   * void serve(far, new MemoryFs({ motd: "hello\n" }));
+   * await using client = await connect(near);
+   * await using file = await client.open("motd");
+   * assertEquals(await file.seek(-2, "end"), 4);
+   * assertEquals(await file.seek(1, "current"), 5);
+   * assertEquals(await file.seek(0), 0);
+   * ```
    */
   async seek(
     offset: number,
@@ -196,6 +410,19 @@ export class RemoteFile {
    *
    * @param options Signal.
    * @returns The attributes.
+   *
+   * @example
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
+   *
+   * const [near, far] = pair();
+   * void serve(far, new MemoryFs({ motd: "hello\n" }));
+   * await using client = await connect(near);
+   * await using file = await client.open("motd");
+   * const { name, length } = await file.stat();
+   * assertEquals([name, length], ["motd", 6]);
+   * ```
    */
   stat(options: CallerOptions = {}): Promise<FileStat> {
     const { session } = this.#open;
@@ -212,6 +439,19 @@ export class RemoteFile {
    * @param length New length in bytes, 0 by default.
    * @param options Signal.
    * @throws {RangeError} The length is not in 0 to 2^53 - 1.
+   *
+   * @example
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
+   *
+   * const [near, far] = pair();
+   * void serve(far, new MemoryFs({ motd: "hello\n" }));
+   * await using client = await connect(near);
+   * await using file = await client.open("motd", { write: true });
+   * await file.truncate(4);
+   * assertEquals(await client.readTextFile("motd"), "hell");
+   * ```
    */
   async truncate(
     length: number = 0,
@@ -226,34 +466,106 @@ export class RemoteFile {
 
   /**
    * The bytes from the position to the end, which closes the file; so do
-   * cancelling and failing. It is a byte stream, for BYOB readers, too.
+   * cancelling and failing. They are read ahead as by
+   * {@linkcode RemoteFile.chunks}, once somebody reads. It is a byte stream,
+   * for BYOB readers, too.
+   *
+   * @example
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
+   *
+   * const [near, far] = pair();
+   * void serve(far, new MemoryFs({ motd: "hello\n" }));
+   * await using client = await connect(near);
+   * const file = await client.open("motd");
+   * assertEquals(await new Response(file.readable).text(), "hello\n");
+   * ```
    */
   get readable(): ReadableStream<Uint8Array<ArrayBuffer>> {
-    return this.#readable ??= new ReadableStream({
+    return this.#readable ??= this.#makeReadable();
+  }
+
+  #makeReadable(): ReadableStream<Uint8Array<ArrayBuffer>> {
+    let ahead: ReadAhead | undefined;
+    return new ReadableStream({
       type: "bytes",
-      autoAllocateChunkSize: Math.min(CHUNK, this.#open.limit),
       pull: async (controller) => {
-        // There with every pull, because of autoAllocateChunkSize.
-        const request = controller.byobRequest!;
-        const { buffer, byteOffset, byteLength } = request.view!;
-        const view = new Uint8Array(buffer, byteOffset, byteLength);
-        const count = await this.#orClose(this.read(view));
-        if (count === null) {
-          controller.close();
-          await this.close();
+        ahead ??= new ReadAhead(this.#open, this.position);
+        const chunk = await this.#orClose(this.#nextChunk(ahead));
+        if (chunk) {
+          controller.enqueue(chunk);
+          return;
         }
-        request.respond(count ?? 0);
+        controller.close();
+        controller.byobRequest?.respond(0); // Gives a BYOB reader its buffer back.
+        await this.close();
       },
-      cancel: () => this.close(),
+      cancel: async (reason) => {
+        await Promise.all([ahead?.stop(reason ?? leftOff()), this.close()]);
+      },
     });
   }
 
-  /** A stream that writes from the position on; closing it closes the file, so do aborting and failing. */
-  get writable(): WritableStream<Uint8Array> {
-    return this.#writable ??= new WritableStream({
-      write: (data) => this.#orClose(this.writeAll(data)),
-      close: () => this.close(),
-      abort: () => this.close(),
+  /**
+   * A stream that writes bytes and texts from the position on. Closing it
+   * closes the file, so do aborting and failing.
+   *
+   * The file is told to be written one chunk at a time, until the server shows
+   * that it keeps what was written where it was written, as plain files do.
+   * From then on as much is in flight as `window` of `connect()` allows, and a
+   * failure is told by a later write, or by closing.
+   *
+   * @example
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
+   *
+   * const [near, far] = pair();
+   * void serve(far, new MemoryFs({ motd: "hello\n" }));
+   * await using client = await connect(near);
+   * const file = await client.open("motd", { write: true });
+   * await ReadableStream.from(["jelly", "fish"]).pipeTo(file.writable);
+   * assertEquals(await client.readTextFile("motd"), "jellyfish");
+   * ```
+   */
+  get writable(): WritableStream<Uint8Array | string> {
+    return this.#writable ??= this.#makeWritable();
+  }
+
+  #makeWritable(): WritableStream<Uint8Array | string> {
+    let behind: WriteBehind | undefined;
+    return new WritableStream({
+      start: ({ signal }) => {
+        // At once: abort() below comes when the write before it has ended.
+        const onAbort = () => behind?.stop(signal.reason);
+        signal.addEventListener("abort", onAbort, { once: true });
+      },
+      write: async (data) => {
+        const bytes = bytesOf(data);
+        const target = behind ??= new WriteBehind(this.#open, this.position);
+        await this.#orClose(this.#operate(
+          "write",
+          {},
+          (signal) => target.write(bytes, signal),
+        ));
+        this.position += bytes.length;
+      },
+      close: async () => {
+        const target = behind;
+        if (target) {
+          const flush = this.#operate(
+            "write",
+            {},
+            (signal) => target.flush(signal),
+          );
+          await this.#orClose(flush);
+        }
+        await this.close();
+      },
+      abort: async (reason) => {
+        await Promise.all([behind?.stop(reason), this.close()]);
+      },
     });
   }
 
@@ -263,6 +575,19 @@ export class RemoteFile {
    * `clunk(9P)`.
    *
    * @throws {NinePError} The server reports a failure; the file is closed all the same.
+   *
+   * @example
+   * ```ts
+   * import { assertRejects } from "@std/assert";
+   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
+   *
+   * const [near, far] = pair();
+   * void serve(far, new MemoryFs({ motd: "hello\n" }));
+   * await using client = await connect(near);
+   * const file = await client.open("motd");
+   * await file.close();
+   * await assertRejects(() => file.read(new Uint8Array(1)), TypeError);
+   * ```
    */
   close(): Promise<void> {
     return this.#closing ??= this.#close();
@@ -275,6 +600,20 @@ export class RemoteFile {
     } catch (error) {
       if (error !== session.error) throw error;
     }
+  }
+
+  /** Reads the next chunk, and moves the position behind it. */
+  async #nextChunk(
+    ahead: ReadAhead,
+    options: CallerOptions = {},
+  ): Promise<Uint8Array<ArrayBuffer> | undefined> {
+    const chunk = await this.#operate(
+      "read",
+      options,
+      (signal) => ahead.next(signal),
+    );
+    if (chunk) this.position += chunk.length;
+    return chunk;
   }
 
   /** Closes the file when what a stream asked of it fails: nobody else would. */
@@ -306,6 +645,11 @@ export class RemoteFile {
       ),
     );
   }
+}
+
+/** Why what was read ahead is given up when nobody wants it. */
+function leftOff(): DOMException {
+  return new DOMException("The rest of the file is not wanted", "AbortError");
 }
 
 /** Checks a number of the file API that becomes 8 bytes on the wire. */

@@ -1,19 +1,55 @@
 // Directories, and whole trees below them.
 
-import { DMDIR, OREAD, QTDIR } from "../codec/constants.ts";
-import { NinePError, ProtocolError } from "../codec/errors.ts";
-import { decodeDir, type Stat } from "../codec/stat.ts";
+import { NinePError } from "../codec/errors.ts";
+import { type CopyProgress, copyTree } from "./copy.ts";
+import { makeDirectories, makeDirectory, readMembers } from "./directory.ts";
 import { type FileStat, fileStat } from "./file_stat.ts";
 import { Files } from "./files.ts";
-import { type CallerOptions, labelOf, operate } from "./operation.ts";
+import {
+  bounded,
+  type CallerOptions,
+  explained,
+  type FileRef,
+  labelOf,
+  operate,
+} from "./operation.ts";
+import { proxyOf, type ProxyOptions, type RemoteApi } from "./proxy.ts";
+import { removeTree } from "./remove_tree.ts";
+import {
+  pathOf,
+  type TreeEntry,
+  walkTree,
+  type WalkTreeOptions,
+} from "./walk_tree.ts";
 
-/** Size of the reads of a directory: no record is larger. */
-const DIR_CHUNK = 64 * 1024;
+/** Options of {@linkcode RemoteTree.readDirNames}. */
+export interface ReadDirNamesOptions extends CallerOptions {
+  /** Give the names that start with a dot, too; false by default. */
+  dotfiles?: boolean | undefined;
+}
 
 /** Options of {@linkcode RemoteTree.mkdir}. */
 export interface MkdirOptions extends CallerOptions {
   /** Permissions, 0o777 by default. */
-  mode?: number;
+  mode?: number | undefined;
+  /** Make the directories on the way, too, and take one that is there; false by default. */
+  recursive?: boolean | undefined;
+}
+
+/** Options of {@linkcode RemoteTree.remove}. */
+export interface RemoveOptions extends CallerOptions {
+  /** Remove a directory with all that is in it; false by default. */
+  recursive?: boolean | undefined;
+}
+
+/** Options of {@linkcode RemoteTree.copy}. */
+export interface CopyOptions extends CallerOptions {
+  /** Tree to copy to: that of another client, for example; by default the same. */
+  target?: RemoteTree | undefined;
+  /** Copy a directory with all that is in it; false by default. */
+  recursive?: boolean | undefined;
+  /** Is told of each part of a file that was written; when it throws, the copy fails. */
+  onProgress?: ((progress: CopyProgress) => void) | undefined;
 }
 
 /**
@@ -30,54 +66,323 @@ export class RemoteTree extends Files {
   /**
    * Lists a directory. See `read(9P)`.
    *
-   * A server that gives a name that cannot be one (empty, `.`, `..`, with a
+   * While the caller works on some members, the next ones are on their way. A
+   * server that gives a name that cannot be one (empty, `.`, `..`, with a
    * slash) is refused, but names may still have any other character.
    *
    * @param path Path.
-   * @param options Signal.
+   * @param options Signal, which ends the list with its reason; the timeout is
+   *   for each request.
    * @returns Attributes of the members, without `.` and `..`.
+   *
+   * @example
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
+   *
+   * const [near, far] = pair();
+   * void serve(far, new MemoryFs({ lib: { motd: "hello\n", keys: {} } }));
+   * await using client = await connect(near);
+   * for await (const { name, isDirectory } of client.readDir("lib")) {
+   *   assertEquals(isDirectory, name === "keys");
+   * }
+   * ```
    */
   async *readDir(
     path: string | readonly string[],
     options: CallerOptions = {},
   ): AsyncGenerator<FileStat, void, void> {
-    const file = await this.open(path, options);
-    try {
-      if (!(file.qid.type & QTDIR)) {
-        throw new NinePError("not a directory", {
-          message: `Cannot list ${labelOf(path)}: not a directory`,
-        });
+    const { signal } = options;
+    const batches = readMembers(this.paths, path, "list", path, options);
+    for await (const batch of batches) {
+      for (const member of batch) {
+        signal?.throwIfAborted();
+        yield fileStat(member);
       }
-      const buffer = new Uint8Array(DIR_CHUNK);
-      while (true) {
-        const count = await file.read(buffer, options);
-        if (count === null) return;
-        const members = decodeDir(buffer.subarray(0, count));
-        members.forEach(checkName);
-        for (const member of members) yield fileStat(member);
-      }
-    } finally {
-      this.session.drop(file.fid);
     }
   }
 
   /**
-   * Makes a directory. See `open(9P)`.
+   * Lists the names in a directory (`directory` of the Scheme egg). See
+   * `read(9P)`.
    *
    * @param path Path.
-   * @param options Permissions.
+   * @param options Whether to give all names; signal.
+   * @returns The names, in the server's order.
+   *
+   * @example
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
+   *
+   * const [near, far] = pair();
+   * void serve(far, new MemoryFs({ ".profile": "", motd: "hello\n" }));
+   * await using client = await connect(near);
+   * assertEquals(await client.readDirNames("/"), ["motd"]);
+   * const all = await client.readDirNames("/", { dotfiles: true });
+   * assertEquals(all, [".profile", "motd"]);
+   * ```
+   */
+  readDirNames(
+    path: string | readonly string[],
+    options: ReadDirNamesOptions = {},
+  ): Promise<string[]> {
+    const { dotfiles = false } = options;
+    return bounded(this.session, () => `list ${labelOf(path)}`, options, async (
+      signal,
+    ) => {
+      const names: string[] = [];
+      const own = { ...options, signal };
+      for await (
+        const batch of readMembers(this.paths, path, "list", path, own)
+      ) {
+        for (const { name } of batch) {
+          if (dotfiles || !name.startsWith(".")) names.push(name);
+        }
+      }
+      return names;
+    });
+  }
+
+  /**
+   * Goes through a tree of files from the top down: a directory comes before
+   * its members, which come in the server's order.
+   *
+   * Directories that are next are read ahead. What others remove meanwhile may
+   * or may not be given.
+   *
+   * @param path Path of the top, which comes first.
+   * @param options How deep to go; signal, which ends the walk with its reason;
+   *   the timeout is for each request.
+   * @returns Paths and attributes.
+   * @throws {RangeError} `maxDepth` is negative.
+   *
+   * @example
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
+   *
+   * const [near, far] = pair();
+   * void serve(far, new MemoryFs({ lib: { a: "", keys: { b: "" }, c: "" } }));
+   * await using client = await connect(near);
+   * const paths = await Array.fromAsync(client.walkTree("lib"), (e) => e.path);
+   * assertEquals(paths, ["lib", "lib/a", "lib/keys", "lib/keys/b", "lib/c"]);
+   * ```
+   */
+  walkTree(
+    path: string | readonly string[],
+    options: WalkTreeOptions = {},
+  ): AsyncGenerator<TreeEntry, void, void> {
+    return walkTree(this.paths, path, options);
+  }
+
+  /**
+   * Makes a directory (`create-directory` of the Scheme egg). See `open(9P)`.
+   *
+   * @param path Path.
+   * @param options Permissions; whether to make what is missing on the way.
+   *
+   * @example
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
+   *
+   * const [near, far] = pair();
+   * void serve(far, new MemoryFs());
+   * await using client = await connect(near);
+   * await client.mkdir("usr/glenda/lib", { recursive: true });
+   * assertEquals(await client.readDirNames("usr/glenda"), ["lib"]);
+   * ```
    */
   mkdir(
     path: string | readonly string[],
     options: MkdirOptions = {},
   ): Promise<void> {
-    const { session } = this;
-    const { mode = 0o777 } = options;
-    return operate(session, "make directory", path, options, async (signal) => {
-      const perm = (DMDIR | mode) >>> 0;
-      const { fid } = await this.paths.create(path, perm, OREAD, signal);
-      session.drop(fid);
+    const { mode = 0o777, recursive = false } = options;
+    const make = recursive ? makeDirectories : makeDirectory;
+    return operate(
+      this.session,
+      "make directory",
+      path,
+      options,
+      (signal) => make(this.paths, path, mode, signal),
+    );
+  }
+
+  /**
+   * Removes a file or an empty directory (`delete-file` of the Scheme egg), or
+   * a directory with all that is in it. See `remove(9P)`.
+   *
+   * Members that others remove meanwhile are fine, and so are new ones, unless
+   * they keep coming. When it fails, some members may be gone.
+   *
+   * @param file Path, or a fid, which is gone afterwards, also after an error.
+   * @param options Whether to remove what is in a directory; signal.
+   * @throws {NinePError} Also with code `EPERM` for the root.
+   *
+   * @example
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
+   *
+   * const [near, far] = pair();
+   * void serve(far, new MemoryFs({}, { mode: 0o777 }));
+   * await using client = await connect(near);
+   * await client.mkdir("a/b/c", { recursive: true });
+   * await client.writeTextFile("a/b/d", "hello");
+   * await client.remove("a", { recursive: true });
+   * assertEquals(await client.exists("a"), false);
+   * ```
+   */
+  remove(file: FileRef, options: RemoveOptions = {}): Promise<void> {
+    const { paths, session } = this;
+    return bounded(session, () => `remove ${labelOf(file)}`, options, async (
+      signal,
+    ) => {
+      const fid = await explained(
+        "remove",
+        file,
+        () => this.#doomed(file, signal),
+      );
+      paths.forget(fid);
+      if (!options.recursive) {
+        await explained("remove", file, () => session.remove(fid, signal));
+        return;
+      }
+      try {
+        await removeTree(paths, fid, pathOf(file), { ...options, signal });
+      } finally {
+        session.drop(fid);
+      }
     });
+  }
+
+  /** The fid of what is to be removed. */
+  async #doomed(
+    file: FileRef,
+    signal: AbortSignal | undefined,
+  ): Promise<number> {
+    const { paths } = this;
+    const isRoot = typeof file === "number"
+      ? file === paths.root
+      : paths.absolute(file) === "/";
+    if (isRoot) throw new NinePError("cannot remove root");
+    return typeof file === "number" ? file : await paths.walk(file, signal);
+  }
+
+  /**
+   * Copies a file, or a directory with all that is in it, also to another
+   * server. See `read(9P)`.
+   *
+   * A file that is there is replaced, and keeps its permissions; new ones get
+   * those of their source, as far as their directory allows. A directory is
+   * merged into one that is there. Reads and writes are in flight together, for
+   * up to 8 files at a time; memory for each is the `window` of `connect()`, so
+   * 8 MiB by default. When it fails, part of the copy may be there.
+   *
+   * @param from Path.
+   * @param to Path of the copy itself, not of a directory to put it into.
+   * @param options Tree to copy to, whether to copy directories, signal.
+   * @throws {NinePError} Also with code `EISDIR` for a directory without
+   *   `recursive`, and `EINVAL` for a copy onto or into itself. Files are told
+   *   apart by their qids, within one connection: that two of them lead to the
+   *   same server is not seen.
+   *
+   * @example From one server to another
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
+   *
+   * const [near, far] = pair();
+   * void serve(far, new MemoryFs({ lib: { motd: "hello\n" } }));
+   * await using client = await connect(near);
+   * const [here, there] = pair();
+   * void serve(there, new MemoryFs());
+   * await using target = await connect(here);
+   *
+   * await client.copy("lib", "backup", { target, recursive: true });
+   * assertEquals(await target.readTextFile("backup/motd"), "hello\n");
+   * ```
+   */
+  copy(
+    from: string | readonly string[],
+    to: string | readonly string[],
+    options: CopyOptions = {},
+  ): Promise<void> {
+    const { target = this, recursive = false, onProgress, timeout } = options;
+    const what = `copy ${labelOf(from)} to ${labelOf(to)}`;
+    const ends = [
+      { paths: this.paths, path: from, label: pathOf(from) },
+      { paths: target.paths, path: to, label: pathOf(to) },
+    ] as const;
+    return bounded(
+      this.session,
+      () => what,
+      options,
+      (signal) => copyTree(...ends, { recursive, onProgress, signal, timeout }),
+    );
+  }
+
+  /**
+   * Makes an object whose methods call the function files of a directory, or
+   * the functions behind one file: each call is one Tcall, the first of a file
+   * also a walk.
+   *
+   * The arguments of a method are the positional ones of the call, so they and
+   * the value are what JSON can say. Each plain file that the directory has now
+   * is a method; whether it is a function file, its server says when it is
+   * called. `then` and `toJSON` are left out, for they would make something
+   * else of the object. The fids are kept until the tree is closed.
+   *
+   * @typeParam Api Interface with the methods.
+   * @param path Path of the directory, or of the file when `methods` is given.
+   * @param options Names of the methods behind a file, each the first argument
+   *   of its calls; signal and timeout, also of each call.
+   * @returns The object; what it promises of its methods is the caller's word.
+   *   They reject as {@linkcode Files.call} does.
+   * @throws {NinePError} It is not there (`ENOENT`), or not a directory (`ENOTDIR`).
+   *
+   * @example The files of a directory
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
+   *
+   * const fs = new MemoryFs({ math: {} });
+   * fs.register("math/add", (a: number, b: number) => a + b);
+   * const [near, far] = pair();
+   * void serve(far, fs);
+   * await using client = await connect(near);
+   * const math = await client.proxy<{ add(a: number, b: number): number }>(
+   *   "math",
+   * );
+   * assertEquals(await math.add(17, 25), 42);
+   * ```
+   *
+   * @example The methods behind one file
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
+   *
+   * const math = {
+   *   add: (a: number, b: number) => a + b,
+   *   negate: (a: number) => -a,
+   * };
+   * const fs = new MemoryFs();
+   * fs.register("math", math);
+   * const [near, far] = pair();
+   * void serve(far, fs);
+   * await using client = await connect(near);
+   * const remote = await client.proxy<typeof math>("math", {
+   *   methods: ["add", "negate"],
+   * });
+   * assertEquals(await remote.negate(await remote.add(17, 25)), -42);
+   * ```
+   */
+  proxy<Api>(
+    path: string | readonly string[],
+    options: ProxyOptions<Api> = {},
+  ): Promise<RemoteApi<Api>> {
+    return proxyOf<Api>(this.paths, path, options);
   }
 
   /** Path of the current directory, where paths without a leading slash start. */
@@ -86,11 +391,26 @@ export class RemoteTree extends Files {
   }
 
   /**
-   * Makes a directory the current one.
+   * Makes a directory the current one; of several calls at once the one that
+   * is done last counts. See `walk(9P)`.
    *
    * @param path Path.
    * @param options Signal.
    * @throws {NinePError} It is not there (`ENOENT`), or not a directory (`ENOTDIR`).
+   *
+   * @example
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
+   *
+   * const [near, far] = pair();
+   * void serve(far, new MemoryFs({ lib: { motd: "hello\n", news: {} } }));
+   * await using client = await connect(near);
+   * await client.chdir("lib/news");
+   * assertEquals(await client.readTextFile("../motd"), "hello\n");
+   * await client.chdir("..");
+   * assertEquals(client.cwd, "/lib");
+   * ```
    */
   chdir(
     path: string | readonly string[],
@@ -107,7 +427,21 @@ export class RemoteTree extends Files {
 
   /**
    * Gives back the tree's fids; files that are open stay open. Closing again
-   * does nothing. See `clunk(9P)`.
+   * does nothing, any other method that takes a path rejects with a TypeError.
+   * See `clunk(9P)`.
+   *
+   * @example
+   * ```ts
+   * import { assertRejects } from "@std/assert";
+   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
+   *
+   * const [near, far] = pair();
+   * void serve(far, new MemoryFs());
+   * await using client = await connect(near);
+   * const tree = await client.attach();
+   * await tree.close();
+   * await assertRejects(() => tree.stat("/"), TypeError, "it is closed");
+   * ```
    */
   close(): Promise<void> {
     return this.#closing ??= this.paths.release();
@@ -116,14 +450,5 @@ export class RemoteTree extends Files {
   /** Closes the tree. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
-  }
-}
-
-/** Refuses names of members that could lead a caller astray. */
-function checkName({ name }: Stat): void {
-  if (name === "" || name === "." || name === ".." || name.includes("/")) {
-    throw new ProtocolError(
-      `Cannot list a directory: the server named a member "${name}"`,
-    );
   }
 }

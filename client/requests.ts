@@ -5,8 +5,10 @@ import {
   abortable,
   bounded,
   type CallerOptions,
+  labelOf,
   operate,
 } from "./operation.ts";
+import type { Connection } from "../transport/connection.ts";
 import type { Paths } from "./paths.ts";
 import { type Bearing, newFidOf, type Session } from "./session.ts";
 
@@ -58,8 +60,8 @@ export type RpcReply<R extends RpcRequest> = ReplyTo<
  * fids.
  */
 export class Requests {
-  /** @ignore */
-  protected readonly paths: Paths;
+  /** @ignore Another one after `Client.version()`. */
+  protected paths: Paths;
 
   /** @ignore Made by `connect()` and `Client.attach()`. */
   constructor(paths: Paths) {
@@ -71,12 +73,34 @@ export class Requests {
     return this.paths.session;
   }
 
+  /**
+   * The connection to the server, as it was dialled or given to `connect()`:
+   * the streams that the client reads from (`readable`) and writes to
+   * (`writable`), its label and its `close()`. While the client lives, the
+   * bytes are its own; closing the connection ends the client.
+   *
+   * @example
+   * ```ts
+   * import { assertStrictEquals } from "@std/assert";
+   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
+   *
+   * const [near, far] = pair();
+   * void serve(far, new MemoryFs());
+   * await using client = await connect(near);
+   * assertStrictEquals(client.connection.readable, near.readable);
+   * assertStrictEquals(client.connection.writable, near.writable);
+   * ```
+   */
+  get connection(): Connection {
+    return this.session.connection;
+  }
+
   /** Label of the server: `tcp://127.0.0.1:564`. */
   get peer(): string {
     return this.session.peer;
   }
 
-  /** Largest message of the session, in bytes. */
+  /** Largest message of the session, in bytes; {@linkcode Client.version} changes it. */
   get msize(): number {
     return this.session.msize;
   }
@@ -92,6 +116,8 @@ export class Requests {
    * Numbers for new fids come from {@linkcode Requests.allocFid}. When a
    * request that makes a fid (Tattach, Tauth, Twalk) rejects, its number is
    * given back by the client, after a late reply to an aborted one was clunked.
+   * After a Tclunk or Tremove of one's own it is given back with
+   * {@linkcode Requests.releaseFid}.
    *
    * @param request Message without its tag.
    * @param options Signal, tag.
@@ -156,7 +182,8 @@ export class Requests {
    * of any call does the same. The request rejects with a DOMException named
    * `AbortError`, unless its reply came first.
    *
-   * @param oldtag Tag of the request.
+   * @param oldtag Tag of the request, 0 to 65534; that no request has it is no error.
+   * @param options Signal; an abort only ends the waiting.
    * @returns Resolves when the server has answered: then the request is done, or never will be.
    *
    * @example
@@ -179,25 +206,54 @@ export class Requests {
    * await refused;
    * ```
    */
-  flush(oldtag: number): Promise<void> {
-    return this.session.flush(
-      oldtag,
-      new DOMException(
-        `The request with tag ${oldtag} was flushed`,
-        "AbortError",
-      ),
-    );
+  flush(oldtag: number, options: CallerOptions = {}): Promise<void> {
+    const { session } = this;
+    const what = () => `flush tag ${oldtag} of "${session.peer}"`;
+    return bounded(session, what, options, () => {
+      const message = `The request with tag ${oldtag} was flushed`;
+      return session.flush(oldtag, new DOMException(message, "AbortError"));
+    });
   }
 
-  /** Takes the lowest free number for a fid that is made with {@linkcode Requests.rpc}. */
+  /**
+   * Takes the lowest free number for a fid (`alloc-handle` of the Scheme egg),
+   * to be made with {@linkcode Requests.rpc} or {@linkcode Requests.walk}.
+   *
+   * @example
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
+   *
+   * const [near, far] = pair();
+   * void serve(far, new MemoryFs({ motd: "hello\n" }));
+   * await using client = await connect(near);
+   * const newfid = client.allocFid();
+   * assertEquals(await client.walk("motd", { newfid }), newfid);
+   * await client.clunk(newfid);
+   * ```
+   */
   allocFid(): number {
     return this.session.fids.take();
   }
 
   /**
-   * Gives a number back without a Tclunk, when the server does not have it.
+   * Gives a number back without a Tclunk, when the server does not have it
+   * (`release-handle` of the Scheme egg).
    *
    * @param fid Number from {@linkcode Requests.allocFid}.
+   *
+   * @example
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
+   *
+   * const [near, far] = pair();
+   * void serve(far, new MemoryFs());
+   * await using client = await connect(near);
+   * const fid = client.allocFid();
+   * client.releaseFid(fid);
+   * assertEquals(client.allocFid(), fid);
+   * ```
    */
   releaseFid(fid: number): void {
     this.session.fids.give(fid);
@@ -209,12 +265,36 @@ export class Requests {
    * @param path Path; an empty one gives another fid of the same file.
    * @param options Fid to start from, number of the new one, signal.
    * @returns A new fid, to be given back with {@linkcode Requests.clunk}.
+   *   When this rejects, its number is given back, also that of `newfid`.
+   * @throws {TypeError} The new fid is the one to start from.
+   *
+   * @example
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
+   *
+   * const [near, far] = pair();
+   * void serve(far, new MemoryFs({ lib: { motd: "hello\n" } }));
+   * await using client = await connect(near);
+   * const lib = await client.walk("lib");
+   * const motd = await client.walk("motd", { from: lib });
+   * assertEquals((await client.stat(motd)).name, "motd");
+   * await Promise.all([client.clunk(lib), client.clunk(motd)]);
+   * ```
    */
   walk(
     path: string | readonly string[],
     options: WalkOptions = {},
   ): Promise<number> {
     const { session } = this;
+    const { from, newfid } = options;
+    if (from !== undefined && from === newfid) {
+      return Promise.reject(
+        new TypeError(
+          `Cannot walk to ${labelOf(path)}: from and newfid are both ${from}`,
+        ),
+      );
+    }
     return operate(
       session,
       "walk to",
@@ -232,6 +312,19 @@ export class Requests {
    * @param path Path.
    * @param options Signal.
    * @returns The fid; what is opened must be another one, from {@linkcode Requests.walk}.
+   *
+   * @example
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
+   *
+   * const [near, far] = pair();
+   * void serve(far, new MemoryFs({ lib: { motd: "hello\n" } }));
+   * await using client = await connect(near);
+   * const fid = await client.fid("lib/motd");
+   * assertEquals((await client.stat(fid)).length, 6);
+   * assertEquals(await client.fid("/lib/motd"), fid);
+   * ```
    */
   fid(
     path: string | readonly string[],
@@ -251,22 +344,39 @@ export class Requests {
    * error (`with-handle-to` of the Scheme egg). See `walk(9P)`.
    *
    * @param path Path.
-   * @param use What is done with the fid.
-   * @param options Signal.
+   * @param use What is done with the fid, but for giving it back.
+   * @param options Signal, for all of it; timeout, for the walk.
    * @returns What the function gave.
+   *
+   * @example
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
+   *
+   * const [near, far] = pair();
+   * void serve(far, new MemoryFs({ motd: "hello\n" }));
+   * await using client = await connect(near);
+   * const { length } = await client.withFid("motd", (fid) => client.stat(fid));
+   * assertEquals(length, 6);
+   * ```
    */
   withFid<T>(
     path: string | readonly string[],
     use: (fid: number) => T | Promise<T>,
     options: CallerOptions = {},
   ): Promise<T> {
+    const { session } = this;
     return abortable(options.signal, async () => {
       const fid = await this.walk(path, options);
+      let result: T;
       try {
-        return await use(fid);
-      } finally {
-        await this.clunk(fid);
+        result = await use(fid);
+      } catch (error) {
+        session.drop(fid); // The first error is the one to tell.
+        throw error;
       }
+      await operate(session, "clunk", path, {}, () => session.clunk(fid));
+      return result;
     });
   }
 
@@ -275,11 +385,26 @@ export class Requests {
    *
    * @param fid Fid; gone afterwards, also after an error.
    * @param options Signal; an abort only ends the waiting.
+   *
+   * @example
+   * ```ts
+   * import { assertRejects } from "@std/assert";
+   * import { connect, MemoryFs, NinePError, pair, serve } from "@ninep/ninep";
+   *
+   * const [near, far] = pair();
+   * void serve(far, new MemoryFs({ motd: "hello\n" }));
+   * await using client = await connect(near);
+   * const fid = await client.walk("motd");
+   * await client.clunk(fid);
+   * await assertRejects(() => client.stat(fid), NinePError, "fid unknown");
+   * ```
    */
   clunk(fid: number, options: CallerOptions = {}): Promise<void> {
     const { session } = this;
-    this.paths.forget(fid);
-    return operate(session, "clunk", fid, options, () => session.clunk(fid));
+    return operate(session, "clunk", fid, options, () => {
+      this.paths.forget(fid);
+      return session.clunk(fid);
+    });
   }
 
   /**
@@ -288,6 +413,21 @@ export class Requests {
    * @param fid Fid that is open for reading.
    * @param options Offset, count, signal.
    * @returns The bytes; none at the end.
+   *
+   * @example
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
+   *
+   * const [near, far] = pair();
+   * void serve(far, new MemoryFs({ motd: "hello\n" }));
+   * await using client = await connect(near);
+   * await client.withFid("motd", async (fid) => {
+   *   await client.rpc({ type: "Topen", fid, mode: 0 });
+   *   const bytes = await client.read(fid, { offset: 1, count: 3 });
+   *   assertEquals(new TextDecoder().decode(bytes), "ell");
+   * });
+   * ```
    */
   async read(fid: number, options: ReadOptions = {}): Promise<Uint8Array> {
     const most = this.session.limit;
@@ -309,6 +449,21 @@ export class Requests {
    *   take is left out.
    * @param options Offset, signal.
    * @returns Number of bytes that the server took.
+   *
+   * @example
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
+   *
+   * const [near, far] = pair();
+   * void serve(far, new MemoryFs({ motd: "hello\n" }));
+   * await using client = await connect(near);
+   * await client.withFid("motd", async (fid) => {
+   *   await client.rpc({ type: "Topen", fid, mode: 1 });
+   *   assertEquals(await client.write(fid, "j", { offset: 0 }), 1);
+   * });
+   * assertEquals(await client.readTextFile("motd"), "jello\n");
+   * ```
    */
   async write(
     fid: number,

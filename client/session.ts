@@ -1,7 +1,7 @@
 // Fids: the client's half of semantics that every operation stands on. After
 // each failure, abort and surprise it is known which numbers the server has.
 
-import { IOHDRSZ, MAXWELEM, NOFID } from "../codec/constants.ts";
+import { IOHDRSZ, MAXWELEM, NOFID, ORDWR } from "../codec/constants.ts";
 import { NinePError, ProtocolError } from "../codec/errors.ts";
 import type {
   Qid,
@@ -16,8 +16,11 @@ import type {
 } from "../codec/messages.ts";
 import { dontTouch, type Stat } from "../codec/stat.ts";
 import { utf8Length } from "../codec/wire.ts";
-import type { Mux } from "./mux.ts";
+import type { Connection } from "../transport/connection.ts";
+import type { Link } from "./mux.ts";
 import { NumberPool } from "./numbers.ts";
+import type { PeerTraits } from "./peer.ts";
+import { WINDOW } from "./transfer.ts";
 
 /** A fid that is open. */
 export interface OpenFid {
@@ -27,36 +30,60 @@ export interface OpenFid {
   readonly mode: number;
   readonly qid: Qid;
   readonly iounit: number;
-  /** Largest transfer in bytes. */
+  /** Largest transfer in bytes, at this time. */
   readonly limit: number;
 }
 
 /** A request that makes a fid. */
 export type Bearing = Tattach | Tauth | Twalk;
 
-/** A session on a connection: its fids, and the requests that change them. */
+/** A session on a link: its fids, and the requests that change them. */
 export class Session {
   /** Most milliseconds that an operation takes by default. */
   readonly timeout: number | undefined;
-  readonly #mux: Mux;
+  /** Most bytes of file data that one transfer has in flight. */
+  window: number = WINDOW;
+  readonly #link: Link;
   /** Numbers the server may have; those that it is certain not to have are free. */
-  readonly fids: NumberPool = new NumberPool(NOFID);
+  readonly fids: NumberPool;
+  /** Whether the server has Tcall, as far as it has shown. */
+  hasTcall: boolean | undefined;
   /** Clunks under way, so that a fid is clunked once. */
   readonly #clunks = new Map<number, Promise<void>>();
+  readonly #fidBase: number;
+  /** Why it is over while its connection is not. */
+  #over: DOMException | undefined;
 
-  constructor(mux: Mux, timeout: number | undefined) {
-    this.#mux = mux;
+  constructor(link: Link, timeout: number | undefined, fidBase: number) {
+    this.#link = link;
     this.timeout = timeout;
+    this.#fidBase = fidBase;
+    this.fids = new NumberPool(NOFID, fidBase);
+  }
+
+  /** What is known of the kind of the server. */
+  get traits(): PeerTraits {
+    return this.#link.traits;
+  }
+
+  /** What it goes over. */
+  get connection(): Connection {
+    return this.#link.connection;
   }
 
   /** Label of the server. */
   get peer(): string {
-    return this.#mux.peer;
+    return this.#link.peer;
+  }
+
+  /** What is spoken: `9P2000`. */
+  get version(): string {
+    return this.#link.dialect.version;
   }
 
   /** Largest message in bytes. */
   get msize(): number {
-    return this.#mux.msize;
+    return this.#link.msize;
   }
 
   /** Largest transfer in bytes, whatever the file. */
@@ -66,12 +93,35 @@ export class Session {
 
   /** Why there can be no more requests, or undefined. */
   get error(): unknown {
-    return this.#mux.error;
+    const { error } = this.#link;
+    return error === undefined ? this.#over : error;
   }
 
-  /** Resolves when the session has ended; never rejects. */
+  /** Resolves when the connection has ended; never rejects. */
   get ended(): Promise<void> {
-    return this.#mux.ended;
+    return this.#link.ended;
+  }
+
+  /**
+   * Starts another session on the connection. This one is over then: its
+   * requests reject, those that are under way and all that come later.
+   */
+  async renew(msize: number): Promise<Session> {
+    const error = new DOMException(
+      `The session with "${this.peer}" was started anew: requests are given up, fids are void`,
+      "AbortError",
+    );
+    this.#over = error;
+    await this.#link.version(msize, error);
+    const next = new Session(this.#link, this.timeout, this.#fidBase);
+    next.hasTcall = this.hasTcall;
+    next.window = this.window;
+    return next;
+  }
+
+  /** Ends the connection; everything pending rejects with `error`. */
+  fail(error: unknown): void {
+    this.#link.fail(error);
   }
 
   /** Sends a request and gives its reply; see {@linkcode Mux.rpc}. */
@@ -80,7 +130,8 @@ export class Session {
     signal?: AbortSignal,
     tag?: number,
   ): Promise<ReplyTo<T>> {
-    return this.#mux.rpc(request, signal, tag);
+    if (this.#over) return Promise.reject(this.error);
+    return this.#link.rpc(request, signal, tag);
   }
 
   /** Reads into a buffer; see {@linkcode Mux.read}. */
@@ -90,7 +141,8 @@ export class Session {
     into: Uint8Array,
     signal?: AbortSignal,
   ): Promise<number> {
-    return this.#mux.read(fid, offset, into, signal);
+    if (this.#over) return Promise.reject(this.error);
+    return this.#link.read(fid, offset, into, signal);
   }
 
   /** Sends one Twrite and gives the count of the reply. */
@@ -109,7 +161,8 @@ export class Session {
 
   /** Has the server give up the request with a tag; see {@linkcode Mux.flush}. */
   flush(oldtag: number, reason: unknown): Promise<void> {
-    return this.#mux.flush(oldtag, reason);
+    if (this.#over) return Promise.reject(this.error);
+    return this.#link.flush(oldtag, reason);
   }
 
   /** Gets the root of a tree, as a new fid. See `attach(9P)`. */
@@ -125,6 +178,20 @@ export class Session {
       signal,
     );
     return fid;
+  }
+
+  /** Makes a fid for the dialogue in which a user proves who he is. See `attach(9P)`. */
+  async auth(
+    uname: string,
+    aname: string,
+    signal?: AbortSignal,
+  ): Promise<OpenFid> {
+    const afid = this.fids.take();
+    const { aqid: qid } = await this.bear(
+      { type: "Tauth", tag: 0, afid, uname, aname },
+      signal,
+    );
+    return this.#opened(afid, ORDWR, { qid, iounit: 0 });
   }
 
   /**
@@ -223,10 +290,23 @@ export class Session {
     return this.#opened(fid, mode, reply);
   }
 
-  #opened(fid: number, mode: number, reply: Ropen | Rcreate): OpenFid {
+  #opened(
+    fid: number,
+    mode: number,
+    reply: Pick<Ropen | Rcreate, "qid" | "iounit">,
+  ): OpenFid {
     const { qid, iounit } = reply;
-    const limit = iounit === 0 ? this.limit : Math.min(iounit, this.limit);
-    return { session: this, fid, mode, qid, iounit, limit };
+    const most = iounit || Infinity;
+    return {
+      session: this,
+      fid,
+      mode,
+      qid,
+      iounit,
+      get limit(): number {
+        return Math.min(most, this.session.limit);
+      },
+    };
   }
 
   /** Gets a file's attributes. See `stat(9P)`. */
@@ -287,12 +367,12 @@ export class Session {
     const error = new ProtocolError(
       `Connection to "${this.peer}" is closed`,
     );
-    this.#mux.seal(error);
-    const timer = setTimeout(() => this.#mux.fail(error), timeout);
+    this.#link.seal(error);
+    const timer = setTimeout(() => this.#link.fail(error), timeout);
     await Promise.allSettled(clunks);
     clearTimeout(timer);
-    this.#mux.fail(error);
-    await this.#mux.ended;
+    this.#link.fail(error);
+    await this.#link.ended;
   }
 }
 

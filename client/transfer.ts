@@ -4,14 +4,21 @@
 import { ProtocolError } from "../codec/errors.ts";
 import type { OpenFid } from "./session.ts";
 
-/** Most bytes of one request of a transfer. */
-const CHUNK = 128 * 1024;
 /** Most requests of a transfer in flight. */
-const WINDOW = 8;
+export const LANES = 8;
+/** Most bytes of a transfer that are in flight by default: more gain nothing, see bench/README.md. */
+export const WINDOW: number = 1024 * 1024;
 /** What a first read asks for: enough for most files. */
-const FIRST = 64 * 1024;
-/** Most bytes that are allocated only because the server says so. */
-const TRUSTED = 16 * 1024 * 1024;
+export const FIRST: number = 64 * 1024;
+/** Most bytes that are allocated only because the server says so; no memory is used for them before it is written to. */
+const TRUSTED = 64 * 1024 * 1024;
+/** Times the bytes that came are trusted in to be followed by further ones. */
+const GROWTH = 4;
+
+/** Most bytes of one request of a transfer. */
+export function chunkSize({ session, limit }: OpenFid): number {
+  return Math.min(limit, Math.ceil(session.window / LANES));
+}
 
 /**
  * Reads a whole file.
@@ -31,10 +38,10 @@ export async function readAll(
   if (filled < bytes.length) return bytes.slice(0, filled);
   const length = Number((await session.stat(fid, signal)).length);
   while (filled < length) {
-    const size = Math.min(length, Math.max(TRUSTED, 2 * filled));
+    const size = Math.min(length, Math.max(TRUSTED, GROWTH * filled));
     bytes = joined([bytes], size);
     const rest = bytes.subarray(filled);
-    filled += await readInto(open, rest, filled, WINDOW, signal);
+    filled += await readInto(open, rest, filled, LANES, signal);
     if (filled < size) return bytes.slice(0, filled);
   }
   const parts = [bytes];
@@ -47,17 +54,21 @@ export async function readAll(
   }
 }
 
-/** Reads until `into` is full or the file ends, and gives the number of bytes. */
+/**
+ * Reads until `into` is full or the file ends, and gives the number of bytes.
+ *
+ * @param lanes Requests in flight.
+ */
 export async function readInto(
   open: OpenFid,
   into: Uint8Array,
   offset: number,
-  window: number,
+  lanes: number,
   signal?: AbortSignal,
 ): Promise<number> {
   const { session, fid } = open;
   let end = into.length;
-  await inChunks(open, end, window, async (at, chunkEnd) => {
+  await inChunks(open, end, lanes, async (at, chunkEnd) => {
     while (at < chunkEnd) {
       const rest = into.subarray(at, chunkEnd);
       const count = await session.read(fid, offset + at, rest, signal);
@@ -75,17 +86,17 @@ export async function readInto(
 /**
  * Writes all data. What a short Rwrite leaves is sent again.
  *
- * @param window Requests in flight; 1 where the order of arrival matters.
+ * @param lanes Requests in flight; 1 where the order of arrival matters.
  */
 export async function writeAll(
   open: OpenFid,
   data: Uint8Array,
   offset: number,
-  window: number = WINDOW,
+  lanes: number = LANES,
   signal?: AbortSignal,
 ): Promise<void> {
   const { session, fid } = open;
-  await inChunks(open, data.length, window, async (at, chunkEnd) => {
+  await inChunks(open, data.length, lanes, async (at, chunkEnd) => {
     while (at < chunkEnd) {
       const rest = data.subarray(at, chunkEnd);
       const count = await session.write(fid, offset + at, rest, signal);
@@ -101,17 +112,18 @@ export async function writeAll(
 }
 
 /**
- * Moves `length` bytes chunk by chunk, `window` chunks at a time, until one
+ * Moves `length` bytes chunk by chunk, `lanes` chunks at a time, until one
  * says false or fails. Resolves when no request is in flight any more.
  */
 async function inChunks(
   open: OpenFid,
   length: number,
-  window: number,
+  lanes: number,
   move: (at: number, end: number) => Promise<boolean>,
 ): Promise<void> {
-  const size = Math.min(open.limit, CHUNK);
+  const size = chunkSize(open);
   let next = 0;
+  let failure: { error: unknown } | undefined;
   const lane = async () => {
     while (next < length) {
       const at = next;
@@ -119,16 +131,15 @@ async function inChunks(
       let more = false;
       try {
         more = await move(at, next);
-      } finally {
-        if (!more) next = length; // For the other lanes, too.
+      } catch (error) {
+        failure ??= { error };
       }
+      if (!more) next = length; // For the other lanes, too.
     }
   };
-  const lanes = Math.min(window, Math.ceil(length / size));
-  const ends = await Promise.allSettled(Array.from({ length: lanes }, lane));
-  for (const end of ends) {
-    if (end.status === "rejected") throw end.reason;
-  }
+  const count = Math.min(lanes, Math.ceil(length / size));
+  await Promise.all(Array.from({ length: count }, lane));
+  if (failure) throw failure.error;
 }
 
 /** The parts in one array of `size` bytes. */

@@ -19,8 +19,11 @@ import {
   NinePError,
   Plan9Exit,
   ProtocolError,
+  QTDIR,
   type Tmessage,
 } from "../codec.ts";
+import { MemoryFs } from "../fs/mod.ts";
+import { withTestServer } from "./testing.ts";
 
 const text = new TextEncoder();
 const utf8 = new TextDecoder();
@@ -103,6 +106,7 @@ test("call() gives the error of the function", async () => {
   await exiting;
 });
 
+// P-32.
 test("call() of a file that is no function, and with another err", async () => {
   await using scene = await start();
   const { client } = scene;
@@ -249,4 +253,191 @@ test("call() does not fall back when the connection is lost", async () => {
   await server.expect("Tcall");
   server.close();
   await failing;
+});
+
+test("call() without Tcall on the server: two at once do not mix", async () => {
+  await using scene = await start();
+  const args = new Map<number, string>();
+  scene.run((request) => {
+    switch (request.type) {
+      case "Tcall":
+        return { type: "Rerror", ename: "unknown message" };
+      case "Twrite":
+        args.set(request.fid, utf8.decode(request.data));
+        return undefined;
+      case "Tread": {
+        const value = text.encode(args.get(request.fid)).slice(5, -1);
+        const at = Number(request.offset);
+        return { type: "Rread", data: value.slice(at) };
+      }
+      default:
+        return undefined;
+    }
+  });
+  const { client } = scene;
+  const fid = await client.fid("f");
+  const calls = Array.from(
+    { length: 20 },
+    (_, i) => client.call(i % 2 === 0 ? fid : "f", { kwarg: { a: i } }),
+  );
+  assertEquals(await Promise.all(calls), calls.map((_, i) => i));
+  assertEquals(args.size, 20, "a fid for each");
+  assertEquals(args.has(fid), false);
+});
+
+test("call(): what the server can do is known to all trees of the connection", async () => {
+  await using scene = await start();
+  const handler = withoutTcall("unknown message");
+  scene.run((request) =>
+    request.type === "Tattach"
+      ? { type: "Rattach", qid: qid(0, QTDIR) }
+      : handler(request)
+  );
+  const { client } = scene;
+  await using other = await client.attach();
+  assertEquals(await client.call("f", { kwarg: { a: 1 } }), 1);
+  assertEquals(await other.call("f", { kwarg: { a: 2 } }), 2);
+  assertEquals(sent(scene).filter((type) => type === "Tcall").length, 1);
+});
+
+test("call() does not fall back when the call was made: its value is too large", async () => {
+  await using scene = await start();
+  const failing = assertRejects(
+    () => scene.client.call("f"),
+    NinePError,
+    'Cannot call "f": i/o count too large',
+  );
+  const refusal: Reply = { type: "Rerror", ename: "i/o count too large" };
+  await answerCall(scene, refusal);
+  await failing;
+  assertEquals(sent(scene).includes("Tstat"), false);
+});
+
+test("call() does not wait for the clunk", async () => {
+  await using scene = await start();
+  const call = scene.client.call("f");
+  await answerCall(scene, rcall("1"));
+  assertEquals(await call, 1);
+  await scene.server.exchange("Tclunk", { fid: 1 }, { type: "Rclunk" });
+});
+
+test("call() that is aborted is flushed, and does not fall back", async () => {
+  await using scene = await start();
+  const { client, server } = scene;
+  const abort = new AbortController();
+  const call = client.call("f", { signal: abort.signal });
+  await walkTo(scene);
+  const { tag } = await server.expect("Tcall");
+  abort.abort(new Error("enough"));
+  assertStrictEquals(
+    await call.catch((error) => error),
+    abort.signal.reason,
+  );
+  await server.exchange("Tflush", { oldtag: tag }, { type: "Rflush" });
+  await server.exchange("Tclunk", { fid: 1 }, { type: "Rclunk" });
+  assertEquals(sent(scene), ["Twalk", "Tcall", "Tflush", "Tclunk"]);
+});
+
+test("call() that is aborted while it falls back leaves no fid", async () => {
+  await using scene = await start();
+  const { client, server } = scene;
+  const abort = new AbortController();
+  const call = client.call("f", { signal: abort.signal });
+  await walkTo(scene);
+  server.refuse(await server.expect("Tcall"), "unknown message");
+  await server.exchange("Twalk", { fid: 1, newfid: 2 }, {
+    type: "Rwalk",
+    wqid: [],
+  });
+  const open: Reply = { type: "Ropen", qid: qid(1), iounit: 0 };
+  await server.exchange("Topen", { fid: 2 }, open);
+  const { tag } = await server.expect("Twrite");
+  abort.abort();
+  await assertRejects(() => call, DOMException);
+  await server.exchange("Tflush", { oldtag: tag }, { type: "Rflush" });
+  await server.exchange("Tclunk", { fid: 2 }, { type: "Rclunk" });
+  await server.exchange("Tclunk", { fid: 1 }, { type: "Rclunk" });
+});
+
+test("call() gives the error of the fallback, as JSON or text", async () => {
+  for (const ename of ['{"class":"KeyError","str":"no x"}', "no x"]) {
+    await using scene = await start();
+    const handler = withoutTcall("unknown message");
+    scene.run((request) =>
+      request.type === "Tread" ? { type: "Rerror", ename } : handler(request)
+    );
+    const error = await assertRejects(
+      () => scene.client.call("f"),
+      NinePError,
+      "no x",
+    );
+    assertEquals(error instanceof FunctionError, ename !== "no x");
+  }
+});
+
+// P-32.
+test("call(): any other err is told with its number, and its text if it has one", async () => {
+  await using scene = await start();
+  const refused = [
+    { err: 65535, message: "", detail: "error 65535" },
+    { err: 2, message: "No such file", detail: "error 2: No such file" },
+  ];
+  for (const { err, message, detail } of refused) {
+    const failing = scene.client.call("f").catch((error) => error);
+    await answerCall(scene, rcall("42", err, message));
+    const error = await failing;
+    assert(error instanceof NinePError);
+    assertEquals(error.message, `Cannot call "f": ${detail}`);
+    assertEquals(error.ename, detail);
+  }
+});
+
+// P-29, P-30.
+test("call() and our server: arguments, errors, what no message holds", async () => {
+  let calls = 0;
+  const fs = new MemoryFs({ plain: "" });
+  fs.register("list", (...all: unknown[]) => all);
+  fs.register("size", ({ text, blob }) => text?.length ?? blob.length);
+  fs.register("large", () => {
+    calls++;
+    return "x".repeat(10_000);
+  });
+  fs.register("fail", () => {
+    calls++;
+    throw new NinePError("permission denied");
+  });
+  const connect = { msize: 8192 };
+  await withTestServer(async ({ client }) => {
+    const argv = [1, "two", [3], { four: null }];
+    const kwarg = { five: 5 };
+    const all = await client.call<unknown[]>("list", { argv, kwarg });
+    assertEquals(all, [...argv, kwarg]);
+    const payload = { data: new Uint8Array(5000), dataArg: "blob" };
+    assertEquals(await client.call("size", payload), 5000);
+    // Beyond msize, and beyond what any text holds: written in pieces.
+    for (const length of [20_000, 100_000]) {
+      const kwarg = { text: "x".repeat(length) };
+      assertEquals(await client.call("size", { kwarg }), length);
+    }
+    const large = await assertRejects(() => client.call("large"), NinePError);
+    assertEquals(large.message, "i/o count too large");
+    const denied = await assertRejects(
+      () => client.call("fail"),
+      FunctionError,
+      "permission denied",
+    );
+    assertEquals([denied.class, denied.code], ["PermissionError", "EACCES"]);
+    assertEquals(calls, 2, "nothing is called twice");
+    const raw = await client.call("large", {
+      kwarg: { fill: "y".repeat(9000) },
+      loader: (bytes) => bytes.length,
+    });
+    assertEquals(raw, 10_002);
+    await assertRejects(
+      () => client.call("plain"),
+      NinePError,
+      'Cannot call "plain": not a function file',
+    );
+    await assertRejects(() => client.call(""), NinePError, "not a function");
+  }, { fs, connect });
 });

@@ -60,6 +60,7 @@ test("mux: the lowest free tag comes first, from 0", async () => {
   await Promise.all([...replies, ...again.replies]);
 });
 
+// C-74.
 test("mux: replies in reverse order, all in one chunk, reach their requests", async () => {
   await using scene = await start();
   const { server } = scene;

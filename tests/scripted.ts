@@ -192,8 +192,16 @@ export class ScriptedServer {
   #account(request: Tmessage, reply: Reply): void {
     const isError = reply.type === "Rerror";
     switch (request.type) {
+      case "Tversion":
+        this.fids.clear();
+        this.open.clear();
+        this.#flushing.clear();
+        break;
       case "Tattach":
         if (!isError) this.#bear(request.fid);
+        break;
+      case "Tauth":
+        if (!isError) this.#bear(request.afid);
         break;
       case "Twalk": {
         const { fid, newfid, wname } = request;
@@ -220,7 +228,7 @@ export class ScriptedServer {
 }
 
 /** What run() answers where the test has nothing special in mind. */
-function defaultReply(request: Tmessage): Reply | undefined {
+export function defaultReply(request: Tmessage): Reply | undefined {
   switch (request.type) {
     case "Twalk":
       return { type: "Rwalk", wqid: request.wname.map((_, i) => qid(i + 1)) };

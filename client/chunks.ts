@@ -1,0 +1,183 @@
+// What is written to a file, where it comes bit by bit.
+
+import type { OpenFid } from "./session.ts";
+import { chunkSize, LANES, writeAll } from "./transfer.ts";
+
+const encoder = new TextEncoder();
+
+/**
+ * What can be written to a file: bytes, a text, which becomes UTF-8, or either
+ * of them bit by bit.
+ */
+export type FileData =
+  | Uint8Array
+  | string
+  | ReadableStream<Uint8Array | string>
+  | Iterable<Uint8Array | string>
+  | AsyncIterable<Uint8Array | string>;
+
+/** A source of chunks. */
+export interface ChunkSource {
+  /** The next chunk, or undefined at the end. */
+  next(): Promise<Uint8Array | undefined>;
+  /** Tells the source, unless it has ended, that no more is wanted. */
+  cancel(reason: unknown): void;
+}
+
+/** Makes a source of whatever gives chunks. */
+export function chunksOf(
+  data: Exclude<FileData, Uint8Array | string>,
+): ChunkSource {
+  return data instanceof ReadableStream ? ofStream(data) : ofIterable(data);
+}
+
+function ofStream(stream: ReadableStream<Uint8Array | string>): ChunkSource {
+  const reader = stream.getReader();
+  return {
+    async next() {
+      const { done, value } = await reader.read();
+      if (!done) return bytesOf(value);
+      reader.releaseLock();
+    },
+    cancel(reason) {
+      reader.cancel(reason).catch(() => {}); // It has ended by itself.
+    },
+  };
+}
+
+function ofIterable(
+  data: Iterable<Uint8Array | string> | AsyncIterable<Uint8Array | string>,
+): ChunkSource {
+  const iterator = Symbol.asyncIterator in data
+    ? data[Symbol.asyncIterator]()
+    : data[Symbol.iterator]();
+  let isOver = false;
+  return {
+    async next() {
+      let result: IteratorResult<Uint8Array | string> | undefined;
+      try {
+        result = await iterator.next();
+      } finally {
+        isOver = result?.done ?? true; // One that threw is over, too.
+      }
+      return result?.done ? undefined : bytesOf(result.value);
+    },
+    cancel() {
+      if (isOver) return;
+      isOver = true;
+      // Behind what it is busy with, so nobody waits for it.
+      Promise.resolve(iterator.return?.()).catch(() => {});
+    },
+  };
+}
+
+/** The bytes of a chunk, from callers with and without types. */
+export function bytesOf(chunk: unknown): Uint8Array {
+  if (typeof chunk === "string") return encoder.encode(chunk);
+  if (chunk instanceof Uint8Array) return chunk;
+  throw new TypeError(
+    `Cannot write a chunk: it is neither bytes nor text but ${typeof chunk}`,
+  );
+}
+
+/**
+ * Writes chunks as they come, several writes in flight; the source is asked
+ * for the next one when there is room for it.
+ *
+ * @param lanes Writes in flight; 1 where the order of arrival matters.
+ */
+export async function writeChunks(
+  open: OpenFid,
+  source: ChunkSource,
+  offset: number,
+  lanes: number = LANES,
+  signal?: AbortSignal,
+): Promise<void> {
+  const writer = new ChunkWriter(open, offset, lanes, signal);
+  const onAbort = () => writer.fail(signal?.reason);
+  signal?.addEventListener("abort", onAbort, { once: true });
+  try {
+    await writer.write(source);
+  } finally {
+    signal?.removeEventListener("abort", onAbort);
+  }
+}
+
+class ChunkWriter {
+  readonly #open: OpenFid;
+  readonly #size: number;
+  #offset: number;
+  readonly #lanes: number;
+  readonly #signal: AbortSignal | undefined;
+  /** Writes in flight. */
+  #running = 0;
+  #failure: { error: unknown } | undefined;
+  /** What the source gave, until it is taken. */
+  #given: { chunk: Uint8Array | undefined } | undefined;
+  #wake: () => void = () => {};
+
+  constructor(
+    open: OpenFid,
+    offset: number,
+    lanes: number,
+    signal: AbortSignal | undefined,
+  ) {
+    this.#open = open;
+    this.#size = chunkSize(open);
+    this.#offset = offset;
+    this.#lanes = lanes;
+    this.#signal = signal;
+  }
+
+  /** Rejects when no write is in flight any more, whatever the source does. */
+  async write(source: ChunkSource): Promise<void> {
+    while (await this.#room()) {
+      source.next().then((chunk) => {
+        this.#given = { chunk };
+        this.#wake();
+      }, (error) => this.fail(error));
+      await this.#until(() => this.#given !== undefined);
+      const chunk = this.#given?.chunk;
+      this.#given = undefined;
+      if (chunk === undefined) break;
+      for (let at = 0; at < chunk.length && await this.#room();) {
+        const part = chunk.subarray(at, at + this.#size);
+        this.#start(part);
+        at += part.length;
+      }
+    }
+    while (this.#running > 0) await this.#change();
+    if (this.#failure) throw this.#failure.error;
+  }
+
+  /** Lets nothing new begin. */
+  fail(error: unknown): void {
+    this.#failure ??= { error };
+    this.#wake();
+  }
+
+  #start(data: Uint8Array): void {
+    this.#running++;
+    writeAll(this.#open, data, this.#offset, 1, this.#signal)
+      .catch((error) => this.fail(error))
+      .finally(() => {
+        this.#running--;
+        this.#wake();
+      });
+    this.#offset += data.length;
+  }
+
+  /** Waits until another write may begin; false after a failure. */
+  async #room(): Promise<boolean> {
+    await this.#until(() => this.#running < this.#lanes);
+    return this.#failure === undefined;
+  }
+
+  async #until(isReached: () => boolean): Promise<void> {
+    while (!isReached() && !this.#failure) await this.#change();
+  }
+
+  #change(): Promise<void> {
+    return new Promise((resolve) => this.#wake = resolve);
+  }
+}

@@ -1,0 +1,197 @@
+// A connection that remembers how its fids came to be, so that they can be
+// made again on another one.
+
+import { IOHDRSZ, NOFID, ORCLOSE, QTEXCL } from "../codec/constants.ts";
+import { NinePError } from "../codec/errors.ts";
+import type {
+  Message,
+  Qid,
+  ReplyTo,
+  Tattach,
+  Tmessage,
+} from "../codec/messages.ts";
+import { Mux } from "./mux.ts";
+
+/** How a fid came to be. */
+export interface Origin {
+  /** The request that made its root; an afid is the root and the afid of its own. */
+  readonly attach: Tattach;
+  /** Elements of the path from the root, without `..`. */
+  names: readonly string[];
+  qid: Qid;
+  /** How it was opened. */
+  open?: { readonly mode: number; readonly qid: Qid; readonly iounit: number };
+  /** Something was written through it. */
+  isWritten?: boolean;
+  /** It is a directory that was opened again: reading starts at the beginning. */
+  isRewound?: boolean;
+}
+
+/** A connection that remembers how its fids came to be. */
+export class Line extends Mux {
+  /** By number; of a fid that could not be made again, why. */
+  readonly fids: Map<number, Origin | NinePError> = new Map();
+
+  /** Starts a session as {@linkcode Mux.version} does: no fid is left. */
+  override async version(msize: number, reason?: unknown): Promise<void> {
+    try {
+      await super.version(msize, reason);
+    } finally {
+      this.fids.clear();
+    }
+  }
+
+  /** Sends a request as {@linkcode Mux.rpc} does, and notes what it means for a fid. */
+  override async rpc<T extends Tmessage>(
+    request: T,
+    signal?: AbortSignal,
+    tag?: number,
+  ): Promise<ReplyTo<T>> {
+    // Whatever the answer, the fid is gone.
+    const { type } = request;
+    if (type === "Tclunk" || type === "Tremove") this.fids.delete(request.fid);
+    else if (type === "Twrite") {
+      const origin = this.origin(request.fid);
+      if (origin) origin.isWritten = true;
+    }
+    const reply = await super.rpc(request, signal, tag);
+    this.#note(request, reply);
+    return reply;
+  }
+
+  /** Whether a fid could not be made again. */
+  isStale(fid: number): boolean {
+    return this.fids.get(fid) instanceof NinePError;
+  }
+
+  /**
+   * Sees that a request can be sent.
+   *
+   * @throws {NinePError} What it is about was lost with another connection.
+   */
+  check(request: Tmessage): void {
+    if (!("fid" in request)) return;
+    const { type } = request;
+    const fid = type === "Tattach" ? request.afid : request.fid;
+    const origin = this.fids.get(fid);
+    if (origin instanceof NinePError) {
+      if (type === "Tremove") this.fids.delete(fid); // As on a server.
+      throw origin;
+    }
+    if (type !== "Tread" || !origin?.isRewound) return;
+    if (request.offset !== 0n) {
+      throw stale(origin, "a directory is read from its beginning");
+    }
+    origin.isRewound = false;
+  }
+
+  /** Most bytes of data in one request for a fid. */
+  limitOf(fid: number): number {
+    const iounit = this.origin(fid)?.open?.iounit || Infinity;
+    return Math.min(iounit, this.msize - IOHDRSZ);
+  }
+
+  /** How a fid came to be, unless it is unknown or stale. */
+  origin(fid: number): Origin | undefined {
+    const origin = this.fids.get(fid);
+    return origin instanceof NinePError ? undefined : origin;
+  }
+
+  #note(request: Tmessage, reply: Message): void {
+    const { fids } = this;
+    if (request.type === "Tattach" && reply.type === "Rattach") {
+      fids.set(request.fid, { attach: request, names: [], qid: reply.qid });
+      return;
+    }
+    if (request.type === "Tauth" && reply.type === "Rauth") {
+      const { uname, aname, afid } = request;
+      const attach: Tattach = {
+        type: "Tattach",
+        tag: 0,
+        fid: afid,
+        afid,
+        uname,
+        aname,
+      };
+      fids.set(afid, { attach, names: [], qid: reply.aqid });
+      return;
+    }
+    const origin = "fid" in request ? this.origin(request.fid) : undefined;
+    if (!origin) return;
+    if (request.type === "Twalk" && reply.type === "Rwalk") {
+      const { newfid, wname } = request;
+      if (reply.wqid.length < wname.length) return;
+      const qid = reply.wqid.at(-1) ?? origin.qid;
+      const names = resolved(origin.names, wname);
+      fids.set(newfid, { attach: origin.attach, names, qid });
+    } else if (request.type === "Topen" && reply.type === "Ropen") {
+      const { qid, iounit } = reply;
+      origin.open = { mode: request.mode, qid, iounit };
+    } else if (request.type === "Tcreate" && reply.type === "Rcreate") {
+      const { qid, iounit } = reply;
+      origin.names = [...origin.names, request.name];
+      origin.qid = qid;
+      origin.open = { mode: request.mode, qid, iounit };
+    } else if (request.type === "Twstat" && request.stat.name !== "") {
+      this.#rename(origin, request.stat.name);
+    }
+  }
+
+  /** A file has another name: so have the paths of all fids that lead through it. */
+  #rename({ attach, names }: Origin, name: string): void {
+    const last = names.length - 1;
+    if (last < 0) return;
+    for (const origin of this.fids.values()) {
+      if (origin instanceof NinePError) continue;
+      if (origin.attach.aname !== attach.aname) continue;
+      if (names.some((name, i) => origin.names[i] !== name)) continue;
+      origin.names = origin.names.with(last, name);
+    }
+  }
+}
+
+/** The path of `wname` from another one, without `..`. */
+function resolved(
+  from: readonly string[],
+  wname: readonly string[],
+): string[] {
+  const names = [...from];
+  for (const name of wname) {
+    if (name === "..") names.pop();
+    else names.push(name);
+  }
+  return names;
+}
+
+/**
+ * Why the loss of its connection is the end of a fid, or undefined.
+ *
+ * @param canLogin Whether the user can be authenticated again.
+ */
+export function endOf(
+  { attach, open }: Origin,
+  canLogin: boolean,
+): string | undefined {
+  const { fid, afid } = attach;
+  if (afid === fid || afid !== NOFID && !canLogin) {
+    return "its user was authenticated on that";
+  }
+  if (!open) return undefined;
+  if (open.qid.type & QTEXCL) return "others may have had it meanwhile";
+  if (open.mode & ORCLOSE) return "it was to be removed when it is closed";
+  return undefined;
+}
+
+/** The error of requests for what was lost with a connection. */
+export function stale(
+  { names }: Origin,
+  detail: string,
+  cause?: unknown,
+): NinePError {
+  const path = `"/${names.join("/")}"`;
+  return new NinePError("Stale file handle", {
+    code: "ESTALE",
+    message: `${path} was lost with the connection: ${detail}`,
+    cause,
+  });
+}

@@ -1,0 +1,457 @@
+// A session that outlives its connection: the next one is made when it is
+// lost, and requests wait for it or are repeated.
+
+import { ORCLOSE, OTRUNC } from "../codec/constants.ts";
+import { NinePError, ProtocolError } from "../codec/errors.ts";
+import type { Dialect } from "../codec/layout.ts";
+import type { ReplyTo, Tmessage, Tread } from "../codec/messages.ts";
+import type { Connection } from "../transport/connection.ts";
+import { dial } from "../transport/dial.ts";
+import { codeOf } from "../transport/failure.ts";
+import type { Line } from "./line.ts";
+import type { Link } from "./mux.ts";
+import { abortable, bounded } from "./operation.ts";
+import type { PeerTraits } from "./peer.ts";
+import { Restoration, type RestorationPlan } from "./restoration.ts";
+
+/** Longest delay that setTimeout() knows, in milliseconds. */
+const DELAY_MAX = 2 ** 31 - 1;
+
+/**
+ * How a client connects again after the connection was lost.
+ *
+ * The delay before an attempt is a random part of a time that doubles with
+ * each attempt that fails, so that the clients of a server that comes back do
+ * not come all at once.
+ *
+ * @example A file stays open
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
+ *
+ * const fs = new MemoryFs({ motd: "hello\n" });
+ * let hangUp = () => {};
+ * const dial = () => {
+ *   const [near, far] = pair();
+ *   hangUp = () => far.close();
+ *   void serve(far, fs);
+ *   return Promise.resolve(near);
+ * };
+ * await using client = await connect(await dial(), { reconnect: { dial } });
+ * await using file = await client.open("motd");
+ * await file.seek(2);
+ * hangUp();
+ * const buffer = new Uint8Array(100);
+ * assertEquals(await file.read(buffer), 4);
+ * ```
+ */
+export interface ReconnectOptions {
+  /**
+   * Attempts in a row without the answer to a call, 1 to Infinity, after which
+   * the client gives up; 10 by default, which takes 41 seconds on average.
+   */
+  attempts?: number | undefined;
+  /** Most milliseconds before the first attempt, 0 to 2^31 - 1; 100 by default. */
+  minDelay?: number | undefined;
+  /** Most milliseconds before any attempt, 0 to 2^31 - 1; 30000 by default. */
+  maxDelay?: number | undefined;
+  /**
+   * Makes a new connection; by default the address is dialled again, so that
+   * it is needed only where `connect()` was given a connection.
+   */
+  dial?: ((signal: AbortSignal) => Promise<Connection>) | undefined;
+}
+
+/** The options with their defaults. */
+export interface ReconnectSettings {
+  readonly attempts: number;
+  readonly minDelay: number;
+  readonly maxDelay: number;
+  readonly dial: (signal: AbortSignal) => Promise<Connection>;
+}
+
+/** What a {@linkcode Reconnecting} works by. */
+export interface ReconnectPlan
+  extends Omit<ReconnectSettings, "dial">, RestorationPlan {
+  /** Most milliseconds of one attempt; any time by default. */
+  readonly timeout: number | undefined;
+  /** Makes a connection, on which nothing was sent. */
+  readonly open: (signal: AbortSignal) => Promise<Line>;
+}
+
+/** Checks the options for a target of `connect()`. */
+export function settingsOf(
+  target: string | Connection,
+  options: ReconnectOptions,
+): ReconnectSettings {
+  const { attempts = 10, minDelay = 100, maxDelay = 30_000 } = options;
+  const isCount = Number.isInteger(attempts) || attempts === Infinity;
+  check("attempts", attempts, isCount && attempts >= 1, "1 to Infinity");
+  for (const [name, value] of Object.entries({ minDelay, maxDelay })) {
+    const isDelay = value >= 0 && value <= DELAY_MAX;
+    check(name, value, isDelay, "0 to 2^31 - 1");
+  }
+  const { dial: redial } = options;
+  if (redial) return { attempts, minDelay, maxDelay, dial: redial };
+  if (typeof target !== "string") {
+    throw new TypeError(
+      "Cannot connect: reconnect needs a dial function where a connection is given",
+    );
+  }
+  const redialAddress = (signal: AbortSignal) => dial(target, { signal });
+  return { attempts, minDelay, maxDelay, dial: redialAddress };
+}
+
+function check(
+  name: string,
+  value: number,
+  isRight: boolean,
+  range: string,
+): void {
+  if (isRight) return;
+  throw new RangeError(
+    `Cannot connect: reconnect.${name} is ${value}, the range is ${range}`,
+  );
+}
+
+/**
+ * The milliseconds to wait before an attempt.
+ *
+ * @param failures Attempts that have failed.
+ * @param random Gives a number from 0 to 1, as Math.random() does.
+ */
+export function delayOf(
+  failures: number,
+  { minDelay, maxDelay }: Pick<ReconnectSettings, "minDelay" | "maxDelay">,
+  random: () => number = Math.random,
+): number {
+  // Any delay has reached the maximum after 31 doublings.
+  return random() * Math.min(maxDelay, minDelay * 2 ** Math.min(failures, 31));
+}
+
+/**
+ * Connections to one server, one after the other: when one is lost, the next
+ * gets the same fids, as far as their files are still there, and the requests
+ * that can be repeated.
+ *
+ * - A fid is made again by its path from the root, and opened again in its
+ *   mode, without OTRUNC. Type and path of its qids must be what they were.
+ * - Not made again is what the loss itself has ended: an afid and the trees
+ *   that were attached with one; a file of exclusive use (QTEXCL), for others
+ *   may have had it meanwhile; a file that was opened with ORCLOSE, for the
+ *   server removes it; and a fid through which something was written to a file
+ *   without a version (the `vers` of its qid is 0), for such a file is made up
+ *   by the server, which may have kept what was written with the fid.
+ * - Requests for a fid that was not made again fail with the code `ESTALE`,
+ *   but Tclunk succeeds.
+ * - Tattach, Twalk, Tstat, Tread, and Topen without OTRUNC and ORCLOSE are
+ *   repeated. What the server had taken from a stream for a Tread is lost. A
+ *   directory can be read on only from its beginning.
+ * - A Tclunk counts as done.
+ * - Any other request rejects when it may have been sent, for nobody knows
+ *   whether it was done. When it comes while there is no connection, it waits
+ *   for the next one.
+ * - A tag belongs to one connection: a request with a tag of the caller's own
+ *   neither is repeated nor waits.
+ */
+export class Reconnecting implements Link {
+  readonly #plan: ReconnectPlan;
+  /** The connection, or the last one. */
+  #line: Line;
+  /** Resolves when there is a connection again, or never will be. */
+  #again: Promise<void> | undefined;
+  /** Attempts since a request was answered. */
+  #failures = 0;
+  /** Why there are no new requests. */
+  #refusal: { error: unknown } | undefined;
+  /** Aborts what is done for a new connection. */
+  readonly #ending = new AbortController();
+  readonly #ended: PromiseWithResolvers<void> = Promise.withResolvers();
+  /** Largest message that was asked for last. */
+  #msize = 0;
+
+  constructor(line: Line, plan: ReconnectPlan) {
+    this.#line = line;
+    this.#plan = plan;
+    this.#watch(line);
+  }
+
+  /** Label of the peer. */
+  get peer(): string {
+    return this.#line.peer;
+  }
+
+  /** Largest message, in bytes; the next connection may have another one. */
+  get msize(): number {
+    return this.#line.msize;
+  }
+
+  /** What is known of the kind of the server. */
+  get traits(): PeerTraits {
+    return this.#line.traits;
+  }
+
+  /** The dialect that is spoken. */
+  get dialect(): Dialect {
+    return this.#line.dialect;
+  }
+
+  /** Why there can be no more requests, or undefined. */
+  get error(): unknown {
+    return this.#refusal?.error;
+  }
+
+  /** Resolves when there will be no more connections; never rejects. */
+  get ended(): Promise<void> {
+    return this.#ended.promise;
+  }
+
+  /** The connection, or the last one. */
+  get connection(): Connection {
+    return this.#line.connection;
+  }
+
+  /** Starts another session; see {@linkcode Mux.version}. */
+  async version(msize: number, reason?: unknown): Promise<void> {
+    while (this.#again) await this.#again;
+    if (this.#refusal) throw this.#refusal.error;
+    this.#msize = msize;
+    await this.#line.version(msize, reason);
+  }
+
+  /** Sends a request and gives its reply; see {@linkcode Mux.rpc}. */
+  rpc<T extends Tmessage>(
+    request: T,
+    signal?: AbortSignal,
+    tag?: number,
+  ): Promise<ReplyTo<T>> {
+    const reply = this.#carry(request, undefined, signal, tag);
+    // Without `into` it is the reply that belongs to the request.
+    return reply as Promise<ReplyTo<T>>;
+  }
+
+  /** Reads into a buffer; see {@linkcode Mux.read}. */
+  read(
+    fid: number,
+    offset: number,
+    into: Uint8Array,
+    signal?: AbortSignal,
+  ): Promise<number> {
+    const request: Tread = {
+      type: "Tread",
+      tag: 0,
+      fid,
+      offset: BigInt(offset),
+      count: into.length,
+    };
+    // With `into` it is the count.
+    return this.#carry(request, into, signal) as Promise<number>;
+  }
+
+  /** Has the server give up the request with a tag; see {@linkcode Mux.flush}. */
+  async flush(oldtag: number, reason: unknown): Promise<void> {
+    if (this.#refusal) throw this.#refusal.error;
+    const line = this.#line;
+    try {
+      // A request with a tag of its own ends with its connection.
+      if (line.error === undefined) await line.flush(oldtag, reason);
+    } catch (error) {
+      if (error !== line.error || this.#refusal) throw error;
+    }
+  }
+
+  /** Refuses new requests; those that were sent go on. */
+  seal(error: unknown): void {
+    this.#refusal ??= { error };
+    if (this.#again) this.#ending.abort(error);
+    else this.#line.seal(error);
+  }
+
+  /** Ends the connection and all attempts; everything pending rejects with `error`. */
+  fail(error: unknown): void {
+    this.#refusal ??= { error };
+    this.#ending.abort(error);
+    this.#line.fail(error);
+  }
+
+  /** Sends a request, on as many connections as it takes. */
+  async #carry(
+    request: Tmessage,
+    into: Uint8Array | undefined,
+    signal: AbortSignal | undefined,
+    tag?: number,
+  ): Promise<unknown> {
+    while (true) {
+      if (this.#refusal) throw this.#refusal.error;
+      const line = this.#line;
+      if (line.error !== undefined) this.#lose(line);
+      const again = this.#again;
+      if (request.type === "Tclunk" && (again || line.isStale(request.fid))) {
+        line.fids.delete(request.fid);
+        return { type: "Rclunk", tag: 0 };
+      }
+      if (again) {
+        if (tag !== undefined) throw noConnection(request, line.error);
+        await abortable(signal, () => again);
+        continue;
+      }
+      line.check(request);
+      try {
+        const reply = await send(line, request, into, signal, tag);
+        this.#failures = 0;
+        return reply;
+      } catch (error) {
+        if (error instanceof NinePError) this.#failures = 0;
+        if (error !== line.error || this.#refusal) throw error;
+        this.#lose(line);
+        if (signal?.aborted) throw signal.reason;
+        if (tag !== undefined || !isRepeatable(request)) {
+          throw unknownOutcome(request, error);
+        }
+      }
+    }
+  }
+
+  #watch(line: Line): void {
+    line.ended.then(() => {
+      if (this.#refusal) this.#ended.resolve();
+      else this.#lose(line);
+    });
+  }
+
+  /** A connection is lost; said as often as it is noticed. */
+  #lose(line: Line): void {
+    if (this.#line === line) this.#again ??= this.#reconnect(line);
+  }
+
+  /** Makes the next connection, or ends. */
+  async #reconnect(lost: Line): Promise<void> {
+    const { attempts, timeout } = this.#plan;
+    const { signal } = this.#ending;
+    let cause = lost.error;
+    await lost.ended;
+    while (!signal.aborted && this.#failures < attempts) {
+      // At least one turn: what the loss has ended was told by then.
+      await sleep(delayOf(this.#failures++, this.#plan), signal);
+      try {
+        await bounded(
+          { timeout },
+          () => `connect to "${this.peer}"`,
+          { signal },
+          // There is one, as one was given.
+          (both = signal) => this.#restore(lost, both),
+        );
+        return;
+      } catch (error) {
+        cause = error;
+      }
+    }
+    this.#refusal ??= { error: lostForGood(this.peer, cause) };
+    this.#again = undefined;
+    this.#ended.resolve();
+  }
+
+  /** Makes a connection with the fids of another one, and takes it. */
+  async #restore(lost: Line, signal: AbortSignal): Promise<void> {
+    const line = await this.#plan.open(signal);
+    const onAbort = () => line.fail(signal.reason);
+    signal.addEventListener("abort", onAbort, { once: true });
+    try {
+      signal.throwIfAborted();
+      await line.version(this.#msize);
+      const fids = new Restoration(line, lost, this.#plan);
+      await fids.run();
+      for (let swept = fids.sweep(); swept; swept = fids.sweep()) await swept;
+      if (line.error !== undefined) throw line.error;
+      signal.throwIfAborted();
+      fids.finish();
+      // In the same turn as the last sweep, so that no clunk is missed.
+      this.#line = line;
+      this.#again = undefined;
+      this.#watch(line);
+    } catch (error) {
+      line.fail(error);
+      await line.ended;
+      throw error;
+    } finally {
+      signal.removeEventListener("abort", onAbort);
+    }
+  }
+}
+
+/** Sends a request, no larger than the connection takes: it may be of an earlier one. */
+function send(
+  line: Line,
+  request: Tmessage,
+  into: Uint8Array | undefined,
+  signal: AbortSignal | undefined,
+  tag: number | undefined,
+): Promise<unknown> {
+  if (request.type === "Tread") {
+    const { fid, offset } = request;
+    const count = Math.min(request.count, line.limitOf(fid));
+    if (into) {
+      return line.read(fid, Number(offset), into.subarray(0, count), signal);
+    }
+    return line.rpc({ ...request, count }, signal, tag);
+  }
+  if (request.type === "Twrite") {
+    const data = request.data.subarray(0, line.limitOf(request.fid));
+    return line.rpc({ ...request, data }, signal, tag);
+  }
+  return line.rpc(request, signal, tag);
+}
+
+/** Whether a request that may have been done can be sent again. */
+function isRepeatable(request: Tmessage): boolean {
+  switch (request.type) {
+    case "Tattach":
+    case "Twalk":
+    case "Tread":
+    case "Tstat":
+    case "Tclunk": // It is told to have been done.
+      return true;
+    case "Topen":
+      return (request.mode & (OTRUNC | ORCLOSE)) === 0;
+    default:
+      return false;
+  }
+}
+
+function unknownOutcome({ type }: Tmessage, cause: unknown): ProtocolError {
+  return new ProtocolError(
+    `Cannot repeat ${type}, which may have been done: ${textOf(cause)}`,
+    { cause, code: codeOf(cause) },
+  );
+}
+
+function noConnection({ type }: Tmessage, cause: unknown): ProtocolError {
+  return new ProtocolError(
+    `Cannot send ${type} with a tag of its own: ${textOf(cause)}`,
+    { cause, code: codeOf(cause) },
+  );
+}
+
+function lostForGood(peer: string, cause: unknown): ProtocolError {
+  return new ProtocolError(
+    `Cannot reconnect to "${peer}": ${textOf(cause)}`,
+    { cause, code: codeOf(cause) },
+  );
+}
+
+function textOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** Waits for some milliseconds, or until the signal aborts. */
+function sleep(milliseconds: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", done);
+      resolve();
+    };
+    const timer = setTimeout(done, milliseconds);
+    signal.addEventListener("abort", done, { once: true });
+  });
+}

@@ -1,0 +1,143 @@
+// The fids of a lost connection are made again on the next one: the same
+// numbers for the same files, found by their paths.
+
+import { NOFID, OTRUNC, QTDIR } from "../codec/constants.ts";
+import { NinePError } from "../codec/errors.ts";
+import type { Qid, Tattach } from "../codec/messages.ts";
+import { endOf, type Line, type Origin, stale } from "./line.ts";
+import { type Authenticate, login } from "./login.ts";
+import { Session } from "./session.ts";
+
+const OTHER = "it is not the same file any more";
+
+/** What is the same on each connection. */
+export interface RestorationPlan {
+  /** First number for fids. */
+  readonly fidBase: number;
+  /** The dialogue that authenticates a user, if there is one. */
+  readonly authOf: (who: Tattach) => Authenticate | undefined;
+}
+
+/** The fids of a lost connection, made again on another one. */
+export class Restoration {
+  readonly #line: Line;
+  /** Those of the lost connection that are not clunked meanwhile. */
+  readonly #wanted: ReadonlyMap<number, Origin | NinePError>;
+  /** Those that cannot be made, and why. */
+  readonly #failed = new Map<number, NinePError>();
+  readonly #session: Session;
+  readonly #authOf: RestorationPlan["authOf"];
+
+  constructor(line: Line, lost: Line, { fidBase, authOf }: RestorationPlan) {
+    this.#line = line;
+    this.#wanted = lost.fids;
+    this.#session = new Session(line, undefined, fidBase);
+    this.#authOf = authOf;
+  }
+
+  /**
+   * Makes all fids that can be made.
+   *
+   * @throws {NinePError} The server refuses every tree.
+   */
+  async run(): Promise<void> {
+    const trees = new Map<Tattach, [number, Origin][]>();
+    for (const [fid, origin] of this.#wanted) {
+      if (origin instanceof NinePError) {
+        this.#failed.set(fid, origin);
+        continue;
+      }
+      const canLogin = this.#authOf(origin.attach) !== undefined;
+      const end = endOf(origin, canLogin);
+      if (end !== undefined) {
+        this.#failed.set(fid, stale(origin, end));
+        continue;
+      }
+      this.#session.fids.claim(fid);
+      const tree = trees.get(origin.attach);
+      if (tree) tree.push([fid, origin]);
+      else trees.set(origin.attach, [[fid, origin]]);
+    }
+    const refusals = await Promise.all(
+      [...trees].map(([attach, fids]) => this.#makeTree(attach, fids)),
+    );
+    if (refusals.length > 0 && !refusals.includes(undefined)) throw refusals[0];
+  }
+
+  /** Clunks what is there and not wanted: roots, failures, what was clunked meanwhile. */
+  sweep(): Promise<unknown> | undefined {
+    const { fids } = this.#session;
+    const unwanted = fids.all().filter((fid) =>
+      !this.#wanted.has(fid) || this.#failed.has(fid)
+    );
+    if (unwanted.length === 0) return undefined;
+    return Promise.allSettled(unwanted.map((fid) => this.#session.clunk(fid)));
+  }
+
+  /** Has requests for the fids that failed fail. */
+  finish(): void {
+    for (const [fid, error] of this.#failed) {
+      if (this.#wanted.has(fid)) this.#line.fids.set(fid, error);
+    }
+  }
+
+  /** Attaches to a tree, and makes its fids; gives the server's refusal to attach. */
+  async #makeTree(
+    attach: Tattach,
+    fids: readonly [number, Origin][],
+  ): Promise<NinePError | undefined> {
+    const { uname, aname, afid } = attach;
+    const auth = afid === NOFID ? undefined : this.#authOf(attach);
+    let root: number;
+    try {
+      root = await login(this.#session, { uname, aname, auth });
+    } catch (error) {
+      if (!(error instanceof NinePError)) throw error;
+      for (const [fid, origin] of fids) {
+        this.#session.fids.give(fid);
+        this.#failed.set(fid, stale(origin, error.message, error));
+      }
+      return error;
+    }
+    await Promise.all(
+      fids.map(([fid, origin]) => this.#makeOrFail(root, fid, origin)),
+    );
+    return undefined;
+  }
+
+  async #makeOrFail(root: number, fid: number, origin: Origin): Promise<void> {
+    try {
+      const reason = await this.#make(root, fid, origin);
+      if (reason) this.#failed.set(fid, stale(origin, reason));
+    } catch (error) {
+      if (!(error instanceof NinePError)) throw error;
+      this.#failed.set(fid, stale(origin, error.message, error));
+    }
+  }
+
+  /** Makes a fid; gives what speaks against it. */
+  async #make(
+    root: number,
+    fid: number,
+    origin: Origin,
+  ): Promise<string | undefined> {
+    const { open, isWritten = false } = origin;
+    await this.#session.walk(root, origin.names, undefined, fid);
+    const made = this.#line.origin(fid);
+    // The Rwalk has made one.
+    if (!made || !isSame(made.qid, origin.qid)) return OTHER;
+    if (!open) return undefined;
+    if (isWritten && made.qid.vers === 0) {
+      return "what was written to it may be gone";
+    }
+    const { qid } = await this.#session.open(fid, open.mode & ~OTRUNC);
+    if (!isSame(qid, open.qid)) return OTHER;
+    made.isWritten = isWritten;
+    made.isRewound = (qid.type & QTDIR) !== 0;
+    return undefined;
+  }
+}
+
+function isSame(one: Qid, other: Qid): boolean {
+  return one.type === other.type && one.path === other.path;
+}

@@ -1,0 +1,253 @@
+// What streams of a file stand on: reads ahead of who wants the bytes, writes
+// behind who gives them, no more of either than a window.
+
+import { QTAPPEND, QTAUTH, QTDIR } from "../codec/constants.ts";
+import { NinePError } from "../codec/errors.ts";
+import type { OpenFid } from "./session.ts";
+import { chunkSize, FIRST, LANES, readInto, writeAll } from "./transfer.ts";
+
+/** Requests that are ended together. */
+class Flight {
+  readonly #ending = new AbortController();
+  readonly #running = new Set<Promise<unknown>>();
+
+  /** Requests that have not come to their end. */
+  get size(): number {
+    return this.#running.size;
+  }
+
+  /** Starts a request; who made it may look at its outcome, or not. */
+  start<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const running = work(this.#ending.signal);
+    this.#running.add(running);
+    const done = () => this.#running.delete(running);
+    running.then(done, done);
+    return running;
+  }
+
+  /** Waits until one of the requests has come to its end. */
+  async landed(): Promise<void> {
+    await Promise.race(this.#running).catch(() => {});
+  }
+
+  /** Waits until all have. */
+  async over(): Promise<void> {
+    await Promise.allSettled(this.#running);
+  }
+
+  /** Aborts all requests. */
+  abort(reason: unknown): void {
+    this.#ending.abort(reason);
+  }
+
+  /** Runs work that waits for the requests: when it fails or is aborted, so are they. */
+  async during<T>(
+    signal: AbortSignal | undefined,
+    work: () => Promise<T>,
+  ): Promise<T> {
+    const onAbort = () => this.abort(signal?.reason);
+    signal?.addEventListener("abort", onAbort, { once: true });
+    try {
+      return await work();
+    } catch (error) {
+      this.abort(error);
+      await this.over();
+      throw error;
+    } finally {
+      signal?.removeEventListener("abort", onAbort);
+    }
+  }
+}
+
+/** The length that the server names, 0 where it means nothing. */
+async function lengthOf(open: OpenFid, flight: Flight): Promise<number> {
+  const { session, fid, qid } = open;
+  if (qid.type & (QTDIR | QTAUTH)) return 0;
+  try {
+    const stat = await flight.start((signal) => session.stat(fid, signal));
+    return Number(stat.length);
+  } catch (error) {
+    // A stream needs no stat where the server has none.
+    if (error instanceof NinePError) return 0;
+    throw error;
+  }
+}
+
+/** A chunk that is being read. */
+interface Part {
+  readonly size: number;
+  /** As many bytes, or fewer at the end of the file. */
+  readonly bytes: Promise<Uint8Array<ArrayBuffer>>;
+}
+
+/**
+ * The bytes of a file from an offset to its end, chunk by chunk, in order.
+ *
+ * The first read is one alone, and what it gives is there at once. As far as
+ * the length that the server names, further reads are in flight together,
+ * ahead of who asks; behind it they come one by one, for then the file may be
+ * made up, and block until there is more.
+ */
+export class ReadAhead {
+  readonly #open: OpenFid;
+  readonly #flight = new Flight();
+  /** Where the next request starts. */
+  #at: number;
+  /** As far as reads are in flight together, once the server was asked. */
+  #length: number | undefined;
+  readonly #parts: Part[] = [];
+  /** Of single reads; who is given a full one keeps it. */
+  #buffer = new Uint8Array(0);
+  #isLastFull = false;
+  #isOver = false;
+
+  constructor(open: OpenFid, offset: number) {
+    this.#open = open;
+    this.#at = offset;
+  }
+
+  /** The next bytes, which are the caller's to keep; undefined at the end. */
+  next(signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer> | undefined> {
+    return this.#flight.during(signal, () => this.#next());
+  }
+
+  /** Aborts what is in flight, and waits for it. */
+  async stop(reason: unknown): Promise<void> {
+    this.#isOver = true;
+    this.#flight.abort(reason);
+    await this.#flight.over();
+  }
+
+  async #next(): Promise<Uint8Array<ArrayBuffer> | undefined> {
+    if (this.#isOver) return undefined;
+    if (this.#isLastFull && this.#length === undefined) {
+      this.#length = await lengthOf(this.#open, this.#flight);
+    }
+    this.#launch();
+    const part = this.#parts.shift();
+    if (!part) return await this.#single();
+    const bytes = await part.bytes;
+    if (bytes.length < part.size) { // What is asked for behind it is void.
+      this.#isOver = true;
+      await this.#flight.over();
+    }
+    return bytes.length > 0 ? bytes : undefined;
+  }
+
+  /** Starts reads until the window is full. */
+  #launch(): void {
+    const end = this.#length ?? 0;
+    while (this.#parts.length < LANES && this.#at < end) {
+      const size = Math.min(chunkSize(this.#open), end - this.#at);
+      const at = this.#at;
+      const bytes = this.#flight.start((signal) =>
+        this.#read(at, size, signal)
+      );
+      this.#parts.push({ size, bytes });
+      this.#at += size;
+    }
+  }
+
+  async #read(
+    at: number,
+    size: number,
+    signal: AbortSignal,
+  ): Promise<Uint8Array<ArrayBuffer>> {
+    const into = new Uint8Array(size);
+    const count = await readInto(this.#open, into, at, 1, signal);
+    return count === size ? into : into.subarray(0, count);
+  }
+
+  /** Reads with one request. */
+  async #single(): Promise<Uint8Array<ArrayBuffer> | undefined> {
+    const { session, fid, limit } = this.#open;
+    const size = Math.min(limit, FIRST);
+    if (this.#buffer.length !== size) this.#buffer = new Uint8Array(size);
+    const buffer = this.#buffer;
+    const count = await this.#flight.start((signal) =>
+      session.read(fid, this.#at, buffer, signal)
+    );
+    this.#at += count;
+    this.#isLastFull = count === size;
+    if (count === 0) {
+      this.#isOver = true;
+      return undefined;
+    }
+    if (!this.#isLastFull) return buffer.slice(0, count);
+    this.#buffer = new Uint8Array(0);
+    return buffer;
+  }
+}
+
+/**
+ * Bytes on their way into a file, from an offset on.
+ *
+ * Writes come one by one until the server shows by the length of the file that
+ * it keeps what is written where it was written, as a plain file does. From
+ * then on several are in flight, and the caller is told of a failure later.
+ * A file that is append-only, or that takes commands, is written one by one.
+ */
+export class WriteBehind {
+  readonly #open: OpenFid;
+  readonly #flight = new Flight();
+  readonly #start: number;
+  /** Where the next request starts. */
+  #at: number;
+  /** Whether the order in which writes arrive is of no matter, once it is known. */
+  #isPlain: boolean | undefined;
+  #failure: { error: unknown } | undefined;
+
+  constructor(open: OpenFid, offset: number) {
+    this.#open = open;
+    this.#start = this.#at = offset;
+    if (open.qid.type & QTAPPEND) this.#isPlain = false;
+  }
+
+  /** Takes bytes, which are the caller's again when it resolves; rejects with the first failure so far. */
+  write(data: Uint8Array, signal?: AbortSignal): Promise<void> {
+    return this.#flight.during(signal, () => this.#write(data));
+  }
+
+  /** Waits until everything is written; rejects with the first failure. */
+  flush(signal?: AbortSignal): Promise<void> {
+    return this.#flight.during(signal, async () => {
+      await this.#flight.over();
+      if (this.#failure) throw this.#failure.error;
+    });
+  }
+
+  /** Aborts what is in flight, and waits for it. */
+  async stop(reason: unknown): Promise<void> {
+    this.#flight.abort(reason);
+    await this.#flight.over();
+  }
+
+  async #write(data: Uint8Array): Promise<void> {
+    if (this.#isPlain === undefined && this.#at - this.#start >= FIRST) {
+      this.#isPlain = await lengthOf(this.#open, this.#flight) >= this.#at;
+    }
+    if (!this.#isPlain) {
+      const at = this.#at;
+      this.#at += data.length;
+      return await this.#send(data, at);
+    }
+    const size = chunkSize(this.#open);
+    for (let start = 0; start < data.length; start += size) {
+      while (this.#flight.size >= LANES) await this.#flight.landed();
+      if (this.#failure) throw this.#failure.error;
+      // A copy: the caller's bytes may change before they are all taken.
+      const part = data.slice(start, start + size);
+      this.#send(part, this.#at).catch((error) => {
+        this.#failure ??= { error };
+      });
+      this.#at += part.length;
+    }
+    if (this.#failure) throw this.#failure.error;
+  }
+
+  #send(data: Uint8Array, at: number): Promise<void> {
+    return this.#flight.start((signal) =>
+      writeAll(this.#open, data, at, 1, signal)
+    );
+  }
+}

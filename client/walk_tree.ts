@@ -1,0 +1,243 @@
+// Whole trees, from the top down.
+
+import { QTDIR } from "../codec/constants.ts";
+import type { Stat } from "../codec/stat.ts";
+import { readMembers } from "./directory.ts";
+import { type FileStat, fileStat } from "./file_stat.ts";
+import {
+  type CallerOptions,
+  type FileRef,
+  isMissing,
+  operate,
+} from "./operation.ts";
+import { Paths } from "./paths.ts";
+
+/** Most subdirectories of one directory that are read ahead. */
+const AHEAD = 8;
+/** Most directories of one walk that are read ahead. */
+const AHEAD_IN_ALL = 64;
+
+/** Options of {@linkcode RemoteTree.walkTree}. */
+export interface WalkTreeOptions extends CallerOptions {
+  /** Most levels to go down from the top, 0 or more; all of them by default. */
+  maxDepth?: number | undefined;
+}
+
+/** A file or directory that {@linkcode RemoteTree.walkTree} came upon. */
+export interface TreeEntry {
+  /** Path: that of the top as the caller named it, and the names below it. */
+  path: string;
+  /** Attributes, as the directory has them that it is in. */
+  stat: FileStat;
+}
+
+/** Goes through a tree; see {@linkcode RemoteTree.walkTree}. */
+export async function* walkTree(
+  paths: Paths,
+  top: string | readonly string[],
+  options: WalkTreeOptions,
+): AsyncGenerator<TreeEntry, void, void> {
+  const { maxDepth = Infinity, signal } = options;
+  if (!(maxDepth >= 0)) {
+    throw new RangeError(
+      `Cannot walk a tree: maxDepth is ${maxDepth}, the minimum is 0`,
+    );
+  }
+  const { session } = paths;
+  const { fid, stat } = await operate(
+    session,
+    "list",
+    top,
+    options,
+    (signal) => lookUp(paths, top, signal),
+    ({ fid }) => session.drop(fid),
+  );
+  const path = pathOf(top);
+  // From the top's fid on: the caller may change the directory meanwhile.
+  const below = new Paths(session, fid);
+  const isDirectory = (stat.qid.type & QTDIR) !== 0;
+  const descent = new Descent(below, path, isDirectory ? maxDepth : 0, options);
+  try {
+    yield { path, stat: fileStat(stat) };
+    for (
+      let entry = await descent.next();
+      entry !== undefined;
+      entry = await descent.next()
+    ) {
+      signal?.throwIfAborted();
+      yield entry;
+    }
+  } finally {
+    descent.close();
+    session.drop(fid);
+  }
+}
+
+/** Gets a fid and the attributes of a file. */
+export async function lookUp(
+  paths: Paths,
+  path: string | readonly string[],
+  signal: AbortSignal | undefined,
+): Promise<{ fid: number; stat: Stat }> {
+  const fid = await paths.walk(path, signal);
+  try {
+    return { fid, stat: await paths.session.stat(fid, signal) };
+  } catch (error) {
+    paths.session.drop(fid);
+    throw error;
+  }
+}
+
+/** A path as a text; of a fid, its number. */
+export function pathOf(file: FileRef): string {
+  if (typeof file === "number") return `fid ${file}`;
+  return typeof file === "string" ? file : file.join("/");
+}
+
+/** The path of a directory's member. */
+export function join(path: string, name: string): string {
+  return path === "" || path.endsWith("/") ? path + name : `${path}/${name}`;
+}
+
+/** A directory on the way down, or one that is read ahead. */
+interface Level {
+  /** Path from the top. */
+  readonly path: string;
+  /** Depth of its members: 1 is just below the top. */
+  readonly depth: number;
+  readonly batches: AsyncGenerator<Stat[], void, void>;
+  /** The first batch, until its turn comes. */
+  first: Promise<IteratorResult<Stat[], void>> | undefined;
+  /** The batch that is gone through. */
+  batch: readonly Stat[];
+  /** Where in the batch. */
+  at: number;
+  /** How far it was searched for directories to read ahead. */
+  searched: number;
+  /** Those that are. */
+  readonly ahead: Map<Stat, Level>;
+}
+
+/** The way down: it ends at the directory whose members come next. */
+class Descent {
+  readonly #below: Paths;
+  readonly #top: string;
+  readonly #maxDepth: number;
+  readonly #stop = new AbortController();
+  readonly #options: CallerOptions;
+  readonly #levels: Level[] = [];
+  /** Directories that are read ahead. */
+  #ahead = 0;
+
+  constructor(
+    below: Paths,
+    top: string,
+    maxDepth: number,
+    { signal, timeout }: CallerOptions,
+  ) {
+    this.#below = below;
+    this.#top = top;
+    this.#maxDepth = maxDepth;
+    const stop = this.#stop.signal;
+    this.#options = {
+      signal: signal ? AbortSignal.any([signal, stop]) : stop,
+      timeout,
+    };
+    if (maxDepth > 0) this.#levels.push(this.#begin("", 1));
+  }
+
+  /** The next entry, or undefined at the end. */
+  async next(): Promise<TreeEntry | undefined> {
+    for (
+      let level = this.#levels.at(-1);
+      level !== undefined;
+      level = this.#levels.at(-1)
+    ) {
+      const member = level.batch[level.at++];
+      if (member === undefined) {
+        await this.#turn(level);
+        continue;
+      }
+      const path = join(level.path, member.name);
+      if (this.#isToEnter(level, member)) this.#enter(level, member);
+      return { path: join(this.#top, path), stat: fileStat(member) };
+    }
+  }
+
+  /** Goes on to the next batch of a directory, or back up at its end. */
+  async #turn(level: Level): Promise<void> {
+    const { first } = level;
+    level.first = undefined;
+    level.batch = [];
+    level.at = level.searched = 0;
+    try {
+      const { value } = await (first ?? level.batches.next());
+      if (value) level.batch = value;
+    } catch (error) {
+      // It was removed, or is a plain file by now.
+      if (level.depth === 1 || !isMissing(error)) throw error;
+    }
+    if (level.batch.length === 0) this.#levels.pop();
+    else this.#readAhead(level);
+  }
+
+  #isToEnter({ depth }: Level, { qid }: Stat): boolean {
+    return (qid.type & QTDIR) !== 0 && depth < this.#maxDepth;
+  }
+
+  #enter(level: Level, member: Stat): void {
+    const below = level.ahead.get(member);
+    if (level.ahead.delete(member)) this.#ahead--;
+    this.#levels.push(below ?? this.#beginMember(level, member));
+    this.#readAhead(level);
+  }
+
+  /** Begins with the directories whose turn comes next. */
+  #readAhead(level: Level): void {
+    level.searched = Math.max(level.searched, level.at);
+    while (level.ahead.size < AHEAD && this.#ahead < AHEAD_IN_ALL) {
+      const member = level.batch[level.searched++];
+      if (member === undefined) return;
+      if (!this.#isToEnter(level, member)) continue;
+      level.ahead.set(member, this.#beginMember(level, member));
+      this.#ahead++;
+    }
+  }
+
+  #beginMember({ path, depth }: Level, { name }: Stat): Level {
+    return this.#begin(join(path, name), depth + 1);
+  }
+
+  #begin(path: string, depth: number): Level {
+    const label = path === "" ? this.#top : join(this.#top, path);
+    const batches = readMembers(
+      this.#below,
+      path,
+      "list",
+      label,
+      this.#options,
+    );
+    const first = batches.next();
+    first.catch(() => {}); // It may never have its turn.
+    const ahead = new Map<Stat, Level>();
+    return {
+      path,
+      depth,
+      batches,
+      first,
+      batch: [],
+      at: 0,
+      searched: 0,
+      ahead,
+    };
+  }
+
+  /** Gives up what is under way, and closes what is open. */
+  close(): void {
+    this.#stop.abort();
+    for (const { batches, ahead } of this.#levels) {
+      void batches.return();
+      for (const { batches } of ahead.values()) void batches.return();
+    }
+  }
+}

@@ -1,0 +1,456 @@
+// Copies: files and trees, within one server and between two.
+import {
+  assert,
+  assertEquals,
+  assertRejects,
+  assertStrictEquals,
+} from "@std/assert";
+import { test } from "./harness.ts";
+import { qid, type Reply, type Scene, start, stat } from "./scripted.ts";
+import { type Client, connect, type CopyProgress } from "../client.ts";
+import { NinePError, QTAPPEND, type Tmessage } from "../codec.ts";
+import { type Content, MemoryFs } from "../fs/mod.ts";
+import { serve } from "../server.ts";
+import { pair } from "../transport.ts";
+
+interface Served extends AsyncDisposable {
+  client: Client;
+  fs: MemoryFs;
+}
+
+/** A client of a tree in memory, whose server must have no fids left but the root. */
+async function served(content: Content = {}, msize = 8192): Promise<Served> {
+  const fs = new MemoryFs(content, { mode: 0o777 });
+  const [near, far] = pair();
+  const serving = serve(far, fs);
+  const client = await connect(near, { msize });
+  return {
+    client,
+    fs,
+    async [Symbol.asyncDispose]() {
+      await client.stat("/"); // Behind the clunks for which nobody waits.
+      assertEquals(client.allocFid(), 1, "fids left");
+      await client.close();
+      await serving;
+    },
+  };
+}
+
+function bytes(length: number): Uint8Array {
+  return Uint8Array.from({ length }, (_, i) => (i * 31) ^ (i >> 8));
+}
+
+test("copy() of files of every size around the borders", async () => {
+  for (const length of [0, 1, 231, 232, 233, 464, 10_000, 300_000]) {
+    for (const [one, two] of [[256, 256], [256, 5000], [5000, 256]]) {
+      const content = bytes(length);
+      await using from = await served({ f: content }, one);
+      await using to = await served(
+        { f: "something longer than one byte" },
+        two,
+      );
+      await from.client.copy("f", "/f", { target: to.client });
+      assertEquals(to.fs.readFile("f"), content);
+      await from.client.copy("f", "g");
+      assertEquals(from.fs.readFile("g"), content);
+    }
+  }
+});
+
+test("copy() gives a new file its source's permissions, and leaves others theirs", async () => {
+  await using scene = await served();
+  const { client } = scene;
+  await client.writeTextFile("f", "x", { mode: 0o640 });
+  await client.chmod("f", 0o440);
+  await client.copy("f", "g");
+  assertEquals((await client.stat("g")).mode, 0o440);
+  await client.writeTextFile("h", "", { mode: 0o600 });
+  await client.copy(["f"], ["h"]);
+  assertEquals((await client.stat("h")).mode, 0o600);
+});
+
+test("copy() refuses a file onto itself, which keeps its content", async () => {
+  await using scene = await served({ f: "hello", d: { g: "x" } });
+  const { client, fs } = scene;
+  fs.link("f", "d/same");
+  await using other = await client.attach();
+  for (const to of ["f", "/d/../f", "d/same"]) {
+    for (const target of [client, other]) {
+      const error = await assertRejects(
+        () => client.copy("f", to, { target }),
+        NinePError,
+        `Cannot copy "f" to "${to}": Invalid argument`,
+      );
+      assertEquals(error.code, "EINVAL");
+    }
+  }
+  assertEquals(fs.readTextFile("f"), "hello");
+  await other.close();
+});
+
+test("copy() of files with the same qid on two servers is none onto itself", async () => {
+  await using from = await served({ f: "hello" });
+  await using to = await served({ f: "" });
+  await from.client.copy("f", "f", { target: to.client });
+  assertEquals(to.fs.readTextFile("f"), "hello");
+});
+
+test("copy() refuses a directory into itself, before anything is made", async () => {
+  await using scene = await served({ d: { e: { f: "x" } } });
+  const { client, fs } = scene;
+  for (const to of ["d", "d/copy", "d/e/copy", "/d/../d/copy"]) {
+    const error = await assertRejects(
+      () => client.copy("d", to, { recursive: true }),
+      NinePError,
+      `Cannot copy "d" to "${to}": Invalid argument`,
+    );
+    assertEquals(error.code, "EINVAL");
+  }
+  await assertRejects(
+    () => client.copy("/", "copy", { recursive: true }),
+    NinePError,
+    "Invalid argument",
+  );
+  assertEquals(fs.readDir("d").map(({ name }) => name), ["e"]);
+  assertEquals(fs.readDir("d/e").map(({ name }) => name), ["f"]);
+  await client.copy("d", "d2", { recursive: true }); // No member of d.
+  assertEquals(fs.readTextFile("d2/e/f"), "x");
+});
+
+test("copy() into itself through another attach ends", async () => {
+  await using scene = await served({ d: { e: { f: "x" } } });
+  const { client } = scene;
+  await using target = await client.attach();
+  await assertRejects(
+    () => client.copy("d", "d/copy", { recursive: true, target }),
+    NinePError,
+    "Invalid argument",
+  );
+  await target.close();
+});
+
+test("copy() of a directory without recursive, onto a file, of nothing", async () => {
+  await using scene = await served({ d: { f: "x" }, g: "y" });
+  const { client } = scene;
+  const recursive = true;
+  const cases = [
+    [() => client.copy("d", "e"), "EISDIR"],
+    [() => client.copy("no", "e"), "ENOENT"],
+    [() => client.copy("g", "no/e"), "ENOENT"],
+    [() => client.copy("g", "d"), "EISDIR"],
+    [() => client.copy("d", "g", { recursive }), "EEXIST"],
+    [() => client.copy("no", "e", { recursive }), "ENOENT"],
+  ] as const;
+  for (const [copy, code] of cases) {
+    const error = await assertRejects(copy, NinePError);
+    assertEquals([error.code, code], [code, code], error.message);
+  }
+  assertEquals(await client.readDirNames(""), ["d", "g"]);
+});
+
+test("copy() of a tree merges it into one that is there", async () => {
+  await using from = await served({
+    a: { f: "new", b: { g: "deep" }, empty: {} },
+  });
+  await using to = await served();
+  await to.client.mkdir("x/b", { recursive: true });
+  await to.client.writeTextFile("x/f", "old and longer");
+  await to.client.writeTextFile("x/b/keep", "kept");
+  const target = to.client;
+  await from.client.copy("a", "x", { recursive: true, target });
+  const paths = [];
+  for await (const { path } of target.walkTree("x")) paths.push(path);
+  assertEquals(
+    paths.sort(),
+    ["x", "x/b", "x/b/g", "x/b/keep", "x/empty", "x/f"],
+  );
+  assertEquals(to.fs.readTextFile("x/f"), "new");
+  assertEquals(to.fs.readTextFile("x/b/g"), "deep");
+});
+
+test("copy() of a tree whose directories nobody may write to", async () => {
+  await using from = await served();
+  await using to = await served();
+  await from.client.mkdir("a/b", { recursive: true });
+  await from.client.writeTextFile("a/b/f", "x");
+  await from.client.chmod("a/b", 0o500);
+  await from.client.chmod("a", 0o555);
+  const options = { recursive: true, target: to.client };
+  await from.client.copy("a", "a", options);
+  assertEquals((await to.client.stat("a")).mode & 0o777, 0o555);
+  assertEquals((await to.client.stat("a/b")).mode & 0o777, 0o500);
+  assertEquals(await to.client.readTextFile("a/b/f"), "x");
+});
+
+test("copy() of a large tree, in either direction at once", async () => {
+  const content: Record<string, Content> = {};
+  for (let i = 0; i < 20; i++) {
+    content[`d${i}`] = Object.fromEntries(
+      Array.from({ length: 20 }, (_, j) => [`f${j}`, bytes(i * 50 + j)]),
+    );
+  }
+  await using a = await served({ a: content });
+  await using b = await served({ b: content });
+  const recursive = true;
+  await Promise.all([
+    a.client.copy("a", "a", { recursive, target: b.client }),
+    b.client.copy("b", "b", { recursive, target: a.client }),
+    a.client.copy("a", "c", { recursive }),
+  ]);
+  for (const path of ["a", "b", "c"]) {
+    const { fs } = path === "a" ? b : a;
+    for (let i = 0; i < 20; i++) {
+      for (let j = 0; j < 20; j++) {
+        const file = `${path}/d${i}/f${j}`;
+        assertEquals(fs.readFile(file), bytes(i * 50 + j), file);
+      }
+    }
+  }
+});
+
+test("copy() tells how far it is", async () => {
+  await using from = await served({ d: { f: bytes(50_000), e: "" } });
+  await using to = await served();
+  const told: CopyProgress[] = [];
+  await from.client.copy("d", "d", {
+    recursive: true,
+    target: to.client,
+    onProgress: (progress) => told.push(progress),
+  });
+  const file = told.filter(({ path }) => path === "d/f");
+  assert(file.length > 1);
+  assertEquals(file.map(({ total }) => total), file.map(() => 50_000));
+  const counts = file.map(({ bytes }) => bytes);
+  assertEquals(counts, counts.toSorted((a, b) => a - b));
+  assertEquals(counts.at(-1), 50_000);
+  assertEquals(
+    told.filter(({ path }) => path === "d/e"),
+    [{ path: "d/e", bytes: 0, total: 0 }],
+  );
+});
+
+test("copy() fails with what onProgress throws", async () => {
+  await using scene = await served({ f: bytes(50_000) });
+  const mine = new Error("mine");
+  const onProgress = () => {
+    throw mine;
+  };
+  const copying = scene.client.copy("f", "g", { onProgress });
+  assertStrictEquals(await copying.catch((error) => error), mine);
+});
+
+/** A server of one file, which may do what it wants. */
+function oneFile(
+  content: Uint8Array,
+  own: (request: Tmessage) => Reply | undefined = () => undefined,
+): (request: Tmessage) => Reply | undefined {
+  return (request) => {
+    const reply = own(request);
+    if (reply) return reply;
+    if (request.type === "Tstat") {
+      return { type: "Rstat", stat: stat("f", content.length) };
+    }
+    if (request.type !== "Tread") return undefined;
+    const at = Number(request.offset);
+    return { type: "Rread", data: content.slice(at, at + request.count) };
+  };
+}
+
+/** A server of one file that is written, and what it got. */
+function sink(own: (request: Tmessage) => Reply | undefined = () => undefined) {
+  const got: [offset: number, data: Uint8Array][] = [];
+  const handler = (request: Tmessage): Reply | undefined => {
+    const reply = own(request);
+    if (reply) return reply;
+    if (request.type === "Twrite") {
+      got.push([Number(request.offset), request.data.slice()]);
+    }
+    return undefined;
+  };
+  const content = () => {
+    const all = new Uint8Array(
+      Math.max(0, ...got.map(([at, data]) => at + data.length)),
+    );
+    for (const [at, data] of got) all.set(data, at);
+    return all;
+  };
+  return { got, handler, content };
+}
+
+/** Waits until the server has no fid but the root. */
+async function settled({ client, server }: Scene): Promise<void> {
+  await client.stat(0);
+  await client.stat(0);
+  assertEquals([...server.fids], [0]);
+}
+
+test("copy() has a window of reads and writes in flight", async () => {
+  await using from = await start();
+  await using to = await start();
+  const size = 8192 - 24;
+  const length = 10 * size;
+  const copying = from.client.copy("f", "f", { target: to.client });
+  const file = { type: "Rstat", stat: stat("f", length) } as const;
+  await from.server.exchange("Twalk", {}, { type: "Rwalk", wqid: [qid(1)] });
+  await from.server.exchange("Tstat", {}, file);
+  await from.server.exchange("Twalk", {}, { type: "Rwalk", wqid: [] });
+  const opened = { type: "Ropen", qid: qid(1), iounit: 0 } as const;
+  await from.server.exchange("Topen", { mode: 0 }, opened);
+  await to.server.exchange("Twalk", {}, { type: "Rwalk", wqid: [qid(1)] });
+  await to.server.exchange("Topen", { mode: 0x11 }, opened);
+  const read = async (index: number) => {
+    const offset = BigInt(index * size);
+    return await from.server.expect("Tread", { offset, count: size });
+  };
+  const data = (index: number) => new Uint8Array(size).fill(index);
+  const reads = [];
+  for (let i = 0; i < 8; i++) reads.push(await read(i));
+  assertEquals(from.server.open.size, 8);
+  // The last one first: each is written as soon as it is there.
+  const writes = [];
+  for (const [i, request] of [...reads.entries()].reverse()) {
+    from.server.answer(request, { type: "Rread", data: data(i) });
+    const offset = BigInt(i * size);
+    writes.push(await to.server.expect("Twrite", { offset, data: data(i) }));
+  }
+  assertEquals([from.server.open.size, to.server.open.size], [0, 8]);
+  for (const [at, write] of writes.slice(0, 2).entries()) {
+    to.server.answer(write, { type: "Rwrite", count: size });
+    const next = await read(8 + at); // There is room for another one.
+    from.server.answer(next, { type: "Rread", data: data(8 + at) });
+    writes.push(await to.server.expect("Twrite", { data: data(8 + at) }));
+  }
+  for (const write of writes.slice(2)) {
+    to.server.answer(write, { type: "Rwrite", count: size });
+  }
+  const end = { type: "Rread", data: new Uint8Array(0) } as const;
+  await from.server.exchange("Tread", { offset: BigInt(length) }, end);
+  await to.server.exchange("Tclunk", {}, { type: "Rclunk" });
+  from.run(() => undefined);
+  await copying;
+  await settled(from);
+});
+
+test("copy() to an append-only file writes in order, one at a time", async () => {
+  await using from = await start();
+  await using to = await start();
+  const content = bytes(100_000);
+  from.run(oneFile(content));
+  let most = 0;
+  const { handler, got } = sink((request) => {
+    if (request.type === "Twrite") most = Math.max(most, to.server.open.size);
+    return request.type === "Topen"
+      ? { type: "Ropen", qid: qid(1, QTAPPEND), iounit: 0 }
+      : undefined;
+  });
+  to.run(handler);
+  await from.client.copy("f", "f", { target: to.client });
+  assertEquals(most, 1);
+  const all = new Uint8Array(got.flatMap(([, data]) => [...data]));
+  assertEquals(all, content);
+});
+
+test("copy() of a file that names no length, or a wrong one, takes what there is", async () => {
+  for (const length of [0n, 10n, 2n ** 64n - 1n]) {
+    await using from = await start();
+    await using to = await start();
+    const content = bytes(50_000);
+    from.run(
+      oneFile(
+        content,
+        (request) =>
+          request.type === "Tstat"
+            ? { type: "Rstat", stat: { ...stat("f"), length } }
+            : undefined,
+      ),
+    );
+    const { handler, content: got } = sink();
+    to.run(handler);
+    await from.client.copy("f", "f", { target: to.client });
+    assertEquals(got(), content);
+  }
+});
+
+test("copy() of short reads and short writes is whole", async () => {
+  await using from = await start();
+  await using to = await start();
+  const content = bytes(30_000);
+  from.run(oneFile(content, (request) => {
+    if (request.type !== "Tread") return undefined;
+    const at = Number(request.offset);
+    const count = Math.min(request.count, 1 + at % 700);
+    return { type: "Rread", data: content.slice(at, at + count) };
+  }));
+  const written = new Uint8Array(content.length);
+  to.run((request) => {
+    if (request.type !== "Twrite") return undefined;
+    const count = Math.min(request.data.length, 1000);
+    written.set(request.data.subarray(0, count), Number(request.offset));
+    return { type: "Rwrite", count };
+  });
+  await from.client.copy("f", "f", { target: to.client });
+  assertEquals(written, content);
+});
+
+test("copy() that fails tells both ends, and leaves no fid at either", async () => {
+  const failing = ["Topen", "Tcreate", "Tread", "Twrite", "Tclunk"];
+  for (const type of failing) {
+    await using from = await start();
+    await using to = await start();
+    let count = 0;
+    const fail = (request: Tmessage): Reply | undefined =>
+      request.type === type && (type !== "Twrite" || ++count === 3)
+        ? { type: "Rerror", ename: "file system is full" }
+        : undefined;
+    from.run(oneFile(bytes(100_000), type === "Tread" ? fail : undefined));
+    const missing = (request: Tmessage): Reply | undefined =>
+      type === "Tcreate" && request.type === "Twalk" && request.wname.length
+        ? { type: "Rerror", ename: "file does not exist" }
+        : fail(request);
+    to.run(sink(missing).handler);
+    const error = await assertRejects(
+      () => from.client.copy("f", "g", { target: to.client }),
+      NinePError,
+      'Cannot copy "f" to "g": file system is full',
+    );
+    assertEquals(error.code, "ENOSPC");
+    await Promise.all([settled(from), settled(to)]);
+  }
+});
+
+test("copy() that is aborted rejects at once, and leaves no fid at either end", async () => {
+  for (const where of ["Tread", "Twrite"]) {
+    await using from = await start();
+    await using to = await start();
+    const controller = new AbortController();
+    const abort = (request: Tmessage): undefined => {
+      if (request.type === where) controller.abort("enough");
+    };
+    from.run(oneFile(bytes(300_000), abort));
+    to.run(sink(abort).handler);
+    const copying = from.client.copy("f", "f", {
+      target: to.client,
+      signal: controller.signal,
+    });
+    assertEquals(await copying.catch((error) => error), "enough");
+    // The work goes on until it knows what the servers did.
+    while (from.server.fids.size + to.server.fids.size > 2) {
+      await Promise.all([from.client.stat(0), to.client.stat(0)]);
+    }
+  }
+});
+
+test("copy() fails when the target's connection is lost", async () => {
+  await using from = await start();
+  await using to = await start();
+  to.mayLeak = true;
+  from.run(oneFile(bytes(300_000)));
+  to.run((request) => {
+    if (request.type === "Twrite") to.server.close();
+    return undefined;
+  });
+  const copying = from.client.copy("f", "f", { target: to.client });
+  const error = await copying.catch((error) => error);
+  assertStrictEquals(error, await to.client.closed);
+  await settled(from);
+});

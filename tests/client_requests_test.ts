@@ -1,0 +1,496 @@
+// The requests of the protocol as the client offers them: rpc() with a tag,
+// flush(), walk(), fid() and withFid(), against a scripted server.
+import {
+  assert,
+  assertEquals,
+  assertInstanceOf,
+  assertRejects,
+  assertStrictEquals,
+} from "@std/assert";
+import { test } from "./harness.ts";
+import {
+  hold,
+  nextFid,
+  openFile,
+  qid,
+  type Reply,
+  type Scene,
+  sent,
+  settled,
+  start,
+  stat,
+  walkTo,
+} from "./scripted.ts";
+import { NinePError, ProtocolError, type Tmessage } from "../codec.ts";
+
+/** A promise's rejection, asked for before it comes. */
+function failure(promise: Promise<unknown>): Promise<unknown> {
+  return promise.then(
+    () => assert(false, "the promise must reject"),
+    (error) => error,
+  );
+}
+
+const statted: Reply = { type: "Rstat", stat: stat("a") };
+const walked: Reply = { type: "Rwalk", wqid: [qid(1)] };
+
+/** Sends a Tstat with a tag, and takes it at the server. */
+async function tagged(
+  { client, server }: Scene,
+  tag: number,
+): Promise<{ reply: Promise<unknown>; request: Tmessage }> {
+  const reply = client.rpc({ type: "Tstat", fid: 0 }, { tag });
+  reply.catch(() => {}); // The test may look at it later.
+  return { reply, request: await server.expect("Tstat", { tag }) };
+}
+
+// Tags.
+
+test("rpc() with a tag in use, or none at all, sends nothing", async () => {
+  await using scene = await start();
+  const { client, server } = scene;
+  const { request, reply } = await hold(scene);
+  const other = await tagged(scene, 65534);
+  for (const tag of [0, 65534, 65535, -1, 0.5, NaN, 2 ** 32]) {
+    await assertRejects(
+      () => client.rpc({ type: "Tstat", fid: 0 }, { tag }),
+      RangeError,
+      `Cannot take ${tag} as a tag`,
+    );
+  }
+  // A number for a new fid is given back.
+  const newfid = client.allocFid();
+  await assertRejects(
+    () => client.rpc({ type: "Twalk", fid: 0, newfid, wname: [] }, { tag: 0 }),
+    RangeError,
+  );
+  assertEquals(nextFid(scene), newfid);
+  server.answer(request, statted);
+  server.answer(other.request, statted);
+  await Promise.all([reply, other.reply]);
+  assertEquals(sent(scene), ["Tstat", "Tstat"]);
+  const again = await tagged(scene, 65534);
+  server.answer(again.request, statted);
+  await again.reply;
+});
+
+test("rpc(): the lowest free tag steps over one that a caller chose", async () => {
+  await using scene = await start();
+  const chosen = await tagged(scene, 1);
+  const first = await hold(scene);
+  const second = await hold(scene);
+  assertEquals([first.request.tag, second.request.tag], [0, 2]);
+  for (const { request, reply } of [second, chosen, first]) {
+    scene.server.answer(request, statted);
+    await reply;
+  }
+  await settled(scene);
+});
+
+test("rpc() with a tag counts once against maxInFlight", async () => {
+  await using scene = await start({ maxInFlight: 1 });
+  const { client, server } = scene;
+  const first = await tagged(scene, 7);
+  // These wait; one of them has a tag already.
+  const second = client.rpc({ type: "Tstat", fid: 0 }, { tag: 9 });
+  const third = client.rpc({ type: "Tclunk", fid: 77 });
+  await assertRejects(
+    () => client.rpc({ type: "Tstat", fid: 0 }, { tag: 9 }),
+    RangeError,
+    "in use",
+  );
+  server.answer(first.request, statted);
+  await first.reply;
+  await server.exchange("Tstat", { tag: 9 }, statted);
+  await second;
+  server.refuse(await server.expect("Tclunk", { tag: 0 }));
+  await assertRejects(() => third, NinePError);
+});
+
+test("rpc() with a tag aborted while it waits gives the tag back", async () => {
+  await using scene = await start({ maxInFlight: 1 });
+  const { client, server } = scene;
+  const first = await hold(scene);
+  const controller = new AbortController();
+  const { signal } = controller;
+  const waiting = failure(
+    client.rpc({ type: "Tstat", fid: 0 }, { tag: 9, signal }),
+  );
+  controller.abort("enough");
+  assertEquals(await waiting, "enough");
+  server.answer(first.request, statted);
+  await first.reply;
+  const again = await tagged(scene, 9);
+  server.answer(again.request, statted);
+  await again.reply;
+  assertEquals(sent(scene), ["Tstat", "Tstat"]);
+});
+
+// flush().
+
+function assertFlushed(error: unknown, tag: number): void {
+  assertInstanceOf(error, DOMException);
+  assertEquals(
+    [error.name, error.message],
+    ["AbortError", `The request with tag ${tag} was flushed`],
+  );
+}
+
+test("flush(): the reply that comes before the Rflush counts", async () => {
+  await using scene = await start();
+  const { client, server } = scene;
+  const { request, reply } = await tagged(scene, 7);
+  const flushing = client.flush(7);
+  const flush = await server.expect("Tflush", { oldtag: 7 });
+  server.answer(request, statted);
+  server.answer(flush, { type: "Rflush" });
+  await flushing;
+  assertEquals(await reply, { ...statted, tag: 7 });
+});
+
+test("flush(): without a reply the request rejects with an AbortError", async () => {
+  await using scene = await start();
+  const { client, server } = scene;
+  const { reply } = await tagged(scene, 7);
+  const flushing = client.flush(7);
+  await server.exchange("Tflush", { oldtag: 7 }, { type: "Rflush" });
+  await flushing;
+  assertFlushed(await failure(reply), 7);
+  // With a fid: it was not made, so that its number is free.
+  const newfid = client.allocFid();
+  const walking = failure(
+    client.rpc({ type: "Twalk", fid: 0, newfid, wname: ["a"] }, { tag: 8 }),
+  );
+  await server.expect("Twalk", { newfid });
+  const again = client.flush(8);
+  await server.exchange("Tflush", { oldtag: 8 }, { type: "Rflush" });
+  await again;
+  assertFlushed(await walking, 8);
+  assertEquals(nextFid(scene), newfid);
+});
+
+test("flush(): the tag is taken until the Rflush", async () => {
+  await using scene = await start();
+  const { client, server } = scene;
+  const { request, reply } = await tagged(scene, 7);
+  const flushing = client.flush(7);
+  const flush = await server.expect("Tflush", { oldtag: 7 });
+  server.answer(request, statted);
+  await reply;
+  await assertRejects(
+    () => client.rpc({ type: "Tstat", fid: 0 }, { tag: 7 }),
+    RangeError,
+    "Cannot take 7 as a tag or fid: it is in use",
+  );
+  server.answer(flush, { type: "Rflush" });
+  await flushing;
+  const again = await tagged(scene, 7);
+  server.answer(again.request, statted);
+  await again.reply;
+});
+
+test("flush() twice sends one Tflush", async () => {
+  await using scene = await start();
+  const { client, server } = scene;
+  const { reply } = await tagged(scene, 7);
+  const flushing = [client.flush(7), client.flush(7)];
+  const flush = await server.expect("Tflush", { oldtag: 7 });
+  flushing.push(client.flush(7));
+  server.answer(flush, { type: "Rflush" });
+  await Promise.all(flushing);
+  assertFlushed(await failure(reply), 7);
+  await settled(scene);
+  assertEquals(sent(scene), ["Tstat", "Tflush", "Tstat"]);
+});
+
+test("flush() and an abort of the same request send one Tflush", async () => {
+  await using scene = await start();
+  const { client, server } = scene;
+  const controller = new AbortController();
+  const { signal } = controller;
+  const reply = failure(
+    client.rpc({ type: "Tstat", fid: 0 }, { tag: 7, signal }),
+  );
+  await server.expect("Tstat", { tag: 7 });
+  controller.abort("enough");
+  assertEquals(await reply, "enough");
+  const flushing = client.flush(7);
+  await server.exchange("Tflush", { oldtag: 7 }, { type: "Rflush" });
+  await flushing;
+  await settled(scene);
+  assertEquals(sent(scene), ["Tstat", "Tflush", "Tstat"]);
+});
+
+test("flush() of a tag that no request has is answered all the same", async () => {
+  await using scene = await start();
+  const { client, server } = scene;
+  const flushing = client.flush(7);
+  await server.exchange("Tflush", { oldtag: 7 }, { type: "Rflush" });
+  await flushing;
+  for (const tag of [-1, 65536, 0.5, NaN]) {
+    await assertRejects(() => client.flush(tag), RangeError);
+  }
+  await settled(scene);
+});
+
+test("flush() of a request that waits for its turn sends nothing", async () => {
+  await using scene = await start({ maxInFlight: 1 });
+  const { client, server } = scene;
+  const first = await hold(scene);
+  const waiting = failure(client.rpc({ type: "Tstat", fid: 0 }, { tag: 7 }));
+  await client.flush(7);
+  assertFlushed(await waiting, 7);
+  server.answer(first.request, statted);
+  await first.reply;
+  const again = await tagged(scene, 7);
+  server.answer(again.request, statted);
+  await again.reply;
+  assertEquals(sent(scene), ["Tstat", "Tstat"]);
+});
+
+test("flush() that the server refuses: the request goes on", async () => {
+  await using scene = await start();
+  const { client, server } = scene;
+  const { request, reply } = await tagged(scene, 7);
+  for (let i = 0; i < 2; i++) {
+    const flushing = assertRejects(() => client.flush(7), NinePError);
+    const flush = await server.expect("Tflush", { oldtag: 7 });
+    server.refuse(flush, "unknown message");
+    await flushing;
+  }
+  server.answer(request, statted);
+  assertEquals(await reply, { ...statted, tag: 7 });
+});
+
+test("flush() when the connection is lost, when it is lost already, and aborted", async () => {
+  await using scene = await start();
+  scene.mayLeak = true;
+  const { client, server } = scene;
+  const { reply } = await tagged(scene, 7);
+  const controller = new AbortController();
+  const aborted = failure(client.flush(7, { signal: controller.signal }));
+  const flushing = failure(client.flush(7));
+  await server.expect("Tflush");
+  controller.abort("enough");
+  assertEquals(await aborted, "enough");
+  server.close();
+  const error = await flushing;
+  assertInstanceOf(error, ProtocolError);
+  assertStrictEquals(await failure(reply), error);
+  assertStrictEquals(await failure(client.flush(7)), error);
+});
+
+// walk().
+
+test("walk() from a fid, to a number of one's own", async () => {
+  await using scene = await start();
+  const { client, server } = scene;
+  const walking = client.walk("d");
+  await walkTo(scene);
+  const from = await walking;
+  client.allocFid(); // 2
+  const newfid = client.allocFid();
+  // The path starts at the fid, whatever it looks like.
+  const moving = client.walk("/a/..", { from, newfid });
+  await server.exchange("Twalk", { fid: 1, newfid: 3, wname: ["a", ".."] }, {
+    type: "Rwalk",
+    wqid: [qid(2), qid(3)],
+  });
+  assertEquals(await moving, 3);
+  await assertRejects(
+    () => client.walk("a", { from, newfid: from }),
+    TypeError,
+    'Cannot walk to "a": from and newfid are both 1',
+  );
+  client.releaseFid(2);
+  await settled(scene);
+});
+
+test("K7 walk() that fails gives back a number of the caller's like any other", async () => {
+  await using scene = await start();
+  const { client, server } = scene;
+  const failures: ((walk: Tmessage) => void)[] = [
+    (walk) => server.refuse(walk),
+    (walk) => server.answer(walk, { type: "Rwalk", wqid: [] }),
+  ];
+  for (const fail of failures) {
+    const newfid = client.allocFid();
+    const walking = failure(client.walk("a", { newfid }));
+    fail(await server.expect("Twalk", { newfid: 1 }));
+    assertInstanceOf(await walking, NinePError);
+    assertEquals(nextFid(scene), 1);
+  }
+  await assertRejects(
+    () => client.walk("n".repeat(9000), { newfid: client.allocFid() }),
+    RangeError,
+  );
+  assertEquals(nextFid(scene), 1);
+  await settled(scene);
+});
+
+// fid().
+
+test("fid() walks once for a path, however it is written", async () => {
+  await using scene = await start();
+  const { client, server } = scene;
+  const keeping = [
+    client.fid("a"),
+    client.fid("/a"),
+    client.fid(["", "a", "."]),
+    client.fid("b/../a"),
+  ];
+  await walkTo(scene);
+  assertEquals(await Promise.all(keeping), [1, 1, 1, 1]);
+  assertEquals(await client.fid("a/"), 1);
+  assertEquals(sent(scene), ["Twalk"]);
+  // A clunk forgets it, an abort before it does not.
+  const signal = AbortSignal.abort("no");
+  assertEquals(await failure(client.clunk(1, { signal })), "no");
+  assertEquals(await client.fid("a"), 1);
+  const clunking = client.clunk(1);
+  const again = client.fid("a");
+  await server.exchange("Tclunk", { fid: 1 }, { type: "Rclunk" });
+  await walkTo(scene, 2);
+  await clunking;
+  assertEquals(await again, 2);
+});
+
+test("fid(): a walk that failed is not remembered", async () => {
+  await using scene = await start();
+  const { client, server } = scene;
+  const failing = [failure(client.fid("a")), failure(client.fid("a"))];
+  server.refuse(await server.expect("Twalk"), "file does not exist");
+  for (const error of await Promise.all(failing)) {
+    assertInstanceOf(error, NinePError);
+    assertEquals(error.message, 'Cannot walk to "a": file does not exist');
+  }
+  const again = client.fid("a");
+  await walkTo(scene);
+  assertEquals(await again, 1);
+});
+
+test("fid(): an abort fails nobody else who waits for the same walk", async () => {
+  await using scene = await start();
+  const { client } = scene;
+  const one = new AbortController();
+  const two = new AbortController();
+  const aborted = failure(client.fid("a", { signal: one.signal }));
+  const kept = client.fid("a", { signal: two.signal });
+  await new Promise((resolve) => setTimeout(resolve));
+  one.abort("enough");
+  assertEquals(await aborted, "enough");
+  await walkTo(scene);
+  assertEquals(await kept, 1);
+  two.abort("too late");
+  one.abort();
+  assertEquals(await client.fid("a"), 1);
+  await settled(scene);
+  assertEquals(sent(scene), ["Twalk", "Tstat"]);
+});
+
+for (const late of [true, false]) {
+  test(`K13 fid() aborted by all who wait, ${late ? "a late Rwalk" : "no reply"}: nothing is kept`, async () => {
+    await using scene = await start();
+    const { client, server } = scene;
+    const controller = new AbortController();
+    const { signal } = controller;
+    const other = new AbortController();
+    const aborted = [
+      failure(client.fid("a", { signal })),
+      failure(client.fid("a", { signal: other.signal })),
+    ];
+    const walk = await server.expect("Twalk", { newfid: 1 });
+    other.abort("one");
+    controller.abort("two");
+    assertEquals(await Promise.all(aborted), ["two", "one"]);
+    const flush = await server.expect("Tflush", { oldtag: walk.tag });
+    // Who comes now has a walk of his own.
+    const kept = client.fid("a");
+    await walkTo(scene, 2);
+    if (late) server.answer(walk, walked);
+    server.answer(flush, { type: "Rflush" });
+    if (late) await server.exchange("Tclunk", { fid: 1 }, { type: "Rclunk" });
+    assertEquals(await kept, 2);
+    await settled(scene);
+    assertEquals(nextFid(scene), 1);
+    assertEquals(await client.fid("a"), 2);
+  });
+}
+
+test("fid(): a removed file is not kept", async () => {
+  await using scene = await start();
+  const { client, server } = scene;
+  const keeping = client.fid("a");
+  await walkTo(scene);
+  const removing = client.remove(await keeping);
+  await server.exchange("Tremove", { fid: 1 }, { type: "Rremove" });
+  await removing;
+  const again = client.fid("a");
+  await walkTo(scene);
+  assertEquals(await again, 1);
+});
+
+// withFid().
+
+test("withFid() clunks after the function, whatever comes of it", async () => {
+  await using scene = await start();
+  const { client, server } = scene;
+  const using = client.withFid("a", (fid) => fid + 10);
+  await walkTo(scene);
+  await server.exchange("Tclunk", { fid: 1 }, { type: "Rclunk" });
+  assertEquals(await using, 11);
+  const mine = new Error("mine");
+  const failing = failure(client.withFid("a", () => Promise.reject(mine)));
+  await walkTo(scene);
+  // The server's error is the second, nobody's.
+  server.refuse(await server.expect("Tclunk", { fid: 1 }), "i/o error");
+  assertStrictEquals(await failing, mine);
+  await settled(scene);
+  const clunking = failure(client.withFid("a", () => {}));
+  await walkTo(scene);
+  server.refuse(await server.expect("Tclunk", { fid: 1 }), "i/o error");
+  const error = await clunking;
+  assertInstanceOf(error, NinePError);
+  assertEquals(error.message, 'Cannot clunk "a": i/o error');
+  const missing = failure(client.withFid("a", () => assert(false)));
+  server.refuse(await server.expect("Twalk", { newfid: 1 }));
+  assertInstanceOf(await missing, NinePError);
+  await settled(scene);
+});
+
+test("withFid() aborted while the function runs rejects at once; the fid is clunked after it", async () => {
+  await using scene = await start();
+  const { client, server } = scene;
+  const controller = new AbortController();
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const begun = Promise.withResolvers<void>();
+  const using = failure(client.withFid("a", () => {
+    begun.resolve();
+    return promise;
+  }, { signal: controller.signal }));
+  await walkTo(scene);
+  await begun.promise;
+  controller.abort("enough");
+  assertEquals(await using, "enough");
+  await settled(scene); // No Tclunk comes before this.
+  resolve();
+  await server.exchange("Tclunk", { fid: 1 }, { type: "Rclunk" });
+});
+
+test("read() and write() take offsets as numbers and bigints, and refuse others", async () => {
+  await using scene = await start();
+  const { client, server } = scene;
+  const file = await openFile(scene);
+  for (const offset of [5, 5n, 2n ** 64n - 1n]) {
+    const reading = client.read(file.fid, { offset, count: 3 });
+    await server.exchange("Tread", { offset: BigInt(offset), count: 3 }, {
+      type: "Rread",
+      data: new Uint8Array(2),
+    });
+    assertEquals((await reading).length, 2);
+  }
+  for (const offset of [-1, 0.5, -1n, 2n ** 64n]) {
+    await assertRejects(() => client.read(1, { offset }), RangeError);
+    await assertRejects(() => client.write(1, "x", { offset }), RangeError);
+  }
+});
