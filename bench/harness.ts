@@ -29,6 +29,8 @@ interface Result extends Entry {
 const WARM_UP_MS = 60;
 const ROUND_MS = 20;
 const ROUNDS = 7;
+/** Times so long for ways that are compared: a connection takes that long until its code is compiled. */
+const PATIENCE = 10;
 
 const underDeno = "Deno" in globalThis;
 const entries: Entry[] = [];
@@ -74,21 +76,75 @@ export async function run(): Promise<void> {
   }
 }
 
+/** One of several ways to do the same: makes a given number of operations, one after the other or all at once. */
+export interface Way {
+  name: string;
+  fn: () => Promise<unknown>;
+}
+
+/**
+ * Times several ways to do the same, and prints a table, under any runtime.
+ * Their rounds take turns, so that a machine that slows down slows all of
+ * them, and a ratio is the median of those of the rounds.
+ *
+ * @param group What they do.
+ * @param ways The ways; the figures of the others are also given as a ratio to each that `to` names.
+ * @param options Operations that one call makes; names of ways to compare with.
+ */
+export async function compare(
+  group: string,
+  ways: Way[],
+  options: { ops?: number; rounds?: number; to: string[] },
+): Promise<void> {
+  const { ops = 1, rounds = ROUNDS, to } = options;
+  const runs: (Way & { calls: number; times: number[] })[] = [];
+  for (const { name, fn } of ways) {
+    runs.push({ name, fn, calls: await warmUp(fn, PATIENCE), times: [] });
+  }
+  for (let i = 0; i < rounds; i++) {
+    for (const { fn, calls, times } of runs) {
+      times.push(await round(fn, calls) * 1e6 / (calls * ops));
+    }
+  }
+  const width = Math.max(28, ...runs.map(({ name }) => name.length + 2));
+  console.log(line(group, ["median", "least", ...to], width));
+  for (const { name, times } of runs) {
+    const ratios = to.map((other) => {
+      const base = runs.find((run) => run.name === other)?.times ?? [];
+      return median(times.map((time, i) => (base[i] ?? NaN) / time));
+    });
+    const cells = [median(times), Math.min(...times)].map(time);
+    cells.push(...ratios.map((ratio) => `${ratio.toFixed(2)}x`));
+    console.log(line(name, cells, width));
+  }
+  console.log();
+}
+
+function median(values: number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[sorted.length >> 1];
+}
+
 async function measure(entry: Entry): Promise<Result> {
   const { fn, ops = 1 } = entry;
-  // As many calls as fill a round, by the last part of the warm-up.
-  let calls = 1;
-  for (let spent = 0, took = 0; spent < WARM_UP_MS; spent += took) {
-    took = await round(fn, calls);
-    if (took < ROUND_MS / 2) calls *= 2;
-    else calls = Math.max(1, Math.round(calls * ROUND_MS / took));
-  }
+  const calls = await warmUp(fn);
   const times: number[] = [];
   for (let i = 0; i < ROUNDS; i++) {
     times.push(await round(fn, calls) * 1e6 / (calls * ops));
   }
-  times.sort((a, b) => a - b);
-  return { ...entry, median: times[ROUNDS >> 1], least: times[0] };
+  return { ...entry, median: median(times), least: Math.min(...times) };
+}
+
+/** As many calls as fill a round, by the last part of the warm-up; `scale` makes both longer. */
+async function warmUp(fn: () => unknown, scale = 1): Promise<number> {
+  const wanted = ROUND_MS * scale;
+  let calls = 1;
+  for (let spent = 0, took = 0; spent < WARM_UP_MS * scale; spent += took) {
+    took = await round(fn, calls);
+    if (took < wanted / 2) calls *= 2;
+    else calls = Math.max(1, Math.round(calls * wanted / took));
+  }
+  return calls;
 }
 
 /** Milliseconds for that many calls. */

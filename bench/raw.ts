@@ -15,16 +15,16 @@ export async function answerRaw(connection: Connection): Promise<void> {
   const request = view.getUint32(0, true);
   const reply = new Uint8Array(view.getUint32(4, true));
   const many = new Uint8Array(reply.length * 64);
-  let waiting = 0;
+  let waiting = head.length - 8; // A chunk of the channel's own may be longer.
   while (true) {
-    const chunk = await channel.read(buffer);
-    if (chunk === null) break;
-    waiting += chunk.length;
     while (waiting >= request) {
       const count = Math.min(64, Math.floor(waiting / request));
       waiting -= count * request;
       await channel.write(many.subarray(0, count * reply.length));
     }
+    const chunk = await channel.read(buffer);
+    if (chunk === null) break;
+    waiting += chunk.length;
   }
   channel.close();
 }
@@ -32,7 +32,7 @@ export async function answerRaw(connection: Connection): Promise<void> {
 /** A client that sends bytes and counts those that come back. */
 export class RawClient {
   readonly #channel;
-  readonly #buffer = new Uint8Array(256 * 1024);
+  #buffer: Uint8Array | undefined;
 
   constructor(connection: Connection) {
     this.#channel = openChannel(connection);
@@ -48,10 +48,11 @@ export class RawClient {
 
   /** Sends requests in one write, and waits for so many bytes. */
   async exchange(requests: Uint8Array, replies: number): Promise<Uint8Array> {
+    const buffer = this.#buffer ??= new Uint8Array(256 * 1024);
     const written = this.#channel.write(requests);
     let chunk: Uint8Array | null = null;
     for (let got = 0; got < replies; got += chunk.length) {
-      chunk = await this.#channel.read(this.#buffer);
+      chunk = await this.#channel.read(buffer);
       if (chunk === null) throw new Error("the raw responder is gone");
     }
     await written;

@@ -1,8 +1,8 @@
-// The far end of rpc_bench.ts and server_time.ts, in a process of its own: a
-// tree, a raw responder, and the CPU time that the process has used. It prints
-// the two addresses.
+// The far end of the benches, in a process of its own: a tree, a raw responder,
+// a listener that does nothing, and what the process has used. It prints the
+// addresses.
 
-import { cpuUsage } from "node:process";
+import { cpuUsage, memoryUsage } from "node:process";
 import { listen, MemoryFs } from "../mod.ts";
 import { listen as listenRaw } from "../transport.ts";
 import { answerRaw } from "./raw.ts";
@@ -14,7 +14,23 @@ fs.register("cpu", () => {
   const { user, system } = cpuUsage();
   return user + system;
 });
+fs.register("rss", () => memoryUsage().rss);
+fs.register("fill", (path: string, count: number) => {
+  fs.mkdir(path);
+  for (let i = 0; i < count; i++) fs.create(`${path}/entry${i}`);
+}, { params: ["path", "count"] });
+
 const server = await listen("tcp://127.0.0.1:0", fs);
 const raw = await listenRaw("tcp://127.0.0.1:0");
-console.log(JSON.stringify([server.addr, raw.addr]));
+const idle = await listenRaw("tcp://127.0.0.1:0");
+console.log(JSON.stringify({
+  tree: server.addr,
+  raw: raw.addr,
+  idle: idle.addr,
+}));
+void (async () => {
+  for await (const connection of idle) {
+    void connection.read?.(new Uint8Array(8));
+  }
+})();
 for await (const connection of raw) void answerRaw(connection);

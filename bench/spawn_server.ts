@@ -1,4 +1,4 @@
-// Starts rpc_server.ts under the runtime that runs this.
+// Starts the far end of a bench under the runtime that runs this.
 
 import { spawn } from "node:child_process";
 import process from "node:process";
@@ -9,12 +9,17 @@ export interface ServerProcess {
   readonly tree: string;
   /** Address of the raw responder. */
   readonly raw: string;
+  /** Address of a listener that does nothing. */
+  readonly idle: string;
+  readonly pid: number;
+  /** Host and port of HTTP, where the script has it. */
+  readonly http: string;
   stop(): void;
 }
 
-/** Starts one; it ends with this process at the latest. */
-export function spawnServer(): Promise<ServerProcess> {
-  const script = new URL("./rpc_server.ts", import.meta.url).pathname;
+/** Starts a script that prints its addresses; it ends with this process at the latest. */
+export function spawnServer(name = "rpc_server.ts"): Promise<ServerProcess> {
+  const script = new URL(name, import.meta.url).pathname;
   const args = "Deno" in globalThis
     ? ["run", "--quiet", "--no-check", "--allow-net=127.0.0.1", script]
     : [script];
@@ -29,8 +34,8 @@ export function spawnServer(): Promise<ServerProcess> {
     child.on("error", reject);
     child.on("exit", (code) => reject(new Error(`the server ended: ${code}`)));
     child.stdout.on("data", (line: Uint8Array) => {
-      const [tree, raw] = JSON.parse(new TextDecoder().decode(line));
-      resolve({ tree, raw, stop });
+      const addresses = JSON.parse(new TextDecoder().decode(line));
+      resolve({ ...addresses, pid: child.pid, stop });
     });
   });
 }

@@ -4,6 +4,8 @@
 export const SMALL = 64;
 /** Size of a read from the file `large`, in bytes. */
 export const LARGE = 65536;
+/** Size of the file `bulk`, in bytes. */
+export const BULK: number = 64 * 1024 * 1024;
 
 /** Bytes that tell their place, so that a wrong offset shows. */
 export function pattern(length: number): Uint8Array {

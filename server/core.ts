@@ -16,7 +16,6 @@ import {
   type Tversion,
 } from "../codec.ts";
 import { Plan9Exit } from "../codec/call.ts";
-import { Splitter } from "../codec/frames.ts";
 import { getMessage, putMessage, putRecord } from "../codec/layout.ts";
 import { type Reader, utf8Length, type Writer } from "../codec/wire.ts";
 import { type Channel, openChannel } from "../transport/channel.ts";
@@ -89,7 +88,6 @@ export class SessionCore<N extends Node> {
   readonly #outbox: Outbox;
   readonly #input: Input;
   readonly #silence: Silence;
-  readonly #splitter: Splitter;
   #dialect: Dialect = dialect9P2000;
   readonly #admission: Admission<N>;
   /** What is not settled but belongs to no tag: given up operations, and releases of fids. */
@@ -120,7 +118,7 @@ export class SessionCore<N extends Node> {
     this.connection = connection;
     this.#sink = sink;
     this.#channel = openChannel(connection);
-    this.#input = new Input(this.#channel);
+    this.#input = new Input(this.#channel, msize);
     this.#silence = new Silence(
       this.options,
       () => this.#admission.pending.size > 0,
@@ -138,7 +136,6 @@ export class SessionCore<N extends Node> {
       onRoom: () => this.#wake(),
       release: (fid) => this.#release(fid),
     });
-    this.#splitter = new Splitter(msize);
   }
 
   /** Where replies are written; sent() sends them. */
@@ -170,9 +167,9 @@ export class SessionCore<N extends Node> {
   }
 
   async #pump(): Promise<void> {
-    const splitter = this.#splitter;
     const outbox = this.#outbox;
     const input = this.#input;
+    const { splitter } = input;
     while (!this.#ended) {
       const chunk = await input.read();
       if (chunk === null) {
@@ -181,7 +178,7 @@ export class SessionCore<N extends Node> {
         break;
       }
       this.#silence.heard();
-      splitter.push(chunk);
+      input.push(chunk);
       while (!this.#ended && splitter.advance()) {
         this.#receive(splitter.reader);
         if (outbox.size > OUTPUT_MAX) {
@@ -199,7 +196,6 @@ export class SessionCore<N extends Node> {
         }
       }
       outbox.flush();
-      input.done(chunk);
     }
   }
 
@@ -442,7 +438,7 @@ export class SessionCore<N extends Node> {
     if (dialect === undefined) return;
     this.#dialect = dialect;
     this.version = version;
-    this.msize = this.#splitter.msize = msize;
+    this.msize = this.#input.splitter.msize = msize;
     this.#silence.started();
   }
 

@@ -1,4 +1,4 @@
-// Runs examples as a stranger does: by URL, from the checkout served over HTTP
+// Runs examples, the whole one first (P-18), as a stranger does: by URL, from the checkout served over HTTP
 // on the loopback interface, with an empty cache and no configuration.
 //
 //     deno run -A tests/by_url.ts EXAMPLE…      (default: examples/demo.ts)

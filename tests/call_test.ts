@@ -49,6 +49,7 @@ test("parseEnvelope() and encodeEnvelope() agree with the vectors", () => {
   assertEquals(envelopes, 8);
 });
 
+// P-31.
 test("checkCall() takes the texts of all vectors", () => {
   let calls = 0;
   for (const { name, message } of messageVectors("call")) {
@@ -172,6 +173,7 @@ test("FunctionError is a NinePError that can be read", () => {
   assertEquals([own.ename, own.cause], ["s", cause]);
 });
 
+// P-33.
 test("envelopeOf() names errors by class, with errno where there is a code", () => {
   class Custom extends Error {}
   class Named extends Error {

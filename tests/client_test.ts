@@ -582,6 +582,23 @@ test("K23 lengths that are too large are not believed", async () => {
   await assertRejects(() => file.seek(0, "end"), RangeError);
 });
 
+test("K23 a frame whose size cannot be ends the connection, and takes no memory", async () => {
+  for (const size of [0, 6, 8193, 0xffffffff]) {
+    await using scene = await start();
+    scene.mayLeak = true;
+    const { client, server } = scene;
+    const { reply } = await hold(scene);
+    const frame = new Uint8Array(7);
+    new DataView(frame.buffer).setUint32(0, size, true);
+    server.send(frame);
+    const error = await client.closed;
+    assertInstanceOf(error, ProtocolError);
+    assertMatch(error.message, new RegExp(`${size}`));
+    assertStrictEquals(await reply.catch((error) => error), error);
+    assertEquals(await server.next(), null);
+  }
+});
+
 test("K23 Rwalk with more qids than names: in doubt the fid is clunked", async () => {
   await using scene = await start();
   const { client, server } = scene;

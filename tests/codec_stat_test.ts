@@ -42,6 +42,7 @@ function statOf(name: string, changes: Partial<Stat> = {}): Stat {
   };
 }
 
+// C-80, C-81.
 test("encodeDir() and decodeDir() agree with the directory vectors", () => {
   const vectors = messageVectors().filter((vector) => vector.entries);
   assertEquals(vectors.map(({ entries }) => entries?.length), [1, 3, 100]);
@@ -67,6 +68,7 @@ test("encodeStat() and decodeStat() agree with the Rstat vectors", () => {
   }
 });
 
+// C-90.
 test("dontTouch() has every bit one and no texts", () => {
   const bytes = unhex(
     "2f00 ffff ffffffff ff ffffffff ffffffffffffffff ffffffff ffffffff ffffffff " +
@@ -97,6 +99,7 @@ test("dontTouch() takes changes, zero and empty ones too", () => {
   }
 });
 
+// C-93.
 test("encodeDir() keeps to its limit and to whole records", () => {
   const a = statOf("1234567");
   const b = statOf("12345678");

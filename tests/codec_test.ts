@@ -107,6 +107,7 @@ function spoil(message: Message, fields: Record<string, unknown>): Message {
   return { ...message, ...fields } as Message;
 }
 
+// C-69, C-70, C-93.
 test("encode() gives the golden bytes of every vector", () => {
   for (const { name, message, frame } of VECTORS) {
     assertEquals(hex(encode(message)), hex(frame), name);
@@ -346,6 +347,7 @@ test("decode() of bytes by chance fails cleanly", () => {
   }
 });
 
+// P-45.
 test("decode() knows the 31 numbers and no others", () => {
   for (let code = 0; code < 256; code++) {
     const frame = unhex("07000000000100");
@@ -606,6 +608,7 @@ test("encode() refuses a message that the dialect does not have", () => {
   }
 });
 
+// C-71.
 test("isTmessage() and isRmessage() part all messages", () => {
   for (const { type, code } of dialect9P2000.byType.values()) {
     const message = spoil({ type: "Rflush", tag: 1 }, { type });

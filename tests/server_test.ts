@@ -33,6 +33,7 @@ test("listen() takes port 0, and says which one it is", async () => {
   await client.expect("Rwalk 1 1", "Ropen 2 1", "Rread 3 hello");
 });
 
+// P-01.
 test("listen() takes the ways to write an address", async () => {
   for (const address of ["tcp!127.0.0.1!0", "127.0.0.1:0", LOOPBACK]) {
     await using server = await listen(address, tree());
@@ -152,6 +153,7 @@ test("Server: close() may be called twice, at once and later", async () => {
   assertEquals(again.addr, server.addr);
 });
 
+// P-03, P-14.
 test("Server: a signal stops it", async () => {
   const controller = new AbortController();
   const { signal } = controller;
@@ -178,6 +180,7 @@ test("listen() heeds a signal that is aborted while it begins", async () => {
   await listening.then((server) => soon(server.finished), () => {});
 });
 
+// P-14.
 test("Server: finished waits while it listens", async () => {
   const server = await listen(LOOPBACK, tree());
   let finished = false;
@@ -214,6 +217,7 @@ test("Server goes on when a client breaks the rules, or vanishes", async () => {
   }
 });
 
+// P-02.
 test("serve() resolves when the client closes", async () => {
   const [near, far] = pair();
   const served = serve(far, tree());
@@ -267,6 +271,7 @@ test("serve() takes a handler as well as a tree", async () => {
   }
 });
 
+// P-02, C-48.
 test("serve() works over plain streams, without the fast path", async () => {
   const [near, far] = pair();
   const streams: Connection = {

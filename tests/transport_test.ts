@@ -116,6 +116,7 @@ function randomBytes(length: number): Uint8Array {
 // Every kind of connection, through its channel.
 
 for (const [kind, make] of KINDS) {
+  // P-04, P-05, C-82.
   test(`${kind}: 10 MB go there and back in writes of any size`, async () => {
     const [near, far] = await channels(make);
     const data = randomBytes(10_000_000);
@@ -468,6 +469,7 @@ test("openChannel() throws for a locked stream and leaves the other", () => {
   assert(!near.readable.locked);
 });
 
+// P-02.
 test("fromStreams() closes its streams and what is under them", async () => {
   const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
   let count = 0;
