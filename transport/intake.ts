@@ -4,8 +4,8 @@
 import { Splitter } from "../codec/frames.ts";
 import type { Channel } from "./channel.ts";
 
-/** Size of the buffer: it grows while reads fill it. */
-const START = 8 * 1024;
+/** Size of the buffer: small, for most connections of a server are idle; it grows while reads fill it. */
+const START = 2048;
 const MOST = 256 * 1024;
 
 /** Frames that come from a channel. */

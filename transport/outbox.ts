@@ -10,7 +10,7 @@ import type { Channel } from "./channel.ts";
 // A buffer that grew beyond this is not kept for the next write. A batch of
 // bulk writes is about 1 MiB.
 const KEEP = 2 * 1024 * 1024;
-const START = 4096;
+const START = 512; // Two of them are most of an idle connection.
 
 /** Frames on their way to a channel. */
 export class Outbox {
