@@ -47,7 +47,11 @@ export type { CallerOptions, FileRef } from "./client/operation.ts";
 export { normalizePath } from "./client/paths.ts";
 export type { ProxyOptions, RemoteApi } from "./client/proxy.ts";
 export type { ReconnectOptions } from "./client/reconnect.ts";
-export { RemoteFile, type Whence } from "./client/remote_file.ts";
+export {
+  type LinesOptions,
+  RemoteFile,
+  type Whence,
+} from "./client/remote_file.ts";
 export {
   type CopyOptions,
   type MkdirOptions,

@@ -42,6 +42,7 @@ export {
   type FileRef,
   Files,
   type FileStat,
+  type LinesOptions,
   type MkdirOptions,
   normalizePath,
   type OpenOptions,

@@ -158,7 +158,7 @@ async function round(fn: () => unknown, calls: number): Promise<number> {
 }
 
 function line(name: string, cells: string[], width: number): string {
-  return [name.padEnd(width), ...cells.map((cell) => cell.padStart(11))]
+  return [name.padEnd(width), ...cells.map((cell) => cell.padStart(12))]
     .join("");
 }
 

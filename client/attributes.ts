@@ -28,9 +28,10 @@ const LAST_SECOND = 0xfffffffe;
  */
 export class Attributes extends Requests {
   /**
-   * Gets the attributes of a file. See `stat(9P)`.
+   * Gets the attributes of a file (`file-stat` of the Scheme egg). See
+   * `stat(9P)`.
    *
-   * In the Scheme egg each has a procedure, `file-permissions`,
+   * There each has a procedure of its own, too: `file-permissions`,
    * `file-access-time`, `file-modification-time`, `file-size`, `file-owner`,
    * `file-group`, `file-last-modified-by`: here they are `mode`, `atime`,
    * `mtime`, `length`, `uid`, `gid` and `muid` of one answer.

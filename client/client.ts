@@ -89,7 +89,7 @@ export class Client extends RemoteTree {
 
   /**
    * Starts the session anew on the same connection, with the user and the tree
-   * that `connect()` was given. See `version(9P)`.
+   * that `connect()` was given (`start_session` of pyroute2). See `version(9P)`.
    *
    * To this the server gives up all that it knows of the client. Calls that
    * are under way reject with a DOMException named `AbortError`, and so do
@@ -244,9 +244,24 @@ export class Client extends RemoteTree {
   }
 
   /**
+   * Ends the session (`disconnect` of the Scheme egg).
+   *
    * Clunks all fids, as far as the server answers within the time that
    * `closeTimeout` of {@linkcode connect} allows, and closes the connection.
    * Calls that are still pending reject. Closing again does nothing.
+   *
+   * @example
+   * ```ts
+   * import { assertEquals, assertRejects } from "@std/assert";
+   * import { connect, MemoryFs, pair, ProtocolError, serve } from "@ninep/ninep";
+   *
+   * const [near, far] = pair();
+   * void serve(far, new MemoryFs({ motd: "hello\n" }));
+   * const client = await connect(near);
+   * await client.close();
+   * assertEquals(await client.closed, undefined);
+   * await assertRejects(() => client.stat("motd"), ProtocolError);
+   * ```
    */
   override close(): Promise<void> {
     return this.#closing ??= this.session.close(

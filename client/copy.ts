@@ -13,7 +13,7 @@ import {
   isMissing,
 } from "./operation.ts";
 import { Paths } from "./paths.ts";
-import type { OpenFid } from "./session.ts";
+import type { OpenFid, Session } from "./session.ts";
 import { chunkSize, LANES, readInto, writeAll } from "./transfer.ts";
 import { join, lookUp, pathOf } from "./walk_tree.ts";
 
@@ -106,7 +106,8 @@ async function copyDirectory(top: Task, how: How): Promise<void> {
   );
   const to = { paths: new Paths(paths.session, fid), path: "", label };
   const isTarget = ({ qid }: Stat) =>
-    top.from.paths.session === paths.session && isSameQid(qid, stat.qid);
+    isSameServer(top.from.paths.session, paths.session) &&
+    isSameQid(qid, stat.qid);
   const refuse = () =>
     told(top.from, top.to, () => refused("Invalid argument"));
   const tasks: Task[] = [];
@@ -205,7 +206,7 @@ async function refuseItself(
   { paths, path }: Place,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  if (source.session !== paths.session) return;
+  if (!isSameServer(source.session, paths.session)) return;
   try {
     const { fid, stat } = await lookUp(paths, path, signal);
     paths.session.drop(fid);
@@ -290,6 +291,11 @@ function memberOf({ paths, path, label }: Place, { name }: Stat): Place {
 
 function isDirectory({ type }: Qid): boolean {
   return (type & QTDIR) !== 0;
+}
+
+/** Recognizes a server by its address: qids mean something only within one. */
+function isSameServer(a: Session, b: Session): boolean {
+  return a === b || (a.peer === b.peer && a.peer.includes("://"));
 }
 
 /** Recognizes a file by its qid, within one server. */

@@ -1,16 +1,18 @@
 // An open file with a position, in the manner of Deno.FsFile.
 
 import type { Qid } from "../codec/messages.ts";
+import type { Connection } from "../transport/connection.ts";
 import { bytesOf } from "./chunks.ts";
 import { type FileStat, fileStat } from "./file_stat.ts";
 import {
   type CallerOptions,
+  checkRange,
   type FileRef,
   labelOf,
   operate,
 } from "./operation.ts";
 import type { OpenFid } from "./session.ts";
-import { ReadAhead, WriteBehind } from "./stream.ts";
+import { copyInto, leftOff, ReadAhead, WriteBehind } from "./stream.ts";
 import { writeAll } from "./transfer.ts";
 
 /** Most characters of a line. */
@@ -57,9 +59,7 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
   readonly fid: number;
   /** The server's identity of the file, when it was opened. */
   readonly qid: Qid;
-  /** Largest transfer in bytes that is atomic, as the server gave it; 0 when it did not say. */
-  readonly iounit: number;
-  /** Byte that the next read or write starts at; set by {@linkcode RemoteFile.seek}. */
+  /** Byte that the next read or write starts at (`file-position` of the Scheme egg); set by {@linkcode RemoteFile.seek}. */
   position = 0;
   readonly #open: OpenFid;
   /** As the caller named it. */
@@ -72,9 +72,22 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
   constructor(open: OpenFid, file: FileRef) {
     this.fid = open.fid;
     this.qid = open.qid;
-    this.iounit = open.iounit;
     this.#open = open;
     this.#file = file;
+  }
+
+  /** Connection to the server. */
+  get connection(): Connection {
+    return this.#open.session.connection;
+  }
+
+  /** Largest transfer in bytes that is atomic, as the server gave it, 0 when it did not say; may be set for smaller requests. */
+  get iounit(): number {
+    return this.#open.iounit;
+  }
+  set iounit(iounit: number) {
+    checkRange("read or write", "iounit", iounit, 0, 2 ** 32 - 1);
+    this.#open.iounit = iounit;
   }
 
   /** Most bytes of one read or write: as many as iounit and the session's msize allow. */
@@ -83,7 +96,8 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
   }
 
   /**
-   * Reads at the position, and moves it. See `read(9P)`.
+   * Reads at the position, and moves it (`file-read` of the Scheme egg). See
+   * `read(9P)`.
    *
    * @param into Where the bytes go; one request, so it may not be filled.
    * @param options Signal.
@@ -183,8 +197,16 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
    * assertEquals(length, 6);
    * ```
    */
-  async *chunks(
+  chunks(
     options: CallerOptions = {},
+  ): AsyncGenerator<Uint8Array<ArrayBuffer>, void, void> {
+    return this.#chunks(options, false);
+  }
+
+  /** @param areLent The chunks are good until the next one is asked for. */
+  async *#chunks(
+    options: CallerOptions,
+    areLent: boolean,
   ): AsyncGenerator<Uint8Array<ArrayBuffer>, void, void> {
     const ahead = new ReadAhead(this.#open, this.position);
     try {
@@ -192,6 +214,7 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
         const chunk = await this.#nextChunk(ahead, options);
         if (!chunk) break;
         yield chunk;
+        if (areLent) ahead.recycle(chunk);
       }
     } finally {
       await ahead.stop(leftOff());
@@ -247,7 +270,7 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
         }: a line has more than ${maxLength} characters`,
       );
     };
-    for await (const chunk of this.chunks(options)) {
+    for await (const chunk of this.#chunks(options, true)) {
       const parts = decoder.decode(chunk, { stream: true }).split("\n");
       const rest = parts.pop() ?? "";
       for (const part of parts) {
@@ -266,7 +289,8 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
   }
 
   /**
-   * Writes at the position, and moves it. See `read(9P)`.
+   * Writes at the position, and moves it (`file-write` of the Scheme egg). See
+   * `read(9P)`.
    *
    * @param data Bytes, or a text, which becomes UTF-8: the first of them, in
    *   one request.
@@ -371,7 +395,7 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
   }
 
   /**
-   * Moves the position.
+   * Moves the position (`set-file-position!` of the Scheme egg).
    *
    * @param offset Bytes from `whence`, may be negative.
    * @param whence What to count from, the start by default; for `end` the
@@ -406,7 +430,8 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
   }
 
   /**
-   * Gets the attributes of the file. See `stat(9P)`.
+   * Gets the attributes of the file (`handle-stat` of the Scheme egg). See
+   * `stat(9P)`.
    *
    * @param options Signal.
    * @returns The attributes.
@@ -488,18 +513,27 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
 
   #makeReadable(): ReadableStream<Uint8Array<ArrayBuffer>> {
     let ahead: ReadAhead | undefined;
+    /** Of a chunk that was longer than a BYOB reader's buffer. */
+    let rest: Uint8Array<ArrayBuffer> | undefined;
     return new ReadableStream({
       type: "bytes",
       pull: async (controller) => {
-        ahead ??= new ReadAhead(this.#open, this.position);
-        const chunk = await this.#orClose(this.#nextChunk(ahead));
-        if (chunk) {
+        const source = ahead ??= new ReadAhead(this.#open, this.position);
+        const chunk = rest ?? await this.#orClose(this.#nextChunk(source));
+        rest = undefined;
+        const request = controller.byobRequest;
+        if (!chunk) {
+          controller.close();
+          request?.respond(0); // Gives a BYOB reader its buffer back.
+          await this.close();
+        } else if (!request) {
           controller.enqueue(chunk);
-          return;
+        } else {
+          const count = copyInto(request, chunk);
+          if (count < chunk.length) rest = chunk.subarray(count);
+          else source.recycle(chunk);
+          request.respond(count);
         }
-        controller.close();
-        controller.byobRequest?.respond(0); // Gives a BYOB reader its buffer back.
-        await this.close();
       },
       cancel: async (reason) => {
         await Promise.all([ahead?.stop(reason ?? leftOff()), this.close()]);
@@ -570,9 +604,9 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
   }
 
   /**
-   * Closes the file. Closing again does nothing, and gives the same outcome;
-   * when the connection has ended, there is nothing to close any more. See
-   * `clunk(9P)`.
+   * Closes the file (`file-close` of the Scheme egg). Closing again does
+   * nothing, and gives the same outcome; when the connection has ended, there is
+   * nothing to close any more. See `clunk(9P)`.
    *
    * @throws {NinePError} The server reports a failure; the file is closed all the same.
    *
@@ -645,11 +679,6 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
       ),
     );
   }
-}
-
-/** Why what was read ahead is given up when nobody wants it. */
-function leftOff(): DOMException {
-  return new DOMException("The rest of the file is not wanted", "AbortError");
 }
 
 /** Checks a number of the file API that becomes 8 bytes on the wire. */

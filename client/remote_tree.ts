@@ -285,8 +285,8 @@ export class RemoteTree extends Files {
    * @param options Tree to copy to, whether to copy directories, signal.
    * @throws {NinePError} Also with code `EISDIR` for a directory without
    *   `recursive`, and `EINVAL` for a copy onto or into itself. Files are told
-   *   apart by their qids, within one connection: that two of them lead to the
-   *   same server is not seen.
+   *   apart by their qids, and servers by their addresses: that two of these
+   *   lead to one server is not seen.
    *
    * @example From one server to another
    * ```ts

@@ -111,7 +111,7 @@ export class Requests {
   }
 
   /**
-   * Sends any request and gives its reply.
+   * Sends any request and gives its reply (`request` of the Scheme egg).
    *
    * Numbers for new fids come from {@linkcode Requests.allocFid}. When a
    * request that makes a fid (Tattach, Tauth, Twalk) rejects, its number is
@@ -260,7 +260,8 @@ export class Requests {
   }
 
   /**
-   * Walks to a file without opening it. See `walk(9P)`.
+   * Walks to a file without opening it (`path-walk` of the Scheme egg). See
+   * `walk(9P)`.
    *
    * @param path Path; an empty one gives another fid of the same file.
    * @param options Fid to start from, number of the new one, signal.

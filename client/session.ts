@@ -29,7 +29,7 @@ export interface OpenFid {
   /** Access and further bits, as in Topen. */
   readonly mode: number;
   readonly qid: Qid;
-  readonly iounit: number;
+  iounit: number;
   /** Largest transfer in bytes, at this time. */
   readonly limit: number;
 }
@@ -296,7 +296,6 @@ export class Session {
     reply: Pick<Ropen | Rcreate, "qid" | "iounit">,
   ): OpenFid {
     const { qid, iounit } = reply;
-    const most = iounit || Infinity;
     return {
       session: this,
       fid,
@@ -304,7 +303,7 @@ export class Session {
       qid,
       iounit,
       get limit(): number {
-        return Math.min(most, this.session.limit);
+        return Math.min(this.iounit || Infinity, this.session.limit);
       },
     };
   }

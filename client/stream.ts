@@ -96,8 +96,8 @@ export class ReadAhead {
   /** As far as reads are in flight together, once the server was asked. */
   #length: number | undefined;
   readonly #parts: Part[] = [];
-  /** Of single reads; who is given a full one keeps it. */
-  #buffer = new Uint8Array(0);
+  /** Buffers that nobody keeps. */
+  readonly #spare: ArrayBuffer[] = [];
   #isLastFull = false;
   #isOver = false;
 
@@ -109,6 +109,18 @@ export class ReadAhead {
   /** The next bytes, which are the caller's to keep; undefined at the end. */
   next(signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer> | undefined> {
     return this.#flight.during(signal, () => this.#next());
+  }
+
+  /** Takes back bytes that next() gave, to read into them again. */
+  recycle({ buffer }: Uint8Array<ArrayBuffer>): void {
+    if (this.#spare.length < LANES) this.#spare.push(buffer);
+  }
+
+  #take(size: number): Uint8Array<ArrayBuffer> {
+    const buffer = this.#spare.pop();
+    return buffer && buffer.byteLength >= size
+      ? new Uint8Array(buffer, 0, size)
+      : new Uint8Array(size);
   }
 
   /** Aborts what is in flight, and waits for it. */
@@ -153,7 +165,7 @@ export class ReadAhead {
     size: number,
     signal: AbortSignal,
   ): Promise<Uint8Array<ArrayBuffer>> {
-    const into = new Uint8Array(size);
+    const into = this.#take(size);
     const count = await readInto(this.#open, into, at, 1, signal);
     return count === size ? into : into.subarray(0, count);
   }
@@ -162,8 +174,7 @@ export class ReadAhead {
   async #single(): Promise<Uint8Array<ArrayBuffer> | undefined> {
     const { session, fid, limit } = this.#open;
     const size = Math.min(limit, FIRST);
-    if (this.#buffer.length !== size) this.#buffer = new Uint8Array(size);
-    const buffer = this.#buffer;
+    const buffer = this.#take(size);
     const count = await this.#flight.start((signal) =>
       session.read(fid, this.#at, buffer, signal)
     );
@@ -173,9 +184,10 @@ export class ReadAhead {
       this.#isOver = true;
       return undefined;
     }
-    if (!this.#isLastFull) return buffer.slice(0, count);
-    this.#buffer = new Uint8Array(0);
-    return buffer;
+    if (this.#isLastFull) return buffer;
+    const bytes = buffer.slice(0, count); // It may be a few bytes that are kept for long.
+    this.recycle(buffer);
+    return bytes;
   }
 }
 
@@ -250,4 +262,21 @@ export class WriteBehind {
       writeAll(this.#open, data, at, 1, signal)
     );
   }
+}
+
+/** Why what was read ahead is given up when nobody wants it. */
+export function leftOff(): DOMException {
+  return new DOMException("The rest of the file is not wanted", "AbortError");
+}
+
+/** Puts as much into the buffer of a BYOB reader as it holds. */
+export function copyInto(
+  request: ReadableStreamBYOBRequest,
+  chunk: Uint8Array<ArrayBuffer>,
+): number {
+  // There as long as nobody has responded.
+  const { buffer, byteOffset, byteLength } = request.view!;
+  const count = Math.min(byteLength, chunk.length);
+  new Uint8Array(buffer, byteOffset).set(chunk.subarray(0, count));
+  return count;
 }

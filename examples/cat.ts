@@ -8,7 +8,7 @@
  */
 
 import process from "node:process";
-import { connect } from "../mod.ts";
+import { connect, QTDIR } from "../mod.ts";
 
 const [address, ...paths] = process.argv.slice(2);
 if (address === undefined || paths.length === 0) {
@@ -16,10 +16,12 @@ if (address === undefined || paths.length === 0) {
   process.exit(2);
 }
 
+process.stdout.on("error", () => {}); // print() tells it.
+
 /** Waits until the reader of our output has taken the bytes. */
 function print(bytes: Uint8Array): Promise<void> {
-  return new Promise((resolve) => {
-    process.stdout.write(bytes, () => resolve());
+  return new Promise((resolve, reject) => {
+    process.stdout.write(bytes, (error) => error ? reject(error) : resolve());
   });
 }
 
@@ -27,6 +29,7 @@ async function cat() {
   await using client = await connect(address);
   for (const path of paths) {
     const file = await client.open(path);
+    if (file.qid.type & QTDIR) throw new Error(`"${path}" is a directory`);
     for await (const chunk of file.readable) await print(chunk);
   }
 }

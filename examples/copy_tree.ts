@@ -33,16 +33,19 @@ function show({ path, bytes, total }: CopyProgress) {
 
 async function copy() {
   await using source = await connect(address);
-  await using target = await connect(toAddress);
+  // On one connection a copy onto itself is seen, and refused.
+  await using target = toAddress === address
+    ? source
+    : await connect(toAddress);
   await source.copy(path, toPath, {
     target,
     recursive: true,
     onProgress: show,
   });
+  console.log(`${files} files, ${copied} bytes`);
 }
 
 await copy().catch((error: Error) => {
   console.error(error.message);
   process.exitCode = 1;
 });
-console.log(`${files} files, ${copied} bytes`);

@@ -10,6 +10,7 @@
  */
 
 import process from "node:process";
+import { setTimeout } from "node:timers/promises";
 import { connect } from "../mod.ts";
 
 /** How long to wait at the end of a file that grows, in milliseconds. */
@@ -26,30 +27,25 @@ const { signal } = interrupted;
 process.once("SIGINT", () => interrupted.abort());
 process.once("SIGTERM", () => interrupted.abort());
 
-/** Waits, but not after an interrupt. */
-function pause(): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, PAUSE);
-    signal.addEventListener("abort", () => {
-      clearTimeout(timer);
-      resolve();
-    }, { once: true });
+process.stdout.on("error", () => {}); // print() tells it.
+
+/** Waits until the reader of our output has taken the bytes. */
+function print(bytes: Uint8Array): Promise<void> {
+  return new Promise((resolve, reject) => {
+    process.stdout.write(bytes, (error) => error ? reject(error) : resolve());
   });
 }
 
 async function follow() {
   await using client = await connect(address);
   await using file = await client.open(path);
-  const buffer = new Uint8Array(64 * 1024);
+  let size = 0;
   while (!signal.aborted) {
-    const count = await file.read(buffer, { signal });
-    if (count !== null) {
-      process.stdout.write(buffer.slice(0, count));
-    } else {
-      await pause();
-      // A file that was cut is shown from its beginning again.
-      if ((await file.stat()).length < file.position) await file.seek(0);
-    }
+    for await (const chunk of file.chunks({ signal })) await print(chunk);
+    await setTimeout(PAUSE, undefined, { signal });
+    const { length } = await file.stat();
+    if (length < size) await file.seek(0); // It was cut: from the beginning.
+    size = length;
   }
 }
 

@@ -1,10 +1,10 @@
 // What the two ancestors could do, as README.md's table has it, where no other
 // test says it in as many words.
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
 import { connect } from "../client.ts";
 import * as codec from "../codec.ts";
 import { MemoryFs } from "../fs/mod.ts";
-import { serve } from "../server.ts";
+import { listen as serveAt, serve } from "../server.ts";
 import { dial, fromStreams, listen, pair } from "../transport.ts";
 import { test } from "./harness.ts";
 
@@ -79,20 +79,94 @@ test("C-48: serve() of two streams is over when disconnect() is done", async () 
   assertEquals(steps, ["disconnect", "disconnected", "served"]);
 });
 
-test("P-46, P-48: a fixture of two lines, and their three tests over it", async () => {
-  const fs = new MemoryFs({ test: "initial" }, { mode: 0o777, uid: "glenda" });
-  let calls = 0;
-  fs.register("time", () => ++calls, { callOnRead: true });
-  const [here, there] = pair();
-  const served = serve(there, fs);
+test("P-19: connect() to a host and port", async () => {
+  const fs = new MemoryFs({ motd: "hello\n" });
+  await using server = await serveAt("tcp://127.0.0.1:0", fs);
+  const { port } = new URL(server.addr.replace("tcp:", "http:"));
+  for (const start of ["tcp://127.0.0.1:", "tcp!127.0.0.1!", "127.0.0.1:"]) {
+    await using client = await connect(start + port);
+    assertEquals(await client.readTextFile("motd"), "hello\n");
+  }
+});
 
+test("P-20, C-03: connect() over a pair of streams, as a user of a tree", async () => {
+  const there = new TransformStream<Uint8Array, Uint8Array>();
+  const back = new TransformStream<Uint8Array, Uint8Array>();
+  const who: unknown[] = [];
+  const served = serve(
+    fromStreams({ readable: there.readable, writable: back.writable }),
+    {
+      attach: ({ uname }, { aname }) => {
+        who.push(uname, aname);
+        return { qid: { type: codec.QTDIR, vers: 0, path: 0n } };
+      },
+      walk: () => undefined,
+      open: () => {},
+    },
+  );
+  const streams = { readable: back.readable, writable: there.writable };
+  const options = { uname: "glenda", aname: "main" };
+  const client = await connect(fromStreams(streams), options);
+  assertEquals(who, ["glenda", "main"]);
+  assertEquals(client.connection.readable, streams.readable);
+  await client.close();
+  await served;
+});
+
+test("C-01: a client has the file functions of its language", async () => {
+  const [here, there] = pair();
+  const served = serve(there, new MemoryFs());
+  const client = await connect(here);
+  await client.mkdir("notes");
+  await client.writeTextFile("notes/one", "1");
+  await client.rename("notes/one", "notes/two");
+  const names = await Array.fromAsync(client.readDir("notes"), (s) => s.name);
+  assertEquals(names, ["two"]);
+  assertEquals(await client.readTextFile("notes/two"), "1");
+  await client.remove("notes/two");
+  assertEquals(await client.exists("notes/two"), false);
+  await client.close();
+  await served;
+});
+
+test("C-20 … C-27: stat() gives all nine values", async () => {
+  const [here, there] = pair();
+  const fs = new MemoryFs({}, { mode: 0o777, uid: "sys", gid: "adm" });
+  const served = serve(there, fs);
   const client = await connect(here, { uname: "glenda" });
-  assertEquals(await client.readTextFile("test"), "initial");
-  const times: string[] = [];
-  for (let i = 0; i < 5; i++) times.push(await client.readTextFile("time"));
-  assertEquals(new Set(times).size, 5);
-  await client.writeTextFile("test", "new data");
-  assertEquals(await client.readTextFile("test"), "new data");
+  await client.writeTextFile("motd", "hello\n", { mode: 0o640 });
+  await client.utime("motd", undefined, 1_000_000_000);
+  const { qid, mode, atime, mtime, length, name, uid, gid, muid } = await client
+    .stat("motd");
+  assertEquals(qid.type, codec.QTFILE);
+  assertEquals([typeof qid.vers, typeof qid.path], ["number", "bigint"]);
+  assertEquals(mode, 0o640);
+  assertEquals(Number.isInteger(atime) && atime > 0, true);
+  assertEquals([mtime, length, name], [1_000_000_000, 6, "motd"]);
+  assertEquals([uid, gid, muid], ["glenda", "adm", "glenda"]);
+  await client.close();
+  await served;
+});
+
+test("C-29, C-40 … C-42: create() gives a handle with fid, position and iounit", async () => {
+  const [here, there] = pair();
+  const served = serve(there, new MemoryFs());
+  const client = await connect(here);
+  const { OWRITE, DMAPPEND } = codec;
+  const perm = DMAPPEND + 0o600;
+  const file = await client.create("log", { perm, mode: OWRITE });
+  assertEquals([file.fid, file.position], [1, 0]);
+  assertEquals(file.limit, file.iounit || client.msize - codec.IOHDRSZ);
+  await file.write("one");
+  assertEquals(file.position, 3);
+  assertEquals((await file.stat()).mode, perm);
+  // C-39, C-83: its connection; a setter of iounit.
+  assertStrictEquals(file.connection, here);
+  file.iounit = 2;
+  assertEquals([file.iounit, file.limit], [2, 2]);
+  assertEquals(await file.write("two"), 2);
+  assertThrows(() => file.iounit = -1, RangeError);
+  await file.close();
   await client.close();
   await served;
 });

@@ -97,21 +97,56 @@ export interface Ended {
 
 /** Runs a script to its end, under this runtime, with the right to the network. */
 export async function runScript(...words: string[]): Promise<Ended> {
-  const { execPath } = process;
-  if (!("Deno" in globalThis)) return await runByNode(execPath, words);
-  const args = ["run", "--quiet", "--no-prompt", "--allow-net", ...words];
-  const child = new Deno.Command(execPath, { args, stdin: "null" });
-  const { code, stdout, stderr } = await child.output();
-  const decoder = new TextDecoder();
-  const [output, errors] = [decoder.decode(stdout), decoder.decode(stderr)];
-  return { code, output, errors };
+  const flags = ["run", "--quiet", "--no-prompt", "--allow-net"];
+  const args = "Deno" in globalThis ? [...flags, ...words] : words;
+  const { bytes, ...ended } = await run(process.execPath, args);
+  return { ...ended, output: new TextDecoder().decode(bytes) };
 }
 
-function runByNode(command: string, args: string[]): Promise<Ended> {
+/** What a process left behind, its output as bytes. */
+export interface EndedBytes extends Omit<Ended, "output"> {
+  readonly bytes: Uint8Array;
+}
+
+/** Runs a command to its end, with something to read, nothing by default. */
+export async function run(
+  command: string,
+  args: string[],
+  input: Uint8Array<ArrayBuffer> = new Uint8Array(0),
+): Promise<EndedBytes> {
+  if (!("Deno" in globalThis)) return await runByNode(command, args, input);
+  const child = new Deno.Command(command, {
+    args,
+    stdin: "piped",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  // It may end without reading.
+  const fed = ReadableStream.from([input]).pipeTo(child.stdin).catch(() => {});
+  const { code, stdout, stderr } = await child.output();
+  await fed;
+  return { code, bytes: stdout, errors: new TextDecoder().decode(stderr) };
+}
+
+function runByNode(
+  command: string,
+  args: string[],
+  input: Uint8Array,
+): Promise<EndedBytes> {
   return new Promise((resolve) => {
-    execFile(command, args, (error, output, errors) => {
-      resolve({ code: Number(error?.code ?? 0), output, errors });
-    });
+    const child = execFile(
+      command,
+      args,
+      { encoding: "buffer", maxBuffer: Infinity },
+      (error, bytes, errors) => {
+        const code = Number(error?.code ?? 0);
+        // A Buffer is not what assertEquals() takes for a Uint8Array.
+        const plain = new Uint8Array(bytes);
+        resolve({ code, bytes: plain, errors: errors.toString() });
+      },
+    );
+    child.stdin?.on("error", () => {}); // It may end without reading.
+    child.stdin?.end(input);
   });
 }
 

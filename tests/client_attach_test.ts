@@ -32,6 +32,7 @@ const dir: Reply = {
 
 // attach().
 
+// P-24, P-43.
 test("attach(): several users and trees, each with a current directory", async () => {
   const [near, far] = pair();
   const fs = new MemoryFs({ a: { f: "in a" }, b: { f: "in b" } }, {
@@ -68,6 +69,7 @@ test("attach(): several users and trees, each with a current directory", async (
   await served;
 });
 
+// P-43.
 test("attach(): close() of a tree clunks its root, current directory and kept fids, once", async () => {
   await using scene = await start();
   const { client, server } = scene;
@@ -202,6 +204,7 @@ test("close() of the client ends all its trees; attach() rejects then", async ()
   await file.close();
 });
 
+// C-04, C-05, C-08.
 test("Client: recognized by instanceof; its connection is the one it was made of", async () => {
   const [near, far] = pair();
   const served = serve(far, new MemoryFs());
@@ -219,6 +222,7 @@ test("Client: recognized by instanceof; its connection is the one it was made of
 
 // The current directory.
 
+// P-25, P-43, C-84.
 test("chdir(): relative and absolute paths, lists and ..", async () => {
   const [near, far] = pair();
   const fs = new MemoryFs({ a: { b: { f: "deep" }, f: "a" }, f: "root" });
@@ -363,6 +367,7 @@ for (
   });
 }
 
+// C-83.
 test("normalizePath() gives paths from the root", () => {
   const paths: [string | string[], string][] = [
     ["", "/"],

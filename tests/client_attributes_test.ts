@@ -30,6 +30,7 @@ function wishes({ server }: Scene): Partial<Stat>[] {
   );
 }
 
+// C-83.
 test("exists(), isDirectory(), isFile() say no where a path leads nowhere", async () => {
   for (const ename of ["file does not exist", "walk in non-directory"]) {
     await using scene = await start();
@@ -76,6 +77,7 @@ test("exists(), isDirectory(), isFile() tell all other errors", async () => {
   }
 });
 
+// C-15, C-18.
 test("isDirectory() and isFile() of both kinds, by path and fid", async () => {
   for (const isDirectory of [true, false]) {
     await using scene = await start();
@@ -88,6 +90,7 @@ test("isDirectory() and isFile() of both kinds, by path and fid", async () => {
   }
 });
 
+// C-88.
 test("chmod() keeps the DM bits", async () => {
   const cases = [
     [0o644, 0o600, 0o600],
@@ -103,6 +106,7 @@ test("chmod() keeps the DM bits", async () => {
   }
 });
 
+// C-88.
 test("truncate(), chgrp(), utime(), sync() ask for what they should, and nothing else", async () => {
   await using scene = await start();
   willing(scene);

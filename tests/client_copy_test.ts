@@ -10,7 +10,7 @@ import { qid, type Reply, type Scene, start, stat } from "./scripted.ts";
 import { type Client, connect, type CopyProgress } from "../client.ts";
 import { NinePError, QTAPPEND, type Tmessage } from "../codec.ts";
 import { type Content, MemoryFs } from "../fs/mod.ts";
-import { serve } from "../server.ts";
+import { listen, serve } from "../server.ts";
 import { pair } from "../transport.ts";
 
 interface Served extends AsyncDisposable {
@@ -86,6 +86,19 @@ test("copy() refuses a file onto itself, which keeps its content", async () => {
   }
   assertEquals(fs.readTextFile("f"), "hello");
   await other.close();
+});
+
+test("copy() refuses a file onto itself through two connections to one address", async () => {
+  const fs = new MemoryFs({ f: "precious" }, { mode: 0o777 });
+  await using server = await listen("tcp://127.0.0.1:0", fs);
+  await using client = await connect(server.addr);
+  await using target = await connect(server.addr);
+  const error = await assertRejects(
+    () => client.copy("f", "f", { target }),
+    NinePError,
+  );
+  assertEquals(error.code, "EINVAL");
+  assertEquals(new TextDecoder().decode(fs.readFile("f")), "precious");
 });
 
 test("copy() of files with the same qid on two servers is none onto itself", async () => {

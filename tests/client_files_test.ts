@@ -72,6 +72,7 @@ function memory(content: Uint8Array): {
   return file;
 }
 
+// C-11, C-14.
 test("open() asks for the mode that its options say", async () => {
   const cases: [OpenOptions, number][] = [
     [{}, 0],
@@ -351,6 +352,7 @@ test("readFile() of a file of every size around the borders", async () => {
   }
 });
 
+// C-47, C-89.
 test("readFile() fails with the server's error", async () => {
   await using scene = await start();
   scene.run((request) =>
@@ -366,6 +368,7 @@ test("readFile() fails with the server's error", async () => {
   assertEquals(error.code, "EIO");
 });
 
+// C-16, C-88.
 test("mkdir(), rename(), wstat(), truncate() send what they should", async () => {
   await using scene = await start();
   scene.run((request) =>
@@ -396,6 +399,7 @@ test("mkdir(), rename(), wstat(), truncate() send what they should", async () =>
   assertEquals(changes[2]?.fid, 0);
 });
 
+// C-88.
 test("rename() into another directory is EXDEV", async () => {
   await using scene = await start();
   scene.run(() => undefined);
@@ -409,6 +413,7 @@ test("rename() into another directory is EXDEV", async () => {
   }
 });
 
+// C-43.
 test("remove() of a fid gives its number back", async () => {
   await using scene = await start();
   scene.run(() => undefined);
@@ -432,6 +437,7 @@ test("read() and write() of a fid", async () => {
   assertEquals(utf8.decode(part), "el");
 });
 
+// C-31, C-32, C-34, C-35, C-41, C-89.
 test("RemoteFile: read, write and seek keep the position", async () => {
   await using scene = await start();
   scene.run(memory(text.encode("hello")).handler);
@@ -455,6 +461,7 @@ test("RemoteFile: read, write and seek keep the position", async () => {
   }
 });
 
+// C-13, C-14.
 test("RemoteFile: readable gives the rest and closes the file", async () => {
   await using scene = await start({ msize: 24 + 256 });
   const content = Uint8Array.from({ length: 1000 }, (_, i) => i);
@@ -482,6 +489,7 @@ test("RemoteFile: readable with a BYOB reader, and cancelled", async () => {
   assertEquals([...server.fids], [0]);
 });
 
+// C-11.
 test("RemoteFile: writable writes all and closes the file", async () => {
   await using scene = await start({ msize: 24 + 256 });
   const memo = memory(new Uint8Array(0));
@@ -556,6 +564,7 @@ test("abort of open() of a fid leaves the fid to its owner", async () => {
   assertEquals(nextFid(scene), 2);
 });
 
+// C-45.
 test("rpc() takes any request, and refuses what is the client's own", async () => {
   await using scene = await start();
   const { client, server } = scene;

@@ -43,6 +43,7 @@ async function manyStats(
   return { replies, requests };
 }
 
+// C-86.
 test("mux: the lowest free tag comes first, from 0", async () => {
   await using scene = await start();
   const { server } = scene;
@@ -232,6 +233,7 @@ test("K17 the loss of the connection rejects everything pending, with one error"
   scene.mayLeak = true;
 });
 
+// C-89.
 test("mux: a connection lost inside a frame", async () => {
   await using scene = await start();
   const { client, server } = scene;

@@ -282,6 +282,7 @@ test("flush() when the connection is lost, when it is lost already, and aborted"
 
 // walk().
 
+// P-25, C-36, C-38, C-44.
 test("walk() from a fid, to a number of one's own", async () => {
   await using scene = await start();
   const { client, server } = scene;
@@ -330,6 +331,7 @@ test("K7 walk() that fails gives back a number of the caller's like any other", 
 
 // fid().
 
+// P-26.
 test("fid() walks once for a path, however it is written", async () => {
   await using scene = await start();
   const { client, server } = scene;
@@ -432,6 +434,7 @@ test("fid(): a removed file is not kept", async () => {
 
 // withFid().
 
+// C-37.
 test("withFid() clunks after the function, whatever comes of it", async () => {
   await using scene = await start();
   const { client, server } = scene;

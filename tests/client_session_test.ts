@@ -73,6 +73,7 @@ async function renew(
 
 // version().
 
+// P-22, P-23.
 test("K1 version() starts a session with the same user and tree; nothing else is sent before the Rattach", async () => {
   const [near, far] = pair();
   const server = new ScriptedServer(far);
@@ -453,6 +454,7 @@ async function answer(file: RemoteFile): Promise<void> {
   await file.write(text.encode("friend"));
 }
 
+// P-22.
 test("connect() with auth speaks with the server before the attach; the afid is clunked", async () => {
   const { handler, clunked } = guarded();
   const [near, far] = pair();

@@ -37,6 +37,7 @@ import { type Connection, pair } from "../transport.ts";
 
 const text = new TextEncoder();
 
+// P-22, P-43, C-85.
 test("K1 Tversion has NOTAG; nothing else is sent before Rversion", async () => {
   const [near, far] = pair();
   const events: string[] = [];
@@ -86,6 +87,7 @@ test("K1 Tversion has NOTAG; nothing else is sent before Rversion", async () => 
   server.close();
 });
 
+// C-06, C-85.
 test("K2 Rversion with an msize above the one asked for, or below the minimum", async () => {
   for (const msize of [8193, 255, 0, 0xffffffff]) {
     const error = await greeted({ type: "Rversion", msize, version: "9P2000" });
@@ -231,6 +233,7 @@ test("K7 an error to Tattach rejects connect() and closes the connection", async
   server.close();
 });
 
+// C-42, C-87.
 test("K8 reads and writes are cut to iounit and msize - 24", async () => {
   for (const [iounit, limit] of [[0, 8168], [100, 100], [9000, 8168]]) {
     await using scene = await start();
@@ -258,6 +261,7 @@ test("K8 reads and writes are cut to iounit and msize - 24", async () => {
   }
 });
 
+// C-87.
 test("K9 an Rread longer than asked for", async () => {
   await using scene = await start();
   const file = await openFile(scene);
@@ -302,6 +306,7 @@ test("K10 a short Rwrite: the rest is sent; nothing at all is an error", async (
   await writing;
 });
 
+// C-46, C-89.
 test("K11 a reply of another type fails that request only", async () => {
   await using scene = await start();
   const { client, server } = scene;
@@ -347,6 +352,7 @@ test("K14 a number is used again only after the reply to its Tclunk", async () =
   }
 });
 
+// C-19.
 test("K15 remove gives the fid back without a clunk, also after an error", async () => {
   await using scene = await start();
   const { client, server } = scene;
@@ -366,6 +372,7 @@ test("K15 remove gives the fid back without a clunk, also after an error", async
   }
 });
 
+// C-30.
 test("K16 closing twice is harmless, and sends one Tclunk", async () => {
   await using scene = await start();
   const { client, server } = scene;
@@ -525,6 +532,7 @@ test("readDir() of a file, readFile() of a directory", async () => {
   assertEquals(isDir.code, "EISDIR");
 });
 
+// C-33.
 test("K21 seeking from the end uses Tstat", async () => {
   await using scene = await start();
   const { server } = scene;
@@ -543,6 +551,7 @@ test("K21 seeking from the end uses Tstat", async () => {
   assertEquals(file.position, 7);
 });
 
+// C-02.
 test("K22 text is decoded across the borders of replies", async () => {
   await using scene = await start();
   const content = text.encode("\ufeffžluťoučký 🐎");
@@ -611,6 +620,7 @@ test("K23 Rwalk with more qids than names: in doubt the fid is clunked", async (
   assertEquals(nextFid(scene), 1);
 });
 
+// C-07.
 test("K24 close() clunks open fids", async () => {
   const scene = await start();
   const { client, server } = scene;

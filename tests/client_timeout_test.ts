@@ -335,6 +335,7 @@ test("timeout of connect(), with a server that is silent in each phase, closes t
   }
 });
 
+// P-21.
 test("timeout of 1 ms against a server that never answers, with the clock of the runtime", async () => {
   const [near, far] = pair();
   assertTimeout(

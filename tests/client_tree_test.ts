@@ -187,6 +187,7 @@ test("readDir() gives names of any other characters", async () => {
   assertEquals(await scene.client.readDirNames("d", options), names);
 });
 
+// C-17, C-83.
 test("readDirNames() keeps dotfiles for those who ask for them", async () => {
   await using scene = await served({ ".a": "", b: "", "c.d": "", "..e": "" });
   const { client } = scene;

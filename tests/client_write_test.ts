@@ -270,6 +270,7 @@ test("writeFile() refuses a stream in use, and chunks that are none", async () =
   assertEquals(isTold, true);
 });
 
+// C-28.
 test("open() with flags sends them as they are", async () => {
   for (const flags of [0, ORDWR, OEXEC, ORDWR | OTRUNC, 1 | ORCLOSE]) {
     await using scene = await start();
@@ -305,6 +306,7 @@ test("open() refuses flags that are none, and flags beside other options", async
   assertEquals(sent(scene), []);
 });
 
+// C-09, C-10, C-12, C-13.
 test("withFile() waits for the clunk, and gives what its function gave", async () => {
   await using scene = await start();
   const { client, server } = scene;

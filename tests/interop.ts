@@ -1,5 +1,5 @@
 // One runtime's client against another's server: starts examples/memory_server.ts
-// with the command that is given, works with it, and stops it (P-17).
+// with the command that is given, works with it, and stops it (P-17, P-19).
 //
 //     deno run -A tests/interop.ts bun
 //     bun tests/interop.ts deno run --allow-net

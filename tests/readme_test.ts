@@ -7,7 +7,10 @@ const root = new URL("../", import.meta.url);
 const readme = await Deno.readTextFile(new URL("README.md", root));
 const blocks = [...readme.matchAll(/```ts[^\n]*\n(.*?)```/gs)]
   .map(([, code]) => code);
-const [first, client, tree, hooks, handler, fixture] = blocks;
+const first = blocks[0] ?? "";
+/** What a client does, from connecting to errors. */
+const client = blocks.slice(1, -4);
+const [tree, hooks, handler, fixture = ""] = blocks.slice(-4);
 
 /** A port that was free a moment ago. */
 function freePort(): number {
@@ -44,19 +47,34 @@ Deno.test("README: the first example runs as pasted", async () => {
 });
 
 Deno.test("README: what a client does", async () => {
+  const [connecting, ...others] = client;
   const output = await run(`
-    import { connect, listen, MemoryFs } from "jsr:@ninep/ninep";
-    const fs = new MemoryFs({}, { mode: 0o777 });
+    import {
+      connect, listen, MemoryFs, NinePError, OREAD,
+    } from "jsr:@ninep/ninep";
+    const never = (_: unknown, { signal }: { signal: AbortSignal }) =>
+      new Promise<never>((_, reject) => {
+        signal.addEventListener("abort", () => reject(signal.reason));
+      });
+    const fs = new MemoryFs({ motd: "hello\\n" }, { mode: 0o777 });
     fs.register("add", (a, b) => a + b, { params: ["a", "b"] });
+    fs.register("events", never, { callOnRead: true });
     await using server = await listen("tcp://127.0.0.1:5640", fs);
-    {
-      ${client}
-      await file.close();
-      await client.close();
-    }
-    console.log(new TextDecoder().decode(fs.readFile("notes/todo")));
+    ${connecting}
+    console.log(length, uid, isFile);
+    ${others.map((block) => `{${block}}`).join("\n")}
+    await client.close();
   `);
-  assertEquals(output, "todo 16\nread the manual\nwrite the code\n\n");
+  const lines = output.trimEnd().split("\n");
+  // The members of a directory that was copied come in any order.
+  lines.splice(7, 3, ...lines.slice(7, 10).sort());
+  assertEquals(lines, [
+    ...["31 glenda true", "read the manual", "write the book"],
+    ...["old 0", "plan 31", "copy 31"],
+    ...["backup", "backup/copy", "backup/old", "backup/plan"],
+    ...["42", "TimeoutError", "/notes true"],
+    'Cannot read "none": file does not exist',
+  ]);
 });
 
 Deno.test("README: what trees and files do", async () => {
@@ -100,5 +118,5 @@ Deno.test("README: the fixture for tests", async () => {
 });
 
 Deno.test("README: no block of TypeScript is left out", () => {
-  assertEquals(blocks.length, 6);
+  assertEquals(blocks.length, 15);
 });

@@ -1,4 +1,4 @@
-// P-05: two processes over the pipes between them. The child is
+// P-05, P-20: two processes over the pipes between them. The child is
 // examples/stdio.ts, which serves a tree on its standard input and output.
 import { assertEquals, assertRejects } from "@std/assert";
 import { connect, fromStreams, NinePError, ProtocolError } from "../mod.ts";
