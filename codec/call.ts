@@ -321,11 +321,11 @@ export function checkSafe(value: unknown, depth = 0): void {
   if (Array.isArray(value)) {
     for (const item of value) checkSafe(item, depth + 1);
   } else if (!ArrayBuffer.isView(value)) {
-    for (const [name, item] of Object.entries(value)) {
+    for (const name of Object.keys(value)) {
       if (FORBIDDEN.has(name)) {
         throw new TypeError(`arguments must not have a member "${name}"`);
       }
-      checkSafe(item, depth + 1);
+      checkSafe(Reflect.get(value, name), depth + 1);
     }
   }
 }

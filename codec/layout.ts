@@ -2,9 +2,20 @@
 // walk over the rows, in both directions, is at the end; it knows no message.
 
 import { HEADERSZ, MAXWELEM, QIDSZ, VERSION9P } from "./constants.ts";
-import type { Message, Qid, Rmessage, Tmessage } from "./messages.ts";
+import type {
+  Message,
+  Qid,
+  Rmessage,
+  Tclunk,
+  Tmessage,
+  Topen,
+  Tread,
+  Tstat,
+  Twalk,
+  Twrite,
+} from "./messages.ts";
 import { getStat, putStat, type Stat, statLength } from "./stat.ts";
-import { Reader, utf8Length, Writer } from "./wire.ts";
+import { newBytes, Reader, utf8Length, Writer } from "./wire.ts";
 
 // Kinds of fields, as wire notation: x[1] x[2] x[4] x[8] x[s] n*(x[s]) x[13]
 // n*(x[13]) count[4] data[count] stat[n].
@@ -44,6 +55,7 @@ type Rows<M extends Message> = {
         F in Exclude<keyof Extract<M, { type: T }>, "type" | "tag">
       ]: Kind<Extract<M, { type: T }>[F]>;
     },
+    get?: (reader: Reader, tag: number) => Message | undefined,
   ];
 };
 
@@ -75,11 +87,11 @@ const rows9P2000: Rows<Message> = {
   // size[4] Rflush tag[2]
   Rflush: [109, {}],
   // size[4] Twalk tag[2] fid[4] newfid[4] nwname[2] nwname*(wname[s])
-  Twalk: [110, { fid: u32, newfid: u32, wname: texts }],
+  Twalk: [110, { fid: u32, newfid: u32, wname: texts }, getTwalk],
   // size[4] Rwalk tag[2] nwqid[2] nwqid*(wqid[13])
   Rwalk: [111, { wqid: qids }],
   // size[4] Topen tag[2] fid[4] mode[1]
-  Topen: [112, { fid: u32, mode: u8 }],
+  Topen: [112, { fid: u32, mode: u8 }, getTopen],
   // size[4] Ropen tag[2] qid[13] iounit[4]
   Ropen: [113, { qid: qid, iounit: u32 }],
   // size[4] Tcreate tag[2] fid[4] name[s] perm[4] mode[1]
@@ -87,15 +99,15 @@ const rows9P2000: Rows<Message> = {
   // size[4] Rcreate tag[2] qid[13] iounit[4]
   Rcreate: [115, { qid: qid, iounit: u32 }],
   // size[4] Tread tag[2] fid[4] offset[8] count[4]
-  Tread: [116, { fid: u32, offset: u64, count: u32 }],
+  Tread: [116, { fid: u32, offset: u64, count: u32 }, getTread],
   // size[4] Rread tag[2] count[4] data[count]
   Rread: [117, { data: data }],
   // size[4] Twrite tag[2] fid[4] offset[8] count[4] data[count]
-  Twrite: [118, { fid: u32, offset: u64, data: data }],
+  Twrite: [118, { fid: u32, offset: u64, data: data }, getTwrite],
   // size[4] Rwrite tag[2] count[4]
   Rwrite: [119, { count: u32 }],
   // size[4] Tclunk tag[2] fid[4]
-  Tclunk: [120, { fid: u32 }],
+  Tclunk: [120, { fid: u32 }, getTclunk],
   // size[4] Rclunk tag[2]
   Rclunk: [121, {}],
   // size[4] Tremove tag[2] fid[4]
@@ -103,7 +115,7 @@ const rows9P2000: Rows<Message> = {
   // size[4] Rremove tag[2]
   Rremove: [123, {}],
   // size[4] Tstat tag[2] fid[4]
-  Tstat: [124, { fid: u32 }],
+  Tstat: [124, { fid: u32 }, getTstat],
   // size[4] Rstat tag[2] stat[n]
   Rstat: [125, { stat: stat }],
   // size[4] Twstat tag[2] fid[4] stat[n]
@@ -111,6 +123,72 @@ const rows9P2000: Rows<Message> = {
   // size[4] Rwstat tag[2]
   Rwstat: [127, {}],
 };
+
+// Hot requests by hand: an object in one piece, and one check of the length for
+// all fields of a fixed size (a Tread in 20 for 47 ns under Deno, 10 for 27 under
+// Bun; a Twalk in 75 for 126 and 62 for 90). Where one gives undefined, the walk
+// over the row says what is wrong with the frame.
+
+function getTwalk(reader: Reader, tag: number): Twalk | undefined {
+  const { at, end, view } = reader;
+  if (end - at < 10) return undefined;
+  reader.at = at + 8;
+  reader.field = "wname";
+  const wname = reader.texts(MAXWELEM);
+  reader.done();
+  const fid = view.getUint32(at, true);
+  const newfid = view.getUint32(at + 4, true);
+  return { type: "Twalk", tag, fid, newfid, wname };
+}
+
+function getTopen(
+  { at, end, view, bytes }: Reader,
+  tag: number,
+): Topen | undefined {
+  if (end - at !== 5) return undefined;
+  return {
+    type: "Topen",
+    tag,
+    fid: view.getUint32(at, true),
+    mode: bytes[at + 4],
+  };
+}
+
+function getTread({ at, end, view }: Reader, tag: number): Tread | undefined {
+  if (end - at !== 16) return undefined;
+  return {
+    type: "Tread",
+    tag,
+    fid: view.getUint32(at, true),
+    offset: view.getBigUint64(at + 4, true),
+    count: view.getUint32(at + 12, true),
+  };
+}
+
+function getTwrite(
+  { at, end, view, bytes }: Reader,
+  tag: number,
+): Twrite | undefined {
+  const left = end - at - 16;
+  if (left < 0 || view.getUint32(at + 12, true) !== left) return undefined;
+  return {
+    type: "Twrite",
+    tag,
+    fid: view.getUint32(at, true),
+    offset: view.getBigUint64(at + 4, true),
+    data: bytes.subarray(at + 16, end),
+  };
+}
+
+function getTclunk({ at, end, view }: Reader, tag: number): Tclunk | undefined {
+  if (end - at !== 4) return undefined;
+  return { type: "Tclunk", tag, fid: view.getUint32(at, true) };
+}
+
+function getTstat({ at, end, view }: Reader, tag: number): Tstat | undefined {
+  if (end - at !== 4) return undefined;
+  return { type: "Tstat", tag, fid: view.getUint32(at, true) };
+}
 
 /** A field of a message: its name and its kind. */
 export interface DialectField {
@@ -142,6 +220,32 @@ export interface Dialect {
   readonly byType: ReadonlyMap<string, DialectRow>;
 }
 
+/** A row with its way by hand, if it has one; a copy with other fields has none. */
+class Row implements DialectRow {
+  readonly type: string;
+  readonly code: number;
+  readonly fields: readonly DialectField[];
+  readonly #get: Rows<Message>[Message["type"]][2];
+
+  constructor(type: string, row: Rows<Message>[Message["type"]]) {
+    const [code, fields, get] = row;
+    this.type = type;
+    this.code = code;
+    this.fields = Object.entries(fields)
+      .map(([name, kind]) => ({ name, kind }));
+    this.#get = get;
+  }
+
+  /** Reads a message by hand. */
+  static get(
+    row: DialectRow,
+    reader: Reader,
+    tag: number,
+  ): Message | undefined {
+    return #get in row ? row.#get?.(reader, tag) : undefined;
+  }
+}
+
 /** Makes a dialect of the rows of its messages. */
 function makeDialect<M extends Message>(
   version: string,
@@ -152,13 +256,8 @@ function makeDialect<M extends Message>(
   for (
     const [type, row] of Object.entries<Rows<Message>[Message["type"]]>(rows)
   ) {
-    const [code, fields] = row;
-    const layout: DialectRow = {
-      type,
-      code,
-      fields: Object.entries(fields).map(([name, kind]) => ({ name, kind })),
-    };
-    byCode[code] = layout;
+    const layout = new Row(type, row);
+    byCode[layout.code] = layout;
     byType.set(type, layout);
   }
   return { version, byCode, byType };
@@ -269,10 +368,10 @@ export function getMessage(
     throw reader.fail(`type ${code} is unknown in ${dialect.version}`);
   }
   reader.what = row.type;
-  const message: Record<string, unknown> = {
-    type: row.type,
-    tag: reader.view.getUint16(start + 5, true),
-  };
+  const tag = reader.view.getUint16(start + 5, true);
+  const known = Row.get(row, reader, tag);
+  if (known !== undefined) return known;
+  const message: Record<string, unknown> = { type: row.type, tag };
   for (const { name, kind } of row.fields) {
     reader.field = name;
     switch (kind) {
@@ -351,27 +450,9 @@ export function encode(
   message: Message,
   dialect: Dialect = dialect9P2000,
 ): Uint8Array {
-  const writer = new Writer(newFrame(sizeOf(message, dialect)), true);
+  const writer = new Writer(newBytes(sizeOf(message, dialect)), true);
   putMessage(writer, message, dialect);
   return writer.bytes;
-}
-
-// Frames up to this size are cut from a common slab: an allocation of its own
-// is most of encode()'s time under Deno (300 of 450 ns; 40 when it is cut).
-const SMALL = 256;
-const SLAB = 8192;
-let slab = new Uint8Array(0);
-let cut = 0;
-
-/** Bytes for a frame, which nobody else has. */
-function newFrame(size: number): Uint8Array {
-  if (size > SMALL) return new Uint8Array(size);
-  // Also when a caller has transferred the slab: its length is 0 then.
-  if (size > slab.length - cut) {
-    slab = new Uint8Array(SLAB);
-    cut = 0;
-  }
-  return slab.subarray(cut, cut += size);
 }
 
 /** Bytes of the frame that a message becomes. */

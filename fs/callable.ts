@@ -10,7 +10,7 @@ import {
   FunctionError,
   isRecord,
 } from "../codec/call.ts";
-import { utf8Length } from "../codec/wire.ts";
+import { encodeText, utf8Length } from "../codec/wire.ts";
 import type { Awaitable, Fid, RequestContext } from "../server.ts";
 import type { TreeNode } from "./node.ts";
 import { checkLimit } from "./quota.ts";
@@ -274,7 +274,7 @@ export class Callable {
 
   #dump(value: unknown): Uint8Array {
     const dumped: unknown = this.#dumper(value);
-    const bytes = typeof dumped === "string" ? encoder.encode(dumped) : dumped;
+    const bytes = typeof dumped === "string" ? encodeText(dumped) : dumped;
     if (!(bytes instanceof Uint8Array)) {
       throw new TypeError(
         `the dumper made ${typeof dumped} of the value, not text or bytes`,
@@ -310,13 +310,13 @@ function bind(call: Call, context: CallContext): unknown[] {
   }
   const values: unknown[] = new Array(params.length).fill(undefined);
   for (let i = 0; i < argv.length; i++) values[i] = argv[i];
-  for (const [name, value] of Object.entries(kwarg)) {
+  for (const name of Object.keys(kwarg)) {
     const at = params.indexOf(name);
     if (at < 0) throw new TypeError(`unknown argument "${name}"`);
     if (at < argv.length) {
       throw new TypeError(`argument "${name}" was given twice`);
     }
-    values[at] = value;
+    values[at] = kwarg[name];
   }
   values.push(context);
   return values;

@@ -208,7 +208,9 @@ export class FunctionNode extends FileNode {
   }
 
   #succeed(record: CallRecord, value: Uint8Array): Uint8Array {
-    record.succeed(value);
+    // It is kept, the large buffer that it may be cut from should not be.
+    const isCut = value.length < value.buffer.byteLength;
+    record.succeed(isCut ? value.slice() : value);
     if (!this.#callOnRead) this.modified(this.uid);
     return value;
   }

@@ -154,11 +154,24 @@ export class TreeHandler implements Handler<TreeNode> {
     if (!again) this.#use(fid, file);
     if (!(file instanceof FileNode)) return;
     if ((access & READ) !== 0) file.atime = now();
-    return settle(() => file.open(fid, request), (error) => {
-      if (again) throw error;
-      return then(this.#leave(fid), () => {
-        throw error;
-      });
+    try {
+      const done = file.open(fid, request);
+      if (!(done instanceof Promise)) return;
+      return done.catch((error) => this.#failed(fid, again, error));
+    } catch (error) {
+      return this.#failed(fid, again, error);
+    }
+  }
+
+  /** An open failed: the fid has nothing open, unless it had before. */
+  #failed(
+    fid: Fid<TreeNode>,
+    again: boolean,
+    error: unknown,
+  ): Awaitable<never> {
+    if (again) throw error;
+    return then(this.#leave(fid), () => {
+      throw error;
     });
   }
 
@@ -171,18 +184,22 @@ export class TreeHandler implements Handler<TreeNode> {
   #leave(fid: Fid<TreeNode>): Awaitable<void> {
     const file = this.#uses.get(fid);
     if (file === undefined) return;
-    const leave = () => {
-      this.#uses.delete(fid);
-      closed(file);
-    };
-    if (!(file instanceof FileNode)) return leave();
-    return then(
-      settle(() => file.clunk(fid), (error) => {
-        leave();
-        throw error;
-      }),
-      leave,
-    );
+    let done: Awaitable<void> = undefined;
+    try {
+      if (file instanceof FileNode) done = file.clunk(fid);
+    } catch (error) {
+      this.#left(fid, file);
+      throw error;
+    }
+    if (done instanceof Promise) {
+      return done.finally(() => this.#left(fid, file));
+    }
+    this.#left(fid, file);
+  }
+
+  #left(fid: Fid<TreeNode>, file: TreeNode): void {
+    this.#uses.delete(fid);
+    closed(file);
   }
 
   /** Makes a file or directory. */
@@ -413,20 +430,6 @@ export class TreeHandler implements Handler<TreeNode> {
     this.checkNew(dir, name);
     move(node, dir, name, uname);
   }
-}
-
-/** What a function gives, or what is made of its failure, now or later. */
-function settle<A>(
-  fn: () => Awaitable<A>,
-  failed: (error: unknown) => Awaitable<A>,
-): Awaitable<A> {
-  let value: Awaitable<A>;
-  try {
-    value = fn();
-  } catch (error) {
-    return failed(error);
-  }
-  return value instanceof Promise ? value.catch(failed) : value;
 }
 
 /** A name in a directory, also of a file that is not there. */

@@ -85,7 +85,7 @@ export class Admission<N extends Node> {
       this.#wait(operation, fid.waiting ??= []);
       this.#short.add(fid);
     } else {
-      if (operation.holdsData && this.#views >= VIEWS_MAX) {
+      if (this.#views >= VIEWS_MAX && operation.request.holdsData) {
         this.#keep(operation);
       }
       this.#begin(operation);
@@ -99,7 +99,7 @@ export class Admission<N extends Node> {
 
   /** Has an operation own its data, until it is forgotten. */
   #keep(operation: Operation<N>): void {
-    this.#owned += operation.own();
+    this.#owned += operation.request.own();
     this.pending.set(operation.tag, operation);
   }
 
@@ -107,8 +107,8 @@ export class Admission<N extends Node> {
     operation.begin();
     if (operation.settled) return;
     this.pending.set(operation.tag, operation);
-    this.#owed += operation.owed = operation.replyMax;
-    if (operation.holdsData) {
+    this.#owed += operation.owed = operation.request.replyMax;
+    if (operation.request.holdsData) {
       this.#views++;
       operation.viewing = true;
       this.#input.hold();
@@ -117,7 +117,7 @@ export class Admission<N extends Node> {
 
   /** Whether an operation that comes now would owe too much, or overtake others that wait for room. */
   #mustWaitForRoom(operation: Operation<N>): boolean {
-    return (this.#short.size > 0 && operation.replyMax > 0) ||
+    return (this.#short.size > 0 && operation.request.replyMax > 0) ||
       this.#lacksRoom(operation);
   }
 
@@ -125,19 +125,23 @@ export class Admission<N extends Node> {
    * Whether an operation might be answered with more than may be owed to the
    * client: what it has not taken, and what it is yet to be answered.
    */
-  #lacksRoom({ replyMax }: Operation<N>): boolean {
-    if (replyMax === 0) return false;
+  #lacksRoom({ request }: Operation<N>): boolean {
+    const { msize, maxReplyBytes } = this.#settings;
     const owed = this.#owed + this.#outbox.untaken;
+    if (owed + msize <= maxReplyBytes) return false; // No reply is longer.
+    const { replyMax } = request;
     // One alone may be larger than the limit, or it could never begin.
-    return owed > 0 && owed + replyMax > this.#settings.maxReplyBytes;
+    return replyMax > 0 && owed > 0 && owed + replyMax > maxReplyBytes;
   }
 
   /** Frees an operation's tag. */
   forget(operation: Operation<N>): void {
+    // Nearly all were answered at once, and never got there.
+    if (this.pending.size === 0) return;
     if (this.pending.get(operation.tag) !== operation) return;
     this.pending.delete(operation.tag);
     if (operation.viewing) this.#views--;
-    this.#owned -= operation.owned;
+    this.#owned -= operation.request.owned;
     this.#owed -= operation.owed;
     const held = this.#held.indexOf(operation);
     if (held >= 0) this.#held.splice(held, 1);

@@ -45,6 +45,7 @@ import {
   type TracedFrame,
   type TracedMessage,
 } from "./options.ts";
+import type { Request } from "./request.ts";
 import { Silence } from "./silence.ts";
 import { agree } from "./version.ts";
 
@@ -306,16 +307,16 @@ export class SessionCore<N extends Node> {
     if (pending.size > 0 && (pending.has(tag) || this.#flushes.has(tag))) {
       return this.#refuse(tag, "duplicate tag");
     }
-    let operation: Operation<N>;
+    let request: Request<N>;
     try {
-      operation = this.#operation(message);
+      request = this.#request(message);
     } catch (error) {
       return this.#sendError(tag, message.type, error);
     }
-    this.#admission.start(operation);
+    this.#admission.start(request.operation);
   }
 
-  #operation(message: Message): Operation<N> {
+  #request(message: Message): Request<N> {
     switch (message.type) {
       case "Tauth":
         return new Auth(this, message);
@@ -555,7 +556,7 @@ export class SessionCore<N extends Node> {
 
   /** Sends the error of an operation. */
   sendError(operation: Operation<N>, error: unknown): void {
-    this.#sendError(operation.tag, operation.type, error);
+    this.#sendError(operation.tag, operation.request.type, error);
   }
 
   #sendError(tag: number, type: string, error: unknown): void {

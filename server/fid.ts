@@ -1,7 +1,7 @@
 // A fid: a number, chosen by the client, that stands for one file for one
 // user. See intro(9P).
 
-import { ORDWR, OWRITE, type Qid } from "../codec.ts";
+import { ORDWR, OWRITE, type Qid, QTDIR } from "../codec.ts";
 import type { DirMember } from "./handler.ts";
 import type { Operation } from "./operation.ts";
 
@@ -87,6 +87,11 @@ export class FidState<N extends Node = Node> implements Fid<N> {
     const access = this.mode & 3;
     return this.mode >= 0 && (access === OWRITE || access === ORDWR);
   }
+}
+
+/** Whether a fid stands for a directory. */
+export function isDirectory(fid: Fid): boolean {
+  return (fid.node.qid.type & QTDIR) !== 0;
 }
 
 /** Those fids of a session that stand for a file: what its client may use. */

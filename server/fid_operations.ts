@@ -28,7 +28,7 @@ import {
 } from "../codec.ts";
 import { then } from "../codec/_awaitable.ts";
 import type { SessionCore } from "./core.ts";
-import type { FidState, Node } from "./fid.ts";
+import { type FidState, isDirectory, type Node } from "./fid.ts";
 import type {
   Awaitable,
   Created,
@@ -37,10 +37,10 @@ import type {
   Opened,
   Walked,
 } from "./handler.ts";
-import { isDirectory, notSupported, Operation } from "./operation.ts";
+import { notSupported, Request } from "./request.ts";
 
 /** A request that makes a fid out of nothing but a user and a tree. */
-abstract class Birth<N extends Node> extends Operation<N, Found<N>> {
+abstract class Birth<N extends Node> extends Request<N, Found<N>> {
   /** User. */
   readonly uname: string;
   /** Tree. */
@@ -48,25 +48,21 @@ abstract class Birth<N extends Node> extends Operation<N, Found<N>> {
 
   constructor(core: SessionCore<N>, fid: number, message: Tauth | Tattach) {
     const { tag, uname, aname } = message;
-    super(core, tag, core.bear(fid, uname, aname));
+    super(core, tag, core.bear(fid, uname, aname), "alone");
     this.uname = uname;
     this.aname = aname;
   }
 
-  protected override get bearing(): boolean {
+  override get bearing(): boolean {
     return true;
   }
 
-  override get exclusive(): boolean {
-    return true;
-  }
-
-  protected override commit({ node }: Found<N>): void {
+  override commit({ node }: Found<N>): void {
     this.fid.node = node;
     this.fid.born = true;
   }
 
-  protected override revert(): void {
+  override revert(): void {
     this.core.remove(this.fid);
   }
 }
@@ -81,7 +77,7 @@ export class Auth<N extends Node> extends Birth<N> {
     super(core, message.afid, message);
   }
 
-  protected check(): void {}
+  check(): void {}
 
   ask(handler: Handler<N>): Awaitable<Found<N>> {
     if (handler.auth === undefined) {
@@ -90,7 +86,7 @@ export class Auth<N extends Node> extends Birth<N> {
     return then(handler.auth(this.fid, this), (node) => ({ node }));
   }
 
-  protected reply({ node }: Found<N>): void {
+  reply({ node }: Found<N>): void {
     const { qid } = node;
     if ((qid.type & QTAUTH) === 0) {
       throw new TypeError("the node of an auth must have QTAUTH in its qid");
@@ -98,7 +94,7 @@ export class Auth<N extends Node> extends Birth<N> {
     this.core.put({ type: "Rauth", tag: this.tag, aqid: qid });
   }
 
-  protected override commit(answer: Found<N>): void {
+  override commit(answer: Found<N>): void {
     super.commit(answer);
     this.fid.auth = true;
     this.fid.mode = ORDWR;
@@ -127,7 +123,7 @@ export class Attach<N extends Node> extends Birth<N> {
     this.afid.active++; // What ends the afid waits until it was asked for.
   }
 
-  protected check(): void {
+  check(): void {
     const { afid, uname, aname } = this;
     if (afid && (afid.uname !== uname || afid.aname !== aname)) {
       throw new NinePError("authentication failed");
@@ -138,16 +134,16 @@ export class Attach<N extends Node> extends Birth<N> {
     return then(handler.attach(this.fid, this), (node) => ({ node }));
   }
 
-  protected reply({ node }: Found<N>): void {
+  reply({ node }: Found<N>): void {
     this.core.put({ type: "Rattach", tag: this.tag, qid: node.qid });
   }
 
-  protected override commit(answer: Found<N>): void {
+  override commit(answer: Found<N>): void {
     super.commit(answer);
     this.#leave();
   }
 
-  protected override revert(): void {
+  override revert(): void {
     super.revert();
     this.#leave();
   }
@@ -160,7 +156,7 @@ export class Attach<N extends Node> extends Birth<N> {
 }
 
 /** A Twalk. See `walk(9P)`. */
-export class Walk<N extends Node> extends Operation<N, Walked<N>> {
+export class Walk<N extends Node> extends Request<N, Walked<N>> {
   /** Kind of the request. */
   readonly type = "Twalk";
   /** Names to walk. */
@@ -171,9 +167,10 @@ export class Walk<N extends Node> extends Operation<N, Walked<N>> {
   /** Made by a session. */
   constructor(core: SessionCore<N>, message: Twalk) {
     const fid = core.fid(message.fid);
-    super(core, message.tag, fid);
+    const isMove = message.newfid === message.fid;
+    super(core, message.tag, fid, isMove ? "alone" : "beside");
     this.wname = message.wname;
-    this.newfid = message.newfid === message.fid
+    this.newfid = isMove
       ? fid
       : core.bear(message.newfid, fid.uname, fid.aname);
     // Requests for the new fid may come before the walk is done: they wait.
@@ -184,15 +181,11 @@ export class Walk<N extends Node> extends Operation<N, Walked<N>> {
   }
 
   // Until it is answered, no fid is another.
-  protected override get harmless(): boolean {
+  override get harmless(): boolean {
     return true;
   }
 
-  override get exclusive(): boolean {
-    return this.newfid === this.fid;
-  }
-
-  protected check(): void {
+  check(): void {
     const { fid, newfid, wname, core } = this;
     if (fid.auth) throw new NinePError("bad use of fid");
     if (fid.open && (newfid === fid || core.options.strict)) {
@@ -224,7 +217,7 @@ export class Walk<N extends Node> extends Operation<N, Walked<N>> {
         return found.then(
           (next) => {
             // Given up meanwhile, the fid may be gone.
-            if (next === undefined || this.settled) return { nodes };
+            if (next === undefined || this.operation.settled) return { nodes };
             nodes.push(next);
             return this.#walkOn(handler, nodes);
           },
@@ -244,7 +237,7 @@ export class Walk<N extends Node> extends Operation<N, Walked<N>> {
     return { nodes };
   }
 
-  protected reply({ nodes }: Walked<N>): void {
+  reply({ nodes }: Walked<N>): void {
     if (nodes.length === 0 && this.wname.length > 0) {
       throw new NinePError("file does not exist");
     }
@@ -258,7 +251,7 @@ export class Walk<N extends Node> extends Operation<N, Walked<N>> {
     });
   }
 
-  protected override commit({ nodes }: Walked<N>): void {
+  override commit({ nodes }: Walked<N>): void {
     const { fid, newfid, wname } = this;
     if (nodes.length < wname.length) {
       this.revert();
@@ -271,7 +264,7 @@ export class Walk<N extends Node> extends Operation<N, Walked<N>> {
     }
   }
 
-  protected override revert(): void {
+  override revert(): void {
     if (this.newfid === this.fid) return;
     this.core.remove(this.newfid);
     this.#unlock();
@@ -287,7 +280,7 @@ export class Walk<N extends Node> extends Operation<N, Walked<N>> {
 }
 
 /** A Topen. See `open(9P)`. */
-export class Open<N extends Node> extends Operation<N, Opened<N> | void> {
+export class Open<N extends Node> extends Request<N, Opened<N> | void> {
   /** Kind of the request. */
   readonly type = "Topen";
   /** OREAD, OWRITE, ORDWR or OEXEC, with OTRUNC, ORCLOSE. */
@@ -295,15 +288,11 @@ export class Open<N extends Node> extends Operation<N, Opened<N> | void> {
 
   /** Made by a session. */
   constructor(core: SessionCore<N>, message: Topen) {
-    super(core, message.tag, core.fid(message.fid));
+    super(core, message.tag, core.fid(message.fid), "alone");
     this.mode = message.mode;
   }
 
-  override get exclusive(): boolean {
-    return true;
-  }
-
-  protected check(): void {
+  check(): void {
     const { fid, core } = this;
     if (fid.auth) throw new NinePError("bad use of fid");
     if (fid.open) throw new NinePError("file already open for I/O");
@@ -315,20 +304,20 @@ export class Open<N extends Node> extends Operation<N, Opened<N> | void> {
     return handler.open(this.fid, this);
   }
 
-  protected reply(answer: Opened<N> | void): void {
+  reply(answer: Opened<N> | void): void {
     const { qid } = answer?.node ?? this.fid.node;
     const iounit = this.core.iounit(answer?.iounit);
     this.core.put({ type: "Ropen", tag: this.tag, qid, iounit });
   }
 
-  protected override commit(answer: Opened<N> | void): void {
+  override commit(answer: Opened<N> | void): void {
     if (answer?.node !== undefined) this.fid.node = answer.node;
     this.fid.mode = this.mode;
   }
 }
 
 /** A Tcreate. See `open(9P)`. */
-export class Create<N extends Node> extends Operation<N, Created<N>> {
+export class Create<N extends Node> extends Request<N, Created<N>> {
   /** Kind of the request. */
   readonly type = "Tcreate";
   /** Name of the new file. */
@@ -340,17 +329,13 @@ export class Create<N extends Node> extends Operation<N, Created<N>> {
 
   /** Made by a session. */
   constructor(core: SessionCore<N>, message: Tcreate) {
-    super(core, message.tag, core.fid(message.fid));
+    super(core, message.tag, core.fid(message.fid), "alone");
     this.name = message.name;
     this.perm = message.perm;
     this.mode = message.mode;
   }
 
-  override get exclusive(): boolean {
-    return true;
-  }
-
-  protected check(): void {
+  check(): void {
     const { fid, core, name, perm } = this;
     if (fid.auth) throw new NinePError("bad use of fid");
     if (fid.open) throw new NinePError("file already open for I/O");
@@ -367,7 +352,7 @@ export class Create<N extends Node> extends Operation<N, Created<N>> {
     return handler.create(this.fid, this);
   }
 
-  protected reply({ node, iounit }: Created<N>): void {
+  reply({ node, iounit }: Created<N>): void {
     this.core.put({
       type: "Rcreate",
       tag: this.tag,
@@ -376,7 +361,7 @@ export class Create<N extends Node> extends Operation<N, Created<N>> {
     });
   }
 
-  protected override commit({ node }: Created<N>): void {
+  override commit({ node }: Created<N>): void {
     this.fid.node = node;
     this.fid.mode = this.mode;
     this.fid.dir = undefined;
@@ -384,21 +369,17 @@ export class Create<N extends Node> extends Operation<N, Created<N>> {
 }
 
 /** A request that ends its fid, whatever the answer will be. */
-abstract class Ending<N extends Node> extends Operation<N, void> {
+abstract class Ending<N extends Node> extends Request<N, void> {
   /** Made by a session. */
   constructor(core: SessionCore<N>, message: Tclunk | Tremove) {
-    super(core, message.tag, core.fid(message.fid));
+    super(core, message.tag, core.fid(message.fid), "alone");
   }
 
-  protected override get endsFid(): boolean {
+  override get endsFid(): boolean {
     return true;
   }
 
-  override get exclusive(): boolean {
-    return true;
-  }
-
-  protected check(): void {
+  check(): void {
     this.core.remove(this.fid);
   }
 }
@@ -412,7 +393,7 @@ export class Clunk<N extends Node> extends Ending<N> {
     return release(this.fid, handler);
   }
 
-  protected reply(_: void): void {
+  reply(_: void): void {
     this.core.put({ type: "Rclunk", tag: this.tag });
   }
 }
@@ -432,7 +413,7 @@ export class Remove<N extends Node> extends Ending<N> {
     return release(fid, handler, true);
   }
 
-  protected reply(_: void): void {
+  reply(_: void): void {
     this.core.put({ type: "Rremove", tag: this.tag });
   }
 }
@@ -446,8 +427,8 @@ export function release<N extends Node>(
   handler: Handler<N>,
   remove: boolean = fid.open && (fid.mode & ORCLOSE) !== 0,
 ): Awaitable<void> {
+  if (!remove) return handler.clunk?.(fid);
   const clunk = () => handler.clunk?.(fid);
-  if (!remove) return clunk();
   if (handler.remove === undefined) {
     return both(clunk(), () => {
       throw notSupported();

@@ -18,7 +18,7 @@ import {
 } from "../codec.ts";
 import { then } from "../codec/_awaitable.ts";
 import type { SessionCore } from "./core.ts";
-import type { DirRead, Node } from "./fid.ts";
+import { type DirRead, isDirectory, type Node } from "./fid.ts";
 import type {
   Awaitable,
   CallAnswer,
@@ -28,13 +28,13 @@ import type {
   StatAnswer,
   WriteAnswer,
 } from "./handler.ts";
-import { isDirectory, notSupported, Operation } from "./operation.ts";
+import { notSupported, Request } from "./request.ts";
 
 /** No data. */
 const NOTHING: Uint8Array = new Uint8Array(0);
 
 /** A Tread. See `read(9P)`. */
-export class Read<N extends Node> extends Operation<N, ReadAnswer> {
+export class Read<N extends Node> extends Request<N, ReadAnswer> {
   /** Kind of the request. */
   readonly type = "Tread";
   /** Byte to start at, 0 to 2^53 - 1. */
@@ -44,29 +44,20 @@ export class Read<N extends Node> extends Operation<N, ReadAnswer> {
 
   /** Made by a session. */
   constructor(core: SessionCore<N>, message: Tread) {
-    super(core, message.tag, core.fid(message.fid));
+    super(core, message.tag, core.fid(message.fid), "reading");
     this.offset = Number(message.offset);
     this.count = Math.min(message.count, core.msize - 11);
-  }
-
-  // Reads of a directory go on where the one before ended.
-  override get exclusive(): boolean {
-    return this.fid.born && isDirectory(this.fid);
-  }
-
-  protected override get reads(): boolean {
-    return true;
   }
 
   override get replyMax(): number {
     return this.count;
   }
 
-  protected override get harmless(): boolean {
-    return !this.opening;
+  override get harmless(): boolean {
+    return !this.operation.opening;
   }
 
-  protected check(): void {
+  check(): void {
     const { fid, offset } = this;
     if (!fid.readable) checkImplicit(this);
     if (isDirectory(fid) && offset !== 0 && offset !== fid.dir?.offset) {
@@ -82,10 +73,7 @@ export class Read<N extends Node> extends Operation<N, ReadAnswer> {
 
   #ask(handler: Handler<N>): Awaitable<ReadAnswer> {
     const { fid } = this;
-    if (isDirectory(fid)) {
-      if (handler.readdir === undefined) return { data: NOTHING };
-      return this.#readDir(handler.readdir.bind(handler));
-    }
+    if (isDirectory(fid)) return this.#readDir(handler);
     // No file of ours is longer than a number can say. In the exchange of an
     // authentication an offset says nothing.
     const beyond = !Number.isSafeInteger(this.offset) && !fid.auth;
@@ -95,14 +83,13 @@ export class Read<N extends Node> extends Operation<N, ReadAnswer> {
     return then(handler.read(fid, this), (data) => ({ data }));
   }
 
-  #readDir(
-    readdir: NonNullable<Handler<N>["readdir"]>,
-  ): Awaitable<ReadAnswer> {
+  #readDir(handler: Handler<N>): Awaitable<ReadAnswer> {
     const { fid } = this;
+    if (handler.readdir === undefined) return { data: NOTHING };
     if (this.offset > 0 && fid.dir) return this.#pack(fid.dir);
-    return then(readdir(fid, this), (members) => {
+    return then(handler.readdir(fid, this), (members) => {
       // Flushed meanwhile: another read may be going through the directory.
-      if (this.settled) return { data: NOTHING };
+      if (this.operation.settled) return { data: NOTHING };
       fid.dir = {
         members: members[Symbol.iterator](),
         held: undefined,
@@ -145,7 +132,7 @@ export class Read<N extends Node> extends Operation<N, ReadAnswer> {
     return { data: data.subarray(0, used) };
   }
 
-  protected reply({ data }: ReadAnswer): void {
+  reply({ data }: ReadAnswer): void {
     checkBytes(data);
     if (data.length > this.count) {
       throw new TypeError(
@@ -155,7 +142,7 @@ export class Read<N extends Node> extends Operation<N, ReadAnswer> {
     this.core.put({ type: "Rread", tag: this.tag, data });
   }
 
-  protected override commit({ data }: ReadAnswer): void {
+  override commit({ data }: ReadAnswer): void {
     const { fid } = this;
     if (isDirectory(fid)) {
       // In a session without a handler there are no members, only reads.
@@ -166,13 +153,13 @@ export class Read<N extends Node> extends Operation<N, ReadAnswer> {
 }
 
 /** A request that comes with data: they stand in the read buffer until it makes them its own. */
-abstract class Sending<N extends Node, Answer> extends Operation<N, Answer> {
+abstract class Sending<N extends Node, Answer> extends Request<N, Answer> {
   /** Bytes to write or to call with: a view that lives until the request is answered. */
   data: Uint8Array;
   #owned = 0;
 
   constructor(core: SessionCore<N>, message: Twrite | Tcall) {
-    super(core, message.tag, core.fid(message.fid));
+    super(core, message.tag, core.fid(message.fid), "beside");
     this.data = message.data;
   }
 
@@ -205,7 +192,7 @@ export class Write<N extends Node> extends Sending<N, WriteAnswer> {
     this.offset = Number(message.offset);
   }
 
-  protected check(): void {
+  check(): void {
     const { fid } = this;
     if (isDirectory(fid)) throw new NinePError("bad use of fid");
     if (!fid.writable) checkImplicit(this);
@@ -231,7 +218,7 @@ export class Write<N extends Node> extends Sending<N, WriteAnswer> {
     );
   }
 
-  protected reply({ count = this.data.length }: WriteAnswer): void {
+  reply({ count = this.data.length }: WriteAnswer): void {
     if (count > this.data.length) {
       throw new TypeError(
         `a write of ${this.data.length} bytes was answered with ${count}`,
@@ -242,27 +229,27 @@ export class Write<N extends Node> extends Sending<N, WriteAnswer> {
 }
 
 /** A Tstat. See `stat(9P)`. */
-export class Stat<N extends Node> extends Operation<N, StatAnswer> {
+export class Stat<N extends Node> extends Request<N, StatAnswer> {
   /** Kind of the request. */
   readonly type = "Tstat";
 
   /** Made by a session. */
   constructor(core: SessionCore<N>, message: Tstat) {
-    super(core, message.tag, core.fid(message.fid));
+    super(core, message.tag, core.fid(message.fid), "beside");
   }
 
-  protected override get harmless(): boolean {
+  override get harmless(): boolean {
     return true;
   }
 
-  protected check(): void {}
+  check(): void {}
 
   ask(handler: Handler<N>): Awaitable<StatAnswer> {
     if (handler.stat === undefined) throw notSupported();
     return then(handler.stat(this.fid, this), (stat) => ({ stat }));
   }
 
-  protected reply({ stat }: StatAnswer): void {
+  reply({ stat }: StatAnswer): void {
     const record = stat instanceof Uint8Array ? stat : encodeStat(stat);
     // A larger one has no room in the frame, or in its count of 16 bits.
     if (record.length > Math.min(this.core.msize - 9, 0xffff)) {
@@ -273,7 +260,7 @@ export class Stat<N extends Node> extends Operation<N, StatAnswer> {
 }
 
 /** A Twstat. See `stat(9P)`. */
-export class Wstat<N extends Node> extends Operation<N, void> {
+export class Wstat<N extends Node> extends Request<N, void> {
   /** Kind of the request. */
   readonly type = "Twstat";
   /** Attributes to set, without those to leave alone. */
@@ -281,23 +268,14 @@ export class Wstat<N extends Node> extends Operation<N, void> {
 
   /** Made by a session. */
   constructor(core: SessionCore<N>, message: Twstat) {
-    super(core, message.tag, core.fid(message.fid));
+    // A read may block for as long as its file likes. That is no reason to wait,
+    // for a Twstat changes the file and not the fid, as one through another fid
+    // of the file does at any time; what a fid reads with stays as it is.
+    super(core, message.tag, core.fid(message.fid), "besideReads");
     this.changes = changesOf(message.stat);
   }
 
-  override get exclusive(): boolean {
-    return true;
-  }
-
-  // A read may block for as long as its file likes. That is no reason to wait,
-  // for a Twstat changes the file and not the fid, as one through another fid
-  // of the file does at any time; what a fid reads with stays as it is.
-  override get isFree(): boolean {
-    const { fid } = this;
-    return !fid.locked && fid.active === fid.reads;
-  }
-
-  protected check(): void {
+  check(): void {
     const { fid, changes, core } = this;
     if (fid.auth) throw new NinePError("bad use of fid");
     if (changes.name !== undefined) core.checkName(changes.name);
@@ -322,7 +300,7 @@ export class Wstat<N extends Node> extends Operation<N, void> {
     for (const _ in this.changes) throw new NinePError("wstat prohibited");
   }
 
-  protected reply(_: void): void {
+  reply(_: void): void {
     this.core.put({ type: "Rwstat", tag: this.tag });
   }
 }
@@ -344,11 +322,11 @@ export class Call<N extends Node> extends Sending<N, CallAnswer> {
     return this.core.msize - 15;
   }
 
-  protected override get harmless(): boolean {
-    return !this.opening;
+  override get harmless(): boolean {
+    return !this.operation.opening;
   }
 
-  protected check(): void {
+  check(): void {
     const { fid } = this;
     if (fid.auth) throw new NinePError("bad use of fid");
     if (!fid.node.implicitOpen) return; // No function: no access to check.
@@ -370,7 +348,7 @@ export class Call<N extends Node> extends Sending<N, CallAnswer> {
     return then(handler.call(this.fid, this), (data) => ({ data }));
   }
 
-  protected reply({ data }: CallAnswer): void {
+  reply({ data }: CallAnswer): void {
     const { tag, core } = this;
     if (data === undefined) {
       this.core.put({
@@ -391,8 +369,8 @@ export class Call<N extends Node> extends Sending<N, CallAnswer> {
 }
 
 /** Throws unless a fid that is not open in the right mode may be used as if it were. */
-function checkImplicit<N extends Node>(operation: Read<N> | Write<N>): void {
-  const { fid, allowsImplicit } = operation;
+function checkImplicit<N extends Node>(request: Read<N> | Write<N>): void {
+  const { fid, allowsImplicit } = request;
   if (fid.open || fid.auth || !(allowsImplicit || fid.node.implicitOpen)) {
     throw new NinePError("bad use of fid");
   }
@@ -400,12 +378,13 @@ function checkImplicit<N extends Node>(operation: Read<N> | Write<N>): void {
 
 /** Has a handler check an access to a fid that is not open, once. */
 function openImplicitly<N extends Node>(
-  operation: Operation<N>,
+  request: Request<N>,
   mode: number,
   handler: Handler<N>,
 ): Awaitable<void> {
-  const { fid, peer, connection } = operation;
+  const { fid } = request;
   if (fid.open) return;
+  const { peer, connection, operation } = request;
   const access = mode === ORDWR ? 3 : mode === OREAD ? 1 : 2;
   if ((fid.implicit & access) === access) return;
   const opened = handler.open(fid, {

@@ -9,6 +9,7 @@ import { release } from "./fid_operations.ts";
 import type { Awaitable, Handler, SessionRequest, Tree } from "./handler.ts";
 import type { Operation } from "./operation.ts";
 import type { SessionOptions } from "./options.ts";
+import type { Request } from "./request.ts";
 
 /** Asks a handler; an answer that is there at once costs no promise. */
 class HandlerSink<N extends Node> implements Sink<N> {
@@ -21,7 +22,7 @@ class HandlerSink<N extends Node> implements Sink<N> {
   deliver(operation: Operation<N>): void {
     let answer: unknown;
     try {
-      answer = operation.ask(this.#handler);
+      answer = operation.request.ask(this.#handler);
     } catch (error) {
       operation.error(error);
       return;
@@ -45,7 +46,7 @@ class HandlerSink<N extends Node> implements Sink<N> {
   }
 
   flushed(operation: Operation<N>): void {
-    this.#handler.flush?.(operation);
+    this.#handler.flush?.(operation.request);
   }
 }
 
@@ -100,7 +101,7 @@ export interface ServeOptions extends SessionOptions {
 
 /** Puts requests into a queue that a loop takes them from. */
 class QueueSink<N extends Node> implements Sink<N> {
-  readonly #queue: Operation<N>[] = [];
+  readonly #queue: Request<N>[] = [];
   readonly #onRelease: ((fid: Fid<N>) => void) | undefined;
   #wake: (() => void) | undefined;
   #done = false;
@@ -110,7 +111,7 @@ class QueueSink<N extends Node> implements Sink<N> {
   }
 
   deliver(operation: Operation<N>): void {
-    this.#queue.push(operation);
+    this.#queue.push(operation.request);
     this.#wake?.();
   }
 
@@ -123,15 +124,14 @@ class QueueSink<N extends Node> implements Sink<N> {
   }
 
   /** What the loop has not seen never happens, but for the ends of fids, which are gone already. */
-  flushed(operation: Operation<N>, ended: boolean): void {
-    const at = this.#queue.indexOf(operation);
+  flushed({ request }: Operation<N>, ended: boolean): void {
+    const at = this.#queue.indexOf(request);
     if (at < 0) return;
-    const { type } = operation;
-    const endsFid = type === "Tclunk" || type === "Tremove";
+    const { endsFid } = request;
     if (endsFid && !ended) return;
     this.#queue.splice(at, 1);
-    operation.error(new NinePError("Interrupted system call"));
-    if (endsFid) this.release(operation.fid);
+    request.error(new NinePError("Interrupted system call"));
+    if (endsFid) this.release(request.fid);
   }
 
   end(): void {
@@ -143,7 +143,7 @@ class QueueSink<N extends Node> implements Sink<N> {
     while (this.#queue.length === 0 && !this.#done) {
       await new Promise<void>((resolve) => this.#wake = resolve);
     }
-    // Sound: each class of operation is one of the union, told apart by `type`.
+    // Sound: each class of request is one of the union, told apart by `type`.
     return this.#queue.shift() as unknown as SessionRequest<N> | undefined;
   }
 }
