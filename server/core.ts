@@ -63,6 +63,14 @@ export interface Sink<N extends Node> {
 
 /** Bytes of replies that may wait while requests are processed. */
 const OUTPUT_MAX = 512 * 1024;
+/**
+ * Requests that come together are answered with one write. But with a client
+ * that goes on to send more than these at a time, and so waits for all of the
+ * replies while we work, as we wait for it, they go out in parts: on two CPUs
+ * that is 30 to 50 % more requests a second with 32 in flight. (On one it is
+ * 30 % less, for a write more costs both.)
+ */
+const EARLY = 12;
 /** Time that a client has to take the last replies. */
 const GOODBYE_MS = 1000;
 
@@ -171,6 +179,7 @@ export class SessionCore<N extends Node> {
     const outbox = this.#outbox;
     const input = this.#input;
     const { splitter } = input;
+    let processed = 0;
     while (!this.#ended) {
       const chunk = await input.read();
       if (chunk === null) {
@@ -180,8 +189,11 @@ export class SessionCore<N extends Node> {
       }
       this.#silence.heard();
       input.push(chunk);
+      const isWaited = processed > EARLY;
+      processed = 0;
       while (!this.#ended && splitter.advance()) {
         this.#receive(splitter.reader);
+        if (++processed % EARLY === 0 && isWaited) outbox.flush();
         if (outbox.size > OUTPUT_MAX) {
           outbox.flush();
           await outbox.drained();
