@@ -1,10 +1,10 @@
 // What is known of a file without opening it, and how it is changed.
 
 import { NinePError } from "../codec/errors.ts";
-import type { Stat } from "../codec/stat.ts";
 import {
   type FileStat,
   fileStat,
+  PERMISSIONS,
   type StatChanges,
   wishesOf,
 } from "./file_stat.ts";
@@ -12,14 +12,11 @@ import {
   type CallerOptions,
   type FileRef,
   isMissing,
+  labelOf,
   namesOf,
 } from "./operation.ts";
 import { Requests } from "./requests.ts";
-
-/** The permission bits of a mode; the others are the DM bits. */
-const PERMISSIONS = 0o777;
-/** Most seconds that a time can have: the number behind it is "don't touch". */
-const LAST_SECOND = 0xfffffffe;
+import type { Session } from "./session.ts";
 
 /**
  * The attributes of files in one tree of a server: what
@@ -159,6 +156,7 @@ export class Attributes extends Requests {
    * @param changes Attributes to set; none at all is {@linkcode Attributes.sync}.
    * @param options Signal.
    * @throws {RangeError} An attribute is out of its range.
+   * @throws {TypeError} It is none that can be changed.
    *
    * @example A new name and new permissions at once
    * ```ts
@@ -178,7 +176,7 @@ export class Attributes extends Requests {
     changes: StatChanges,
     options: CallerOptions = {},
   ): Promise<void> {
-    await this.#change("change", file, wishesOf(changes), options);
+    await this.#change("change", file, changes, options);
   }
 
   /**
@@ -207,7 +205,7 @@ export class Attributes extends Requests {
     length: number = 0,
     options: CallerOptions = {},
   ): Promise<void> {
-    await this.#change("truncate", file, wishesOf({ length }), options);
+    await this.#change("truncate", file, { length }, options);
   }
 
   /**
@@ -239,15 +237,15 @@ export class Attributes extends Requests {
     options: CallerOptions = {},
   ): Promise<void> {
     if (!Number.isInteger(mode) || mode < 0 || mode > PERMISSIONS) {
-      throw new RangeError(
-        `Cannot set permissions of ${mode}: the range is 0 to 0o777`,
-      );
+      const what = `Cannot chmod ${labelOf(file)}`;
+      throw new RangeError(`${what}: mode is ${mode}, the range is 0 to 0o777`);
     }
-    await this.paths.withFid("chmod", file, options, async (fid, signal) => {
-      const stat = await this.session.stat(fid, signal);
-      const changes = { mode: ((stat.mode & ~PERMISSIONS) | mode) >>> 0 };
-      await this.session.wstat(fid, changes, signal);
-    });
+    await this.paths.withFid(
+      "chmod",
+      file,
+      options,
+      (fid, signal) => setPermissions(this.session, fid, mode, signal),
+    );
   }
 
   /**
@@ -311,9 +309,7 @@ export class Attributes extends Requests {
     mtime: number | Date | undefined,
     options: CallerOptions = {},
   ): Promise<void> {
-    const times: Partial<Stat> = {};
-    if (atime !== undefined) times.atime = secondsOf(atime);
-    if (mtime !== undefined) times.mtime = secondsOf(mtime);
+    const times = { atime: secondsOf(atime), mtime: secondsOf(mtime) };
     await this.#change("utime", file, times, options);
   }
 
@@ -360,15 +356,16 @@ export class Attributes extends Requests {
    * assertEquals(await client.exists("today"), false);
    * ```
    */
-  rename(
+  async rename(
     oldPath: string | readonly string[],
     newPath: string | readonly string[],
     options: CallerOptions = {},
   ): Promise<void> {
     // The current directory may be another one after the walk.
-    const from = namesOf(this.paths.absolute(oldPath));
+    const path = this.paths.absolute(oldPath);
+    const from = namesOf(path);
     const to = namesOf(this.paths.absolute(newPath));
-    return this.paths.withFid(
+    await this.paths.withFid(
       "rename",
       oldPath,
       options,
@@ -378,24 +375,47 @@ export class Attributes extends Requests {
         if (name === undefined || from.join("/") !== to.join("/")) {
           throw new NinePError("Invalid cross-device link");
         }
-        await this.session.wstat(fid, { name }, signal);
+        await this.paths.moving(
+          path,
+          () => this.session.wstat(fid, { name }, signal),
+        );
       },
     );
   }
 
-  #change(
+  /** Checks before anything is sent. */
+  async #change(
     verb: string,
     file: FileRef,
-    changes: Partial<Stat>,
+    changes: StatChanges,
     options: CallerOptions,
   ): Promise<void> {
-    return this.paths.withFid(
+    const wishes = wishesOf(verb, file, changes);
+    // The current directory may be another one after the walk.
+    const path = typeof file === "number" ? file : this.paths.absolute(file);
+    await this.paths.withFid(
       verb,
       file,
       options,
-      (fid, signal) => this.session.wstat(fid, changes, signal),
+      (fid, signal) => {
+        const wstat = () => this.session.wstat(fid, wishes, signal);
+        if (wishes.name === undefined) return wstat();
+        return this.paths.moving(path, wstat);
+      },
     );
   }
+}
+
+/** Sets the permissions of a file, and keeps its DM bits. */
+export async function setPermissions(
+  session: Session,
+  fid: number,
+  mode: number,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const stat = await session.stat(fid, signal);
+  const changes = { mode: ((stat.mode & ~PERMISSIONS) | mode) >>> 0 };
+  await session.wstat(fid, changes, signal);
 }
 
 /** What is said of a file, or something else when there is none. */
@@ -409,12 +429,7 @@ async function orMissing<T, M>(answer: Promise<T>, missing: M): Promise<T | M> {
 }
 
 /** The time of a Twstat. */
-function secondsOf(time: number | Date): number {
-  const seconds = Math.floor(
-    typeof time === "number" ? time : time.getTime() / 1000,
-  );
-  if (seconds >= 0 && seconds <= LAST_SECOND) return seconds;
-  throw new RangeError(
-    `Cannot set a time of ${seconds} seconds: the range is 0 to 2^32 - 2`,
-  );
+function secondsOf(time: number | Date | undefined): number | undefined {
+  if (time === undefined) return undefined;
+  return Math.floor(typeof time === "number" ? time : time.getTime() / 1000);
 }

@@ -28,7 +28,17 @@ export interface ChunkSource {
 export function chunksOf(
   data: Exclude<FileData, Uint8Array | string>,
 ): ChunkSource {
-  return data instanceof ReadableStream ? ofStream(data) : ofIterable(data);
+  if (data instanceof ReadableStream) return ofStream(data);
+  // As callers without types may do.
+  const given: unknown = data;
+  const isIterable = typeof given === "object" && given !== null &&
+    (Symbol.asyncIterator in given || Symbol.iterator in given);
+  if (isIterable) return ofIterable(data);
+  throw new TypeError(
+    `Cannot write a file: the data are ${
+      kindOf(given)
+    }, not a Uint8Array, a string, or a ReadableStream or iterable of them`,
+  );
 }
 
 function ofStream(stream: ReadableStream<Uint8Array | string>): ChunkSource {
@@ -41,6 +51,7 @@ function ofStream(stream: ReadableStream<Uint8Array | string>): ChunkSource {
     },
     cancel(reason) {
       reader.cancel(reason).catch(() => {}); // It has ended by itself.
+      reader.releaseLock();
     },
   };
 }
@@ -66,7 +77,8 @@ function ofIterable(
       if (isOver) return;
       isOver = true;
       // Behind what it is busy with, so nobody waits for it.
-      Promise.resolve(iterator.return?.()).catch(() => {});
+      const end = async () => await iterator.return?.();
+      end().catch(() => {}); // What failed before is the error to tell.
     },
   };
 }
@@ -76,8 +88,14 @@ export function bytesOf(chunk: unknown): Uint8Array {
   if (typeof chunk === "string") return encoder.encode(chunk);
   if (chunk instanceof Uint8Array) return chunk;
   throw new TypeError(
-    `Cannot write a chunk: it is neither bytes nor text but ${typeof chunk}`,
+    `Cannot write a chunk: it is neither bytes nor text but ${kindOf(chunk)}`,
   );
+}
+
+/** What a value is, for messages. */
+function kindOf(value: unknown): string {
+  if (typeof value !== "object" || value === null) return typeof value;
+  return value.constructor?.name ?? "an object";
 }
 
 /**

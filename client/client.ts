@@ -74,17 +74,19 @@ export interface Beginning {
  */
 export class Client extends RemoteTree {
   /** Resolves when the connection has ended: with undefined after close(), with the reason otherwise. Never rejects. */
-  readonly closed: Promise<unknown>;
+  readonly closed: Promise<Error | undefined>;
   readonly #beginning: Beginning;
   #closing: Promise<void> | undefined;
 
   /** @ignore Clients are made by connect(). */
   constructor(session: Session, root: number, beginning: Beginning) {
-    super(new Paths(session, root));
+    super(new Paths(session, root, beginning.login.aname));
     this.#beginning = beginning;
-    this.closed = session.ended.then(() =>
-      this.#closing ? undefined : this.session.error
-    );
+    this.closed = session.ended.then(() => {
+      if (this.#closing) return undefined;
+      // Only connect() ends a connection with what is no Error: its caller's reason.
+      return this.session.error as Error | undefined;
+    });
   }
 
   /**
@@ -96,7 +98,8 @@ export class Client extends RemoteTree {
    * those that are made before this has resolved. All fids are void: those of
    * open files and of trees from {@linkcode Client.attach}, whose methods
    * reject from then on, and those that the caller has as numbers, which must
-   * not be used any more. The current directory is the root.
+   * not be used any more. The current directory is the root. The methods of a
+   * {@linkcode RemoteTree.proxy} of the client go on.
    *
    * After an abort the client goes on as soon as the server has answered. When
    * the server refuses, the connection ends.
@@ -133,8 +136,9 @@ export class Client extends RemoteTree {
       if (session.error !== undefined) throw session.error;
       try {
         const next = await session.renew(msize);
-        const root = await login(next, this.#beginning.login);
-        this.paths = new Paths(next, root);
+        const who = this.#beginning.login;
+        const root = await login(next, who);
+        this.paths = new Paths(next, root, who.aname);
         return { msize: next.msize, version: next.version };
       } catch (error) {
         // Without a session the connection is good for nothing.
@@ -237,7 +241,7 @@ export class Client extends RemoteTree {
       options,
       async (signal) => {
         const root = await session.attach(uname, aname, afid, signal);
-        return new RemoteTree(new Paths(session, root));
+        return new RemoteTree(new Paths(session, root, aname));
       },
       (tree) => session.drop(tree.root),
     );
@@ -249,6 +253,9 @@ export class Client extends RemoteTree {
    * Clunks all fids, as far as the server answers within the time that
    * `closeTimeout` of {@linkcode connect} allows, and closes the connection.
    * Calls that are still pending reject. Closing again does nothing.
+   *
+   * @param options Signal, timeout: they only end the waiting. A timeout of
+   *   `connect()` does not hold here, `closeTimeout` is enough.
    *
    * @example
    * ```ts
@@ -263,9 +270,14 @@ export class Client extends RemoteTree {
    * await assertRejects(() => client.stat("motd"), ProtocolError);
    * ```
    */
-  override close(): Promise<void> {
-    return this.#closing ??= this.session.close(
-      this.#beginning.closeTimeout,
+  override close(options: CallerOptions = {}): Promise<void> {
+    const { session } = this;
+    const { closeTimeout } = this.#beginning;
+    return bounded(
+      { timeout: undefined },
+      () => `close the connection to "${session.peer}"`,
+      options,
+      () => this.#closing ??= session.close(closeTimeout),
     );
   }
 }

@@ -72,7 +72,8 @@ export interface ConnectOptions extends CallerOptions {
    * Connect again when the connection is lost, false by default.
    *
    * Trees, open files and other fids go on, under the same numbers, where the
-   * same file is still found by its path. Calls that only ask are repeated,
+   * same file is still found by its path; a root is whatever the server attaches
+   * to. Calls that only ask are repeated,
    * others that were under way reject with a ProtocolError, as nobody knows
    * whether they were done. What comes without a connection waits for the next
    * one. A fid that is lost fails with the code `ESTALE`, but is closed
@@ -85,7 +86,8 @@ export interface ConnectOptions extends CallerOptions {
    *   qid is 0): such a file is made up by the server, which may have kept
    *   what was written with the fid;
    * - its user was authenticated, unless by `auth` for the tree of `connect()`;
-   * - it is a directory of which some was read: it is read from its beginning.
+   * - it is a directory that was read in part: it must be read again from its
+   *   beginning, as calls do that give all of it at once.
    *
    * What the server had sent of a stream is lost. Locks and other state that
    * a server keeps for a connection are, too.
@@ -96,7 +98,15 @@ export interface ConnectOptions extends CallerOptions {
   reconnect?: boolean | ReconnectOptions | undefined;
   /** Most milliseconds that closing the client waits for the server, 0 to 2^31 - 1; 3000 by default. */
   closeTimeout?: number | undefined;
-  /** Most milliseconds that connecting takes, and the default for all calls of the client; above 0 and up to 2^31 - 1, or Infinity, the default. */
+  /**
+   * Most milliseconds that connecting takes, and the default for all calls of
+   * the client; above 0 and up to 2^31 - 1, or Infinity, the default.
+   *
+   * It limits a whole call, however much that moves: a `readFile()`, a
+   * `copy()`, a `remove()`. Of `readDir()` and `walkTree()`, which go at the
+   * pace of their caller, it limits each request, and of the streams of a file
+   * none.
+   */
   timeout?: number | undefined;
 }
 

@@ -1,26 +1,28 @@
 // Files and trees from one place to another, of one server or of two.
 
-import { OREAD, QTAPPEND, QTDIR } from "../codec/constants.ts";
+import { OREAD, QTAPPEND } from "../codec/constants.ts";
 import { NinePError } from "../codec/errors.ts";
 import type { Qid } from "../codec/messages.ts";
 import type { Stat } from "../codec/stat.ts";
-import { makeDirectory, readMembers } from "./directory.ts";
+import { setPermissions } from "./attributes.ts";
+import type { Base } from "./base.ts";
+import { gatherMembers, makeDirectory } from "./directory.ts";
 import { drain } from "./drain.ts";
+import { isDirectory, PERMISSIONS } from "./file_stat.ts";
 import {
   type CallerOptions,
   explained,
   hasCode,
   isMissing,
+  join,
 } from "./operation.ts";
-import { Paths } from "./paths.ts";
-import type { OpenFid, Session } from "./session.ts";
+import type { Paths } from "./paths.ts";
+import type { OpenFid } from "./session.ts";
+import { Bases, memberOf, type NearSpot, type Spot } from "./spot.ts";
 import { chunkSize, LANES, readInto, writeAll } from "./transfer.ts";
-import { join, lookUp, pathOf } from "./walk_tree.ts";
 
 /** Most files that are copied at a time. */
 const AT_ONCE = 8;
-/** The permission bits of a mode. */
-const PERMISSIONS = 0o777;
 /** What an owner needs to make the members of a directory. */
 const OWNER = 0o700;
 
@@ -34,186 +36,169 @@ export interface CopyProgress {
   total: number;
 }
 
-/** How to copy. */
-export interface How extends CallerOptions {
+/** How a file or directory is copied. */
+export interface CopyPlan extends CallerOptions {
   readonly recursive: boolean;
   readonly onProgress: ((progress: CopyProgress) => void) | undefined;
 }
 
-/** Where a file is. */
-export interface Place {
-  readonly paths: Paths;
-  readonly path: string | readonly string[];
-  /** What errors call it. */
-  readonly label: string;
+/** What is copied, or where to, as the caller names it. */
+export interface CopyEnd extends Spot {
+  readonly base: Paths;
 }
 
 /** A file or directory to copy. */
 interface Task {
-  readonly from: Place;
-  readonly to: Place;
+  readonly from: NearSpot;
+  readonly to: NearSpot;
   readonly stat: Stat;
+  /** Whether a directory was made for it, with permissions that may be too wide. */
+  isMade?: boolean;
+  /** The spots that lead to its members. */
+  inner?: { from: NearSpot; to: NearSpot };
 }
 
 /**
  * Copies a file, or a directory with all that is in it.
  *
- * @param how A timeout is for each request.
+ * @param plan A timeout is for each request.
  */
 export async function copyTree(
-  from: Place,
-  to: Place,
-  how: How,
+  from: CopyEnd,
+  to: CopyEnd,
+  plan: CopyPlan,
 ): Promise<void> {
-  const { session } = from.paths;
-  const { fid, stat } = await told(
-    from,
-    to,
-    () => lookUp(from.paths, from.path, how.signal),
-  );
-  const { label } = from;
-  const source = { paths: new Paths(session, fid), path: "", label };
-  const task = { from: source, to, stat };
+  const { signal } = plan;
+  const bases = new Bases();
   try {
-    if (!isDirectory(stat.qid)) await copyFile(task, how);
-    else if (!how.recursive) {
-      await told(from, to, () => refused("Is a directory"));
-    } else if (isWithin(from, to)) {
-      await told(from, to, () => refused("Invalid argument"));
-    } else await copyDirectory(task, how);
+    const source = await bases.hold(from, signal);
+    const { session, fid } = source.base;
+    const stat = await session.stat(fid, signal);
+    if (!isDirectory(stat.qid)) return await copyFile(source, to, stat, plan);
+    if (!plan.recursive) throw new NinePError("Is a directory");
+    if (isWithin(from, to)) throw new NinePError("Invalid argument");
+    const isMade = await madeDirectory(to, stat.mode, signal);
+    const target = await bases.hold(to, signal);
+    await copyAll({ from: source, to: target, stat, isMade }, bases, plan);
   } finally {
-    session.drop(fid);
+    bases.close();
   }
 }
 
-/** Copies a directory: it is merged into one that is there. */
-async function copyDirectory(top: Task, how: How): Promise<void> {
-  const { signal } = how;
-  const { paths, path, label } = top.to;
-  /** Directories that were made, with permissions that are too wide. */
-  const wide: [to: Place, mode: number][] = [];
-  const make = async ({ from, to, stat }: Task) => {
-    const mode = stat.mode & PERMISSIONS;
-    const isMade = await told(from, to, () => madeDirectory(to, mode, signal));
-    if (isMade && (mode & OWNER) !== OWNER) wide.push([to, mode]);
+/** Copies a directory to one that is there, and is a base. */
+async function copyAll(top: Task, bases: Bases, plan: CopyPlan): Promise<void> {
+  const { signal } = plan;
+  const { base } = top.to;
+  const { qid } = await base.session.stat(base.fid, signal);
+  const isOneTree = isSameTree(top.from.base, base);
+  const refuseTarget = (member: Stat) => {
+    if (!isOneTree || !isSameFile(member.qid, qid)) return;
+    throw new NinePError("Invalid argument"); // It would never end.
   };
+  refuseTarget(top.stat);
 
-  await make(top);
-  const { fid, stat } = await told(
-    top.from,
-    top.to,
-    () => lookUp(paths, path, signal),
-  );
-  const to = { paths: new Paths(paths.session, fid), path: "", label };
-  const isTarget = ({ qid }: Stat) =>
-    isSameServer(top.from.paths.session, paths.session) &&
-    isSameQid(qid, stat.qid);
-  const refuse = () =>
-    told(top.from, top.to, () => refused("Invalid argument"));
-  const tasks: Task[] = [];
-  const list = async (from: Place, to: Place) => {
-    const verb = `copy "${from.label}" to`;
-    const batches = readMembers(from.paths, from.path, verb, to.label, how);
-    for await (const batch of batches) {
-      for (const member of batch) {
-        const task = {
-          from: memberOf(from, member),
-          to: memberOf(to, member),
-          stat: member,
-        };
-        if (isTarget(member)) await refuse(); // It would never end.
-        tasks.push(task);
-      }
-    }
-  };
-  try {
-    if (isTarget(top.stat)) await refuse();
-    await list(top.from, to);
-    await drain(tasks, AT_ONCE, async (task) => {
-      if (!isDirectory(task.stat.qid)) return await copyFile(task, how);
-      await make(task);
-      await list(task.from, task.to);
+  const membersOf = ({ from, to }: Pick<Task, "from" | "to">) => {
+    const { base, path, label } = from;
+    const verb = `copy "${label}" to`;
+    return gatherMembers(base, path, verb, to.label, plan, (stat): Task => {
+      refuseTarget(stat);
+      const { name } = stat;
+      return { from: memberOf(from, name), to: memberOf(to, name), stat };
     });
-    // From the bottom up: what is behind a closed door cannot be changed.
-    for (const [place, mode] of wide.reverse()) {
-      await told(top.from, place, () => narrow(place, mode, signal));
+  };
+
+  const copyOne = async (task: Task): Promise<Task[]> => {
+    const { from, to, stat } = task;
+    if (!isDirectory(stat.qid)) {
+      await copyFile(from, to, stat, plan);
+      return [];
     }
-  } finally {
-    paths.session.drop(fid);
-  }
+    if (!task.inner) {
+      task.isMade ??= await madeDirectory(to, stat.mode, signal);
+      task.inner = {
+        from: await bases.near(from, signal),
+        to: await bases.near(to, signal),
+      };
+      const members = await membersOf(task.inner);
+      if (members.length > 0) return members; // Behind them it comes again.
+    }
+    const mode = stat.mode & PERMISSIONS;
+    if (task.isMade && (mode & OWNER) !== OWNER) {
+      await to.base.visit(
+        to.path,
+        signal,
+        (fid) => setPermissions(to.base.session, fid, mode, signal),
+      );
+    }
+    bases.leave(task.inner.from);
+    bases.leave(task.inner.to);
+    return [];
+  };
+  await drain(top, AT_ONCE, (task) => {
+    const { from, to } = task;
+    return explained(`copy "${from.label}" to`, to.label, () => copyOne(task));
+  });
 }
 
-/** Gives a directory that was made for a copy the permissions of its source. */
-async function narrow(
-  { paths, path }: Place,
-  mode: number,
-  signal: AbortSignal | undefined,
-): Promise<void> {
-  const { session } = paths;
-  const { fid, stat } = await lookUp(paths, path, signal);
-  try {
-    const changes = { mode: ((stat.mode & ~PERMISSIONS) | mode) >>> 0 };
-    await session.wstat(fid, changes, signal);
-  } finally {
-    session.drop(fid);
-  }
-}
-
-/** Makes a directory where there is none, and tells whether it did. */
+/** Makes a directory, its owner's for now, where there is none, and tells whether it did. */
 async function madeDirectory(
-  { paths, path }: Place,
+  { base, path }: Spot,
   mode: number,
   signal: AbortSignal | undefined,
 ): Promise<boolean> {
   try {
-    await makeDirectory(paths, path, mode | OWNER, signal);
+    await makeDirectory(base, path, mode & PERMISSIONS | OWNER, signal);
     return true;
   } catch (error) {
     if (!hasCode(error, "EEXIST")) throw error;
-    const { fid, stat } = await lookUp(paths, path, signal);
-    paths.session.drop(fid);
-    if (isDirectory(stat.qid)) return false;
+    const { qid } = await statOf(base, path, signal);
+    if (isDirectory(qid)) return false;
     throw error;
   }
 }
 
 /** Copies a plain file; what is there is replaced. */
-async function copyFile({ from, to, stat }: Task, how: How): Promise<void> {
-  const { signal } = how;
+async function copyFile(
+  from: Spot,
+  to: Spot,
+  stat: Stat,
+  plan: CopyPlan,
+): Promise<void> {
+  const { signal } = plan;
   const mode = stat.mode & PERMISSIONS;
   const options = { write: true, truncate: true, create: true, mode };
-  await told(from, to, async () => {
-    const source = await from.paths.open(from.path, { flags: OREAD }, signal);
-    try {
+  const source = await from.base.open(from.path, { flags: OREAD }, signal);
+  try {
+    if (isSameTree(from.base, to.base)) {
       await refuseItself(source, to, signal);
-      const target = await to.paths.open(to.path, options, signal);
-      try {
-        await pour(source, target, Number(stat.length), from.label, how);
-      } catch (error) {
-        target.session.drop(target.fid);
-        throw error;
-      }
-      await target.session.clunk(target.fid); // It tells failed writes.
-    } finally {
-      source.session.drop(source.fid);
     }
-  });
+    const target = await to.base.open(to.path, options, signal);
+    try {
+      await pour(source, target, Number(stat.length), from.label, plan);
+    } catch (error) {
+      target.session.drop(target.fid);
+      throw error;
+    }
+    await target.session.clunk(target.fid); // It tells failed writes.
+  } finally {
+    source.session.drop(source.fid);
+  }
 }
 
 /** Refuses to copy a file onto itself, which would first be cut to nothing. */
 async function refuseItself(
   source: OpenFid,
-  { paths, path }: Place,
+  { base, path }: Spot,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  if (!isSameServer(source.session, paths.session)) return;
   try {
-    const { fid, stat } = await lookUp(paths, path, signal);
-    paths.session.drop(fid);
-    if (isSameQid(source.qid, stat.qid)) await refused("Invalid argument");
+    const { qid } = await statOf(base, path, signal);
+    if (!isSameFile(qid, source.qid)) return;
   } catch (error) {
-    if (!isMissing(error)) throw error;
+    if (isMissing(error)) return;
+    throw error;
   }
+  throw new NinePError("Invalid argument");
 }
 
 /**
@@ -226,7 +211,7 @@ async function pour(
   target: OpenFid,
   length: number,
   path: string,
-  { signal, onProgress }: How,
+  { signal, onProgress }: CopyPlan,
 ): Promise<void> {
   const size = chunkSize(source);
   let bytes = 0;
@@ -277,37 +262,30 @@ async function pour(
 }
 
 /** Recognizes a copy of a directory into itself by the paths, before anything is made. */
-function isWithin(from: Place, to: Place): boolean {
-  const { paths } = from;
-  return paths === to.paths &&
-    `${paths.absolute(to.path)}/`.startsWith(
-      join(paths.absolute(from.path), ""),
+function isWithin(from: CopyEnd, to: CopyEnd): boolean {
+  return isSameTree(from.base, to.base) &&
+    `${to.base.absolute(to.path)}/`.startsWith(
+      join(from.base.absolute(from.path), ""),
     );
 }
 
-function memberOf({ paths, path, label }: Place, { name }: Stat): Place {
-  return { paths, path: join(pathOf(path), name), label: join(label, name) };
+/** Recognizes a tree by its name and its server's address: qids mean something only within one. */
+function isSameTree(a: Base, b: Base): boolean {
+  const { session: { peer } } = a;
+  const isOneServer = a.session === b.session ||
+    (peer === b.session.peer && peer.includes("://"));
+  return isOneServer && a.aname === b.aname;
 }
 
-function isDirectory({ type }: Qid): boolean {
-  return (type & QTDIR) !== 0;
-}
-
-/** Recognizes a server by its address: qids mean something only within one. */
-function isSameServer(a: Session, b: Session): boolean {
-  return a === b || (a.peer === b.peer && a.peer.includes("://"));
-}
-
-/** Recognizes a file by its qid, within one server. */
-function isSameQid(a: Qid, b: Qid): boolean {
+/** Recognizes a file by its qid, within one tree. */
+function isSameFile(a: Qid, b: Qid): boolean {
   return a.path === b.path && isDirectory(a) === isDirectory(b);
 }
 
-/** Puts what was tried in front of the servers' errors. */
-function told<T>(from: Place, to: Place, work: () => Promise<T>): Promise<T> {
-  return explained(`copy "${from.label}" to`, to.label, work);
-}
-
-function refused(ename: string): Promise<never> {
-  return Promise.reject(new NinePError(ename));
+function statOf(
+  base: Base,
+  path: string | readonly string[],
+  signal: AbortSignal | undefined,
+): Promise<Stat> {
+  return base.visit(path, signal, (fid) => base.session.stat(fid, signal));
 }

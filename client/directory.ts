@@ -1,8 +1,10 @@
 // Directories: their members, read while the caller works on those before.
 
-import { DMDIR, OREAD, QTDIR } from "../codec/constants.ts";
+import { DMDIR, OREAD } from "../codec/constants.ts";
 import { NinePError, ProtocolError } from "../codec/errors.ts";
 import { decodeDir, isName, type Stat } from "../codec/stat.ts";
+import { Base } from "./base.ts";
+import { isDirectory } from "./file_stat.ts";
 import {
   type CallerOptions,
   type FileRef,
@@ -10,7 +12,6 @@ import {
   namesOf,
   operate,
 } from "./operation.ts";
-import { Paths } from "./paths.ts";
 import type { OpenFid } from "./session.ts";
 import { readAll } from "./transfer.ts";
 
@@ -26,42 +27,36 @@ const CHUNK = 64 * 1024;
  * @param options A timeout is for each request.
  */
 export async function* readMembers(
-  paths: Paths,
+  base: Base,
   path: string | readonly string[],
   verb: string,
   label: FileRef,
   options: CallerOptions,
 ): AsyncGenerator<Stat[], void, void> {
-  const { session } = paths;
+  const { session } = base;
   const stop = new AbortController();
   const { signal, timeout } = options;
   const either = {
     signal: signal ? AbortSignal.any([signal, stop.signal]) : stop.signal,
     timeout,
   };
-  const open = await operate(
-    session,
-    verb,
-    label,
-    either,
-    (signal) => openDirectory(paths, path, signal),
+  const run = <T>(
+    work: (signal: AbortSignal | undefined) => Promise<T>,
+    undo?: (result: T) => void,
+  ) => operate(session, verb, label, either, work, undo);
+  const open = await run(
+    (signal) => openDirectory(base, path, signal),
     (open) => session.drop(open.fid),
   );
   if (!session.traits.wholeRecords) {
-    yield await operate(
-      session,
-      verb,
-      label,
-      either,
-      (signal) => readWhole(open, signal),
-    );
+    yield await run((signal) => readWhole(open, signal));
     return;
   }
   const { fid, limit } = open;
   let offset = 0;
   let isOpen = true;
   const read = () =>
-    operate(session, verb, label, either, async (signal) => {
+    run(async (signal) => {
       const { data } = await session.rpc({
         type: "Tread",
         tag: 0,
@@ -93,14 +88,46 @@ export async function* readMembers(
   }
 }
 
+/**
+ * Reads a directory as a whole, and once more when its fid was lost with the
+ * connection: nothing was done with the members yet.
+ *
+ * @param take Makes of a member what is wanted; undefined leaves it out.
+ */
+export async function gatherMembers<T>(
+  base: Base,
+  path: string | readonly string[],
+  verb: string,
+  label: FileRef,
+  options: CallerOptions,
+  take: (member: Stat) => T | undefined,
+): Promise<T[]> {
+  const gather = async () => {
+    const taken: T[] = [];
+    for await (const batch of readMembers(base, path, verb, label, options)) {
+      for (const member of batch) {
+        const one = take(member);
+        if (one !== undefined) taken.push(one);
+      }
+    }
+    return taken;
+  };
+  try {
+    return await gather();
+  } catch (error) {
+    if (!hasCode(error, "ESTALE")) throw error;
+    return await gather();
+  }
+}
+
 async function openDirectory(
-  paths: Paths,
+  base: Base,
   path: string | readonly string[],
   signal: AbortSignal | undefined,
 ): Promise<OpenFid> {
-  const open = await paths.open(path, { flags: OREAD }, signal);
-  if (open.qid.type & QTDIR) return open;
-  paths.session.drop(open.fid);
+  const open = await base.open(path, { flags: OREAD }, signal);
+  if (isDirectory(open.qid)) return open;
+  base.session.drop(open.fid);
   throw new NinePError("not a directory");
 }
 
@@ -130,14 +157,14 @@ function members(data: Uint8Array): Stat[] {
 
 /** Makes a directory, which must not be there. */
 export async function makeDirectory(
-  paths: Paths,
+  base: Base,
   path: string | readonly string[],
   mode: number,
   signal: AbortSignal | undefined,
 ): Promise<void> {
   const perm = (DMDIR | mode) >>> 0;
-  const { fid } = await paths.create(path, perm, OREAD, signal);
-  paths.session.drop(fid);
+  const { fid } = await base.create(path, perm, OREAD, signal);
+  base.session.drop(fid);
 }
 
 /**
@@ -146,22 +173,23 @@ export async function makeDirectory(
  * at the end of the path, `ENOTDIR` before it.
  */
 export async function makeDirectories(
-  paths: Paths,
+  base: Base,
   path: string | readonly string[],
   mode: number,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const { session } = paths;
+  const { session } = base;
+  const names = namesOf(path);
   const isAbsolute = typeof path === "string" && path.startsWith("/");
-  let fid = await paths.walk(isAbsolute ? "/" : "", signal);
+  let fid = await base.walk(isAbsolute ? "/" : "", signal);
   try {
-    for (const name of namesOf(path)) {
-      const next = await step(paths, fid, name, mode, signal);
+    for (const name of names) {
+      const next = await step(base, fid, name, mode, signal);
       session.drop(fid);
       fid = next;
     }
     const { qid } = await session.stat(fid, signal);
-    if (!(qid.type & QTDIR)) throw new NinePError("file already exists");
+    if (!isDirectory(qid)) throw new NinePError("file already exists");
   } finally {
     session.drop(fid);
   }
@@ -169,7 +197,7 @@ export async function makeDirectories(
 
 /** Walks to a directory's member, which is made where it is missing. */
 async function step(
-  { session }: Paths,
+  { session, aname }: Base,
   fid: number,
   name: string,
   mode: number,
@@ -181,7 +209,7 @@ async function step(
     if (!hasCode(error, "ENOENT")) throw error;
   }
   try {
-    await makeDirectory(new Paths(session, fid), [name], mode, signal);
+    await makeDirectory(new Base(session, fid, aname), [name], mode, signal);
   } catch (error) {
     if (!hasCode(error, "EEXIST")) throw error; // Another one was faster.
   }

@@ -1,33 +1,54 @@
-// Many small tasks, some of them at a time.
+// Trees of tasks, some of them at a time.
+
+/** A task, and where it came from. */
+interface Node<T> {
+  readonly task: T;
+  readonly parent: Node<T> | undefined;
+  /** Tasks that it gave and that are not done. */
+  left: number;
+}
 
 /**
- * Works through a stack of tasks, which may put further ones on it. Resolves
- * when all are done, or rejects with the first failure: then nothing new is
- * begun, and what was under way is waited for.
+ * Works through a tree of tasks. A task that gives others comes again when all
+ * of them are done, until it gives none. Resolves when all are done, or
+ * rejects with the first failure: then nothing new is begun, and what was
+ * under way is waited for.
+ *
+ * @param most Most tasks that are worked on at a time.
  */
 export function drain<T>(
-  tasks: T[],
+  top: T,
   most: number,
-  work: (task: T) => Promise<void>,
+  work: (task: T) => Promise<readonly T[]>,
 ): Promise<void> {
   return new Promise((resolve, reject) => {
+    const stack: Node<T>[] = [{ task: top, parent: undefined, left: 0 }];
     let running = 0;
     let failure: { error: unknown } | undefined;
-    const advance = () => {
-      while (!failure && running < most && tasks.length > 0) {
+    const advance = async (node: Node<T>) => {
+      const { task, parent } = node;
+      const tasks = await work(task);
+      node.left = tasks.length;
+      for (const task of tasks) stack.push({ task, parent: node, left: 0 });
+      if (tasks.length > 0 || !parent) return;
+      if (--parent.left === 0) stack.push(parent);
+    };
+    const begin = () => {
+      while (!failure && running < most) {
+        const node = stack.pop();
+        if (!node) break;
         running++;
-        // There is one, as just asked; undefined may be one, too.
-        work(tasks.pop() as T)
+        advance(node)
           .catch((error) => failure ??= { error })
           .finally(() => {
             running--;
-            advance();
+            begin();
           });
       }
       if (running > 0) return;
       if (failure) reject(failure.error);
       else resolve();
     };
-    advance();
+    begin();
   });
 }

@@ -1,16 +1,13 @@
 // Files by their paths, in the words of Deno.
 
-import { ORDWR, QTAPPEND, QTDIR } from "../codec/constants.ts";
+import { ORDWR, QTAPPEND } from "../codec/constants.ts";
 import { NinePError } from "../codec/errors.ts";
 import { Attributes } from "./attributes.ts";
 import { callFile, type CallOptions } from "./call.ts";
 import { bytesOf, chunksOf, type FileData, writeChunks } from "./chunks.ts";
-import {
-  abortable,
-  type CallerOptions,
-  type FileRef,
-  operate,
-} from "./operation.ts";
+import { isDirectory } from "./file_stat.ts";
+import { lend } from "./lend.ts";
+import { type CallerOptions, type FileRef, operate } from "./operation.ts";
 import { RemoteFile } from "./remote_file.ts";
 import type { OpenFid } from "./session.ts";
 import { readAll, writeAll } from "./transfer.ts";
@@ -25,9 +22,9 @@ export interface OpenOptions extends CallerOptions {
   append?: boolean | undefined;
   /** Cut the file to nothing; goes with `write`. */
   truncate?: boolean | undefined;
-  /** Make the file if it is not there. */
+  /** Make the file if it is not there; goes with `write`, `append` or `flags`. */
   create?: boolean | undefined;
-  /** Make the file; it is an error if it is there. */
+  /** Make the file; it is an error if it is there. Goes with `write`, `append` or `flags`, and a path. */
   createNew?: boolean | undefined;
   /** Permissions of a new file, 0o666 by default; the server takes away what the directory does not allow. */
   mode?: number | undefined;
@@ -173,10 +170,12 @@ export class Files extends Attributes {
    * What the Scheme egg calls `call-with-input-file`, `with-input-from-file`,
    * `call-with-output-file` and `with-output-to-file`.
    *
+   * An abort closes the file: what the function waits for of it rejects.
+   *
    * @param path Path.
-   * @param options What to open it for; the signal holds for all of it, the
-   *   timeout for the opening.
    * @param use What is done with the file.
+   * @param options What to open it for. Signal and timeout hold for all of it;
+   *   there is no timeout by default, but those of the calls.
    * @returns What the function gave.
    * @throws {NinePError} Also when closing the file fails: then something was
    *   not written.
@@ -189,7 +188,7 @@ export class Files extends Attributes {
    * const [near, far] = pair();
    * void serve(far, new MemoryFs({ motd: "hello\n" }));
    * await using client = await connect(near);
-   * const length = await client.withFile("motd", {}, async (file) => {
+   * const length = await client.withFile("motd", async (file) => {
    *   const buffer = new Uint8Array(100);
    *   return await file.read(buffer);
    * });
@@ -198,21 +197,14 @@ export class Files extends Attributes {
    */
   withFile<T>(
     path: string | readonly string[],
-    options: OpenOptions,
     use: (file: RemoteFile) => T | Promise<T>,
+    options: OpenOptions = {},
   ): Promise<T> {
-    return abortable(options.signal, async () => {
-      const file = await this.open(path, options);
-      let result: T;
-      try {
-        result = await use(file);
-      } catch (error) {
-        await file.close().catch(() => {}); // The first error is the reason.
-        throw error;
-      }
-      await file.close();
-      return result;
-    });
+    return lend(path, options, {
+      take: (bounds) => this.open(path, { ...options, ...bounds }),
+      interrupt: (file) => void file.close().catch(() => {}),
+      giveBack: (file) => file.close(),
+    }, use);
   }
 
   /**
@@ -238,7 +230,7 @@ export class Files extends Attributes {
     options: CallerOptions = {},
   ): Promise<Uint8Array<ArrayBuffer>> {
     return this.paths.withOpen("read", path, {}, options, (open, signal) => {
-      if (open.qid.type & QTDIR) throw new NinePError("Is a directory");
+      if (isDirectory(open.qid)) throw new NinePError("Is a directory");
       return readAll(open, signal);
     });
   }
@@ -273,7 +265,7 @@ export class Files extends Attributes {
    * Writes a file: replaces its content, or makes it.
    *
    * When it fails, any part of the data may have been written; a stream is
-   * cancelled, an iterator is told to return.
+   * cancelled and unlocked, an iterator is told to return.
    *
    * @param path Path.
    * @param data New content; it must not be changed before the promise settles.

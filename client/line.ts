@@ -11,6 +11,7 @@ import type {
   Tmessage,
 } from "../codec/messages.ts";
 import { Mux } from "./mux.ts";
+import { leadsTo } from "./operation.ts";
 
 /** How a fid came to be. */
 export interface Origin {
@@ -80,7 +81,10 @@ export class Line extends Mux {
     }
     if (type !== "Tread" || !origin?.isRewound) return;
     if (request.offset !== 0n) {
-      throw stale(origin, "a directory is read from its beginning");
+      throw stale(
+        origin,
+        "a directory that was read in part must be read again from its beginning",
+      );
     }
     origin.isRewound = false;
   }
@@ -144,7 +148,7 @@ export class Line extends Mux {
     for (const origin of this.fids.values()) {
       if (origin instanceof NinePError) continue;
       if (origin.attach.aname !== attach.aname) continue;
-      if (names.some((name, i) => origin.names[i] !== name)) continue;
+      if (!leadsTo(origin.names, names)) continue;
       origin.names = origin.names.with(last, name);
     }
   }

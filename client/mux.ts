@@ -10,6 +10,7 @@ import type {
   Message,
   ReplyTo,
   Tmessage,
+  Tread,
   Tversion,
 } from "../codec/messages.ts";
 import { type Channel, openChannel } from "../transport/channel.ts";
@@ -86,7 +87,7 @@ export class Mux {
   readonly #channel: Channel;
   readonly #intake: Intake;
   readonly #outbox: Outbox;
-  #tags = new NumberPool(NOTAG);
+  #tags = new NumberPool("tag", NOTAG);
   readonly #limit: number;
   /** By tag. */
   readonly #pending: (Pending | undefined)[] = [];
@@ -151,7 +152,7 @@ export class Mux {
     const { version } = this.dialect;
     this.#rejectAll(reason);
     this.#stale = new Set(this.#tags.all());
-    this.#tags = new NumberPool(NOTAG);
+    this.#tags = new NumberPool("tag", NOTAG);
     this.#pending.length = 0;
     // Replies that come before the Rversion are of the size that was agreed on.
     this.#intake.splitter.msize = Math.max(msize, this.msize);
@@ -209,6 +210,18 @@ export class Mux {
     else await this.#flush(pending, reason);
   }
 
+  /** Has the server give up all that is under way with a fid, as an abort does, but for what gives it back. */
+  flushFid(fid: number, reason: () => unknown): void {
+    for (const pending of [...this.#waiting, ...this.#pending]) {
+      if (!pending || pending.settled) continue;
+      const { request } = pending;
+      if (!("fid" in request) || request.fid !== fid) continue;
+      const { type } = request;
+      if (type === "Tclunk" || type === "Tremove") continue;
+      this.#abort(pending, reason());
+    }
+  }
+
   /** Reads into a buffer, at most as much as it holds, and gives the count; after an abort nothing is put there. */
   read(
     fid: number,
@@ -216,13 +229,7 @@ export class Mux {
     into: Uint8Array,
     signal?: AbortSignal,
   ): Promise<number> {
-    const request: Tmessage = {
-      type: "Tread",
-      tag: 0,
-      fid,
-      offset: BigInt(offset),
-      count: into.length,
-    };
+    const request = treadInto(fid, offset, into);
     // #take() resolves with the count when there is `into`.
     return this.#start(request, into, signal, undefined) as Promise<number>;
   }
@@ -272,7 +279,7 @@ export class Mux {
       const pending = new Pending(request, into, signal, resolve, reject);
       pending.claimed = tag;
       if (signal) {
-        pending.onAbort = () => this.#abort(pending);
+        pending.onAbort = () => this.#abort(pending, signal.reason);
         signal.addEventListener("abort", pending.onAbort, { once: true });
       }
       if (isNext) {
@@ -346,8 +353,7 @@ export class Mux {
     }
   }
 
-  #abort(pending: Pending): void {
-    const reason = pending.signal?.reason;
+  #abort(pending: Pending, reason: unknown): void {
     if (this.#waiting.has(pending)) this.#withdraw(pending, reason);
     else if (this.traits.flushes) {
       this.#flush(pending, reason).catch(() => {}); // It has its own reply then.
@@ -409,7 +415,7 @@ export class Mux {
         if (this.#waiting.size + this.#urgent.size > 0) this.#admit();
       }
     } catch (error) {
-      this.fail(error);
+      this.fail(lost(this.peer, error));
     }
   }
 
@@ -460,6 +466,16 @@ export class Mux {
     if (!pending.signal?.aborted) into.set(reply.data);
     return reply.data.length;
   }
+}
+
+/** The request of a read that fills a buffer, as far as there is something. */
+export function treadInto(
+  fid: number,
+  offset: number,
+  into: Uint8Array,
+): Tread {
+  const count = into.length;
+  return { type: "Tread", tag: 0, fid, offset: BigInt(offset), count };
 }
 
 /** Checks a reply against its request, as far as the two must agree. */

@@ -1,8 +1,11 @@
 // Tags and fids are the same to a client: small numbers that it chooses, and
 // that the server must not see twice at a time.
 
+import { NOFID } from "../codec/constants.ts";
+
 /** Numbers of one kind; the lowest one that is free is taken next. */
 export class NumberPool {
+  readonly #kind: "tag" | "fid";
   readonly #base: number;
   /** How many numbers there are. */
   readonly #count: number;
@@ -13,7 +16,8 @@ export class NumberPool {
   #size = 0;
 
   /** The numbers are `base` to `limit` - 1. */
-  constructor(limit: number, base = 0) {
+  constructor(kind: "tag" | "fid", limit: number, base = 0) {
+    this.#kind = kind;
     this.#base = base;
     this.#count = limit - base;
   }
@@ -32,7 +36,7 @@ export class NumberPool {
     let at = this.#lowest;
     while (this.#taken[at]) at++;
     if (at >= this.#count) {
-      throw new RangeError(`Cannot take a tag or fid: all ${at} are in use`);
+      throw new RangeError(`Cannot take a ${this.#kind}: all ${at} are in use`);
     }
     this.#taken[at] = true;
     this.#lowest = at + 1;
@@ -41,7 +45,8 @@ export class NumberPool {
   }
 
   /**
-   * Takes one number.
+   * Takes one number, which must not be far above the others: all() counts up
+   * to it.
    *
    * @throws {RangeError} It is taken, or not one of the pool's.
    */
@@ -52,7 +57,7 @@ export class NumberPool {
     if (!isOne || this.#taken[at]) {
       const last = base + this.#count - 1;
       throw new RangeError(
-        `Cannot take ${number} as a tag or fid: ${
+        `Cannot take ${number} as a ${this.#kind}: ${
           isOne ? "it is in use" : `the range is ${base} to ${last}`
         }`,
       );
@@ -70,6 +75,11 @@ export class NumberPool {
     this.#size--;
   }
 
+  /** Whether a number is taken. */
+  has(number: number): boolean {
+    return this.#taken[number - this.#base] ?? false;
+  }
+
   /** The numbers that are taken, in order. */
   all(): number[] {
     const all: number[] = [];
@@ -77,5 +87,45 @@ export class NumberPool {
       if (isTaken) all.push(this.#base + at);
     });
     return all;
+  }
+}
+
+/** Numbers for fids. Callers take some for themselves, each of them for one fid. */
+export class FidPool extends NumberPool {
+  /** Those that callers have taken, and that no fid has. */
+  readonly #reserved = new Set<number>();
+
+  constructor(base: number) {
+    super("fid", NOFID, base);
+  }
+
+  /** Takes the lowest free number for a caller. */
+  reserve(): number {
+    const number = this.take();
+    this.#reserved.add(number);
+    return number;
+  }
+
+  /**
+   * A caller makes a fid with a number of his own.
+   *
+   * @throws {RangeError} Another fid has it, or it was not taken for a caller.
+   */
+  use(number: number): void {
+    if (this.#reserved.delete(number)) return;
+    const detail = this.has(number)
+      ? "it is in use"
+      : "it is not from allocFid()";
+    throw new RangeError(`Cannot take ${number} as a fid: ${detail}`);
+  }
+
+  /** A caller's number was used, but there is no fid. */
+  unuse(number: number): void {
+    this.#reserved.add(number);
+  }
+
+  override give(number: number): void {
+    this.#reserved.delete(number);
+    super.give(number);
   }
 }

@@ -31,16 +31,41 @@ export interface CallerOptions {
 /** Longest delay that setTimeout() knows, in milliseconds. */
 export const TIMEOUT_MAX: number = 2 ** 31 - 1;
 
-/** Elements of a path. */
+/**
+ * Elements of a path.
+ *
+ * @throws {TypeError} It is no path.
+ */
 export function namesOf(path: string | readonly string[]): string[] {
   const names = typeof path === "string" ? path.split("/") : path;
-  return names.filter((name) => name !== "" && name !== ".");
+  if (Array.isArray(names) && names.every((name) => typeof name === "string")) {
+    return names.filter((name) => name !== "" && name !== ".");
+  }
+  throw new TypeError(`Cannot find ${path}: it is neither a path nor a fid`);
+}
+
+/** Whether a path leads to a file, or through it. */
+export function leadsTo(
+  names: readonly string[],
+  file: readonly string[],
+): boolean {
+  return file.every((name, i) => names[i] === name);
+}
+
+/** A path as a text; of a fid, its number. */
+export function pathOf(file: FileRef): string {
+  if (typeof file === "number") return `fid ${file}`;
+  return Array.isArray(file) ? file.join("/") : `${file}`;
 }
 
 /** A file's name for messages. */
 export function labelOf(file: FileRef): string {
-  if (typeof file === "number") return `fid ${file}`;
-  return `"${typeof file === "string" ? file : file.join("/")}"`;
+  return typeof file === "number" ? pathOf(file) : `"${pathOf(file)}"`;
+}
+
+/** The path of a directory's member. */
+export function join(path: string, name: string): string {
+  return path === "" || path.endsWith("/") ? path + name : `${path}/${name}`;
 }
 
 /**
@@ -109,12 +134,12 @@ export function bounded<T>(
   undo?: (result: T) => void,
 ): Promise<T> {
   const { signal, timeout = limits.timeout } = options;
-  if (timeout === undefined) return abortable(signal, () => work(signal), undo);
+  if (timeout === undefined) return abortable(signal, work, undo);
   return timed(
     timeout,
     signal,
     what,
-    (signal) => abortable(signal, () => work(signal), undo),
+    (signal) => abortable(signal, work, undo),
   );
 }
 
@@ -158,16 +183,16 @@ export async function timed<T>(
 /** Runs work whose promise rejects at once when the signal aborts. */
 export function abortable<T>(
   signal: AbortSignal | undefined,
-  work: () => Promise<T>,
+  work: (signal: AbortSignal | undefined) => Promise<T>,
   undo?: (result: T) => void,
 ): Promise<T> {
-  if (!signal) return work();
+  if (!signal) return work(signal);
   if (signal.aborted) return Promise.reject(signal.reason);
   return new Promise((resolve, reject) => {
     const onAbort = () => reject(signal.reason);
     signal.addEventListener("abort", onAbort, { once: true });
     const done = () => signal.removeEventListener("abort", onAbort);
-    work().then((result) => {
+    work(signal).then((result) => {
       done();
       if (signal.aborted) undo?.(result);
       resolve(result);
@@ -178,7 +203,10 @@ export function abortable<T>(
   });
 }
 
-/** Puts what was tried in front of the server's errors; those of functions are left as they are. */
+/**
+ * Puts what was tried in front of the server's errors. Those of functions are
+ * left as they are, and those that say already what was tried with a part.
+ */
 export async function explained<T>(
   verb: string,
   file: FileRef,
@@ -190,8 +218,13 @@ export async function explained<T>(
     if (!(error instanceof NinePError) || error instanceof FunctionError) {
       throw error;
     }
+    if (isExplained(error)) throw error;
     const message = `Cannot ${verb} ${labelOf(file)}: ${error.message}`;
     const { ename, code, request } = error;
     throw new NinePError(ename, { code, message, request, cause: error });
   }
+}
+
+function isExplained({ message, cause }: NinePError): boolean {
+  return message.startsWith("Cannot ") && cause instanceof NinePError;
 }

@@ -1,38 +1,18 @@
 // From paths to fids: files that are walked to, opened and made for as long
 // as an operation needs them, from the root of a tree or its current directory.
 
-import {
-  ORCLOSE,
-  ORDWR,
-  OREAD,
-  OTRUNC,
-  OWRITE,
-  QTDIR,
-  QTEXCL,
-} from "../codec/constants.ts";
+import { OREAD, QTEXCL } from "../codec/constants.ts";
 import { NinePError } from "../codec/errors.ts";
+import { Base, type How } from "./base.ts";
+import { isDirectory } from "./file_stat.ts";
+import { KeptFids } from "./kept.ts";
 import {
-  bounded,
   type CallerOptions,
   type FileRef,
-  hasCode,
   namesOf,
   operate,
 } from "./operation.ts";
-import type { OpenFid, Session } from "./session.ts";
-
-/** How to open a path. */
-export interface How {
-  read?: boolean | undefined;
-  write?: boolean | undefined;
-  truncate?: boolean | undefined;
-  create?: boolean | undefined;
-  createNew?: boolean | undefined;
-  /** Permissions of a new file. */
-  mode?: number | undefined;
-  /** The mode of a Topen, instead of all of the above. */
-  flags?: number | undefined;
-}
+import type { OpenFid } from "./session.ts";
 
 /**
  * Gives a path from the root: a text that starts with a slash, and has neither
@@ -72,49 +52,27 @@ function isAbsolute(path: string | readonly string[]): boolean {
   return typeof path === "string" && path.startsWith("/");
 }
 
-/** A fid that stays, or the walk to it. */
-interface Kept {
-  readonly fid: Promise<number>;
-  readonly walk: AbortController;
-  /** Who wait for it; without any the walk is given up. */
-  callers: number;
-}
-
 /** The files of one attach. */
-export class Paths {
-  readonly session: Session;
-  /** Fid of the root. */
-  root: number;
+export class Paths extends Base {
   /** Absolute path of the current directory. */
   cwd = "/";
   /** Fid of the current directory, unless it is the root. */
   #here: number | undefined;
-  /** Fids that stay, by their absolute paths. */
-  readonly #kept = new Map<string, Kept>();
-  /** The paths of those that are there. */
-  readonly #paths = new Map<number, string>();
+  /** Fids that stay. */
+  readonly kept: KeptFids = new KeptFids(this.session);
   #isReleased = false;
 
-  constructor(session: Session, root: number) {
-    this.session = session;
-    this.root = root;
+  /** Fid of the root. */
+  get root(): number {
+    return this.fid;
   }
 
   /**
-   * Walks to a new fid.
+   * Fid where a path starts: the root, or the current directory.
    *
    * @throws {TypeError} The tree is closed.
    */
-  walk(
-    path: string | readonly string[],
-    signal: AbortSignal | undefined,
-    ends: { from?: number | undefined; newfid?: number | undefined } = {},
-  ): Promise<number> {
-    const { from = this.#start(path), newfid } = ends;
-    return this.session.walk(from, namesOf(path), signal, newfid);
-  }
-
-  #start(path: string | readonly string[]): number {
+  protected override start(path: string | readonly string[]): number {
     this.#check();
     return isAbsolute(path) ? this.root : this.#here ?? this.root;
   }
@@ -138,9 +96,9 @@ export class Paths {
     signal: AbortSignal | undefined,
   ): Promise<void> {
     const cwd = this.absolute(path);
-    await this.#reach(path, signal, async (fid) => {
+    await this.reach(path, signal, async (fid) => {
       const { qid } = await this.session.stat(fid, signal);
-      if (!(qid.type & QTDIR)) throw new NinePError("not a directory");
+      if (!isDirectory(qid)) throw new NinePError("not a directory");
       signal?.throwIfAborted(); // The reply may have come all the same.
       this.#check();
       if (this.#here !== undefined) this.session.drop(this.#here);
@@ -150,60 +108,34 @@ export class Paths {
   }
 
   /** Gives a fid that is walked to once and stays until it is clunked. */
-  async keep(
+  keep(
     path: string | readonly string[],
     signal: AbortSignal | undefined,
   ): Promise<number> {
-    const key = this.absolute(path);
-    const kept = this.#kept.get(key) ?? this.#keep(path, key);
-    const onAbort = () => {
-      if (--kept.callers > 0) return;
-      this.#forget(key, kept);
-      kept.walk.abort(signal?.reason);
-    };
-    kept.callers++;
-    signal?.addEventListener("abort", onAbort, { once: true });
+    const walk = (signal: AbortSignal) => this.walk(path, signal);
+    return this.kept.give(this.absolute(path), walk, signal);
+  }
+
+  /** Runs an operation on a fid that is walked to once and stays until the tree is closed. */
+  withKept<T>(
+    path: string,
+    signal: AbortSignal | undefined,
+    work: (fid: number) => Promise<T>,
+  ): Promise<T> {
+    const walk = (signal: AbortSignal) => this.walk(path, signal);
+    return this.kept.use(this.absolute(path), walk, signal, work);
+  }
+
+  /** Runs what takes a file away from its path, and what is below it: no fid stays for these. */
+  async moving<T>(file: FileRef, work: () => Promise<T>): Promise<T> {
+    const path = typeof file === "number"
+      ? this.kept.pathOf(file)
+      : this.absolute(file);
     try {
-      return await kept.fid;
+      return await work();
     } finally {
-      signal?.removeEventListener("abort", onAbort);
+      if (path !== undefined) this.kept.forgetPath(path);
     }
-  }
-
-  #keep(path: string | readonly string[], key: string): Kept {
-    const walk = new AbortController();
-    const fid = this.#stay(path, key, walk.signal);
-    const kept: Kept = { fid, walk, callers: 0 };
-    this.#kept.set(key, kept);
-    fid.catch(() => this.#forget(key, kept));
-    return kept;
-  }
-
-  async #stay(
-    path: string | readonly string[],
-    key: string,
-    signal: AbortSignal,
-  ): Promise<number> {
-    const fid = await this.walk(path, signal);
-    if (signal.aborted) {
-      this.session.drop(fid);
-      throw signal.reason;
-    }
-    this.#paths.set(fid, key);
-    return fid;
-  }
-
-  /** A walk leads to no fid that stays. */
-  #forget(key: string, kept: Kept): void {
-    if (this.#kept.get(key) === kept) this.#kept.delete(key);
-  }
-
-  /** A fid is given back: it stays no longer. */
-  forget(fid: number): void {
-    const path = this.#paths.get(fid);
-    if (path === undefined) return;
-    this.#paths.delete(fid);
-    this.#kept.delete(path);
   }
 
   /** Runs an operation on a fid: the given one, or one that lives as long as the operation. */
@@ -214,12 +146,15 @@ export class Paths {
     work: (fid: number, signal: AbortSignal | undefined) => Promise<T>,
   ): Promise<T> {
     return operate(this.session, verb, file, options, async (signal) => {
-      if (typeof file === "number") return await work(file, signal);
-      return await this.#reach(file, signal, async (fid) => {
-        const result = await work(fid, signal);
-        this.session.drop(fid);
-        return result;
-      });
+      if (typeof file !== "number") {
+        return await this.visit(file, signal, (fid) => work(fid, signal));
+      }
+      try {
+        return await work(file, signal);
+      } catch (error) {
+        this.kept.note(file, error);
+        throw error;
+      }
     });
   }
 
@@ -249,108 +184,23 @@ export class Paths {
     });
   }
 
-  /** Opens a file, or makes it, whoever else makes or removes it meanwhile. */
-  async open(
-    file: FileRef,
-    how: How,
-    signal: AbortSignal | undefined,
-  ): Promise<OpenFid> {
-    const mode = modeOf(how);
-    const { create = false, createNew = false, mode: perm = 0o666 } = how;
-    const open = (fid: number) => this.session.open(fid, mode, signal);
-    if (typeof file === "number") return await open(file);
-    let isBeaten = false; // Another one made the file meanwhile.
-    while (true) {
-      try {
-        if (!createNew) return await this.#reach(file, signal, open);
-      } catch (error) {
-        if (!create || isBeaten || !hasCode(error, "ENOENT")) throw error;
-      }
-      try {
-        return await this.create(file, perm, mode & ~OTRUNC, signal);
-      } catch (error) {
-        if (createNew || isBeaten || !hasCode(error, "EEXIST")) throw error;
-        isBeaten = true;
-      }
-    }
-  }
-
-  /** Makes a file, which must not be there, and opens it. */
-  async create(
-    path: string | readonly string[],
-    perm: number,
-    mode: number,
-    signal: AbortSignal | undefined,
-  ): Promise<OpenFid> {
-    const dir = namesOf(path);
-    const name = dir.pop();
-    if (name === undefined) throw new NinePError("file already exists");
-    const fid = await this.session.walk(this.#start(path), dir, signal);
-    return await this.#orDrop(
-      fid,
-      () => this.session.create(fid, name, perm, mode, signal),
-    );
-  }
-
-  /** Walks to a file; its fid is given back when the work on it fails. */
-  async #reach<T>(
-    path: string | readonly string[],
-    signal: AbortSignal | undefined,
-    work: (fid: number) => Promise<T>,
-  ): Promise<T> {
-    const fid = await this.walk(path, signal);
-    return await this.#orDrop(fid, () => work(fid));
-  }
-
-  async #orDrop<T>(fid: number, work: () => Promise<T>): Promise<T> {
-    try {
-      return await work();
-    } catch (error) {
-      this.session.drop(fid);
-      throw error;
-    }
-  }
-
   /** Gives back the root, the current directory and the fids that stay. */
   async release(): Promise<void> {
     this.#isReleased = true;
     const { session } = this;
-    const fids = [this.root, ...this.#paths.keys()];
-    if (this.#here !== undefined) fids.push(this.#here);
     const closed = new DOMException(
       `A tree of "${session.peer}" was closed`,
       "AbortError",
     );
     // What is still walked to is clunked when it is there.
-    for (const { walk } of this.#kept.values()) walk.abort(closed);
-    this.#kept.clear();
-    this.#paths.clear();
-    const clunks = Promise.allSettled(fids.map((fid) => session.clunk(fid)));
-    const what = () => `close a tree of "${session.peer}"`;
-    for (const clunk of await bounded(session, what, {}, () => clunks)) {
+    const fids = [this.root, ...this.kept.release(closed)];
+    if (this.#here !== undefined) fids.push(this.#here);
+    const clunks = fids.map((fid) => session.clunk(fid));
+    for (const clunk of await Promise.allSettled(clunks)) {
       // With the session gone, there is nothing to give back.
       if (clunk.status === "rejected" && clunk.reason !== session.error) {
         throw clunk.reason;
       }
     }
   }
-}
-
-/** The mode of a Topen. */
-function modeOf(how: How): number {
-  const { read, write = false, truncate = false, flags } = how;
-  if (flags !== undefined) {
-    if (read || write || truncate) {
-      throw new TypeError(
-        "Cannot open a file: flags goes without read, write, append and truncate",
-      );
-    }
-    if ((flags & (3 | OTRUNC | ORCLOSE)) === flags) return flags;
-    throw new TypeError(`Cannot open a file: flags is ${flags}`);
-  }
-  if (truncate && !write) {
-    throw new TypeError("Cannot open a file: truncate goes with write");
-  }
-  const access = !write ? OREAD : read ? ORDWR : OWRITE;
-  return truncate ? access | OTRUNC : access;
 }

@@ -2,12 +2,11 @@
 // the names that a directory lists: so what it has can be seen, and what it
 // has not is undefined, which a Proxy could not tell.
 
-import { QTDIR } from "../codec/constants.ts";
 import { callFile } from "./call.ts";
-import { readMembers } from "./directory.ts";
-import { type CallerOptions, operate } from "./operation.ts";
+import { gatherMembers } from "./directory.ts";
+import { isDirectory } from "./file_stat.ts";
+import { type CallerOptions, join, operate, pathOf } from "./operation.ts";
 import type { Paths } from "./paths.ts";
-import { join, pathOf } from "./walk_tree.ts";
 
 /** Names that the language asks any object for: with a `then`, awaiting it would call a file. */
 const RESERVED: ReadonlySet<string> = new Set(["then", "toJSON"]);
@@ -20,7 +19,8 @@ export interface ProxyOptions<Api = unknown> extends CallerOptions {
 
 /**
  * What {@linkcode RemoteTree.proxy} makes of an interface: its methods, with
- * promises of what they return.
+ * promises of what they return. Type parameters of a method are lost, and so
+ * are its overloads but the last one.
  */
 export type RemoteApi<Api> = {
   readonly [
@@ -34,43 +34,67 @@ export type RemoteApi<Api> = {
     : never;
 };
 
-/** Makes an object whose methods call the function files of a directory, or those behind one file. */
+/**
+ * Makes an object whose methods call the function files of a directory, or
+ * those behind one file.
+ *
+ * @param paths Gives the present ones: `Client.version()` makes others.
+ */
 export async function proxyOf<Api>(
-  paths: Paths,
+  paths: () => Paths,
   path: string | readonly string[],
   options: ProxyOptions<Api>,
 ): Promise<RemoteApi<Api>> {
-  const top = paths.absolute(path); // The current directory may change.
-  const isFile = options.methods !== undefined;
-  const names = options.methods ?? await filesIn(paths, path, options);
+  const top = paths().absolute(path); // The current directory may change.
   const label = pathOf(path);
+  const { methods } = options;
+  for (const name of methods ?? []) {
+    if (!RESERVED.has(name)) continue;
+    throw new TypeError(
+      `Cannot make a proxy of "${label}": "${name}" cannot be a method of it`,
+    );
+  }
+  const isFile = methods !== undefined;
+  const names = methods ?? await filesIn(paths(), path, options);
   // Without a prototype: no name of a file means anything, and none is there that is no file.
   const api: Record<string, unknown> = Object.create(null);
   for (const name of names) {
     if (RESERVED.has(name)) continue;
     const file = isFile ? top : join(top, name);
     const shown = isFile ? label : join(label, name);
-    api[name] = (...args: unknown[]) =>
-      operate(paths.session, "call", shown, options, async (signal) => {
-        const fid = await paths.keep(file, signal);
-        const argv = isFile ? [name, ...args] : args;
-        return await callFile(paths.session, fid, { argv }, signal);
-      });
+    api[name] = (...args: unknown[]) => {
+      const argv = isFile ? [name, ...args] : args;
+      const present = paths();
+      const { session } = present;
+      return operate(
+        session,
+        "call",
+        shown,
+        options,
+        (signal) =>
+          present.withKept(
+            file,
+            signal,
+            (fid) => callFile(session, fid, { argv }, signal),
+          ),
+      );
+    };
   }
   return api as RemoteApi<Api>; // The caller says what the files are.
 }
 
 /** The names in a directory, without those of directories. */
-async function filesIn(
+function filesIn(
   paths: Paths,
   path: string | readonly string[],
   options: CallerOptions,
 ): Promise<string[]> {
-  const names: string[] = [];
-  for await (const batch of readMembers(paths, path, "list", path, options)) {
-    for (const { name, qid } of batch) {
-      if (!(qid.type & QTDIR)) names.push(name);
-    }
-  }
-  return names;
+  return gatherMembers(
+    paths,
+    path,
+    "list",
+    path,
+    options,
+    ({ name, qid }) => isDirectory(qid) ? undefined : name,
+  );
 }

@@ -4,18 +4,15 @@
 import { ORCLOSE, OTRUNC } from "../codec/constants.ts";
 import { NinePError, ProtocolError } from "../codec/errors.ts";
 import type { Dialect } from "../codec/layout.ts";
-import type { ReplyTo, Tmessage, Tread } from "../codec/messages.ts";
+import type { ReplyTo, Tmessage } from "../codec/messages.ts";
 import type { Connection } from "../transport/connection.ts";
 import { dial } from "../transport/dial.ts";
 import { codeOf } from "../transport/failure.ts";
 import type { Line } from "./line.ts";
-import type { Link } from "./mux.ts";
-import { abortable, bounded } from "./operation.ts";
+import { type Link, treadInto } from "./mux.ts";
+import { abortable, bounded, TIMEOUT_MAX } from "./operation.ts";
 import type { PeerTraits } from "./peer.ts";
 import { Restoration, type RestorationPlan } from "./restoration.ts";
-
-/** Longest delay that setTimeout() knows, in milliseconds. */
-const DELAY_MAX = 2 ** 31 - 1;
 
 /**
  * How a client connects again after the connection was lost.
@@ -88,7 +85,7 @@ export function settingsOf(
   const isCount = Number.isInteger(attempts) || attempts === Infinity;
   check("attempts", attempts, isCount && attempts >= 1, "1 to Infinity");
   for (const [name, value] of Object.entries({ minDelay, maxDelay })) {
-    const isDelay = value >= 0 && value <= DELAY_MAX;
+    const isDelay = value >= 0 && value <= TIMEOUT_MAX;
     check(name, value, isDelay, "0 to 2^31 - 1");
   }
   const { dial: redial } = options;
@@ -135,7 +132,8 @@ export function delayOf(
  * that can be repeated.
  *
  * - A fid is made again by its path from the root, and opened again in its
- *   mode, without OTRUNC. Type and path of its qids must be what they were.
+ *   mode, without OTRUNC. Type and path of its qids must be what they were,
+ *   unless it is a root that is not open: that is what an Rattach makes it.
  * - Not made again is what the loss itself has ended: an afid and the trees
  *   that were attached with one; a file of exclusive use (QTEXCL), for others
  *   may have had it meanwhile; a file that was opened with ORCLOSE, for the
@@ -147,7 +145,8 @@ export function delayOf(
  * - Tattach, Twalk, Tstat, Tread, and Topen without OTRUNC and ORCLOSE are
  *   repeated. What the server had taken from a stream for a Tread is lost. A
  *   directory can be read on only from its beginning.
- * - A Tclunk counts as done.
+ * - A Tclunk counts as done, and a Tversion is sent again: it makes all fids
+ *   void, so there are none to be made again.
  * - Any other request rejects when it may have been sent, for nobody knows
  *   whether it was done. When it comes while there is no connection, it waits
  *   for the next one.
@@ -213,10 +212,20 @@ export class Reconnecting implements Link {
 
   /** Starts another session; see {@linkcode Mux.version}. */
   async version(msize: number, reason?: unknown): Promise<void> {
-    while (this.#again) await this.#again;
-    if (this.#refusal) throw this.#refusal.error;
+    // Before the first one there is nothing to go on with.
+    const isFirst = this.#msize === 0;
     this.#msize = msize;
-    await this.#line.version(msize, reason);
+    while (true) {
+      while (this.#again) await this.#again;
+      if (this.#refusal) throw this.#refusal.error;
+      const line = this.#line;
+      try {
+        return await line.version(msize, reason);
+      } catch (error) {
+        if (isFirst || error !== line.error || this.#refusal) throw error;
+        this.#lose(line);
+      }
+    }
   }
 
   /** Sends a request and gives its reply; see {@linkcode Mux.rpc}. */
@@ -237,13 +246,7 @@ export class Reconnecting implements Link {
     into: Uint8Array,
     signal?: AbortSignal,
   ): Promise<number> {
-    const request: Tread = {
-      type: "Tread",
-      tag: 0,
-      fid,
-      offset: BigInt(offset),
-      count: into.length,
-    };
+    const request = treadInto(fid, offset, into);
     // With `into` it is the count.
     return this.#carry(request, into, signal) as Promise<number>;
   }
@@ -258,6 +261,11 @@ export class Reconnecting implements Link {
     } catch (error) {
       if (error !== line.error || this.#refusal) throw error;
     }
+  }
+
+  /** Has the server give up all that is under way with a fid; see {@linkcode Mux.flushFid}. */
+  flushFid(fid: number, reason: () => unknown): void {
+    this.#line.flushFid(fid, reason);
   }
 
   /** Refuses new requests; those that were sent go on. */

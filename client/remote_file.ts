@@ -4,15 +4,11 @@ import type { Qid } from "../codec/messages.ts";
 import type { Connection } from "../transport/connection.ts";
 import { bytesOf } from "./chunks.ts";
 import { type FileStat, fileStat } from "./file_stat.ts";
-import {
-  type CallerOptions,
-  checkRange,
-  type FileRef,
-  labelOf,
-  operate,
-} from "./operation.ts";
+import { nextChunk, readableOf, writableOf } from "./file_streams.ts";
+import { Handle } from "./handle.ts";
+import { type CallerOptions, checkRange, type FileRef } from "./operation.ts";
 import type { OpenFid } from "./session.ts";
-import { copyInto, leftOff, ReadAhead, WriteBehind } from "./stream.ts";
+import { leftOff, ReadAhead } from "./stream.ts";
 import { writeAll } from "./transfer.ts";
 
 /** Most characters of a line. */
@@ -24,8 +20,8 @@ export interface LinesOptions extends CallerOptions {
   maxLength?: number | undefined;
 }
 
-/** What {@linkcode RemoteFile.seek} counts from. */
-export type Whence = "start" | "current" | "end";
+/** What {@linkcode RemoteFile.seek} counts from; by number as in `Deno.SeekMode`. */
+export type Whence = "start" | "current" | "end" | 0 | 1 | 2;
 
 /**
  * An open file of a server: a fid, and the position of the next read or write.
@@ -61,10 +57,7 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
   readonly qid: Qid;
   /** Byte that the next read or write starts at (`file-position` of the Scheme egg); set by {@linkcode RemoteFile.seek}. */
   position = 0;
-  readonly #open: OpenFid;
-  /** As the caller named it. */
-  readonly #file: FileRef;
-  #closing: Promise<void> | undefined;
+  readonly #handle: Handle;
   #readable: ReadableStream<Uint8Array<ArrayBuffer>> | undefined;
   #writable: WritableStream<Uint8Array | string> | undefined;
 
@@ -72,27 +65,26 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
   constructor(open: OpenFid, file: FileRef) {
     this.fid = open.fid;
     this.qid = open.qid;
-    this.#open = open;
-    this.#file = file;
+    this.#handle = new Handle(open, file);
   }
 
   /** Connection to the server. */
   get connection(): Connection {
-    return this.#open.session.connection;
+    return this.#handle.open.session.connection;
   }
 
   /** Largest transfer in bytes that is atomic, as the server gave it, 0 when it did not say; may be set for smaller requests. */
   get iounit(): number {
-    return this.#open.iounit;
+    return this.#handle.open.iounit;
   }
   set iounit(iounit: number) {
     checkRange("read or write", "iounit", iounit, 0, 2 ** 32 - 1);
-    this.#open.iounit = iounit;
+    this.#handle.open.iounit = iounit;
   }
 
   /** Most bytes of one read or write: as many as iounit and the session's msize allow. */
   get limit(): number {
-    return this.#open.limit;
+    return this.#handle.open.limit;
   }
 
   /**
@@ -160,9 +152,9 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
   ): Promise<number | null> {
     checkOffset(offset);
     if (into.length === 0) return 0;
-    const { limit, session } = this.#open;
+    const { limit, session } = this.#handle.open;
     const part = into.length > limit ? into.subarray(0, limit) : into;
-    const count = await this.#operate(
+    const count = await this.#handle.operate(
       "read",
       options,
       (signal) => session.read(this.fid, offset, part, signal),
@@ -179,7 +171,8 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
    * made up, and each reply is given at once. The position moves with each
    * chunk. The file stays open, also when the loop is left.
    *
-   * @param options Signal; the timeout is for each chunk.
+   * @param options Signal; the timeout is for each chunk: Infinity for a file
+   *   that may be silent for long.
    * @returns The chunks, which are the caller's to keep.
    * @throws {TypeError} The file is closed.
    *
@@ -208,16 +201,16 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
     options: CallerOptions,
     areLent: boolean,
   ): AsyncGenerator<Uint8Array<ArrayBuffer>, void, void> {
-    const ahead = new ReadAhead(this.#open, this.position);
+    const ahead = new ReadAhead(this.#handle.open, this.position);
     try {
       while (true) {
-        const chunk = await this.#nextChunk(ahead, options);
+        const chunk = await nextChunk(this.#handle, this, ahead, options);
         if (!chunk) break;
         yield chunk;
         if (areLent) ahead.recycle(chunk);
       }
     } finally {
-      await ahead.stop(leftOff());
+      ahead.stop(leftOff());
     }
   }
 
@@ -238,8 +231,8 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
    * The position moves as the bytes are read, which may be further than the
    * lines that were given. The file stays open.
    *
-   * @param options Signal, whose timeout is for each chunk, and how long a
-   *   line may be.
+   * @param options Signal; timeout, which is for each chunk: Infinity for a file
+   *   that may be silent for long; how long a line may be.
    * @returns The lines.
    * @throws {RangeError} A line is too long.
    * @throws {TypeError} The file is closed.
@@ -265,9 +258,7 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
     const check = (start: string, end: string) => {
       if (start.length + end.length <= maxLength) return;
       throw new RangeError(
-        `Cannot read ${
-          labelOf(this.#file)
-        }: a line has more than ${maxLength} characters`,
+        `Cannot read ${this.#handle.label}: a line has more than ${maxLength} characters`,
       );
     };
     for await (const chunk of this.#chunks(options, true)) {
@@ -351,9 +342,9 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
     offset: number,
     options: CallerOptions = {},
   ): Promise<number> {
-    return this.#operate("write", options, async (signal) => {
+    return this.#handle.operate("write", options, async (signal) => {
       checkOffset(offset);
-      const { limit, session } = this.#open;
+      const { limit, session } = this.#handle.open;
       const part = bytesOf(data).subarray(0, limit);
       return await session.write(this.fid, offset, part, signal);
     });
@@ -385,11 +376,11 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
     options: CallerOptions = {},
   ): Promise<void> {
     const bytes = bytesOf(data);
-    await this.#operate(
+    await this.#handle.operate(
       "write",
       options,
       // One by one: the file may be append-only, or take no notice of offsets.
-      (signal) => writeAll(this.#open, bytes, this.position, 1, signal),
+      (signal) => writeAll(this.#handle.open, bytes, this.position, 1, signal),
     );
     this.position += bytes.length;
   }
@@ -402,6 +393,7 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
    *   server is asked for the length.
    * @param options Signal.
    * @returns The new position.
+   * @throws {TypeError} There is no such whence.
    * @throws {RangeError} The new position is not in 0 to 2^53 - 1.
    *
    * @example
@@ -423,10 +415,28 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
     whence: Whence = "start",
     options: CallerOptions = {},
   ): Promise<number> {
-    let base = 0;
-    if (whence === "current") base = this.position;
-    else if (whence === "end") base = (await this.stat(options)).length;
-    return this.position = checkOffset(base + offset);
+    return this.position = checkOffset(
+      await this.#base(whence, options) + offset,
+    );
+  }
+
+  /** The position that a seek counts from. */
+  async #base(whence: Whence, options: CallerOptions): Promise<number> {
+    switch (whence) {
+      case "start":
+      case 0:
+        return 0;
+      case "current":
+      case 1:
+        return this.position;
+      case "end":
+      case 2:
+        return (await this.stat(options)).length;
+      default: // From callers without types.
+        throw new TypeError(
+          `Cannot seek in ${this.#handle.label}: whence is ${whence}`,
+        );
+    }
   }
 
   /**
@@ -450,8 +460,8 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
    * ```
    */
   stat(options: CallerOptions = {}): Promise<FileStat> {
-    const { session } = this.#open;
-    return this.#operate(
+    const { session } = this.#handle.open;
+    return this.#handle.operate(
       "stat",
       options,
       async (signal) => fileStat(await session.stat(this.fid, signal)),
@@ -482,8 +492,8 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
     length: number = 0,
     options: CallerOptions = {},
   ): Promise<void> {
-    const { session } = this.#open;
-    await this.#operate("truncate", options, (signal) => {
+    const { session } = this.#handle.open;
+    await this.#handle.operate("truncate", options, (signal) => {
       const changes = { length: BigInt(checkOffset(length)) };
       return session.wstat(this.fid, changes, signal);
     });
@@ -494,6 +504,10 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
    * cancelling and failing. They are read ahead as by
    * {@linkcode RemoteFile.chunks}, once somebody reads. It is a byte stream,
    * for BYOB readers, too.
+   *
+   * It has no timeout, for the next event may be hours away. Cancelling waits
+   * for nothing; {@linkcode RemoteFile.close} tells when the server is
+   * done.
    *
    * @example
    * ```ts
@@ -508,37 +522,7 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
    * ```
    */
   get readable(): ReadableStream<Uint8Array<ArrayBuffer>> {
-    return this.#readable ??= this.#makeReadable();
-  }
-
-  #makeReadable(): ReadableStream<Uint8Array<ArrayBuffer>> {
-    let ahead: ReadAhead | undefined;
-    /** Of a chunk that was longer than a BYOB reader's buffer. */
-    let rest: Uint8Array<ArrayBuffer> | undefined;
-    return new ReadableStream({
-      type: "bytes",
-      pull: async (controller) => {
-        const source = ahead ??= new ReadAhead(this.#open, this.position);
-        const chunk = rest ?? await this.#orClose(this.#nextChunk(source));
-        rest = undefined;
-        const request = controller.byobRequest;
-        if (!chunk) {
-          controller.close();
-          request?.respond(0); // Gives a BYOB reader its buffer back.
-          await this.close();
-        } else if (!request) {
-          controller.enqueue(chunk);
-        } else {
-          const count = copyInto(request, chunk);
-          if (count < chunk.length) rest = chunk.subarray(count);
-          else source.recycle(chunk);
-          request.respond(count);
-        }
-      },
-      cancel: async (reason) => {
-        await Promise.all([ahead?.stop(reason ?? leftOff()), this.close()]);
-      },
-    });
+    return this.#readable ??= readableOf(this.#handle, this);
   }
 
   /**
@@ -549,6 +533,11 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
    * that it keeps what was written where it was written, as plain files do.
    * From then on as much is in flight as `window` of `connect()` allows, and a
    * failure is told by a later write, or by closing.
+   *
+   * The timeout of `connect()` holds for each chunk, and for closing. Aborting
+   * waits for nothing; {@linkcode RemoteFile.close} tells when the server is
+   * done. But the signal of a `pipeTo()` is heard only when the write before it
+   * has ended, as with all streams.
    *
    * @example
    * ```ts
@@ -564,50 +553,17 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
    * ```
    */
   get writable(): WritableStream<Uint8Array | string> {
-    return this.#writable ??= this.#makeWritable();
-  }
-
-  #makeWritable(): WritableStream<Uint8Array | string> {
-    let behind: WriteBehind | undefined;
-    return new WritableStream({
-      start: ({ signal }) => {
-        // At once: abort() below comes when the write before it has ended.
-        const onAbort = () => behind?.stop(signal.reason);
-        signal.addEventListener("abort", onAbort, { once: true });
-      },
-      write: async (data) => {
-        const bytes = bytesOf(data);
-        const target = behind ??= new WriteBehind(this.#open, this.position);
-        await this.#orClose(this.#operate(
-          "write",
-          {},
-          (signal) => target.write(bytes, signal),
-        ));
-        this.position += bytes.length;
-      },
-      close: async () => {
-        const target = behind;
-        if (target) {
-          const flush = this.#operate(
-            "write",
-            {},
-            (signal) => target.flush(signal),
-          );
-          await this.#orClose(flush);
-        }
-        await this.close();
-      },
-      abort: async (reason) => {
-        await Promise.all([behind?.stop(reason), this.close()]);
-      },
-    });
+    return this.#writable ??= writableOf(this.#handle, this);
   }
 
   /**
    * Closes the file (`file-close` of the Scheme egg). Closing again does
    * nothing, and gives the same outcome; when the connection has ended, there is
-   * nothing to close any more. See `clunk(9P)`.
+   * nothing to close any more. What is under way with the file is given up, and
+   * rejects with a DOMException named `AbortError`, unless its reply comes
+   * first. See `clunk(9P)`.
    *
+   * @param options Signal; an abort only ends the waiting.
    * @throws {NinePError} The server reports a failure; the file is closed all the same.
    *
    * @example
@@ -623,61 +579,13 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
    * await assertRejects(() => file.read(new Uint8Array(1)), TypeError);
    * ```
    */
-  close(): Promise<void> {
-    return this.#closing ??= this.#close();
-  }
-
-  async #close(): Promise<void> {
-    const { session } = this.#open;
-    try {
-      await session.clunk(this.fid);
-    } catch (error) {
-      if (error !== session.error) throw error;
-    }
-  }
-
-  /** Reads the next chunk, and moves the position behind it. */
-  async #nextChunk(
-    ahead: ReadAhead,
-    options: CallerOptions = {},
-  ): Promise<Uint8Array<ArrayBuffer> | undefined> {
-    const chunk = await this.#operate(
-      "read",
-      options,
-      (signal) => ahead.next(signal),
-    );
-    if (chunk) this.position += chunk.length;
-    return chunk;
-  }
-
-  /** Closes the file when what a stream asked of it fails: nobody else would. */
-  async #orClose<T>(outcome: Promise<T>): Promise<T> {
-    try {
-      return await outcome;
-    } catch (error) {
-      this.close().catch(() => {});
-      throw error;
-    }
+  close(options: CallerOptions = {}): Promise<void> {
+    return this.#handle.close(options);
   }
 
   /** Closes the file. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
-  }
-
-  #operate<T>(
-    verb: string,
-    options: CallerOptions,
-    work: (signal: AbortSignal | undefined) => Promise<T>,
-  ): Promise<T> {
-    if (!this.#closing) {
-      return operate(this.#open.session, verb, this.#file, options, work);
-    }
-    return Promise.reject(
-      new TypeError(
-        `Cannot ${verb} ${labelOf(this.#file)}: the file is closed`,
-      ),
-    );
   }
 }
 

@@ -1,26 +1,27 @@
 // Directories, and whole trees below them.
 
 import { NinePError } from "../codec/errors.ts";
+import { Base } from "./base.ts";
 import { type CopyProgress, copyTree } from "./copy.ts";
-import { makeDirectories, makeDirectory, readMembers } from "./directory.ts";
+import {
+  gatherMembers,
+  makeDirectories,
+  makeDirectory,
+  readMembers,
+} from "./directory.ts";
 import { type FileStat, fileStat } from "./file_stat.ts";
 import { Files } from "./files.ts";
 import {
   bounded,
   type CallerOptions,
-  explained,
   type FileRef,
   labelOf,
   operate,
+  pathOf,
 } from "./operation.ts";
 import { proxyOf, type ProxyOptions, type RemoteApi } from "./proxy.ts";
 import { removeTree } from "./remove_tree.ts";
-import {
-  pathOf,
-  type TreeEntry,
-  walkTree,
-  type WalkTreeOptions,
-} from "./walk_tree.ts";
+import { type TreeEntry, walkTree, type WalkTreeOptions } from "./walk_tree.ts";
 
 /** Options of {@linkcode RemoteTree.readDirNames}. */
 export interface ReadDirNamesOptions extends CallerOptions {
@@ -128,19 +129,16 @@ export class RemoteTree extends Files {
     options: ReadDirNamesOptions = {},
   ): Promise<string[]> {
     const { dotfiles = false } = options;
-    return bounded(this.session, () => `list ${labelOf(path)}`, options, async (
-      signal,
-    ) => {
-      const names: string[] = [];
+    return operate(this.session, "list", path, options, (signal) => {
       const own = { ...options, signal };
-      for await (
-        const batch of readMembers(this.paths, path, "list", path, own)
-      ) {
-        for (const { name } of batch) {
-          if (dotfiles || !name.startsWith(".")) names.push(name);
-        }
-      }
-      return names;
+      return gatherMembers(
+        this.paths,
+        path,
+        "list",
+        path,
+        own,
+        ({ name }) => dotfiles || !name.startsWith(".") ? name : undefined,
+      );
     });
   }
 
@@ -236,25 +234,25 @@ export class RemoteTree extends Files {
    */
   remove(file: FileRef, options: RemoveOptions = {}): Promise<void> {
     const { paths, session } = this;
-    return bounded(session, () => `remove ${labelOf(file)}`, options, async (
-      signal,
-    ) => {
-      const fid = await explained(
-        "remove",
-        file,
-        () => this.#doomed(file, signal),
-      );
-      paths.forget(fid);
-      if (!options.recursive) {
-        await explained("remove", file, () => session.remove(fid, signal));
-        return;
-      }
+    const remove = async (signal: AbortSignal | undefined) => {
+      const fid = await this.#doomed(file, signal);
+      paths.kept.forget(fid);
+      if (!options.recursive) return await session.remove(fid, signal);
+      const base = new Base(session, fid, paths.aname);
+      const top = { base, path: [], label: pathOf(file) };
       try {
-        await removeTree(paths, fid, pathOf(file), { ...options, signal });
+        await removeTree(top, { ...options, signal });
       } finally {
         session.drop(fid);
       }
-    });
+    };
+    return operate(
+      session,
+      "remove",
+      file,
+      options,
+      (signal) => paths.moving(file, () => remove(signal)),
+    );
   }
 
   /** The fid of what is to be removed. */
@@ -285,8 +283,8 @@ export class RemoteTree extends Files {
    * @param options Tree to copy to, whether to copy directories, signal.
    * @throws {NinePError} Also with code `EISDIR` for a directory without
    *   `recursive`, and `EINVAL` for a copy onto or into itself. Files are told
-   *   apart by their qids, and servers by their addresses: that two of these
-   *   lead to one server is not seen.
+   *   apart by their qids, trees by their names, and servers by their
+   *   addresses: that two of these lead to one file is not seen.
    *
    * @example From one server to another
    * ```ts
@@ -310,14 +308,14 @@ export class RemoteTree extends Files {
     options: CopyOptions = {},
   ): Promise<void> {
     const { target = this, recursive = false, onProgress, timeout } = options;
-    const what = `copy ${labelOf(from)} to ${labelOf(to)}`;
     const ends = [
-      { paths: this.paths, path: from, label: pathOf(from) },
-      { paths: target.paths, path: to, label: pathOf(to) },
+      { base: this.paths, path: from, label: pathOf(from) },
+      { base: target.paths, path: to, label: pathOf(to) },
     ] as const;
-    return bounded(
+    return operate(
       this.session,
-      () => what,
+      `copy ${labelOf(from)} to`,
+      to,
       options,
       (signal) => copyTree(...ends, { recursive, onProgress, signal, timeout }),
     );
@@ -332,15 +330,18 @@ export class RemoteTree extends Files {
    * the value are what JSON can say. Each plain file that the directory has now
    * is a method; whether it is a function file, its server says when it is
    * called. `then` and `toJSON` are left out, for they would make something
-   * else of the object. The fids are kept until the tree is closed.
+   * else of the object. The fids are kept until the tree is closed; where one
+   * is lost, the next call walks again.
    *
    * @typeParam Api Interface with the methods.
    * @param path Path of the directory, or of the file when `methods` is given.
    * @param options Names of the methods behind a file, each the first argument
-   *   of its calls; signal and timeout, also of each call.
+   *   of its calls; signal and timeout, which hold for each call as well, for a
+   *   call has no options of its own.
    * @returns The object; what it promises of its methods is the caller's word.
    *   They reject as {@linkcode Files.call} does.
    * @throws {NinePError} It is not there (`ENOENT`), or not a directory (`ENOTDIR`).
+   * @throws {TypeError} A name of `methods` is `then` or `toJSON`.
    *
    * @example The files of a directory
    * ```ts
@@ -382,7 +383,7 @@ export class RemoteTree extends Files {
     path: string | readonly string[],
     options: ProxyOptions<Api> = {},
   ): Promise<RemoteApi<Api>> {
-    return proxyOf<Api>(this.paths, path, options);
+    return proxyOf<Api>(() => this.paths, path, options);
   }
 
   /** Path of the current directory, where paths without a leading slash start. */
@@ -430,6 +431,8 @@ export class RemoteTree extends Files {
    * does nothing, any other method that takes a path rejects with a TypeError.
    * See `clunk(9P)`.
    *
+   * @param options Signal; an abort only ends the waiting.
+   *
    * @example
    * ```ts
    * import { assertRejects } from "@std/assert";
@@ -443,8 +446,15 @@ export class RemoteTree extends Files {
    * await assertRejects(() => tree.stat("/"), TypeError, "it is closed");
    * ```
    */
-  close(): Promise<void> {
-    return this.#closing ??= this.paths.release();
+  close(options: CallerOptions = {}): Promise<void> {
+    const { paths, session } = this;
+    const what = () => `close a tree of "${session.peer}"`;
+    return bounded(
+      session,
+      what,
+      options,
+      () => this.#closing ??= paths.release(),
+    );
   }
 
   /** Closes the tree. */

@@ -1,18 +1,12 @@
 // The requests of the protocol, for those who work with fids.
 
 import type { ReplyTo, Tflush, Tmessage, Tversion } from "../codec/messages.ts";
-import {
-  abortable,
-  bounded,
-  type CallerOptions,
-  labelOf,
-  operate,
-} from "./operation.ts";
+import { bytesOf } from "./chunks.ts";
+import { lend } from "./lend.ts";
+import { bounded, type CallerOptions, labelOf, operate } from "./operation.ts";
 import type { Connection } from "../transport/connection.ts";
 import type { Paths } from "./paths.ts";
 import { type Bearing, newFidOf, type Session } from "./session.ts";
-
-const encoder = new TextEncoder();
 
 /** Options of {@linkcode Requests.rpc}. */
 export interface RpcOptions extends CallerOptions {
@@ -24,7 +18,7 @@ export interface RpcOptions extends CallerOptions {
 export interface WalkOptions extends CallerOptions {
   /** Fid to start from; by default the path says where. */
   from?: number | undefined;
-  /** Number for the new fid, from {@linkcode Requests.allocFid}, which also takes it by default. */
+  /** Number for the new fid, from {@linkcode Requests.allocFid} and not used yet; the lowest that is free by default. */
   newfid?: number | undefined;
 }
 
@@ -113,9 +107,11 @@ export class Requests {
   /**
    * Sends any request and gives its reply (`request` of the Scheme egg).
    *
-   * Numbers for new fids come from {@linkcode Requests.allocFid}. When a
-   * request that makes a fid (Tattach, Tauth, Twalk) rejects, its number is
-   * given back by the client, after a late reply to an aborted one was clunked.
+   * Numbers for new fids come from {@linkcode Requests.allocFid}, each for one
+   * fid. When a request that makes a fid (Tattach, Tauth, Twalk) rejects, its
+   * number is given back by the client, after a late reply to an aborted one
+   * was clunked. An Rwalk with fewer qids than names has made none: the number
+   * can be used again.
    * After a Tclunk or Tremove of one's own it is given back with
    * {@linkcode Requests.releaseFid}.
    *
@@ -123,7 +119,8 @@ export class Requests {
    * @param options Signal, tag.
    * @returns The reply; its data are the caller's.
    * @throws {RangeError} The request cannot be encoded, or not in msize bytes,
-   *   or the tag is in use.
+   *   or the tag is in use, or the number for a new fid is not from
+   *   {@linkcode Requests.allocFid} or is that of a fid already.
    *
    * @example A walk of two elements
    * ```ts
@@ -160,18 +157,22 @@ export class Requests {
     }
     const { session } = this;
     const fid = newFidOf(message);
-    const reply = bounded(
-      session,
-      () => `send ${message.type} to "${session.peer}"`,
-      options,
-      (signal) =>
-        fid === undefined
-          ? session.rpc(message, signal, tag)
-          : session.bear(message as Bearing, signal, tag), // It makes a fid.
-      () => {
-        if (fid !== undefined) session.drop(fid);
-      },
-    );
+    const what = () => `send ${message.type} to "${session.peer}"`;
+    const reply = fid === undefined
+      ? bounded(
+        session,
+        what,
+        options,
+        (signal) => session.rpc(message, signal, tag),
+      )
+      : bounded(
+        session,
+        what,
+        options,
+        // It makes a fid.
+        (signal) => session.bearOwn(message as Bearing, fid, signal, tag),
+        () => session.drop(fid),
+      );
     return reply as Promise<RpcReply<R>>;
   }
 
@@ -217,7 +218,7 @@ export class Requests {
 
   /**
    * Takes the lowest free number for a fid (`alloc-handle` of the Scheme egg),
-   * to be made with {@linkcode Requests.rpc} or {@linkcode Requests.walk}.
+   * to be made once with {@linkcode Requests.rpc} or {@linkcode Requests.walk}.
    *
    * @example
    * ```ts
@@ -233,7 +234,7 @@ export class Requests {
    * ```
    */
   allocFid(): number {
-    return this.session.fids.take();
+    return this.session.fids.reserve();
   }
 
   /**
@@ -268,6 +269,8 @@ export class Requests {
    * @returns A new fid, to be given back with {@linkcode Requests.clunk}.
    *   When this rejects, its number is given back, also that of `newfid`.
    * @throws {TypeError} The new fid is the one to start from.
+   * @throws {RangeError} `newfid` is not from {@linkcode Requests.allocFid}, or
+   *   is that of a fid already; then it is not given back.
    *
    * @example
    * ```ts
@@ -301,7 +304,10 @@ export class Requests {
       "walk to",
       path,
       options,
-      (signal) => this.paths.walk(path, signal, options),
+      async (signal) => {
+        if (newfid !== undefined) session.fids.use(newfid);
+        return await this.paths.walk(path, signal, { from, newfid });
+      },
       (fid) => session.drop(fid),
     );
   }
@@ -309,6 +315,11 @@ export class Requests {
   /**
    * Gives the fid of a path: walked to once, and kept for further calls until
    * it is clunked or the tree is closed. See `walk(9P)`.
+   *
+   * When {@linkcode Attributes.rename} or {@linkcode RemoteTree.remove} takes
+   * the path away, or the server says that there is no such file any more, the
+   * next call walks again; the fid before it stays until it is clunked or the
+   * tree is closed.
    *
    * @param path Path.
    * @param options Signal.
@@ -344,9 +355,13 @@ export class Requests {
    * Runs a function on a fid that lives as long as it; clunked also after an
    * error (`with-handle-to` of the Scheme egg). See `walk(9P)`.
    *
+   * An abort ends the requests that are under way with the fid. It is clunked
+   * when the function has ended, so that no other file has its number before.
+   *
    * @param path Path.
    * @param use What is done with the fid, but for giving it back.
-   * @param options Signal, for all of it; timeout, for the walk.
+   * @param options Signal and timeout, which hold for all of it; there is no
+   *   timeout by default, but those of the calls.
    * @returns What the function gave.
    *
    * @example
@@ -367,18 +382,12 @@ export class Requests {
     options: CallerOptions = {},
   ): Promise<T> {
     const { session } = this;
-    return abortable(options.signal, async () => {
-      const fid = await this.walk(path, options);
-      let result: T;
-      try {
-        result = await use(fid);
-      } catch (error) {
-        session.drop(fid); // The first error is the one to tell.
-        throw error;
-      }
-      await operate(session, "clunk", path, {}, () => session.clunk(fid));
-      return result;
-    });
+    return lend(path, options, {
+      take: (bounds) => this.walk(path, bounds),
+      interrupt: (fid, reason) => session.flushFid(fid, () => reason),
+      giveBack: (fid) =>
+        operate(session, "clunk", path, {}, () => session.clunk(fid)),
+    }, use);
   }
 
   /**
@@ -403,7 +412,7 @@ export class Requests {
   clunk(fid: number, options: CallerOptions = {}): Promise<void> {
     const { session } = this;
     return operate(session, "clunk", fid, options, () => {
-      this.paths.forget(fid);
+      this.paths.kept.forget(fid);
       return session.clunk(fid);
     });
   }
@@ -471,13 +480,12 @@ export class Requests {
     data: Uint8Array | string,
     options: WriteOptions = {},
   ): Promise<number> {
-    const bytes = typeof data === "string" ? encoder.encode(data) : data;
     const { offset = 0 } = options;
     const { count } = await this.rpc({
       type: "Twrite",
       fid,
       offset: BigInt(offset),
-      data: bytes.subarray(0, this.session.limit),
+      data: bytesOf(data).subarray(0, this.session.limit),
     }, options);
     return count;
   }

@@ -1,9 +1,10 @@
 // The fids of a lost connection are made again on the next one: the same
 // numbers for the same files, found by their paths.
 
-import { NOFID, OTRUNC, QTDIR } from "../codec/constants.ts";
+import { NOFID, OTRUNC } from "../codec/constants.ts";
 import { NinePError } from "../codec/errors.ts";
 import type { Qid, Tattach } from "../codec/messages.ts";
+import { isDirectory } from "./file_stat.ts";
 import { endOf, type Line, type Origin, stale } from "./line.ts";
 import { type Authenticate, login } from "./login.ts";
 import { Session } from "./session.ts";
@@ -124,8 +125,10 @@ export class Restoration {
     const { open, isWritten = false } = origin;
     await this.#session.walk(root, origin.names, undefined, fid);
     const made = this.#line.origin(fid);
-    // The Rwalk has made one.
-    if (!made || !isSame(made.qid, origin.qid)) return OTHER;
+    if (!made) return OTHER; // The Rwalk has made one.
+    // A root is what the Rattach says, unless something is done in it.
+    const isRoot = origin.names.length === 0 && !open;
+    if (!isRoot && !isSame(made.qid, origin.qid)) return OTHER;
     if (!open) return undefined;
     if (isWritten && made.qid.vers === 0) {
       return "what was written to it may be gone";
@@ -133,7 +136,7 @@ export class Restoration {
     const { qid } = await this.#session.open(fid, open.mode & ~OTRUNC);
     if (!isSame(qid, open.qid)) return OTHER;
     made.isWritten = isWritten;
-    made.isRewound = (qid.type & QTDIR) !== 0;
+    made.isRewound = isDirectory(qid);
     return undefined;
   }
 }

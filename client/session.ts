@@ -18,7 +18,7 @@ import { dontTouch, type Stat } from "../codec/stat.ts";
 import { utf8Length } from "../codec/wire.ts";
 import type { Connection } from "../transport/connection.ts";
 import type { Link } from "./mux.ts";
-import { NumberPool } from "./numbers.ts";
+import { FidPool } from "./numbers.ts";
 import type { PeerTraits } from "./peer.ts";
 import { WINDOW } from "./transfer.ts";
 
@@ -45,7 +45,7 @@ export class Session {
   window: number = WINDOW;
   readonly #link: Link;
   /** Numbers the server may have; those that it is certain not to have are free. */
-  readonly fids: NumberPool;
+  readonly fids: FidPool;
   /** Whether the server has Tcall, as far as it has shown. */
   hasTcall: boolean | undefined;
   /** Clunks under way, so that a fid is clunked once. */
@@ -58,7 +58,7 @@ export class Session {
     this.#link = link;
     this.timeout = timeout;
     this.#fidBase = fidBase;
-    this.fids = new NumberPool(NOFID, fidBase);
+    this.fids = new FidPool(fidBase);
   }
 
   /** What is known of the kind of the server. */
@@ -165,6 +165,11 @@ export class Session {
     return this.#link.flush(oldtag, reason);
   }
 
+  /** Has the server give up all that is under way with a fid; see {@linkcode Mux.flushFid}. */
+  flushFid(fid: number, reason: () => unknown): void {
+    if (!this.#over) this.#link.flushFid(fid, reason);
+  }
+
   /** Gets the root of a tree, as a new fid. See `attach(9P)`. */
   async attach(
     uname: string,
@@ -263,6 +268,26 @@ export class Session {
       }
       throw error;
     }
+  }
+
+  /**
+   * Sends a request that makes a fid whose number is the caller's own, as
+   * bear() does. An incomplete Rwalk makes none: the number stays the caller's.
+   *
+   * @throws {RangeError} The number is not the caller's.
+   */
+  async bearOwn<T extends Bearing>(
+    request: T,
+    fid: number,
+    signal?: AbortSignal,
+    tag?: number,
+  ): Promise<ReplyTo<T>> {
+    this.fids.use(fid);
+    const reply = await this.bear(request, signal, tag);
+    if (request.type === "Twalk" && "wqid" in reply) {
+      if (reply.wqid.length < request.wname.length) this.fids.unuse(fid);
+    }
+    return reply;
   }
 
   /** Makes a fid ready for reading or writing. See `open(9P)`. */

@@ -35,7 +35,7 @@ class Flight {
     await Promise.allSettled(this.#running);
   }
 
-  /** Aborts all requests. */
+  /** Aborts all requests. Nobody waits for what comes of it: the server may hang. */
   abort(reason: unknown): void {
     this.#ending.abort(reason);
   }
@@ -51,7 +51,6 @@ class Flight {
       return await work();
     } catch (error) {
       this.abort(error);
-      await this.over();
       throw error;
     } finally {
       signal?.removeEventListener("abort", onAbort);
@@ -123,11 +122,10 @@ export class ReadAhead {
       : new Uint8Array(size);
   }
 
-  /** Aborts what is in flight, and waits for it. */
-  async stop(reason: unknown): Promise<void> {
+  /** Aborts what is in flight. */
+  stop(reason: unknown): void {
     this.#isOver = true;
     this.#flight.abort(reason);
-    await this.#flight.over();
   }
 
   async #next(): Promise<Uint8Array<ArrayBuffer> | undefined> {
@@ -228,10 +226,9 @@ export class WriteBehind {
     });
   }
 
-  /** Aborts what is in flight, and waits for it. */
-  async stop(reason: unknown): Promise<void> {
+  /** Aborts what is in flight. */
+  stop(reason: unknown): void {
     this.#flight.abort(reason);
-    await this.#flight.over();
   }
 
   async #write(data: Uint8Array): Promise<void> {

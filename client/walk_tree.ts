@@ -1,16 +1,17 @@
 // Whole trees, from the top down.
 
-import { QTDIR } from "../codec/constants.ts";
 import type { Stat } from "../codec/stat.ts";
+import type { Base } from "./base.ts";
 import { readMembers } from "./directory.ts";
-import { type FileStat, fileStat } from "./file_stat.ts";
+import { type FileStat, fileStat, isDirectory } from "./file_stat.ts";
 import {
   type CallerOptions,
-  type FileRef,
   isMissing,
+  join,
   operate,
+  pathOf,
 } from "./operation.ts";
-import { Paths } from "./paths.ts";
+import { Bases, memberOf, type NearSpot } from "./spot.ts";
 
 /** Most subdirectories of one directory that are read ahead. */
 const AHEAD = 8;
@@ -33,8 +34,8 @@ export interface TreeEntry {
 
 /** Goes through a tree; see {@linkcode RemoteTree.walkTree}. */
 export async function* walkTree(
-  paths: Paths,
-  top: string | readonly string[],
+  base: Base,
+  path: string | readonly string[],
   options: WalkTreeOptions,
 ): AsyncGenerator<TreeEntry, void, void> {
   const { maxDepth = Infinity, signal } = options;
@@ -43,66 +44,44 @@ export async function* walkTree(
       `Cannot walk a tree: maxDepth is ${maxDepth}, the minimum is 0`,
     );
   }
-  const { session } = paths;
-  const { fid, stat } = await operate(
-    session,
-    "list",
-    top,
-    options,
-    (signal) => lookUp(paths, top, signal),
-    ({ fid }) => session.drop(fid),
-  );
-  const path = pathOf(top);
-  // From the top's fid on: the caller may change the directory meanwhile.
-  const below = new Paths(session, fid);
-  const isDirectory = (stat.qid.type & QTDIR) !== 0;
-  const descent = new Descent(below, path, isDirectory ? maxDepth : 0, options);
+  const { session } = base;
+  const bases = new Bases();
   try {
-    yield { path, stat: fileStat(stat) };
-    for (
-      let entry = await descent.next();
-      entry !== undefined;
-      entry = await descent.next()
-    ) {
-      signal?.throwIfAborted();
-      yield entry;
+    // From the top's fid on: the caller may change the directory meanwhile.
+    const { top, stat } = await operate(
+      session,
+      "list",
+      path,
+      options,
+      async (signal) => {
+        const spot = { base, path, label: pathOf(path) };
+        const top = await bases.hold(spot, signal);
+        return { top, stat: await session.stat(top.base.fid, signal) };
+      },
+    );
+    const depth = isDirectory(stat.qid) ? maxDepth : 0;
+    const descent = new Descent(bases, top, depth, options);
+    try {
+      yield { path: top.label, stat: fileStat(stat) };
+      for (
+        let entry = await descent.next();
+        entry !== undefined;
+        entry = await descent.next()
+      ) {
+        signal?.throwIfAborted();
+        yield entry;
+      }
+    } finally {
+      descent.close();
     }
   } finally {
-    descent.close();
-    session.drop(fid);
+    bases.close();
   }
-}
-
-/** Gets a fid and the attributes of a file. */
-export async function lookUp(
-  paths: Paths,
-  path: string | readonly string[],
-  signal: AbortSignal | undefined,
-): Promise<{ fid: number; stat: Stat }> {
-  const fid = await paths.walk(path, signal);
-  try {
-    return { fid, stat: await paths.session.stat(fid, signal) };
-  } catch (error) {
-    paths.session.drop(fid);
-    throw error;
-  }
-}
-
-/** A path as a text; of a fid, its number. */
-export function pathOf(file: FileRef): string {
-  if (typeof file === "number") return `fid ${file}`;
-  return typeof file === "string" ? file : file.join("/");
-}
-
-/** The path of a directory's member. */
-export function join(path: string, name: string): string {
-  return path === "" || path.endsWith("/") ? path + name : `${path}/${name}`;
 }
 
 /** A directory on the way down, or one that is read ahead. */
 interface Level {
-  /** Path from the top. */
-  readonly path: string;
+  spot: NearSpot;
   /** Depth of its members: 1 is just below the top. */
   readonly depth: number;
   readonly batches: AsyncGenerator<Stat[], void, void>;
@@ -120,8 +99,7 @@ interface Level {
 
 /** The way down: it ends at the directory whose members come next. */
 class Descent {
-  readonly #below: Paths;
-  readonly #top: string;
+  readonly #bases: Bases;
   readonly #maxDepth: number;
   readonly #stop = new AbortController();
   readonly #options: CallerOptions;
@@ -130,20 +108,19 @@ class Descent {
   #ahead = 0;
 
   constructor(
-    below: Paths,
-    top: string,
+    bases: Bases,
+    top: NearSpot,
     maxDepth: number,
     { signal, timeout }: CallerOptions,
   ) {
-    this.#below = below;
-    this.#top = top;
+    this.#bases = bases;
     this.#maxDepth = maxDepth;
     const stop = this.#stop.signal;
     this.#options = {
       signal: signal ? AbortSignal.any([signal, stop]) : stop,
       timeout,
     };
-    if (maxDepth > 0) this.#levels.push(this.#begin("", 1));
+    if (maxDepth > 0) this.#levels.push(this.#begin(top, 1));
   }
 
   /** The next entry, or undefined at the end. */
@@ -158,9 +135,9 @@ class Descent {
         await this.#turn(level);
         continue;
       }
-      const path = join(level.path, member.name);
+      const path = join(level.spot.label, member.name);
       if (this.#isToEnter(level, member)) this.#enter(level, member);
-      return { path: join(this.#top, path), stat: fileStat(member) };
+      return { path, stat: fileStat(member) };
     }
   }
 
@@ -172,17 +149,31 @@ class Descent {
     level.at = level.searched = 0;
     try {
       const { value } = await (first ?? level.batches.next());
+      if (first && value) level.spot = await this.#near(level.spot);
       if (value) level.batch = value;
     } catch (error) {
       // It was removed, or is a plain file by now.
       if (level.depth === 1 || !isMissing(error)) throw error;
+      void level.batches.return();
     }
-    if (level.batch.length === 0) this.#levels.pop();
-    else this.#readAhead(level);
+    if (level.batch.length > 0) return this.#readAhead(level);
+    this.#levels.pop();
+    this.#bases.leave(level.spot);
+  }
+
+  /** Gets the spot of a directory whose members are walked to. */
+  #near(spot: NearSpot): Promise<NearSpot> {
+    return operate(
+      spot.base.session,
+      "list",
+      spot.label,
+      this.#options,
+      (signal) => this.#bases.near(spot, signal),
+    );
   }
 
   #isToEnter({ depth }: Level, { qid }: Stat): boolean {
-    return (qid.type & QTDIR) !== 0 && depth < this.#maxDepth;
+    return isDirectory(qid) && depth < this.#maxDepth;
   }
 
   #enter(level: Level, member: Stat): void {
@@ -204,24 +195,18 @@ class Descent {
     }
   }
 
-  #beginMember({ path, depth }: Level, { name }: Stat): Level {
-    return this.#begin(join(path, name), depth + 1);
+  #beginMember({ spot, depth }: Level, { name }: Stat): Level {
+    return this.#begin(memberOf(spot, name), depth + 1);
   }
 
-  #begin(path: string, depth: number): Level {
-    const label = path === "" ? this.#top : join(this.#top, path);
-    const batches = readMembers(
-      this.#below,
-      path,
-      "list",
-      label,
-      this.#options,
-    );
+  #begin(spot: NearSpot, depth: number): Level {
+    const { base, path, label } = spot;
+    const batches = readMembers(base, path, "list", label, this.#options);
     const first = batches.next();
     first.catch(() => {}); // It may never have its turn.
     const ahead = new Map<Stat, Level>();
     return {
-      path,
+      spot,
       depth,
       batches,
       first,

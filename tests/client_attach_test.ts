@@ -141,6 +141,64 @@ test("attach(): what is reached after close() of the tree is clunked", async () 
   await closing;
 });
 
+test("close() of a tree: an abort and a timeout only end the waiting", async () => {
+  await using scene = await start();
+  const { client, server } = scene;
+  const attaching = client.attach();
+  await server.exchange("Tattach", {}, attached);
+  const tree = await attaching;
+  const aborted = AbortSignal.abort("no");
+  assertEquals(await failure(tree.close({ signal: aborted })), "no");
+  const controller = new AbortController();
+  const closing = failure(tree.close({ signal: controller.signal }));
+  const late = failure(tree.close({ timeout: 1 }));
+  const clunk = await server.expect("Tclunk", { fid: 1 });
+  controller.abort("enough");
+  assertEquals(await closing, "enough");
+  const error = await late;
+  assertInstanceOf(error, DOMException);
+  assertEquals(error.name, "TimeoutError");
+  const done = tree.close();
+  server.answer(clunk, { type: "Rclunk" });
+  await done;
+});
+
+test("close() of the client: an abort only ends the waiting, the timeout of connect() does not", async () => {
+  const { client, server } = await start({ timeout: 1, closeTimeout: 50 });
+  const controller = new AbortController();
+  const closing = failure(client.close({ signal: controller.signal }));
+  await server.expect("Tclunk");
+  controller.abort("enough");
+  assertEquals(await closing, "enough");
+  await client.close();
+  assertEquals(await client.closed, undefined);
+  server.close();
+});
+
+test("closed gives an error, whatever the connection threw", async () => {
+  const [near, far] = pair();
+  const served = serve(far, new MemoryFs());
+  const client = await connect({
+    peer: "odd",
+    readable: near.readable,
+    writable: near.writable,
+    close: () => near.close(),
+    // pair() has the fast path.
+    read: async (buffer) => {
+      const chunk = await near.read!(buffer);
+      if (chunk === null) throw "text";
+      return chunk;
+    },
+    write: (data) => near.write!(data),
+  });
+  far.close();
+  const error: Error | undefined = await client.closed;
+  assertInstanceOf(error, ProtocolError);
+  assertEquals(error.message, 'Connection to "odd" lost: text');
+  assertStrictEquals(error.cause, "text");
+  await served;
+});
+
 test("K7 attach(): after an error the number is free", async () => {
   await using scene = await start();
   const { client, server } = scene;

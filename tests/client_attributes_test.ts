@@ -2,6 +2,7 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { test } from "./harness.ts";
 import { type Scene, sent, start, stat } from "./scripted.ts";
+import type { StatChanges } from "../client.ts";
 import {
   changesOf,
   DMAPPEND,
@@ -152,8 +153,87 @@ test("attributes out of range reach no server", async () => {
     await assertRejects(
       () => client.utime("a", 0, time),
       RangeError,
-      "the range is 0 to 2^32 - 2",
+      "the range is 0 to 4294967294",
     );
+  }
+  assertEquals(sent(scene), []);
+});
+
+test("wstat() names the attribute that is out of its range", async () => {
+  await using scene = await start();
+  willing(scene);
+  const { client } = scene;
+  const cases = [
+    [{ mode: -1 }, "mode is -1, the range is 0 to 4294967294"],
+    [{ mode: 2 ** 32 - 1 }, "mode is 4294967295, the range is"], // "Don't touch".
+    [{ atime: 0.5 }, "atime is 0.5, the range is 0 to 4294967294"],
+    [{ mtime: NaN }, "mtime is NaN, the range is 0 to 4294967294"],
+    [{ length: -1 }, "length is -1, the range is 0 to 9007199254740991"],
+  ] as const;
+  for (const [changes, detail] of cases) {
+    await assertRejects(
+      () => client.wstat("x", changes),
+      RangeError,
+      `Cannot change "x": ${detail}`,
+    );
+  }
+  await assertRejects(
+    () => client.wstat(client.root, { name: "y", mode: 0.5 }),
+    RangeError,
+    "Cannot change fid 0: mode is 0.5, the range is",
+  );
+  await assertRejects(
+    () => client.utime("x", 0, new Date(NaN)),
+    RangeError,
+    'Cannot utime "x": mtime is NaN, the range is 0 to 4294967294',
+  );
+  assertEquals(sent(scene), []);
+});
+
+test("wstat() refuses what 9P2000 does not change", async () => {
+  await using scene = await start();
+  willing(scene);
+  const { client } = scene;
+  const qid = { type: 0, vers: 0, path: 0n };
+  const fixed = { type: 0, dev: 0, qid, uid: "u", muid: "u", isFile: true };
+  for (const [name, value] of Object.entries(fixed)) {
+    const changes: StatChanges = { mode: 0o600, ...{ [name]: value } };
+    await assertRejects(
+      () => client.wstat("x", changes),
+      TypeError,
+      `Cannot change "x": ${name} is none of name, length, mode, atime, mtime, gid`,
+    );
+  }
+  assertEquals(sent(scene), []);
+});
+
+test("what is no path is a TypeError that says so", async () => {
+  await using scene = await start();
+  const { client } = scene;
+  // As callers without types pass it.
+  for (const path of [undefined, null, {}, [undefined], ["a", 1]] as never[]) {
+    const calls = [
+      () => client.stat(path),
+      () => client.exists(path),
+      () => client.rename(path, "b"),
+      () => client.rename("a", path),
+      () => client.open(path),
+      () => client.create(path),
+      () => client.readFile(path),
+      () => client.readDir(path).next(),
+      () => client.readDirNames(path),
+      () => client.walkTree(path).next(),
+      () => client.mkdir(path),
+      () => client.mkdir(path, { recursive: true }),
+      () => client.remove(path),
+      () => client.copy(path, "b"),
+      () => client.walk(path),
+      () => client.chdir(path),
+      () => client.proxy(path),
+    ];
+    for (const call of calls) {
+      await assertRejects(call, TypeError, "is neither a path nor a fid");
+    }
   }
   assertEquals(sent(scene), []);
 });
@@ -192,4 +272,15 @@ test("stat() with a length beyond 2^53 - 1: only asking for it throws", async ()
     RangeError,
     'Cannot tell the length of "big": 9007199254740992 is beyond 2^53 - 1',
   );
+});
+
+test("stat() with a length beyond 2^53 - 1 can be copied", async () => {
+  await using scene = await start();
+  willing(scene, { name: "big", length: 2n ** 64n - 1n });
+  const attributes = await scene.client.stat("big");
+  const { qid: _qid, ...rest } = attributes; // JSON has no bigint.
+  assertEquals(JSON.parse(JSON.stringify(rest)).name, "big");
+  for (const copy of [{ ...attributes }, structuredClone(attributes)]) {
+    assertEquals([copy.name, "length" in copy], ["big", false]);
+  }
 });

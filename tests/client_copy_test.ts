@@ -8,9 +8,15 @@ import {
 import { test } from "./harness.ts";
 import { qid, type Reply, type Scene, start, stat } from "./scripted.ts";
 import { type Client, connect, type CopyProgress } from "../client.ts";
-import { NinePError, QTAPPEND, type Tmessage } from "../codec.ts";
+import {
+  NinePError,
+  type Qid,
+  QTAPPEND,
+  QTDIR,
+  type Tmessage,
+} from "../codec.ts";
 import { type Content, MemoryFs } from "../fs/mod.ts";
-import { listen, serve } from "../server.ts";
+import { type Handler, listen, serve } from "../server.ts";
 import { pair } from "../transport.ts";
 
 interface Served extends AsyncDisposable {
@@ -28,7 +34,7 @@ async function served(content: Content = {}, msize = 8192): Promise<Served> {
     client,
     fs,
     async [Symbol.asyncDispose]() {
-      await client.stat("/"); // Behind the clunks for which nobody waits.
+      await client.stat(client.root); // Behind the clunks for which nobody waits.
       assertEquals(client.allocFid(), 1, "fids left");
       await client.close();
       await serving;
@@ -106,6 +112,41 @@ test("copy() of files with the same qid on two servers is none onto itself", asy
   await using to = await served({ f: "" });
   await from.client.copy("f", "f", { target: to.client });
   assertEquals(to.fs.readTextFile("f"), "hello");
+});
+
+test("copy() between two trees of one server whose qids are alike", async () => {
+  // Qids tell files apart within one tree only.
+  for (const where of ["one connection", "one address"]) {
+    const texts = new Map([["one", "from one"], ["two", ""]]);
+    const handler: Handler<{ qid: Qid; aname: string }> = {
+      attach: (_fid, { aname }) => ({ qid: qid(0, QTDIR), aname }),
+      walk: ({ aname }, name) =>
+        name === "f" ? { qid: qid(1), aname } : undefined,
+      open: () => {},
+      read: ({ node }, { offset, count }) => {
+        const text = new TextEncoder().encode(texts.get(node.aname));
+        return text.subarray(Number(offset), Number(offset) + count);
+      },
+      write: ({ node }, { data }) => {
+        texts.set(node.aname, new TextDecoder().decode(data));
+      },
+      stat: ({ node }) => ({ ...stat("f", 8), qid: node.qid }),
+    };
+    await using server = await listen("tcp://127.0.0.1:0", handler);
+    await using one = await connect(server.addr, { aname: "one" });
+    await using two = where === "one connection"
+      ? await one.attach({ aname: "two" })
+      : await connect(server.addr, { aname: "two" });
+    await one.copy("f", "f", { target: two });
+    assertEquals(texts.get("two"), "from one", where);
+    // The user makes no other tree of it.
+    await using same = await one.attach({ aname: "one", uname: "glenda" });
+    const error = await assertRejects(
+      () => one.copy("f", "f", { target: same }),
+      NinePError,
+    );
+    assertEquals(error.code, "EINVAL");
+  }
 });
 
 test("copy() refuses a directory into itself, before anything is made", async () => {

@@ -107,6 +107,21 @@ test("proxy() can be awaited and written as JSON whatever the files are called",
   });
 });
 
+test("proxy() refuses methods that an object cannot have, and asks for nothing", async () => {
+  await withServer(mathFs(), async (client, types) => {
+    for (const name of ["then", "toJSON"]) {
+      const making = () =>
+        client.proxy<Record<string, () => void>>("object", {
+          methods: ["add", name],
+        });
+      const message =
+        `Cannot make a proxy of "object": "${name}" cannot be a method of it`;
+      await assertRejects(making, TypeError, message);
+    }
+    assertEquals(types, []);
+  });
+});
+
 test("proxy() keeps to its directory when the current one changes", async () => {
   const fs = mathFs();
   await withServer(fs, async (client) => {

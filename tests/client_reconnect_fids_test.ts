@@ -310,7 +310,10 @@ test("reconnect: a directory is read on only from its beginning", async () => {
   const buffer = new Uint8Array(1000);
   assert(await dir.read(buffer));
   await home.swap();
-  assertStale(await failure(dir.read(buffer)), /read from its beginning$/);
+  assertStale(
+    await failure(dir.read(buffer)),
+    /read again from its beginning$/,
+  );
   await dir.seek(0);
   assert(await dir.read(buffer));
   assert(await dir.read(buffer));
@@ -399,6 +402,36 @@ test("reconnect: the user of connect() is authenticated again", async () => {
     assertEquals([...servers.at(-1)?.fids ?? []], [client.root]);
   }
   assertEquals(dialogues, 4);
+});
+
+test("reconnect: a root is what the server attaches to; what is open must be the same file", async () => {
+  await using on = await stage();
+  const { client, server } = on;
+  const opening = client.open("/");
+  await walked(server, 0, 1, []);
+  const open = { type: "Ropen", qid: qid(0, QTDIR), iounit: 0 } as const;
+  await server.exchange("Topen", {}, open);
+  const dir = await opening;
+  const walking = client.walk("a");
+  await walked(server, 0, 2, ["a"]);
+  const below = await walking;
+  server.close();
+  const next = await on.exchange.play();
+  await greet(next);
+  const attach: Reply = { type: "Rattach", qid: qid(100, QTDIR) };
+  await next.exchange("Tattach", { fid: 3 }, attach);
+  await walked(next, 3, 0, []);
+  await walked(next, 3, 1, []);
+  await next.exchange("Twalk", { fid: 3, newfid: 2 }, {
+    type: "Rwalk",
+    wqid: [qid(101)],
+  });
+  run(next);
+  await client.stat("/");
+  await client.stat("a");
+  assertStale(await failure(dir.read(new Uint8Array(99))), /same file/);
+  assertStale(await failure(client.stat(below)), /"\/a" .* same file/);
+  assertEquals([...next.fids], [0]);
 });
 
 test("reconnect: client.version() leaves nothing to be made again", async () => {

@@ -208,7 +208,10 @@ test("reconnect: what changes something is not repeated", async () => {
     ],
     [
       "Tauth",
-      (client) => client.rpc({ type: "Tauth", afid: 7, uname: "u", aname: "" }),
+      (client) => {
+        const afid = client.allocFid();
+        return client.rpc({ type: "Tauth", afid, uname: "u", aname: "" });
+      },
     ],
     [
       "Topen",
@@ -237,7 +240,10 @@ test("reconnect: what only asks is repeated", async () => {
     ["Tstat", (client) => client.rpc({ type: "Tstat", fid: 0 })],
     [
       "Twalk",
-      (client) => client.rpc({ type: "Twalk", fid: 0, newfid: 9, wname: [] }),
+      (client) => {
+        const newfid = client.allocFid();
+        return client.rpc({ type: "Twalk", fid: 0, newfid, wname: [] });
+      },
     ],
     ["Topen", (client) => client.rpc({ type: "Topen", fid: 0, mode: OREAD })],
     [

@@ -6,6 +6,7 @@ import {
   assertInstanceOf,
   assertRejects,
   assertStrictEquals,
+  assertThrows,
 } from "@std/assert";
 import { test } from "./harness.ts";
 import {
@@ -21,7 +22,7 @@ import {
   stat,
   walkTo,
 } from "./scripted.ts";
-import { NinePError, ProtocolError, type Tmessage } from "../codec.ts";
+import { NinePError, NOFID, ProtocolError, type Tmessage } from "../codec.ts";
 
 /** A promise's rejection, asked for before it comes. */
 function failure(promise: Promise<unknown>): Promise<unknown> {
@@ -180,7 +181,7 @@ test("flush(): the tag is taken until the Rflush", async () => {
   await assertRejects(
     () => client.rpc({ type: "Tstat", fid: 0 }, { tag: 7 }),
     RangeError,
-    "Cannot take 7 as a tag or fid: it is in use",
+    "Cannot take 7 as a tag: it is in use",
   );
   server.answer(flush, { type: "Rflush" });
   await flushing;
@@ -327,6 +328,97 @@ test("K7 walk() that fails gives back a number of the caller's like any other", 
   );
   assertEquals(nextFid(scene), 1);
   await settled(scene);
+});
+
+// Numbers of one's own.
+
+test("walk() and rpc() refuse a number that is a fid's or nobody's, before anything is sent", async () => {
+  await using scene = await start();
+  const { client } = scene;
+  const file = await openFile(scene); // 1
+  const before = sent(scene).length;
+  const bad: [number, string][] = [
+    [0, "it is in use"],
+    [file.fid, "it is in use"],
+    [2, "it is not from allocFid()"],
+    [400_000_000, "it is not from allocFid()"],
+    [-1, "it is not from allocFid()"],
+    [NaN, "it is not from allocFid()"],
+  ];
+  for (const [fid, detail] of bad) {
+    const calls = [
+      () => client.walk("lib", { newfid: fid }),
+      () => client.rpc({ type: "Twalk", fid: 0, newfid: fid, wname: ["a"] }),
+      () => client.rpc({ type: "Tauth", afid: fid, uname: "u", aname: "" }),
+      () =>
+        client.rpc({
+          type: "Tattach",
+          fid,
+          afid: NOFID,
+          uname: "u",
+          aname: "",
+        }),
+    ];
+    for (const call of calls) {
+      // A Twalk to the fid that it starts from makes none.
+      if (fid === 0 && call === calls[1]) continue;
+      const message = `Cannot take ${fid} as a fid: ${detail}`;
+      await assertRejects(call, RangeError, message);
+    }
+  }
+  assertEquals(sent(scene).length, before);
+  assertEquals(nextFid(scene), 2, "no number is given back");
+  const closing = file.close();
+  await scene.server.exchange("Tclunk", { fid: 1 }, { type: "Rclunk" });
+  await closing;
+});
+
+test("walk() and rpc() use a number of allocFid() once", async () => {
+  await using scene = await start();
+  const { client, server } = scene;
+  const newfid = client.allocFid();
+  const walking = client.walk("a", { newfid });
+  const twice = assertRejects(
+    () => client.walk("b", { newfid }),
+    RangeError,
+    "in use",
+  );
+  await walkTo(scene);
+  await Promise.all([walking, twice]);
+  const again = () =>
+    client.rpc({ type: "Twalk", fid: 0, newfid, wname: ["c"] });
+  await assertRejects(again, RangeError, "in use");
+  const clunking = client.clunk(newfid);
+  await server.exchange("Tclunk", { fid: newfid }, { type: "Rclunk" });
+  await clunking;
+  await assertRejects(again, RangeError, "not from allocFid()");
+  client.releaseFid(client.allocFid());
+  await assertRejects(again, RangeError, "not from allocFid()");
+  assertEquals(sent(scene), ["Twalk", "Tclunk"]);
+});
+
+test("rpc(): an incomplete Rwalk leaves the number to the caller", async () => {
+  await using scene = await start();
+  const { client, server } = scene;
+  const newfid = client.allocFid();
+  const walk = () =>
+    client.rpc({ type: "Twalk", fid: 0, newfid, wname: ["a", "b"] });
+  for (const wqid of [[qid(1)], [qid(1), qid(2)]]) {
+    const walking = walk();
+    await server.exchange("Twalk", { newfid }, { type: "Rwalk", wqid });
+    assertEquals((await walking).wqid.length, wqid.length);
+  }
+  await assertRejects(walk, RangeError, "in use");
+});
+
+test("allocFid() says that it is fids there are no more of", async () => {
+  await using scene = await start({ fidBase: 2 ** 32 - 3 });
+  const { client } = scene;
+  assertEquals(client.root, 2 ** 32 - 3);
+  const last = client.allocFid();
+  const message = "Cannot take a fid: all 2 are in use";
+  assertThrows(() => client.allocFid(), RangeError, message);
+  client.releaseFid(last);
 });
 
 // fid().
@@ -478,6 +570,15 @@ test("withFid() aborted while the function runs rejects at once; the fid is clun
   await settled(scene); // No Tclunk comes before this.
   resolve();
   await server.exchange("Tclunk", { fid: 1 }, { type: "Rclunk" });
+});
+
+test("write() refuses what is neither bytes nor text", async () => {
+  await using scene = await start();
+  // As callers without types pass it.
+  for (const data of [42, null, new ArrayBuffer(1)] as never[]) {
+    await assertRejects(() => scene.client.write(0, data), TypeError);
+  }
+  assertEquals(sent(scene), []);
 });
 
 test("read() and write() take offsets as numbers and bigints, and refuse others", async () => {

@@ -22,6 +22,7 @@ import {
   walkTo,
 } from "./scripted.ts";
 import { connect, type RemoteFile } from "../client.ts";
+import { greet, run, stage } from "./reconnecting.ts";
 import {
   NinePError,
   NOFID,
@@ -395,6 +396,41 @@ test("version() of a client that reconnects: the next connection has the fids an
     assertEquals(served.length, 2);
   }
   await Promise.all(served);
+});
+
+test("version() of a client that reconnects: a connection lost meanwhile is made again", async () => {
+  for (const phase of ["Tversion", "Tattach"] as const) {
+    await using on = await stage();
+    const { client } = on;
+    const old = client.fid("a");
+    await on.server.exchange("Twalk", {}, { type: "Rwalk", wqid: [qid(1)] });
+    await old;
+    const renewing = client.version({ msize: 4096 });
+    if (phase === "Tattach") await greet(on.server, 4096);
+    await on.server.expect(phase);
+    on.server.close();
+    const server = await on.exchange.play();
+    await greet(server, 4096);
+    // That of the client itself comes again when it had no answer.
+    if (phase === "Tversion") await greet(server, 4096);
+    await server.exchange("Tattach", { fid: 0 }, attached);
+    assertEquals(await renewing, { msize: 4096, version: "9P2000" });
+    run(server);
+    await client.stat(0);
+    assertEquals([...server.fids], [0]);
+  }
+});
+
+test("version() of a client that reconnects ends with it when there are no more attempts", async () => {
+  const dial = () => Promise.reject(new Error("gone"));
+  await using on = await stage({}, { attempts: 2, maxDelay: 0, dial });
+  const renewing = failure(on.client.version());
+  await on.server.expect("Tversion");
+  on.server.close();
+  const error = await renewing;
+  assertInstanceOf(error, ProtocolError);
+  assertEquals(error.message, 'Cannot reconnect to "pair": gone');
+  assertStrictEquals(await on.client.closed, error);
 });
 
 test("version() refuses an msize out of range; the session goes on", async () => {

@@ -59,7 +59,7 @@ const calls: [string, Call, string, Tmessage["type"][]][] = [
   [
     "withFid",
     (client, options) => client.withFid("a", () => {}, options),
-    'walk to "a"',
+    'use "a"',
     ["Twalk"],
   ],
   [
@@ -290,6 +290,54 @@ test("timeout of a file's own calls, of version() and flush()", async () => {
   await client.closed;
   await client.close();
   assertEquals(clock.timers.size, 0);
+});
+
+test("timeout of connect() holds for a file's chunks(), writes and close(), not for what readable waits for", async () => {
+  using clock = new Clock();
+  const scene = await start({ timeout: 100 });
+  const { client, server } = scene;
+  const file = await openFile(scene);
+  const reading = file.readable.getReader().read();
+  const read = await server.expect("Tread");
+  assertEquals(clock.timers.size, 0); // The next event may be hours away.
+  server.answer(read, { type: "Rread", data: new Uint8Array(1) });
+  await reading;
+  const chunk = failure(file.chunks().next());
+  const second = await server.expect("Tread");
+  clock.expire(100);
+  assertTimeout(await chunk, 'Cannot read "f": no answer within 100 ms');
+  const flush = await server.expect("Tflush", { oldtag: second.tag });
+  server.answer(flush, { type: "Rflush" });
+  const writer = file.writable.getWriter();
+  writer.closed.catch(() => {});
+  const writing = failure(writer.write("x"));
+  const write = await server.expect("Twrite");
+  clock.expire(100);
+  assertTimeout(await writing, 'Cannot write "f": no answer within 100 ms');
+  const closing = failure(file.close());
+  await server.expect("Tflush", { oldtag: write.tag });
+  await server.expect("Tclunk");
+  clock.expire(100);
+  assertTimeout(await closing, 'Cannot close "f": no answer within 100 ms');
+  server.close();
+  await client.closed;
+  await client.close();
+  assertEquals(clock.timers.size, 0);
+});
+
+test("timeout of connect() is not for what withFile() and withFid() run", async () => {
+  using clock = new Clock();
+  const scene = await start({ timeout: 100 });
+  const { client } = scene;
+  scene.run(() => undefined);
+  const timers = () => clock.timers.size;
+  assertEquals(await client.withFile("f", timers), 0);
+  assertEquals(await client.withFid("f", timers), 0);
+  assertEquals(await client.withFile("f", timers, { timeout: 7 }), 1);
+  assertEquals(await client.withFid("f", timers, { timeout: 7 }), 1);
+  assertEquals(clock.timers.size, 0);
+  await client.close();
+  scene.server.close();
 });
 
 test("timeout and signal of one call: what comes first counts", async () => {

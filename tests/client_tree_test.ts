@@ -39,7 +39,7 @@ async function served(content: Content = {}): Promise<
     client,
     fs,
     async [Symbol.asyncDispose]() {
-      await client.stat("/"); // Behind the clunks for which nobody waits.
+      await client.stat(client.root); // Behind the clunks for which nobody waits.
       assertEquals(client.allocFid(), 1, "fids left");
       await client.close();
       await serving;
@@ -276,7 +276,7 @@ test("walkTree() of a wide and bushy tree, whatever msize", async () => {
     {
       await using client = await connect(near, { msize });
       assertEquals(await pathsOf(client.walkTree("")), expected);
-      await client.stat("/");
+      await client.stat(client.root);
       assertEquals(client.allocFid(), 1);
     }
     await serving;
@@ -296,6 +296,47 @@ test("walkTree() of a tree 500 levels deep, which remove() takes down", async ()
   assertEquals(depth, 500);
   await client.remove("0", { recursive: true });
   assertEquals(await client.readDirNames(""), []);
+});
+
+test("walkTree(), copy() and remove() of deep trees walk a few names for each directory", async () => {
+  const levels = 400;
+  let walked = 0;
+  const [near, far] = pair();
+  const serving = serve(far, new MemoryFs({}, { mode: 0o777 }), {
+    onMessage: ({ message }) => {
+      if (message?.type === "Twalk") walked += message.wname.length;
+    },
+  });
+  {
+    await using client = await connect(near);
+    const names = Array.from({ length: levels }, () => "d");
+    await client.mkdir(names, { recursive: true });
+    await client.writeTextFile([...names, "f"], "deep");
+    const recursive = true;
+    const jobs = {
+      walkTree: async () => {
+        const paths = await pathsOf(client.walkTree("d"));
+        assertEquals(paths.length, levels + 1);
+        assertEquals(paths.at(-1), [...names, "f"].join("/"));
+      },
+      copy: async () => {
+        await client.copy("d", "e", { recursive });
+        const copy = ["e", ...names.slice(1), "f"];
+        assertEquals(await client.readTextFile(copy), "deep");
+      },
+      remove: () => client.remove("d", { recursive }),
+    };
+    for (const [name, job] of Object.entries(jobs)) {
+      walked = 0;
+      await job();
+      // From the top each would be 200 on average.
+      assert(walked < 50 * levels, `${name} walked ${walked} names`);
+    }
+    assertEquals(await client.readDirNames(""), ["e"]);
+    await client.stat(client.root);
+    assertEquals(client.allocFid(), 1, "fids left");
+  }
+  await serving;
 });
 
 test("walkTree() goes on where a directory vanished or became a file", async () => {

@@ -270,6 +270,72 @@ test("writeFile() refuses a stream in use, and chunks that are none", async () =
   assertEquals(isTold, true);
 });
 
+test("writeFile() refuses data that are none, and says what is taken", async () => {
+  await using scene = await start();
+  for (const data of [42, null, undefined, {}, new ArrayBuffer(3)]) {
+    await assertRejects(
+      // As a caller without types may do.
+      () => scene.client.writeFile("f", data as unknown as string),
+      TypeError,
+      "not a Uint8Array, a string, or a ReadableStream or iterable of them",
+    );
+  }
+  assertEquals(sent(scene), []);
+});
+
+test("writeFile(): the return() of a source that throws does not hide why it failed", async () => {
+  await using scene = await start();
+  scene.run((request) =>
+    request.type === "Twrite"
+      ? { type: "Rerror", ename: "i/o error" }
+      : undefined
+  );
+  const source = {
+    [Symbol.iterator]: () => ({
+      next: () => ({ done: false, value: "x" }),
+      return: () => {
+        throw new Error("return");
+      },
+    }),
+  };
+  await assertRejects(
+    () => scene.client.writeFile("f", source as unknown as Iterable<string>),
+    NinePError,
+    'Cannot write "f": i/o error',
+  );
+});
+
+test("writeFile() that fails cancels its stream and unlocks it", async () => {
+  await using scene = await start();
+  scene.run((request) =>
+    request.type === "Twrite"
+      ? { type: "Rerror", ename: "i/o error" }
+      : undefined
+  );
+  let reason: unknown;
+  const stream = new ReadableStream<string>({
+    pull: (controller) => controller.enqueue("x"),
+    cancel: (why) => void (reason = why),
+  });
+  const error = await scene.client.writeFile("f", stream).catch((e) => e);
+  assertInstanceOf(error, NinePError);
+  assertStrictEquals(reason, error);
+  assertEquals(stream.locked, false);
+});
+
+test("open() of a fid with createNew is refused; the fid stays", async () => {
+  await using scene = await start();
+  scene.run(() => undefined);
+  const { client } = scene;
+  await client.withFid("f", (fid) =>
+    assertRejects(
+      () => client.open(fid, { write: true, createNew: true }),
+      TypeError,
+      `Cannot open fid ${fid}: createNew goes with a path`,
+    ));
+  assertEquals(sent(scene), ["Twalk", "Tclunk"]);
+});
+
 // C-28.
 test("open() with flags sends them as they are", async () => {
   for (const flags of [0, ORDWR, OEXEC, ORDWR | OTRUNC, 1 | ORCLOSE]) {
@@ -294,6 +360,9 @@ test("open() refuses flags that are none, and flags beside other options", async
     { flags, append: true },
     { flags, write: true, truncate: true },
     { truncate: true },
+    { create: true },
+    { read: true, create: true },
+    { createNew: true },
     ...[-1, 4, 8, 0x20, 0x80, 256, 0.5, NaN].map((flags) => ({ flags })),
   ];
   for (const options of cases) {
@@ -310,7 +379,7 @@ test("open() refuses flags that are none, and flags beside other options", async
 test("withFile() waits for the clunk, and gives what its function gave", async () => {
   await using scene = await start();
   const { client, server } = scene;
-  const using = client.withFile("f", { write: true }, ({ fid }) => fid);
+  const using = client.withFile("f", ({ fid }) => fid, { write: true });
   await walkTo(scene);
   await server.exchange("Topen", { mode: 1 }, opened);
   const clunk = await server.expect("Tclunk", { fid: 1 });
@@ -329,7 +398,7 @@ test("withFile() closes the file after an error, which it tells", async () => {
         : undefined
     );
     const mine = new Error("mine");
-    const using = scene.client.withFile("f", {}, () => {
+    const using = scene.client.withFile("f", () => {
       if (isAsync) return Promise.reject(mine);
       throw mine;
     });
@@ -347,14 +416,14 @@ test("withFile() tells that closing failed, and not what was closed already", as
   );
   const { client } = scene;
   await assertRejects(
-    () => client.withFile("f", { write: true }, () => {}),
+    () => client.withFile("f", () => {}, { write: true }),
     NinePError,
     "file system is full",
   );
   scene.server.fids.delete(1);
   const count = (types: string[]) => types.filter((t) => t === "Tclunk").length;
   const before = count(sent(scene));
-  const closed = client.withFile("f", {}, async (file) => {
+  const closed = client.withFile("f", async (file) => {
     await file.close().catch(() => {});
   });
   await closed.catch(() => {}); // Closing again gives the same outcome.
@@ -369,10 +438,10 @@ test("withFile() rejects at once with the reason of its signal, then closes the 
   const { signal } = controller;
   const work = Promise.withResolvers<void>();
   const isOpen = Promise.withResolvers<void>();
-  const using = client.withFile("f", { signal }, () => {
+  const using = client.withFile("f", () => {
     isOpen.resolve();
     return work.promise;
-  });
+  }, { signal });
   await isOpen.promise;
   controller.abort("enough");
   assertEquals(await using.catch((error) => error), "enough");

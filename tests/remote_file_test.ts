@@ -309,6 +309,7 @@ test("RemoteFile.readable: nothing is asked for before somebody reads", async ()
   await settled(scene);
   scene.run(serving(pattern(1000)));
   await readable.cancel();
+  await file.close();
   assertEquals(countOf(scene, "Tread"), 0);
   assertEquals([...scene.server.fids], [0]);
 });

@@ -1,0 +1,153 @@
+// From a directory to the files below it: walked to, opened and made.
+
+import { ORCLOSE, ORDWR, OREAD, OTRUNC, OWRITE } from "../codec/constants.ts";
+import { NinePError } from "../codec/errors.ts";
+import { type FileRef, hasCode, namesOf } from "./operation.ts";
+import type { OpenFid, Session } from "./session.ts";
+
+/** How to open a path. */
+export interface How {
+  read?: boolean | undefined;
+  write?: boolean | undefined;
+  truncate?: boolean | undefined;
+  create?: boolean | undefined;
+  createNew?: boolean | undefined;
+  /** Permissions of a new file. */
+  mode?: number | undefined;
+  /** The mode of a Topen, instead of all of the above. */
+  flags?: number | undefined;
+}
+
+/** A directory where paths start. */
+export class Base {
+  readonly session: Session;
+  readonly fid: number;
+  /** Tree that it is in: within one, qids tell which file is which. */
+  readonly aname: string;
+
+  constructor(session: Session, fid: number, aname: string) {
+    this.session = session;
+    this.fid = fid;
+    this.aname = aname;
+  }
+
+  /** Fid where a path starts. */
+  protected start(_path: string | readonly string[]): number {
+    return this.fid;
+  }
+
+  /** Walks to a new fid. */
+  walk(
+    path: string | readonly string[],
+    signal: AbortSignal | undefined,
+    ends: { from?: number | undefined; newfid?: number | undefined } = {},
+  ): Promise<number> {
+    const { from = this.start(path), newfid } = ends;
+    return this.session.walk(from, namesOf(path), signal, newfid);
+  }
+
+  /** Opens a file, or makes it, whoever else makes or removes it meanwhile. */
+  async open(
+    file: FileRef,
+    how: How,
+    signal: AbortSignal | undefined,
+  ): Promise<OpenFid> {
+    const mode = modeOf(how);
+    const { create = false, createNew = false, mode: perm = 0o666 } = how;
+    const open = (fid: number) => this.session.open(fid, mode, signal);
+    if (typeof file === "number") {
+      if (!createNew) return await open(file);
+      throw new TypeError(
+        `Cannot open fid ${file}: createNew goes with a path`,
+      );
+    }
+    let isBeaten = false; // Another one made the file meanwhile.
+    while (true) {
+      try {
+        if (!createNew) return await this.reach(file, signal, open);
+      } catch (error) {
+        if (!create || isBeaten || !hasCode(error, "ENOENT")) throw error;
+      }
+      try {
+        return await this.create(file, perm, mode & ~OTRUNC, signal);
+      } catch (error) {
+        if (createNew || isBeaten || !hasCode(error, "EEXIST")) throw error;
+        isBeaten = true;
+      }
+    }
+  }
+
+  /** Makes a file, which must not be there, and opens it. */
+  async create(
+    path: string | readonly string[],
+    perm: number,
+    mode: number,
+    signal: AbortSignal | undefined,
+  ): Promise<OpenFid> {
+    const dir = namesOf(path);
+    const name = dir.pop();
+    if (name === undefined) throw new NinePError("file already exists");
+    const fid = await this.session.walk(this.start(path), dir, signal);
+    return await this.#orDrop(
+      fid,
+      () => this.session.create(fid, name, perm, mode, signal),
+    );
+  }
+
+  /** Walks to a file for some work, with which its fid ends. */
+  async visit<T>(
+    path: string | readonly string[],
+    signal: AbortSignal | undefined,
+    work: (fid: number) => Promise<T>,
+  ): Promise<T> {
+    const fid = await this.walk(path, signal);
+    try {
+      return await work(fid);
+    } finally {
+      this.session.drop(fid);
+    }
+  }
+
+  /** Walks to a file; its fid is given back when the work on it fails. */
+  async reach<T>(
+    path: string | readonly string[],
+    signal: AbortSignal | undefined,
+    work: (fid: number) => Promise<T>,
+  ): Promise<T> {
+    const fid = await this.walk(path, signal);
+    return await this.#orDrop(fid, () => work(fid));
+  }
+
+  async #orDrop<T>(fid: number, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      this.session.drop(fid);
+      throw error;
+    }
+  }
+}
+
+/** The mode of a Topen. */
+function modeOf(how: How): number {
+  const { read, write = false, truncate = false, flags } = how;
+  if (flags !== undefined) {
+    if (read || write || truncate) {
+      throw new TypeError(
+        "Cannot open a file: flags goes without read, write, append and truncate",
+      );
+    }
+    if ((flags & (3 | OTRUNC | ORCLOSE)) === flags) return flags;
+    throw new TypeError(`Cannot open a file: flags is ${flags}`);
+  }
+  if (truncate && !write) {
+    throw new TypeError("Cannot open a file: truncate goes with write");
+  }
+  if ((how.create || how.createNew) && !write) {
+    throw new TypeError(
+      "Cannot open a file: create and createNew go with write or append",
+    );
+  }
+  const access = !write ? OREAD : read ? ORDWR : OWRITE;
+  return truncate ? access | OTRUNC : access;
+}

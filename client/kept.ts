@@ -1,0 +1,187 @@
+// Fids that stay: a path that is used again and again is walked to once.
+
+import { FunctionError } from "../codec/call.ts";
+import { NinePError } from "../codec/errors.ts";
+import { abortable, hasCode, leadsTo, namesOf } from "./operation.ts";
+import type { Session } from "./session.ts";
+
+/** Requests that have done nothing when they are refused. */
+const ASKING: ReadonlySet<string> = new Set(["Twalk", "Topen", "Tstat"]);
+
+/** A fid that stays, or the walk to it. */
+interface Kept {
+  /** Path from the root. */
+  readonly path: string;
+  readonly fid: Promise<number>;
+  /** The same, when it is there. */
+  number: number | undefined;
+  readonly walk: AbortController;
+  /** Who wait for it or work with it; without any the walk is given up. */
+  users: number;
+  /** A caller has the number, so that he clunks it, or nobody. */
+  isGiven: boolean;
+}
+
+/** How to walk to a path. */
+export type Walk = (signal: AbortSignal) => Promise<number>;
+
+/** The fids of one tree that stay. Paths are those from its root. */
+export class KeptFids {
+  readonly #session: Session;
+  /** What who comes gets. */
+  readonly #byPath = new Map<string, Kept>();
+  /** All that are there, also those that their paths do not lead to any more. */
+  readonly #byFid = new Map<number, Kept>();
+  /** Walks that are under way. */
+  readonly #walks = new Set<AbortController>();
+
+  constructor(session: Session) {
+    this.#session = session;
+  }
+
+  /** Gives a fid to a caller: it is there until he clunks it. */
+  give(
+    path: string,
+    walk: Walk,
+    signal: AbortSignal | undefined,
+  ): Promise<number> {
+    return this.#use(path, walk, signal, (fid) => {
+      const kept = this.#byFid.get(fid);
+      if (kept) kept.isGiven = true;
+      return Promise.resolve(fid);
+    });
+  }
+
+  /**
+   * Works with a fid. Where the file turns out to be gone before anything was
+   * done, its path is walked to once more: there may be another one.
+   */
+  async use<T>(
+    path: string,
+    walk: Walk,
+    signal: AbortSignal | undefined,
+    work: (fid: number) => Promise<T>,
+  ): Promise<T> {
+    try {
+      return await this.#use(path, walk, signal, work);
+    } catch (error) {
+      if (!isGone(error)) throw error;
+      // Without a request it is the client itself that refused to send it.
+      const { request } = error;
+      if (request !== undefined && !ASKING.has(request)) throw error;
+      return await this.#use(path, walk, signal, work);
+    }
+  }
+
+  async #use<T>(
+    path: string,
+    walk: Walk,
+    signal: AbortSignal | undefined,
+    work: (fid: number) => Promise<T>,
+  ): Promise<T> {
+    const kept = this.#byPath.get(path) ?? this.#begin(path, walk);
+    kept.users++;
+    try {
+      return await work(await abortable(signal, () => kept.fid));
+    } catch (error) {
+      if (isGone(error)) this.#unlist(kept);
+      throw error;
+    } finally {
+      kept.users--;
+      this.#settle(kept, signal?.reason);
+    }
+  }
+
+  #begin(path: string, walk: Walk): Kept {
+    const controller = new AbortController();
+    const { signal } = controller;
+    const stay = async () => {
+      this.#walks.add(controller);
+      try {
+        const fid = await walk(signal);
+        if (signal.aborted) {
+          this.#session.drop(fid);
+          throw signal.reason;
+        }
+        kept.number = fid;
+        this.#byFid.set(fid, kept);
+        return fid;
+      } finally {
+        this.#walks.delete(controller);
+      }
+    };
+    const kept: Kept = {
+      path,
+      fid: stay(),
+      number: undefined,
+      walk: controller,
+      users: 0,
+      isGiven: false,
+    };
+    kept.fid.catch(() => {}); // All who wait for it may have gone.
+    this.#byPath.set(path, kept);
+    return kept;
+  }
+
+  /** Who comes walks again. */
+  #unlist(kept: Kept): void {
+    if (this.#byPath.get(kept.path) === kept) this.#byPath.delete(kept.path);
+  }
+
+  /** Gives up what nobody uses, or can use. */
+  #settle(kept: Kept, reason?: unknown): void {
+    const { path, number, walk, users, isGiven } = kept;
+    if (users > 0) return;
+    if (number === undefined) {
+      this.#unlist(kept);
+      walk.abort(reason);
+    } else if (!isGiven && this.#byPath.get(path) !== kept) {
+      if (this.#byFid.delete(number)) this.#session.drop(number);
+    }
+  }
+
+  /** The path that a fid was walked to, if it stays. */
+  pathOf(fid: number): string | undefined {
+    return this.#byFid.get(fid)?.path;
+  }
+
+  /** A request for a fid has failed: its path may lead to another file by now. */
+  note(fid: number, error: unknown): void {
+    const kept = this.#byFid.get(fid);
+    if (kept && isGone(error)) this.#unlist(kept);
+  }
+
+  /** A fid is given back. */
+  forget(fid: number): void {
+    const kept = this.#byFid.get(fid);
+    if (!kept) return;
+    this.#byFid.delete(fid);
+    this.#unlist(kept);
+  }
+
+  /** A path does not lead to the same file any more, nor do those below it. */
+  forgetPath(path: string): void {
+    const top = namesOf(path);
+    for (const kept of this.#byPath.values()) {
+      if (!leadsTo(namesOf(kept.path), top)) continue;
+      this.#unlist(kept);
+      if (kept.number !== undefined) this.#settle(kept);
+    }
+  }
+
+  /** Gives up the walks, and gives the numbers of those that are there, to be clunked. */
+  release(end: DOMException): number[] {
+    for (const walk of this.#walks) walk.abort(end);
+    const fids = [...this.#byFid.keys()];
+    this.#byPath.clear();
+    this.#byFid.clear();
+    return fids;
+  }
+}
+
+/** Recognizes that a fid leads to no file any more. What a function says is of other files. */
+function isGone(error: unknown): error is NinePError {
+  if (error instanceof FunctionError) return false;
+  return hasCode(error, "ESTALE") ||
+    error instanceof NinePError && error.ename === "file has been removed";
+}

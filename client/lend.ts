@@ -1,0 +1,51 @@
+// What a function is lent for as long as it runs.
+
+import { bounded, type CallerOptions, labelOf } from "./operation.ts";
+
+/** How something is taken and given back. */
+export interface Loan<R> {
+  /** Takes it, with a signal and a timeout for that alone. */
+  take(options: CallerOptions): Promise<R>;
+  /** Ends what is under way with it, at an abort. */
+  interrupt(lent: R, reason: unknown): void;
+  /** Gives it back; called once, when the function has ended. */
+  giveBack(lent: R): Promise<void>;
+}
+
+/**
+ * Runs a function on something of a file, which is given back when it has
+ * ended, also after an error. An abort is told at once.
+ *
+ * @param options A timeout is for all of it; that of the connection is for
+ *   calls, and how long the function takes is not known.
+ */
+export function lend<R, T>(
+  path: string | readonly string[],
+  { signal, timeout }: CallerOptions,
+  loan: Loan<R>,
+  use: (lent: R) => T | Promise<T>,
+): Promise<T> {
+  const what = () => `use ${labelOf(path)}`;
+  const run = async (signal: AbortSignal | undefined): Promise<T> => {
+    // With a timeout for all of it there is none for a part.
+    const isTimed = timeout !== undefined;
+    const lent = await loan.take(
+      isTimed ? { signal, timeout: Infinity } : { signal },
+    );
+    const onAbort = () => loan.interrupt(lent, signal?.reason);
+    signal?.addEventListener("abort", onAbort, { once: true });
+    let result: T;
+    try {
+      signal?.throwIfAborted(); // While it was taken.
+      result = await use(lent);
+    } catch (error) {
+      await loan.giveBack(lent).catch(() => {}); // The first error is the one to tell.
+      throw error;
+    } finally {
+      signal?.removeEventListener("abort", onAbort);
+    }
+    await loan.giveBack(lent);
+    return result;
+  };
+  return bounded({ timeout: undefined }, what, { signal, timeout }, run);
+}
