@@ -8,11 +8,11 @@ export const LARGE = 65536;
 export const BULK: number = 64 * 1024 * 1024;
 
 /** Bytes that tell their place, so that a wrong offset shows. */
-export function pattern(length: number): Uint8Array {
+export function pattern(length: number): Uint8Array<ArrayBuffer> {
   return Uint8Array.from({ length }, (_, i) => i % 251);
 }
 
 /** The files of the tree. */
-export function content(): Record<string, Uint8Array> {
+export function content(): Record<string, Uint8Array<ArrayBuffer>> {
   return { small: pattern(SMALL), large: pattern(LARGE) };
 }
