@@ -2,7 +2,7 @@
 // before its function gets it.
 
 import { NinePError } from "../codec.ts";
-import { BLOCK, type Quota } from "./quota.ts";
+import type { Quota } from "./quota.ts";
 
 /** Whether a number can be a length: whole, from 0 to 2^53 - 1. */
 export function isLength(length: number): boolean {
@@ -12,6 +12,8 @@ export function isLength(length: number): boolean {
 /** No bytes: they can be shared, for nobody can change them. */
 export const NOTHING: Uint8Array<ArrayBuffer> = new Uint8Array(0);
 
+/** Bytes of a block: as many as a client with the default msize reads at once. */
+export const BLOCK: number = 1024 * 1024;
 /** Least bytes that are taken at a time. */
 const LEAST = 64;
 
@@ -117,10 +119,9 @@ export class FileData {
   }
 
   #cut(length: number): void {
-    for (const [at, block] of this.#more ?? []) {
-      if (at < length) continue;
-      this.#more?.delete(at);
-      this.#quota.giveBlock(block);
+    // Not for another file to use: somebody may have a view of them.
+    for (const at of this.#more?.keys() ?? []) {
+      if (at >= length) this.#more?.delete(at);
     }
     if (length === 0) {
       this.#first = NOTHING;
@@ -152,7 +153,7 @@ export class FileData {
     this.#more ??= new Map();
     let block = this.#more.get(start);
     if (block === undefined) {
-      block = this.#quota.takeBlock();
+      block = new Uint8Array(BLOCK);
       this.#more.set(start, block);
     }
     return block;

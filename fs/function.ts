@@ -110,10 +110,7 @@ export class FunctionNode extends FileNode {
     const grows = record !== undefined && !record.done &&
       record.call === undefined && offset === record.text.length;
     if (!grows) throw new NinePError("illegal offset");
-    const text = new Uint8Array(offset + data.length);
-    text.set(record.text);
-    text.set(data, offset);
-    record.text = text;
+    record.append(data);
     return data.length;
   }
 

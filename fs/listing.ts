@@ -9,7 +9,7 @@ import type { TreeNode } from "./node.ts";
 /** Bytes of a usual record: of a short name and owner. */
 const USUAL = 80;
 /** Most bytes to make room for before they are known to be wanted. */
-const MOST = 65536;
+const MOST = 8192;
 
 /** The members of a directory at one moment, and their records as far as a client has read. */
 export class Listing {

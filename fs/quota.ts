@@ -13,11 +13,6 @@ export interface Bounds {
   readonly maxFiles: number;
 }
 
-/** Bytes of a block: as many as a client with the default msize reads at once. */
-export const BLOCK: number = 1024 * 1024;
-/** Most blocks that are kept for other files. */
-const SPARE_MAX = 64;
-
 /** Counts what a tree holds. */
 export class Quota {
   /** Most bytes of one file. */
@@ -26,7 +21,6 @@ export class Quota {
   readonly #maxFiles: number;
   #bytes = 0;
   #files = 0;
-  readonly #spare: Uint8Array[] = [];
 
   constructor(bounds: Bounds) {
     this.maxFileSize = bounds.maxFileSize;
@@ -45,16 +39,6 @@ export class Quota {
   take(bytes: number): void {
     if (bytes > 0) this.check(bytes);
     this.#bytes += bytes;
-  }
-
-  /** A block of zeros. */
-  takeBlock(): Uint8Array {
-    return this.#spare.pop()?.fill(0) ?? new Uint8Array(BLOCK);
-  }
-
-  /** Keeps a block that nobody uses any more: to fill a new one takes three times as long, since the system has to find its memory first. */
-  giveBlock(block: Uint8Array): void {
-    if (this.#spare.length < SPARE_MAX) this.#spare.push(block);
   }
 
   /** Takes room for a name. */

@@ -26,6 +26,8 @@ export class CallRecord {
   done = false;
   readonly #quota: Quota;
   #text: Uint8Array;
+  /** What the text is the start of, so that it is not copied with each piece that is added. */
+  #room: Uint8Array = NOTHING;
   #value: Uint8Array | undefined = undefined;
   #error: unknown = undefined;
   /** Who keeps it: fids, once for each of two reasons, and the file. */
@@ -49,6 +51,20 @@ export class CallRecord {
   set text(text: Uint8Array) {
     this.#count(text.length - this.#text.length);
     this.#text = text;
+    this.#room = NOTHING;
+  }
+
+  /** Adds to the arguments. */
+  append(data: Uint8Array): void {
+    const { length } = this.#text;
+    const end = length + data.length;
+    this.#count(data.length);
+    if (end > this.#room.length) {
+      this.#room = new Uint8Array(Math.max(end, 2 * length));
+      this.#room.set(this.#text);
+    }
+    this.#room.set(data, length);
+    this.#text = this.#room.subarray(0, end);
   }
 
   /** Value of the call. */

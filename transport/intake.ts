@@ -7,6 +7,9 @@ import type { Channel } from "./channel.ts";
 /** Size of the buffer: small, for most connections of a server are idle; it grows while reads fill it. */
 const START = 2048;
 const MOST = 256 * 1024;
+/** A larger one is given back after so many small chunks: bulk transfers are over. */
+const LARGE = 64 * 1024;
+const SMALL_CHUNKS = 4;
 
 /** Frames that come from a channel. */
 export class Intake {
@@ -18,6 +21,8 @@ export class Intake {
   #kept = 0;
   /** The last chunk filled the buffer. */
   #full = false;
+  /** Chunks since the last one that was not small. */
+  #smallChunks = 0;
   /** Somebody has views of the buffer. */
   #held = false;
   /** The channel gives chunks of its own. */
@@ -46,6 +51,7 @@ export class Intake {
     // Put together where it is, for the chunk to come will not be in the buffer.
     if (this.#foreign && splitter.rest > 0) splitter.spill();
     let size = Math.min(this.#buffer.length * (this.#full ? 2 : 1), MOST);
+    if (size > LARGE && this.#smallChunks >= SMALL_CHUNKS) size = START;
     if (splitter.rest > 0) size = Math.max(size, splitter.needed);
     const last = this.#buffer;
     if (size !== last.length || this.#held) this.#buffer = new Uint8Array(size);
@@ -61,6 +67,7 @@ export class Intake {
     const buffer = this.#buffer;
     const kept = this.#kept;
     this.#kept = 0;
+    this.#smallChunks = chunk.length <= START ? this.#smallChunks + 1 : 0;
     splitter.spill(); // Unless there was a read() for this chunk.
     this.#foreign = chunk.buffer !== buffer.buffer;
     if (!this.#foreign) {

@@ -11,6 +11,9 @@ import type { Channel } from "./channel.ts";
 // bulk writes is about 1 MiB.
 const KEEP = 2 * 1024 * 1024;
 const START = 512; // Two of them are most of an idle connection.
+// A larger one is given back after so many small writes: bulk transfers are over.
+const LARGE = 64 * 1024;
+const SMALL_WRITES = 4;
 
 /** Frames on their way to a channel. */
 export class Outbox {
@@ -23,6 +26,7 @@ export class Outbox {
   #underway = 0;
   // The buffer of the last write, to be used again.
   #spare: Uint8Array | undefined;
+  #smallWrites = 0;
   #scheduled = false;
   #writing = false;
   #dead = false;
@@ -85,6 +89,7 @@ export class Outbox {
         writer.at = 0;
         break;
       }
+      this.#smallWrites = at <= LARGE / 16 ? this.#smallWrites + 1 : 0;
       writer.bytes = this.#spare ?? new Uint8Array(START);
       writer.at = 0;
       this.#spare = undefined;
@@ -120,7 +125,8 @@ export class Outbox {
   }
 
   #taken(bytes: Uint8Array): void {
-    if (bytes.length <= KEEP) this.#spare = bytes;
+    const most = this.#smallWrites < SMALL_WRITES ? KEEP : LARGE;
+    if (bytes.length <= most) this.#spare = bytes;
     this.#onTaken?.();
   }
 

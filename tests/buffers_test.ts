@@ -1,0 +1,93 @@
+// The buffers of a connection: they grow with what goes through them, and are
+// given back when it is over.
+import { assert, assertEquals } from "@std/assert";
+import { encode } from "../codec.ts";
+import type { Channel } from "../transport/channel.ts";
+import { Intake } from "../transport/intake.ts";
+import { Outbox } from "../transport/outbox.ts";
+import { test } from "./harness.ts";
+
+const MSIZE = 1024 * 1024;
+const SMALL = encode({ type: "Tclunk", tag: 1, fid: 7 });
+
+/** A channel whose reads and writes are functions. */
+function channel(made: Partial<Channel>): Channel {
+  return {
+    peer: "test",
+    read: () => Promise.resolve(null),
+    write: () => undefined,
+    closeWrite: () => Promise.resolve(),
+    close: () => {},
+    ...made,
+  };
+}
+
+test("Outbox gives large buffers back after bulk writes", () => {
+  let held = 0;
+  const outbox = new Outbox(
+    channel({
+      write: (bytes) => {
+        held = bytes.buffer.byteLength;
+        return undefined;
+      },
+    }),
+    (error) => {
+      throw error;
+    },
+  );
+  const flush = (data: Uint8Array) => {
+    outbox.send({ type: "Rread", tag: 1, data });
+    outbox.flush();
+    return held;
+  };
+  assert(flush(new Uint8Array(MSIZE)) >= MSIZE);
+  assert(flush(new Uint8Array(MSIZE)) >= MSIZE);
+  let last = 0;
+  for (let i = 0; i < 8; i++) last = flush(new Uint8Array(10));
+  assert(last <= 64 * 1024, `${last} bytes`);
+});
+
+test("Intake gives a large buffer back after bulk reads, and loses no byte", async () => {
+  const bulk = encode({
+    type: "Twrite",
+    tag: 1,
+    fid: 7,
+    offset: 0n,
+    data: new Uint8Array(MSIZE).fill(7),
+  });
+  const stream = new Uint8Array(2 * bulk.length + 20 * SMALL.length);
+  stream.set(bulk);
+  stream.set(bulk, bulk.length);
+  for (let i = 0; i < 20; i++) stream.set(SMALL, 2 * bulk.length + i * 11);
+  let at = 0;
+  let room = 0;
+  const intake = new Intake(
+    channel({
+      read: (buffer) => {
+        room = buffer.length;
+        if (at === stream.length) return Promise.resolve(null);
+        // Small messages come one by one.
+        const most = at < 2 * bulk.length ? 2 * bulk.length - at : SMALL.length;
+        const count = Math.min(most, buffer.length);
+        buffer.set(stream.subarray(at, at + count));
+        at += count;
+        return Promise.resolve(buffer.subarray(0, count));
+      },
+    }),
+    2 * MSIZE,
+  );
+  const frames: number[] = [];
+  let largest = 0;
+  for (let chunk; (chunk = await intake.read()) !== null;) {
+    largest = Math.max(largest, room);
+    intake.push(chunk);
+    while (intake.splitter.advance()) {
+      const { at, end, bytes } = intake.splitter.reader;
+      frames.push(end - at);
+      assertEquals(bytes[end - 1], end - at === 11 ? 0 : 7);
+    }
+  }
+  assertEquals(frames, [bulk.length, bulk.length, ...Array(20).fill(11)]);
+  assert(largest >= 256 * 1024);
+  assert(room <= 64 * 1024, `${room} bytes`);
+});
