@@ -42,9 +42,9 @@ export class Admission<N extends Node> {
   #held: Operation<N>[] = [];
   /** Operations that were given up, whose handlers do not know it. */
   #abandoned = 0;
-  /** Bytes of operations that wait, each with its own. */
+  /** Bytes that operations own, until nothing works with them. */
   #owned = 0;
-  /** Operations that hold views of the read buffer. */
+  /** Operations that hold views of the read buffer, until nothing works with those. */
   #views = 0;
   /** Bytes that operations which have begun may be answered with. */
   #owed = 0;
@@ -74,10 +74,17 @@ export class Admission<N extends Node> {
 
   /** Begins an operation, or has it wait. */
   start(operation: Operation<N>): void {
-    const { fid } = operation;
     if (this.#active >= this.#settings.maxRequests) {
       this.#wait(operation, this.#held);
-    } else if (
+    } else {
+      this.#admit(operation);
+    }
+  }
+
+  /** It is an operation's turn: now it may have to wait for its fid, or for room. */
+  #admit(operation: Operation<N>): void {
+    const { fid } = operation;
+    if (
       !operation.isFree || (fid.waiting !== undefined && fid.waiting.length > 0)
     ) {
       this.#wait(operation, fid.waiting ??= []);
@@ -97,16 +104,21 @@ export class Admission<N extends Node> {
     queue.push(operation);
   }
 
-  /** Has an operation own its data, until it is forgotten. */
+  /** Has an operation own its data. */
   #keep(operation: Operation<N>): void {
     this.#owned += operation.request.own();
+    this.#enlist(operation);
+  }
+
+  #enlist(operation: Operation<N>): void {
+    operation.enlisted = true;
     this.pending.set(operation.tag, operation);
   }
 
   #begin(operation: Operation<N>): void {
     operation.begin();
     if (operation.settled) return;
-    this.pending.set(operation.tag, operation);
+    this.#enlist(operation);
     this.#owed += operation.owed = operation.request.replyMax;
     if (operation.request.holdsData) {
       this.#views++;
@@ -134,24 +146,37 @@ export class Admission<N extends Node> {
     return replyMax > 0 && owed > 0 && owed + replyMax > maxReplyBytes;
   }
 
-  /** Frees an operation's tag. */
+  /** Frees an operation's tag, once. */
   forget(operation: Operation<N>): void {
-    // Nearly all were answered at once, and never got there.
-    if (this.pending.size === 0) return;
-    if (this.pending.get(operation.tag) !== operation) return;
-    this.pending.delete(operation.tag);
-    if (operation.viewing) this.#views--;
-    this.#owned -= operation.request.owned;
-    this.#owed -= operation.owed;
+    if (!operation.enlisted) return; // Nearly all were answered at once.
+    // The tag may be one of the next session's by now.
+    if (this.pending.get(operation.tag) === operation) {
+      this.pending.delete(operation.tag);
+    }
     const held = this.#held.indexOf(operation);
     if (held >= 0) this.#held.splice(held, 1);
+    this.#owed -= operation.owed;
+    if (!operation.abandoned) this.#freeData(operation);
     this.goOn();
   }
 
-  /** An operation was given up while its handler goes on, or (-1) the handler has ended. */
-  abandon(count: 1 | -1): void {
-    this.#abandoned += count;
-    if (count < 0) this.goOn();
+  /** An operation is given up while its handler goes on, which may hold the data. */
+  abandon(operation: Operation<N>): void {
+    operation.abandoned = true;
+    this.#abandoned++;
+  }
+
+  /** The handler of an operation that was given up has ended. */
+  ended(operation: Operation<N>): void {
+    this.#abandoned--;
+    this.#freeData(operation);
+    this.goOn();
+  }
+
+  /** Nothing works with an operation's data any more. */
+  #freeData(operation: Operation<N>): void {
+    if (operation.viewing) this.#views--;
+    this.#owned -= operation.request.owned;
   }
 
   /** There may be room for operations that wait: one is done, or the client has taken replies. */
@@ -162,13 +187,10 @@ export class Admission<N extends Node> {
       this.#short.delete(fid);
       this.wake(fid);
     }
-    while (
-      this.#held.length > 0 && this.#active < this.#settings.maxRequests
-    ) {
-      const operation = this.#held[0];
-      this.#held.shift();
-      this.pending.delete(operation.tag);
-      this.start(operation);
+    while (this.#active < this.#settings.maxRequests) {
+      const operation = this.#held.shift();
+      if (operation === undefined) break;
+      this.#admit(operation);
     }
     this.#onRoom();
   }
@@ -202,15 +224,18 @@ export class Admission<N extends Node> {
     if (fid.gone && fid.born && fid.active === 0) this.#release(fid);
   }
 
-  /** Gives all operations up. */
+  /** Gives all operations up; what their handlers hold goes on to count. */
   clear(): void {
     const operations = [...this.pending.values()];
     this.pending.clear();
     this.#held = [];
     this.#short.clear();
-    this.#views = this.#owned = this.#owed = 0;
     this.clearing = true;
-    for (const operation of operations) operation.drop();
+    for (const operation of operations) {
+      this.#owed -= operation.owed;
+      operation.owed = 0;
+      operation.drop();
+    }
     this.clearing = false;
   }
 }

@@ -13,6 +13,7 @@ import {
   NOFID,
   ProtocolError,
   type Rmessage,
+  type Tflush,
   type Tversion,
 } from "../codec.ts";
 import { Plan9Exit } from "../codec/call.ts";
@@ -75,6 +76,8 @@ const PART = 256 * 1024;
 const EARLY = 12;
 /** Time that a client has to take the last replies. */
 const GOODBYE_MS = 1000;
+/** The error for requests that no handler is asked. */
+const NOT_OFFERED = "Operation not supported";
 
 /** What is traced, without what all of it has. */
 type Untold<Traced extends TraceContext> = Omit<Traced, keyof TraceContext>;
@@ -104,7 +107,9 @@ export class SessionCore<N extends Node> {
   /** What is not settled but belongs to no tag: given up operations, and releases of fids. */
   #loose = 0;
   /** Tags of Tflushes that wait for operations. */
-  readonly #flushes: Set<number> = new Set();
+  readonly #flushTags: Set<number> = new Set();
+  /** Such Tflushes: more than tags, when a client breaks the rules. */
+  #flushes = 0;
   #ended = false;
   #exiting = false;
   #stopping = false;
@@ -215,7 +220,7 @@ export class SessionCore<N extends Node> {
   /** Whether as much is waiting as may. */
   #isFull(): boolean {
     return this.#admission.isFull ||
-      this.#flushes.size > this.options.maxRequests;
+      this.#flushes > this.options.maxRequests;
   }
 
   /** Waits; #wake() has it look again. */
@@ -316,7 +321,7 @@ export class SessionCore<N extends Node> {
     if (this.version === "") return this.#refuse(tag, "protocol botch");
     if (message.type === "Tflush") return this.#flush(tag, message.oldtag);
     const { pending } = this.#admission;
-    if (pending.size > 0 && (pending.has(tag) || this.#flushes.has(tag))) {
+    if (pending.size > 0 && (pending.has(tag) || this.#flushTags.has(tag))) {
       return this.#refuse(tag, "duplicate tag");
     }
     let request: Request<N>;
@@ -328,7 +333,7 @@ export class SessionCore<N extends Node> {
     this.#admission.start(request.operation);
   }
 
-  #request(message: Message): Request<N> {
+  #request(message: Exclude<Message, Tversion | Tflush>): Request<N> {
     switch (message.type) {
       case "Tauth":
         return new Auth(this, message);
@@ -357,7 +362,8 @@ export class SessionCore<N extends Node> {
       case "Topenfd":
         throw new NinePError(NOT_OFFERED);
       default:
-        throw new NinePError("protocol botch"); // A reply, from a client.
+        message satisfies Rmessage; // A new request needs a case.
+        throw new NinePError("protocol botch");
     }
   }
 
@@ -380,9 +386,14 @@ export class SessionCore<N extends Node> {
     this.#admission.forget(operation);
   }
 
-  /** An operation was given up while its handler goes on, or (-1) the handler has ended. */
-  abandon(count: 1 | -1): void {
-    this.#admission.abandon(count);
+  /** An operation is given up while its handler goes on. */
+  abandon(operation: Operation<N>): void {
+    this.#admission.abandon(operation);
+  }
+
+  /** The handler of an operation that was given up has ended. */
+  ended(operation: Operation<N>): void {
+    this.#admission.ended(operation);
   }
 
   /** A fid has one user less: those who wait may go on. */
@@ -412,15 +423,17 @@ export class SessionCore<N extends Node> {
     if (operation === undefined) {
       this.send({ type: "Rflush", tag });
     } else {
-      this.#flushes.add(tag);
+      this.#flushTags.add(tag);
+      this.#flushes++;
       operation.flush(tag);
     }
   }
 
   /** Answers Tflushes. */
   sendFlushes(tags: readonly number[]): void {
+    this.#flushes -= tags.length;
     for (const tag of tags) {
-      this.#flushes.delete(tag);
+      this.#flushTags.delete(tag);
       this.send({ type: "Rflush", tag });
     }
   }
@@ -437,6 +450,7 @@ export class SessionCore<N extends Node> {
     const message = this.#restart;
     this.#restart = undefined;
     if (message === undefined || this.#ended) return;
+    this.#silence.start();
     const { tag } = message;
     if (message.msize < MSIZE_MIN) return this.#refuse(tag, "Invalid argument");
     const dialect = agree(message.version);
@@ -466,7 +480,8 @@ export class SessionCore<N extends Node> {
 
   /** Gives up all operations and releases all fids. */
   #reset(): void {
-    this.#flushes.clear();
+    this.#flushTags.clear();
+    this.#flushes = 0;
     this.#admission.clear();
     const fids = [...this.fids.values()];
     this.fids.clear();
@@ -620,5 +635,3 @@ export class SessionCore<N extends Node> {
     this.#onEnd?.();
   }
 }
-
-const NOT_OFFERED = "Operation not supported";

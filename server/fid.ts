@@ -56,7 +56,7 @@ export class FidState<N extends Node = Node> implements Fid<N> {
   implicit = 0;
   /** Where a read of the directory goes on. */
   dir: DirRead | undefined = undefined;
-  /** Requests that work with the fid now. */
+  /** Requests that work with the fid now; see {@linkcode enter}. */
   active = 0;
   /** Those of them that are reads. */
   reads = 0;
@@ -73,6 +73,20 @@ export class FidState<N extends Node = Node> implements Fid<N> {
     this.fid = fid;
     this.uname = uname;
     this.aname = aname;
+  }
+
+  /** A request begins to work with the fid: as a read, or with the fid for itself. */
+  enter(reads: boolean, locks: boolean): void {
+    this.active++;
+    if (reads) this.reads++;
+    if (locks) this.locked = true;
+  }
+
+  /** It does not any more; the same as it entered with. */
+  leave(reads: boolean, locks: boolean): void {
+    this.active--;
+    if (reads) this.reads--;
+    if (locks) this.locked = false;
   }
 
   get open(): boolean {

@@ -120,7 +120,7 @@ export class Attach<N extends Node> extends Birth<N> {
         ? new NinePError("fid unknown or out of range")
         : new NinePError("bad use of fid");
     }
-    this.afid.active++; // What ends the afid waits until it was asked for.
+    this.afid.enter(false, false); // What ends the afid waits until it was asked for.
   }
 
   check(): void {
@@ -150,7 +150,7 @@ export class Attach<N extends Node> extends Birth<N> {
 
   #leave(): void {
     if (this.afid === undefined) return;
-    this.afid.active--;
+    this.afid.leave(false, false);
     this.core.wake(this.afid);
   }
 }
@@ -174,10 +174,7 @@ export class Walk<N extends Node> extends Request<N, Walked<N>> {
       ? fid
       : core.bear(message.newfid, fid.uname, fid.aname);
     // Requests for the new fid may come before the walk is done: they wait.
-    if (this.newfid !== fid) {
-      this.newfid.active = 1;
-      this.newfid.locked = true;
-    }
+    if (this.newfid !== fid) this.newfid.enter(false, true);
   }
 
   // Until it is answered, no fid is another.
@@ -273,8 +270,7 @@ export class Walk<N extends Node> extends Request<N, Walked<N>> {
   #unlock(): void {
     const { newfid } = this;
     if (newfid === this.fid) return;
-    newfid.active = 0;
-    newfid.locked = false;
+    newfid.leave(false, true);
     this.core.wake(newfid);
   }
 }

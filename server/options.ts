@@ -56,8 +56,9 @@ export interface SessionOptions {
   maxRequests?: number;
   /**
    * Most bytes of requests that wait with their data, 16 MiB by default: for
-   * their turn, or for a fid that another one has for itself. Beyond it nothing
-   * further is read, not even a Tflush, until there is room again.
+   * their turn, or for a fid that another one has for itself; and of flushed
+   * ones whose handlers go on. Beyond it nothing further is read, not even a
+   * Tflush, until there is room again.
    */
   maxRequestBytes?: number;
   /**
@@ -70,9 +71,9 @@ export interface SessionOptions {
   /** Most bytes of a name, 255 by default, as on most hosts. Beyond it `File name too long`. */
   maxName?: number;
   /**
-   * Most milliseconds until the first Tversion, 30,000 by default, for a
-   * connection that says nothing costs a socket; 0 for no limit. Beyond it the
-   * connection is closed.
+   * Most milliseconds without a session, until a Tversion starts one, 30,000 by
+   * default, for a connection that says nothing costs a socket; 0 for no limit.
+   * Beyond it the connection is closed.
    */
   versionTimeout?: number;
   /**

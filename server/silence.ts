@@ -8,6 +8,8 @@ export class Silence {
   readonly #isBusy: () => boolean;
   readonly #close: () => void;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  /** Waits for a session. */
+  #waits = false;
   #heard = 0;
 
   /**
@@ -25,14 +27,19 @@ export class Silence {
     this.#close = close;
   }
 
-  /** Waits for the first Tversion. */
+  /** There is no session: waits for one, however many Tversions fail meanwhile. */
   start(): void {
+    if (this.#waits) return;
+    this.#waits = true;
     const { versionTimeout } = this.#settings;
-    if (versionTimeout > 0) this.#after(versionTimeout, this.#close);
+    if (versionTimeout === 0) return;
+    this.stop();
+    this.#after(versionTimeout, this.#close);
   }
 
   /** There is a session: waits for its requests. */
   started(): void {
+    this.#waits = false;
     this.stop();
     this.heard();
     const { idleTimeout } = this.#settings;

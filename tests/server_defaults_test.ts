@@ -2,7 +2,7 @@
 // semantics.md 11.
 import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
 import { concat } from "@std/bytes";
-import { encode, ORDWR } from "../codec.ts";
+import { encode, NOTAG, ORDWR } from "../codec.ts";
 import { serve } from "../server.ts";
 import { type Connection, pair } from "../transport.ts";
 import { test } from "./harness.ts";
@@ -109,6 +109,18 @@ test("versionTimeout is 30 s by default", async () => {
   assertEquals(clock.pass(), 1);
   await client.end();
   await soon(served);
+});
+
+test("versionTimeout holds for the time after a Tversion that ends the session and starts none", async () => {
+  const unknown = T.version(8192, "8P");
+  await using scene = await serveToy();
+  const { client } = scene;
+  using clock = new Clock(30_000);
+  await client.ask(unknown, `Rversion ${NOTAG} 8192 unknown`);
+  await client.ask(unknown, `Rversion ${NOTAG} 8192 unknown`); // No time is gained.
+  assertEquals(clock.pass(), 1);
+  await client.end();
+  await soon(scene.served);
 });
 
 test("closeTimeout is 1 s by default", async () => {

@@ -2,7 +2,7 @@
 // handlers hold. S117 of the conformance list, semantics.md 11.
 import { assert, assertEquals, assertLess } from "@std/assert";
 import { concat } from "@std/bytes";
-import { encode, ORDWR, OWRITE } from "../codec.ts";
+import { encode, NinePError, ORDWR, OWRITE } from "../codec.ts";
 import { MemoryFs } from "../fs/mod.ts";
 import { serve } from "../server.ts";
 import { type Connection, pair } from "../transport.ts";
@@ -12,10 +12,11 @@ import {
   nextTask,
   onWrite,
   serveToy,
+  statOf,
   type ToyScene,
   untilAborted,
 } from "./toy.ts";
-import { bytes, soon, T, WireClient } from "./wire_client.ts";
+import { brief, bytes, soon, T, WireClient } from "./wire_client.ts";
 
 const REQUESTS_MAX = 1024;
 
@@ -408,4 +409,136 @@ test("serve() sends many late replies with few writes", async () => {
   gate.open();
   for (let i = 0; i < 500; i++) await client.expect(`Rread ${i} alpha`);
   assertEquals(writes, 1);
+});
+
+/** Lets all happen that the server does of its own accord. */
+async function settled(): Promise<void> {
+  for (let i = 0; i < 10; i++) await nextTask();
+}
+
+test("maxRequestBytes: a write that waited its turn and is answered at once counts no more", async () => {
+  for (const error of [false, true]) {
+    const gate = new Gate();
+    await using scene = await serveToy((toy) => ({
+      stat: async ({ node }) => {
+        await gate.passed;
+        return statOf(node);
+      },
+      write: () => {
+        if (error) throw new NinePError("i/o error");
+        toy.log.push("write");
+      },
+    }), { maxRequests: 1, maxRequestBytes: 10 });
+    const { client } = scene;
+    await openA(scene);
+    client.send(T.stat(2, 0), T.write(3, 1, "more than ten bytes"));
+    gate.open();
+    await client.expect(
+      "Rstat 2 /",
+      error ? "Rerror 3 i/o error" : "Rwrite 3 19",
+    );
+    await client.ask(T.clunk(4, 1), "Rclunk 4");
+  }
+});
+
+test("maxRequestBytes: many that waited their turn are answered at once, in order", async () => {
+  const gate = new Gate();
+  await using scene = await serveToy({ wstat: () => gate.passed }, {
+    maxRequests: 1,
+    maxRequestBytes: 10,
+  });
+  const { client } = scene;
+  await openA(scene);
+  const count = 500;
+  client.send(
+    T.wstat(1, 0),
+    ...Array.from({ length: count }, (_, i) => T.write(10 + i, 1, "four")),
+  );
+  gate.open();
+  await client.expect(
+    "Rwstat 1",
+    ...Array.from({ length: count }, (_, i) => `Rwrite ${10 + i} 4`),
+  );
+});
+
+test("maxRequestBytes: data of a flushed call count until its handler has ended", async () => {
+  const gate = new Gate();
+  let calls = 0;
+  await using scene = await serveToy(() => ({
+    call: async (_fid, { data }) => {
+      calls++;
+      await gate.passed; // Deaf to the signal.
+      return data;
+    },
+  }), { maxRequestBytes: 10 });
+  const { client } = scene;
+  // The first 16 keep views of read buffers, the others copies.
+  for (let i = 0; i < 17; i++) {
+    client.send(T.call(1, 0, "", "six by"), T.flush(2, 1));
+    await client.expect("Rflush 2");
+  }
+  client.send(T.call(3, 0, "", "six by"), T.flush(4, 3), T.call(5, 0));
+  await settled();
+  assertEquals(calls, 18);
+  gate.open();
+  const replies: string[] = [];
+  while (replies.at(-1) !== "Rcall 5 0") {
+    replies.push(brief(await client.next()));
+  }
+  assertEquals(calls, 19);
+  // All of it is free again.
+  for (let i = 0; i < 20; i++) {
+    await client.ask(T.call(6, 0, "", "six by"), "Rcall 6 0 six by");
+  }
+});
+
+test("maxRequestBytes: data of calls of an old session count until their handlers have ended", async () => {
+  const gate = new Gate();
+  let calls = 0;
+  await using scene = await serveToy(() => ({
+    call: async (_fid, { data }) => {
+      calls++;
+      await gate.passed;
+      return data;
+    },
+  }), { maxRequestBytes: 10 });
+  const { client } = scene;
+  for (let i = 0; i < 17; i++) client.send(T.call(i, 0, "", "six by"));
+  await client.quiet();
+  await client.start();
+  client.send(T.call(3, 0, "", "six by"), T.call(5, 0));
+  await settled();
+  assertEquals(calls, 18);
+  gate.open();
+  await client.expect("Rcall 3 0 six by", "Rcall 5 0");
+  for (let i = 0; i < 20; i++) {
+    await client.ask(T.call(6, 0, "", "six by"), "Rcall 6 0 six by");
+  }
+});
+
+test("maxRequests: Tflushes that wait count, also when they repeat a tag", async () => {
+  const gate = new Gate();
+  let stats = 0;
+  await using scene = await serveToy({
+    write: () => gate.passed, // Deaf to the signal.
+    stat: ({ node }) => {
+      stats++;
+      return statOf(node);
+    },
+  }, { maxRequests: 4 });
+  const { client } = scene;
+  await openA(scene);
+  client.send(
+    T.write(9, 1, "x"),
+    ...Array.from({ length: 20 }, () => T.flush(7, 9)),
+    T.stat(1, 0),
+  );
+  await settled();
+  assertEquals(stats, 0);
+  gate.open();
+  await client.expect("Rwrite 9 1", ...Array<string>(20).fill("Rflush 7"));
+  await client.expect("Rstat 1 /");
+  // None of them counts any more.
+  client.send(T.write(9, 1, "x"), T.flush(7, 9));
+  await client.expect("Rwrite 9 1", "Rflush 7");
 });
