@@ -54,7 +54,7 @@ export class Attributes extends Requests {
       "stat",
       file,
       options,
-      async (fid, signal) => fileStat(await this.session.stat(fid, signal)),
+      (fid, signal) => this.session.stat(fid, signal).then(fileStat),
     );
   }
 

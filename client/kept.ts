@@ -151,6 +151,11 @@ export class KeptFids {
     if (kept && isGone(error)) this.#unlist(kept);
   }
 
+  /** Whether a fid is one of them. */
+  has(fid: number): boolean {
+    return this.#byFid.has(fid);
+  }
+
   /** A fid is given back. */
   forget(fid: number): void {
     const kept = this.#byFid.get(fid);

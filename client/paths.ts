@@ -145,16 +145,16 @@ export class Paths extends Base {
     options: CallerOptions,
     work: (fid: number, signal: AbortSignal | undefined) => Promise<T>,
   ): Promise<T> {
-    return operate(this.session, verb, file, options, async (signal) => {
+    return operate(this.session, verb, file, options, (signal) => {
       if (typeof file !== "number") {
-        return await this.visit(file, signal, (fid) => work(fid, signal));
+        return this.visit(file, signal, (fid) => work(fid, signal));
       }
-      try {
-        return await work(file, signal);
-      } catch (error) {
+      // Most fids are not kept: for them there is no more to await.
+      if (!this.kept.has(file)) return work(file, signal);
+      return work(file, signal).catch((error) => {
         this.kept.note(file, error);
         throw error;
-      }
+      });
     });
   }
 

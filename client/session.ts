@@ -334,8 +334,9 @@ export class Session {
   }
 
   /** Gets a file's attributes. See `stat(9P)`. */
-  async stat(fid: number, signal?: AbortSignal): Promise<Stat> {
-    return (await this.rpc({ type: "Tstat", tag: 0, fid }, signal)).stat;
+  stat(fid: number, signal?: AbortSignal): Promise<Stat> {
+    return this.rpc({ type: "Tstat", tag: 0, fid }, signal)
+      .then((reply) => reply.stat);
   }
 
   /** Changes a file's attributes. See `stat(9P)`. */
