@@ -19,8 +19,7 @@ import {
   type ReconnectOptions,
   settingsOf,
 } from "./reconnect.ts";
-import { Session } from "./session.ts";
-import { WINDOW } from "./transfer.ts";
+import { Session, WINDOW } from "./session.ts";
 
 /** Options of {@linkcode connect}. */
 export interface ConnectOptions extends CallerOptions {

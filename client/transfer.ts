@@ -6,8 +6,6 @@ import type { OpenFid } from "./session.ts";
 
 /** Most requests of a transfer in flight. */
 export const LANES = 8;
-/** Most bytes of a transfer that are in flight by default: more gain nothing, see bench/README.md. */
-export const WINDOW: number = 1024 * 1024;
 /** What a first read asks for: enough for most files. */
 export const FIRST: number = 64 * 1024;
 /** Most bytes that are allocated only because the server says so; no memory is used for them before it is written to. */
