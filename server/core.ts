@@ -94,6 +94,8 @@ export class SessionCore<N extends Node> {
   version = "";
   /** Fids by number, those included whose walk or attach is under way. */
   readonly fids: Map<number, FidState<N>> = new Map();
+  /** Which of its operations may begin. */
+  readonly admission: Admission<N>;
 
   readonly #sink: Sink<N>;
   readonly #channel: Channel;
@@ -101,7 +103,6 @@ export class SessionCore<N extends Node> {
   readonly #input: Input;
   readonly #silence: Silence;
   #dialect: Dialect = dialect9P2000;
-  readonly #admission: Admission<N>;
   /** What is not settled but belongs to no tag: given up operations, and releases of fids. */
   #loose = 0;
   /** Tags of Tflushes that wait for operations. */
@@ -135,15 +136,15 @@ export class SessionCore<N extends Node> {
     this.#input = new Input(this.#channel, msize);
     this.#silence = new Silence(
       this.options,
-      () => this.#admission.pending.size > 0,
+      () => this.admission.pending.size > 0,
       () => this.close(),
     );
     this.#outbox = new Outbox(
       this.#channel,
       (error) => this.#lost(error),
-      () => this.#admission.goOn(),
+      () => this.admission.goOn(),
     );
-    this.#admission = new Admission({
+    this.admission = new Admission({
       settings: this.options,
       input: this.#input,
       outbox: this.#outbox,
@@ -168,7 +169,7 @@ export class SessionCore<N extends Node> {
       // Who stops a server may be a function that it serves, and answers in this turn.
       await new Promise((resolve) => setTimeout(resolve));
       await this.#within(() =>
-        !this.#patient || this.#gone || this.#admission.pending.size === 0
+        !this.#patient || this.#gone || this.admission.pending.size === 0
       );
     }
     this.#reset();
@@ -219,7 +220,7 @@ export class SessionCore<N extends Node> {
 
   /** Whether as much is waiting as may. */
   #isFull(): boolean {
-    return this.#admission.isFull ||
+    return this.admission.isFull ||
       this.#flushes > this.options.maxRequests;
   }
 
@@ -242,8 +243,9 @@ export class SessionCore<N extends Node> {
   async #watch(wait: Promise<void>): Promise<void> {
     this.#outbox.flush();
     this.#input.watch((error) => {
-      if (error === undefined) this.close();
-      else this.#lost(error);
+      if (error !== undefined) return this.#lost(error);
+      this.#gone = true; // But it may still take what is answered.
+      this.#end();
     });
     await wait;
     this.#input.unwatch();
@@ -320,7 +322,7 @@ export class SessionCore<N extends Node> {
     if (message.type === "Tversion") return this.#startSession(message);
     if (this.version === "") return this.#refuse(tag, "protocol botch");
     if (message.type === "Tflush") return this.#flush(tag, message.oldtag);
-    const { pending } = this.#admission;
+    const { pending } = this.admission;
     if (pending.size > 0 && (pending.has(tag) || this.#flushTags.has(tag))) {
       return this.#refuse(tag, "duplicate tag");
     }
@@ -330,7 +332,7 @@ export class SessionCore<N extends Node> {
     } catch (error) {
       return this.#sendError(tag, message.type, error);
     }
-    this.#admission.start(request.operation);
+    this.admission.start(request.operation);
   }
 
   #request(message: Exclude<Message, Tversion | Tflush>): Request<N> {
@@ -375,30 +377,10 @@ export class SessionCore<N extends Node> {
   /** Told of an operation that is flushed. */
   flushed(operation: Operation<N>): void {
     try {
-      this.#sink.flushed(operation, this.#admission.clearing);
+      this.#sink.flushed(operation, this.admission.clearing);
     } catch (error) {
       this.#report(error);
     }
-  }
-
-  /** Frees an operation's tag. */
-  forget(operation: Operation<N>): void {
-    this.#admission.forget(operation);
-  }
-
-  /** An operation is given up while its handler goes on. */
-  abandon(operation: Operation<N>): void {
-    this.#admission.abandon(operation);
-  }
-
-  /** The handler of an operation that was given up has ended. */
-  ended(operation: Operation<N>): void {
-    this.#admission.ended(operation);
-  }
-
-  /** A fid has one user less: those who wait may go on. */
-  wake(fid: FidState<N>): void {
-    this.#admission.wake(fid);
   }
 
   #release(fid: FidState<N>): void {
@@ -419,7 +401,7 @@ export class SessionCore<N extends Node> {
   }
 
   #flush(tag: number, oldtag: number): void {
-    const operation = this.#admission.pending.get(oldtag);
+    const operation = this.admission.pending.get(oldtag);
     if (operation === undefined) {
       this.send({ type: "Rflush", tag });
     } else {
@@ -482,12 +464,12 @@ export class SessionCore<N extends Node> {
   #reset(): void {
     this.#flushTags.clear();
     this.#flushes = 0;
-    this.#admission.clear();
+    this.admission.clear();
     const fids = [...this.fids.values()];
     this.fids.clear();
     for (const fid of fids) {
       fid.gone = true;
-      this.wake(fid);
+      this.admission.wake(fid);
     }
   }
 

@@ -151,7 +151,7 @@ export class Attach<N extends Node> extends Birth<N> {
   #leave(): void {
     if (this.afid === undefined) return;
     this.afid.leave(false, false);
-    this.core.wake(this.afid);
+    this.core.admission.wake(this.afid);
   }
 }
 
@@ -271,7 +271,7 @@ export class Walk<N extends Node> extends Request<N, Walked<N>> {
     const { newfid } = this;
     if (newfid === this.fid) return;
     newfid.leave(false, true);
-    this.core.wake(newfid);
+    this.core.admission.wake(newfid);
   }
 }
 

@@ -153,7 +153,7 @@ export class Operation<N extends Node = Node> {
 
   #settle(): boolean {
     if (this.#state === ABANDONED) {
-      this.#core.ended(this);
+      this.#core.admission.ended(this);
       return false;
     }
     if (this.#state === ANSWERED) {
@@ -182,7 +182,7 @@ export class Operation<N extends Node = Node> {
       if (at >= 0) waiting?.splice(at, 1);
       this.request.revert();
       this.#close();
-      this.#core.wake(this.fid); // Those behind it may have waited for it alone.
+      this.#core.admission.wake(this.fid); // Those behind it may have waited for it alone.
       return;
     }
     const heard = this.#abort !== undefined;
@@ -190,7 +190,7 @@ export class Operation<N extends Node = Node> {
     this.#core.flushed(this);
     if (!heard && this.request.harmless && !this.settled) {
       this.#state = ABANDONED;
-      this.#core.abandon(this);
+      this.#core.admission.abandon(this);
       this.request.revert();
       this.#finish();
     }
@@ -210,13 +210,13 @@ export class Operation<N extends Node = Node> {
     const { fid } = this;
     fid.leave(this.#sharing === "reading", this.#locks);
     this.#close();
-    this.#core.wake(fid);
+    this.#core.admission.wake(fid);
     if (this.#dropped) this.#core.tighten();
   }
 
   /** Frees the tag, then answers the flushes: nothing may follow an Rflush. */
   #close(): void {
-    this.#core.forget(this);
+    this.#core.admission.forget(this);
     if (this.#flushes !== undefined) this.#core.sendFlushes(this.#flushes);
   }
 }

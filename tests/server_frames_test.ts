@@ -2,12 +2,12 @@
 // are no messages. S1 to S17 of the conformance list.
 import { assert, assertEquals } from "@std/assert";
 import { concat } from "@std/bytes";
-import { encode, type Tmessage } from "../codec.ts";
+import { encode, OREAD, type Tmessage } from "../codec.ts";
 import { MemoryFs } from "../fs/mod.ts";
 import { serve } from "../server.ts";
 import { pair } from "../transport.ts";
 import { test } from "./harness.ts";
-import { onWrite, serveToy } from "./toy.ts";
+import { onWrite, serveToy, untilAborted } from "./toy.ts";
 import { malformed, Random } from "./vectors.ts";
 import { soon, T, WireClient } from "./wire_client.ts";
 
@@ -147,6 +147,28 @@ test("serve() clunks the fids of a connection that is cut inside a message", asy
   await soon(scene.served);
   assertEquals(scene.takeLog(), ["clunk 0", "clunk 1", "disconnect"]);
   scene.takeErrors(); // Whether a cut is told is not fixed.
+});
+
+test("serve() sends what is answered when a client ends its direction while it waits", async () => {
+  const blocked = Array.from({ length: 66 }, (_, i) => T.read(100 + i, 1, 0));
+  const quick = (tag: number) => T.read(tag, 1, 1, 60_000);
+  await using scene = await serveToy({
+    read: (_, { offset, count, signal }) =>
+      offset > 0
+        ? new Uint8Array(count)
+        : untilAborted(signal).then(() => new Uint8Array(0)),
+  }, { msize: 65536, clientMsize: 65536, maxRequests: 1 });
+  const { client } = scene;
+  await client.ask(T.walk(1, 0, 1, "a"), "Rwalk 1 1");
+  await client.ask(T.open(1, 1, OREAD), "Ropen 1 1");
+  // The client takes none of these, so that the next ones wait behind them.
+  for (let tag = 0; tag < 8; tag++) client.send(quick(tag));
+  client.send(...blocked);
+  await client.closeWrite();
+  for (let tag = 0; tag < 8; tag++) {
+    assertEquals((await client.next()).tag, tag);
+  }
+  await client.end();
 });
 
 test("serve() ends the connection before the body of a frame that is too large", async () => {
