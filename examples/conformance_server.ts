@@ -26,11 +26,9 @@ export function makeTree(options: ninep.MemoryFsOptions = {}): ninep.MemoryFs {
   fs.register("serial", () => ++calls);
   fs.register("ticker", () => ++calls, { callOnRead });
   fs.register("add", (a, b) => a + b, { params: ["a", "b"] });
-  fs.register("measure", (kwarg: Record<string, Uint8Array>) => {
-    const sizes: Record<string, number> = {};
-    for (const name in kwarg) sizes[name] = kwarg[name].length;
-    return sizes;
-  });
+  const measure = (kwarg: Record<string, Uint8Array>) =>
+    Object.fromEntries(Object.entries(kwarg).map(([k, v]) => [k, v.length]));
+  fs.register("measure", measure);
 
   const blocked = new Set<(value: string) => void>();
   let cancelled = 0;
@@ -47,7 +45,6 @@ export function makeTree(options: ninep.MemoryFsOptions = {}): ninep.MemoryFs {
   fs.register("release", () => {
     for (const resolve of blocked) resolve("released");
     blocked.clear();
-    return "done";
   }, { callOnRead });
   fs.register("cancelled", () => cancelled, { callOnRead });
   return fs;
@@ -55,6 +52,9 @@ export function makeTree(options: ninep.MemoryFsOptions = {}): ninep.MemoryFs {
 
 if (import.meta.main) {
   const [address = "tcp://127.0.0.1:5640"] = process.argv.slice(2);
-  const server = await ninep.listen(address, makeTree());
+  const server = await ninep.listen(address, makeTree()).catch((error) => {
+    console.error(error.message);
+    process.exit(1);
+  });
   console.log(`listening on ${server.addr}`);
 }

@@ -33,16 +33,13 @@ function show({ path, bytes, total }: CopyProgress) {
 
 async function copy() {
   await using source = await connect(address);
-  // On one connection a copy onto itself is seen, and refused.
-  await using target = toAddress === address
-    ? source
-    : await connect(toAddress);
+  await using target = await connect(toAddress);
   await source.copy(path, toPath, {
     target,
     recursive: true,
     onProgress: show,
   });
-  console.log(`${files} files, ${copied} bytes`);
+  console.log(`files: ${files}, bytes: ${copied}`);
 }
 
 await copy().catch((error: Error) => {

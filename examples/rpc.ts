@@ -43,7 +43,7 @@ async function main() {
   );
   if (wqid.length < wname.length) {
     client.releaseFid(fid); // The server has made none.
-    throw new Error(`"${wname[wqid.length]}" does not exist`);
+    throw new Error(`no "${wname[wqid.length]}"`);
   }
   await ask({ type: "Tstat", fid });
   await ask({ type: "Topen", fid, mode: OREAD });
@@ -52,6 +52,6 @@ async function main() {
 }
 
 await main().catch((error: Error) => {
-  console.error(error.message);
+  console.error(`Cannot read "${path}": ${error.message}`);
   process.exitCode = 1;
 });

@@ -11,7 +11,7 @@
 
 import process from "node:process";
 import { setTimeout } from "node:timers/promises";
-import { connect } from "../mod.ts";
+import { connect, QTDIR } from "../mod.ts";
 
 /** How long to wait at the end of a file that grows, in milliseconds. */
 const PAUSE = 200;
@@ -39,6 +39,7 @@ function print(bytes: Uint8Array): Promise<void> {
 async function follow() {
   await using client = await connect(address);
   await using file = await client.open(path);
+  if (file.qid.type & QTDIR) throw new Error(`"${path}" is a directory`);
   let size = 0;
   while (!signal.aborted) {
     for await (const chunk of file.chunks({ signal })) await print(chunk);

@@ -27,9 +27,13 @@ const server = given === undefined
   ? await listen(`unix:///tmp/ninep_example_${process.pid}.sock`, windows())
   : undefined;
 
-const client = await connect(given ?? server?.addr ?? "");
-for await (const { name, qid } of client.readDir("/")) {
-  if (qid.type !== 0x80) continue; // No directory: no window.
+const client = await connect(given ?? server?.addr ?? "")
+  .catch(({ message }: Error) => {
+    console.error(message);
+    process.exit(1);
+  });
+for await (const { name, isDirectory } of client.readDir("/")) {
+  if (!isDirectory) continue; // No window.
   const label = await client.readTextFile(`${name}/label`);
   console.log(`window ${name}: ${label.trim()}`);
 }

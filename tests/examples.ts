@@ -181,7 +181,7 @@ const checks: Record<string, () => Promise<void>> = {
       "tree/sub/b: 5000000 bytes",
       "tree/sub/c: 0 bytes",
     ]);
-    assertEquals(lines.slice(3), ["3 files, 5000001 bytes", ""]);
+    assertEquals(lines.slice(3), ["files: 3, bytes: 5000001", ""]);
     const copied = await connect(to);
     assertEquals(await copied.readTextFile("copy/a"), "a");
     assertSameBytes(await copied.readFile("copy/sub/b"), large);
@@ -253,8 +253,18 @@ const checks: Record<string, () => Promise<void>> = {
       ["cat", [address, "dir"], 1, /directory/],
       ["put", [address, "none/file"], 1, missing],
       ["tail", [address, "none"], 1, missing],
-      ["rpc", [address, "none"], 1, /^file does not exist$/m],
-      ["rpc", [address, "dir/none/file"], 1, /^"none" does not exist$/m],
+      [
+        "rpc",
+        [address, "none"],
+        1,
+        /^Cannot read "none": file does not exist$/m,
+      ],
+      [
+        "rpc",
+        [address, "dir/none/file"],
+        1,
+        /^Cannot read "dir\/none\/file": no "none"$/m,
+      ],
       ["copy_tree", [address, "none", address, "copy"], 1, missing],
       ["copy_tree", [address, "small", address, "small"], 1, /"small"/],
     ];
