@@ -2,7 +2,7 @@
 // before its function gets it.
 
 import { NinePError } from "../codec.ts";
-import type { Quota } from "./quota.ts";
+import { BLOCK, type Quota } from "./quota.ts";
 
 /** Whether a number can be a length: whole, from 0 to 2^53 - 1. */
 export function isLength(length: number): boolean {
@@ -12,8 +12,6 @@ export function isLength(length: number): boolean {
 /** No bytes: they can be shared, for nobody can change them. */
 export const NOTHING: Uint8Array<ArrayBuffer> = new Uint8Array(0);
 
-/** Bytes of a block: as many as a client with the default msize reads at once. */
-export const BLOCK: number = 1024 * 1024;
 /** Least bytes that are taken at a time. */
 const LEAST = 64;
 
@@ -25,11 +23,14 @@ const LEAST = 64;
 export class FileData {
   readonly #quota: Quota;
   #length = 0;
-  // Whatever a block has behind the length, or has not, is 0.
+  // What a block has not, up to the length, is 0. What it has behind that may
+  // be anything: blocks were used before.
   /** The first block grows with what is in it, since most files are short. */
   #first: Uint8Array = NOTHING;
   /** Further ones are whole; by their number, for a file may have gaps. */
   #more: Map<number, Uint8Array> | undefined;
+  /** Those that somebody may have a view of. */
+  #lent: Set<Uint8Array> | undefined;
 
   constructor(quota: Quota) {
     this.#quota = quota;
@@ -52,6 +53,7 @@ export class FileData {
     const start = blockAt(offset);
     const block = this.#block(start);
     if (block !== undefined && end - start <= block.length) {
+      if (start > 0) (this.#lent ??= new Set()).add(block);
       return block.subarray(offset - start, end - start);
     }
     return this.#gather(offset, end);
@@ -78,13 +80,14 @@ export class FileData {
   write(data: Uint8Array, offset: number): void {
     const end = offset + data.length;
     if (end > this.#length) this.check(end);
+    if (offset > this.#length) this.#clear(offset);
     if (end <= BLOCK) {
-      this.#reserve(0, end).set(data, offset);
+      this.#reserveFirst(end).set(data, offset);
     } else {
       for (let at = offset; at < end;) {
         const start = blockAt(at);
         const next = Math.min(start + BLOCK, end);
-        this.#reserve(start, next - start)
+        this.#reserve(start, at, next)
           .set(data.subarray(at - offset, next - offset), at - start);
         at = next;
       }
@@ -108,8 +111,12 @@ export class FileData {
 
   /** Cuts, or extends with zeros. */
   resize(length: number): void {
-    if (length < this.#length) this.#cut(length);
-    else this.check(length);
+    if (length < this.#length) {
+      this.#cut(length);
+    } else {
+      this.check(length);
+      this.#clear(length);
+    }
     this.#setLength(length);
   }
 
@@ -119,9 +126,11 @@ export class FileData {
   }
 
   #cut(length: number): void {
-    // Not for another file to use: somebody may have a view of them.
-    for (const at of this.#more?.keys() ?? []) {
-      if (at >= length) this.#more?.delete(at);
+    for (const [at, block] of this.#more ?? []) {
+      if (at < length) continue;
+      this.#more?.delete(at);
+      // A late reader must not see what another file puts there.
+      if (!this.#lent?.delete(block)) this.#quota.giveBlock(block);
     }
     if (length === 0) {
       this.#first = NOTHING;
@@ -129,10 +138,13 @@ export class FileData {
       // What is counted as given back must be given back. Since growing is by
       // half, this copies no more than a few times what was cut.
       this.#first = this.#first.slice(0, length);
-    } else {
-      const start = blockAt(length);
-      this.#block(start)?.fill(0, length - start, this.#length - start);
     }
+  }
+
+  /** What is behind the length becomes 0, up to where the content is to go. */
+  #clear(to: number): void {
+    const start = blockAt(this.#length); // The last that there is.
+    this.#block(start)?.fill(0, this.#length - start, to - start);
   }
 
   /** The block that starts at an offset, if there is one. */
@@ -140,23 +152,29 @@ export class FileData {
     return start === 0 ? this.#first : this.#more?.get(start);
   }
 
-  /** The block that starts at an offset, with room for so many bytes. */
-  #reserve(start: number, room: number): Uint8Array {
-    if (start === 0) {
-      const first = this.#first;
-      if (room <= first.length) return first;
-      const most = Math.min(Math.ceil(first.length * 1.5), BLOCK);
-      this.#first = new Uint8Array(Math.max(room, most, LEAST));
-      this.#first.set(first);
-      return this.#first;
-    }
+  /** The block that starts at an offset, to be filled from `at` to `next`. */
+  #reserve(start: number, at: number, next: number): Uint8Array {
+    if (start === 0) return this.#reserveFirst(next);
     this.#more ??= new Map();
     let block = this.#more.get(start);
     if (block === undefined) {
-      block = new Uint8Array(BLOCK);
+      const used = this.#quota.takeBlock();
+      used?.fill(0, 0, at - start);
+      used?.fill(0, next - start, Math.max(next, this.#length) - start);
+      block = used ?? new Uint8Array(BLOCK);
       this.#more.set(start, block);
     }
     return block;
+  }
+
+  /** The first block, with room for so many bytes. */
+  #reserveFirst(room: number): Uint8Array {
+    const first = this.#first;
+    if (room <= first.length) return first;
+    const most = Math.min(Math.ceil(first.length * 1.5), BLOCK);
+    this.#first = new Uint8Array(Math.max(room, most, LEAST));
+    this.#first.set(first);
+    return this.#first;
   }
 }
 

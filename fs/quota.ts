@@ -13,6 +13,11 @@ export interface Bounds {
   readonly maxFiles: number;
 }
 
+/** Bytes of a block: as many as a client with the default msize reads at once. */
+export const BLOCK: number = 1024 * 1024;
+/** Most blocks that are kept for other files. */
+const SPARE_MAX = 64;
+
 /** Counts what a tree holds. */
 export class Quota {
   /** Most bytes of one file. */
@@ -21,6 +26,7 @@ export class Quota {
   readonly #maxFiles: number;
   #bytes = 0;
   #files = 0;
+  readonly #spare: Uint8Array[] = [];
 
   constructor(bounds: Bounds) {
     this.maxFileSize = bounds.maxFileSize;
@@ -39,6 +45,20 @@ export class Quota {
   take(bytes: number): void {
     if (bytes > 0) this.check(bytes);
     this.#bytes += bytes;
+  }
+
+  /** A block that was used before, with what was in it, if there is one. */
+  takeBlock(): Uint8Array | undefined {
+    return this.#spare.pop();
+  }
+
+  /**
+   * Keeps a block that nobody uses or sees any more, for another file: a new
+   * one would cost more than to fill it, for the system has to find its memory
+   * and the collector to look after it.
+   */
+  giveBlock(block: Uint8Array): void {
+    if (this.#spare.length < SPARE_MAX) this.#spare.push(block);
   }
 
   /** Takes room for a name. */

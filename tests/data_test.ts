@@ -2,8 +2,8 @@
 // than that content needs.
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { NinePError } from "../codec.ts";
-import { BLOCK, FileData } from "../fs/data.ts";
-import { Quota } from "../fs/quota.ts";
+import { FileData } from "../fs/data.ts";
+import { BLOCK, Quota } from "../fs/quota.ts";
 import { test } from "./harness.ts";
 
 const NONE = {
@@ -75,12 +75,14 @@ test("FileData: a length that goes to and fro is not copied each time", () => {
 
 test("FileData: is like one array, whatever is written, cut and extended", () => {
   for (const size of [100, 3 * BLOCK]) {
-    const data = new FileData(new Quota(NONE));
+    const quota = new Quota(NONE);
+    const data = new FileData(quota);
     const model = new Uint8Array(size);
     const below = numbers(size);
     let length = 0;
     for (let round = 0; round < 60; round++) {
       const at = below(size);
+      quota.giveBlock(new Uint8Array(BLOCK).fill(255)); // Used by another file.
       if (below(3) === 0) {
         data.resize(at);
         if (at < length) model.fill(0, at, length);
@@ -165,6 +167,38 @@ test("FileData: gaps count, and what the quota refuses changes nothing", () => {
   assertThrows(() => data.replace(new Uint8Array(3 * BLOCK + 1)), NinePError);
   assertEquals(data.copy(), pattern(2, 1));
   assertEquals(data.capacity, 64);
+});
+
+test("FileData: blocks that nobody has seen are used again, up to 64", () => {
+  const quota = new Quota(NONE);
+  const data = new FileData(quota);
+  const drain = () => {
+    let count = 0;
+    while (quota.takeBlock() !== undefined) count++;
+    return count;
+  };
+  data.write(pattern(4 * BLOCK, 1), 0);
+  data.slice(2 * BLOCK, 1);
+  data.resize(0);
+  assertEquals(drain(), 2); // Not the first, nor the one that was read.
+  data.write(new Uint8Array(70 * BLOCK), 0);
+  data.resize(0);
+  assertEquals(drain(), 64);
+});
+
+test("FileData: a gap in blocks that were used before is zeros", () => {
+  const quota = new Quota(NONE);
+  const give = () => quota.giveBlock(new Uint8Array(BLOCK).fill(255));
+  const data = new FileData(quota);
+  for (let i = 0; i < 4; i++) give();
+  data.write(pattern(1, 1), 2 * BLOCK + 5); // Begins behind a gap in the block.
+  data.write(pattern(1, 1), BLOCK + 5); // Into a hole, below the length.
+  data.write(pattern(1, 1), 2 * BLOCK + 9); // Behind a gap in the same block.
+  data.resize(2 * BLOCK + 6);
+  data.resize(3 * BLOCK);
+  const model = new Uint8Array(3 * BLOCK);
+  for (const at of [BLOCK + 5, 2 * BLOCK + 5]) model.set(pattern(1, 1), at);
+  assert(same(data.copy(), model));
 });
 
 test("FileData: a view that is read late shows no other file", () => {
