@@ -447,7 +447,7 @@ export class MemoryFs implements Tree<TreeNode> {
     if (!(dir instanceof DirNode)) {
       throw failed("read", path, "not a directory");
     }
-    return [...dir.members.values()].map((node) => node.stat);
+    return [...dir.order].map((node) => node.stat);
   }
 
   /**

@@ -11,6 +11,7 @@ import {
 } from "../codec.ts";
 import type { Node } from "../server.ts";
 import { Listing } from "./listing.ts";
+import { Order } from "./order.ts";
 import type { Quota } from "./quota.ts";
 
 /** Now, in seconds since 1970-01-01 UTC. */
@@ -66,11 +67,14 @@ class Attributes {
 // open themselves to the functions at the end of this file.
 let attributesOf: (node: TreeNode) => Attributes;
 let membersOf: (dir: DirNode) => Map<string, TreeNode>;
-let setPlace: (
+let setName: (
   node: TreeNode,
   parent: DirNode | undefined,
   name: string,
 ) => void;
+/** Gives a node a place in its directory, or takes it away. */
+let place: (node: TreeNode, dir: DirNode) => void;
+let displace: (node: TreeNode, dir: DirNode) => void;
 let release: (node: TreeNode) => void;
 let unlist: (dir: DirNode) => void;
 
@@ -84,11 +88,13 @@ let unlist: (dir: DirNode) => void;
 export abstract class TreeNode implements Node, Disposable {
   static {
     attributesOf = (node) => node.#attributes;
-    setPlace = (node, parent, name) => {
+    setName = (node, parent, name) => {
       node.#parent = parent;
       node.#name = name;
       node.#record = undefined;
     };
+    place = (node, dir) => node.#place = dir.order.add(node);
+    displace = (node, dir) => dir.order.remove(node.#place);
     release = (node) => node.release();
   }
 
@@ -97,6 +103,8 @@ export abstract class TreeNode implements Node, Disposable {
   readonly #attributes: Attributes;
   #name: string;
   #parent: DirNode | undefined;
+  /** Where it stands in its directory. */
+  #place = 0;
   // The encoded stat record, until something changes: a Tstat then costs one copy.
   #record: Uint8Array | undefined;
   #recorded = 0;
@@ -299,12 +307,18 @@ export class DirNode extends TreeNode {
     membersOf = (dir) => dir.#members;
     unlist = (dir) => {
       if (dir.#listing === undefined) return;
-      dir.#listing.isCurrent = false;
+      dir.#listing.expire();
       dir.#listing = undefined;
     };
   }
 
   readonly #members: Map<string, TreeNode> = new Map();
+  /**
+   * The members in the order in which clients list them; a new name changes nothing.
+   *
+   * @ignore
+   */
+  readonly order: Order = new Order();
   /** What was listed last, until it changes. */
   #listing: Listing | undefined;
 
@@ -333,7 +347,7 @@ export class DirNode extends TreeNode {
    * @ignore
    */
   get listing(): Listing {
-    return this.#listing ??= new Listing(this.#members.values());
+    return this.#listing ??= new Listing(this.order);
   }
 
   /** Notes a change of the members: version and times move. */
@@ -381,7 +395,7 @@ export class LinkNode extends TreeNode {
 
 /** Makes a node the root: its own parent. */
 export function makeRoot(dir: DirNode): void {
-  setPlace(dir, dir, "/");
+  setName(dir, dir, "/");
   attributesOf(dir).links++;
 }
 
@@ -395,8 +409,9 @@ export function link(
   const attributes = attributesOf(node);
   attributes.quota.addFile();
   attributes.links++;
-  setPlace(node, dir, name);
+  setName(node, dir, name);
   membersOf(dir).set(name, node);
+  place(node, dir);
   dir.modified(muid);
 }
 
@@ -406,8 +421,9 @@ export function unlink(node: TreeNode, muid: string): void {
   if (parent === undefined) return;
   const attributes = attributesOf(node);
   membersOf(parent).delete(node.name);
+  displace(node, parent);
   parent.modified(muid);
-  setPlace(node, undefined, node.name);
+  setName(node, undefined, node.name);
   attributes.quota.dropFile();
   attributes.links--;
   if (attributes.links === 0 && attributes.opens === 0) release(node.target);
@@ -431,9 +447,13 @@ export function move(
   const { parent } = node;
   if (parent !== undefined) {
     membersOf(parent).delete(node.name);
-    if (parent !== dir) parent.modified(muid);
+    if (parent !== dir) {
+      displace(node, parent);
+      parent.modified(muid);
+    }
   }
-  setPlace(node, dir, name);
+  if (parent !== dir) place(node, dir);
+  setName(node, dir, name);
   membersOf(dir).set(name, node);
   dir.modified(muid);
 }

@@ -232,11 +232,11 @@ export class TreeHandler implements Handler<TreeNode> {
     return this.#fileOf(fid).read(fid, request);
   }
 
-  /** Lists a directory: a snapshot of its members, less those removed before their turn. */
+  /** Lists a directory: those that are members from the beginning until their turn. */
   readdir(fid: Fid<TreeNode>): Iterable<DirMember> {
     const node = this.#nodeOf(fid);
     if (!(node instanceof DirNode)) throw new NinePError("not a directory");
-    return new DirReader(node, node.listing);
+    return new DirReader(node.order, node.listing);
   }
 
   /** Writes to a file. */

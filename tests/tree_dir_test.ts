@@ -12,6 +12,7 @@ import {
 } from "../codec.ts";
 import { MemoryFs, PlainNode } from "../fs/mod.ts";
 import { test } from "./harness.ts";
+import { settledMemory } from "./live_memory.ts";
 import { refused, ServedTree, type TreeClient } from "./tree_client.ts";
 
 const BAD_OFFSET = "bad offset in directory read";
@@ -187,6 +188,55 @@ test("directory: a member that was removed and made again comes once at most", a
   });
   assertEquals(new Set(names).size, names.length);
   assertEquals(names.slice(0, 5), ["f0", "f1", "f2", "f3", "f4"]);
+});
+
+test("directory: a member that is renamed on the way comes once, whenever it is", async () => {
+  for (let round = 0; round < 6; round++) {
+    const fs = numbered(6);
+    await using served = new ServedTree(fs);
+    const client = await served.client();
+    const fid = await client.open("/");
+    const names = await listWhile(client, fid, 70, (now) => {
+      if (now === round) fs.rename("f2", "new");
+    });
+    assertEquals(names.length, 6);
+    assertEquals(names.filter((name) => name === "f2" || name === "new"), [
+      round < 2 ? "new" : "f2",
+    ]);
+  }
+});
+
+test("directory: members come and go by the hundred, and those that stay come once", async () => {
+  const fs = numbered(400);
+  await using served = new ServedTree(fs);
+  const client = await served.client();
+  const fid = await client.open("/");
+  let next = 0;
+  const names = await listWhile(client, fid, 500, () => {
+    for (let i = 0; i < 20; i++, next++) {
+      if (next % 4 !== 0 && next < 400) fs.remove(`f${next}`);
+      fs.writeFile(`more${next}`, "");
+    }
+  });
+  assertEquals(new Set(names).size, names.length);
+  const stay = Array.from({ length: 100 }, (_, i) => `f${4 * i}`);
+  assertEquals(names.filter((name) => stay.includes(name)), stay);
+  assertEquals(names.filter((name) => name.startsWith("more")), []);
+});
+
+test("directory: a fid that lists a large one holds no list of it", async () => {
+  const fs = numbered(20_000);
+  await using served = new ServedTree(fs);
+  const client = await served.client();
+  const list = async () => {
+    fs.chmod("f7", 0o600); // So that the list is a new one.
+    await client.read(await client.open("/"), 0, 100);
+  };
+  await list();
+  const { live } = await settledMemory();
+  for (let i = 0; i < 100; i++) await list();
+  const grown = (await settledMemory()).live - live;
+  assert(grown < 4e6, `${grown} bytes`); // A list each would be 16 million.
 });
 
 test("directory: names of one to four bytes a character, with the smallest msize (S16)", async () => {

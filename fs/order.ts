@@ -1,0 +1,99 @@
+// The members of a directory in the order in which they came, for those who go
+// through them while members come and go.
+
+import type { TreeNode } from "./node.ts";
+
+/** Fewest gaps that are worth closing. */
+const GAPS = 32;
+
+/**
+ * Nodes, each at a place: a number that grows with each one that comes, and
+ * stays what it is. So who goes through them needs to know no more than the
+ * place that he is at.
+ */
+export class Order implements Iterable<TreeNode> {
+  /** Ascending. */
+  #places: number[] = [];
+  /** A gap is a node that was removed. */
+  #nodes: (TreeNode | undefined)[] = [];
+  #gaps = 0;
+  #last = 0;
+
+  /** Place of the node that came last; 0 before the first. */
+  get last(): number {
+    return this.#last;
+  }
+
+  /** How many there are, gaps included. */
+  get size(): number {
+    return this.#nodes.length;
+  }
+
+  /** A node by its index, when there is no gap. */
+  nodeAt(index: number): TreeNode {
+    return this.#nodes[index]!; // Nobody has removed one since close().
+  }
+
+  /** A place by its index. */
+  placeAt(index: number): number {
+    return this.#places[index];
+  }
+
+  /** Puts a node behind all others, and gives its place. */
+  add(node: TreeNode): number {
+    this.#nodes.push(node);
+    this.#places.push(++this.#last);
+    return this.#last;
+  }
+
+  /** Removes the node at a place. */
+  remove(place: number): void {
+    const index = this.#behind(place) - 1;
+    if (index === this.#nodes.length - 1) {
+      this.#nodes.pop();
+      this.#places.pop();
+      return;
+    }
+    this.#nodes[index] = undefined;
+    if (++this.#gaps >= Math.max(GAPS, this.#nodes.length / 2)) this.close();
+  }
+
+  /** Closes the gaps. */
+  close(): void {
+    if (this.#gaps === 0) return;
+    this.#places = this.#places.filter((_, i) => this.#nodes[i] !== undefined);
+    this.#nodes = this.#nodes.filter((node) => node !== undefined);
+    this.#gaps = 0;
+  }
+
+  /** The first node behind a place, if it came no later than that of another place. */
+  next(
+    place: number,
+    last: number,
+  ): { node: TreeNode; place: number } | undefined {
+    for (let i = this.#behind(place); i < this.#nodes.length; i++) {
+      const place = this.#places[i];
+      if (place > last) return undefined;
+      const node = this.#nodes[i];
+      if (node !== undefined) return { node, place };
+    }
+    return undefined;
+  }
+
+  /** All that are there, in their order. */
+  *[Symbol.iterator](): Generator<TreeNode> {
+    for (const node of this.#nodes) if (node !== undefined) yield node;
+  }
+
+  /** Index of the first place behind a place. */
+  #behind(place: number): number {
+    const places = this.#places;
+    let low = 0;
+    for (let high = places.length; low < high;) {
+      const middle = (low + high) >>> 1;
+      if (places[middle] <= place) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+}
