@@ -7,6 +7,8 @@ import { type Dialect, dialect9P2000, encode, getMessage } from "./layout.ts";
 import type { Message } from "./messages.ts";
 import { Reader } from "./wire.ts";
 
+const NOTHING = new Uint8Array(0);
+
 /**
  * The splitter behind {@linkcode FrameSplitter}, for client and server: it
  * shows each frame to a reader that stands on the chunk, so that a small
@@ -16,13 +18,14 @@ export class Splitter {
   /** Largest frame, in bytes, that is taken. */
   msize: number;
   /** Stands on the frame that advance() found, from `at` to `end`. */
-  readonly reader: Reader = new Reader(new Uint8Array(0), "a message");
+  readonly reader: Reader = new Reader(NOTHING, "a message");
   // The last chunk, and how much of it is given.
-  #chunk: Uint8Array = new Uint8Array(0);
-  #chunkView: DataView = new DataView(this.#chunk.buffer);
+  #chunk: Uint8Array = NOTHING;
+  #view: DataView = new DataView(this.#chunk.buffer);
   #next = 0;
+  #end = 0;
   // A frame that crosses chunks is put together here.
-  #partial: Uint8Array = new Uint8Array(0);
+  #partial: Uint8Array = NOTHING;
   #filled = 0;
 
   constructor(msize: number) {
@@ -34,19 +37,24 @@ export class Splitter {
     return this.#filled + this.rest;
   }
 
-  push(chunk: Uint8Array): void {
-    if (this.#next < this.#chunk.length) {
+  /** Takes the next bytes: those of a chunk up to `end`. */
+  push(chunk: Uint8Array, end: number = chunk.length): void {
+    if (this.rest > 0) {
       throw new TypeError(
         "Cannot push a chunk: frames of the one before have not been taken",
       );
     }
-    this.#chunk = chunk;
-    this.#chunkView = new DataView(
-      chunk.buffer,
-      chunk.byteOffset,
-      chunk.byteLength,
-    );
+    // A buffer that is used again needs no view of its own each time.
+    if (chunk !== this.#chunk) {
+      this.#chunk = chunk;
+      this.#view = new DataView(
+        chunk.buffer,
+        chunk.byteOffset,
+        chunk.byteLength,
+      );
+    }
     this.#next = 0;
+    this.#end = end;
   }
 
   /** Whether there is a whole frame, which the reader then stands on. If not, what is left of the chunk must be moved or spilled before the next push(). */
@@ -55,38 +63,50 @@ export class Splitter {
     const at = this.#next;
     const left = this.rest;
     if (left < 4) return false;
-    const size = this.#check(this.#chunkView.getUint32(at, true));
+    const size = this.#check(this.#view.getUint32(at, true));
     if (left < size) return false;
     this.#next = at + size;
-    this.#give(this.#chunk, this.#chunkView, at, at + size);
+    this.#give(this.#chunk, this.#view, at, at + size);
     return true;
   }
 
   /** Bytes of the chunk that were not given: when advance() has said no, the beginning of a frame. */
   get rest(): number {
-    return this.#chunk.length - this.#next;
+    return this.#end - this.#next;
   }
 
   /** Bytes of the frame that `rest` is the beginning of, as far as that is known. */
   get needed(): number {
     if (this.rest < 4) return HEADERSZ;
-    return this.#check(this.#chunkView.getUint32(this.#next, true));
+    return this.#check(this.#view.getUint32(this.#next, true));
   }
 
   /** Moves the rest to the start of a buffer, which may be the chunk's own, and gives its length: it is to be pushed again, with what follows it. */
   move(into: Uint8Array): number {
     const { rest } = this;
-    into.set(this.#chunk.subarray(this.#next));
-    this.#next = this.#chunk.length;
+    into.set(this.#chunk.subarray(this.#next, this.#end));
+    this.#next = this.#end;
     return rest;
   }
 
-  /** Puts the rest aside, where the frame is put together from the chunks to come. */
-  spill(): void {
+  /**
+   * Puts the rest aside, where the frame is put together from the chunks to come.
+   *
+   * @param again Whether nobody has a view of the last frame that was put together: its memory is used again.
+   */
+  spill(again = false): void {
     const { rest } = this;
     if (rest === 0) return;
-    this.#partial = new Uint8Array(this.needed);
+    const { needed } = this;
+    if (!again || this.#partial.length < needed) {
+      this.#partial = new Uint8Array(needed);
+    }
     this.#take(rest);
+  }
+
+  /** Gives the memory back that frames were put together in, when none is. */
+  shrink(): void {
+    if (this.#filled === 0) this.#partial = NOTHING;
   }
 
   /** Goes on with a frame that began in an earlier chunk. */
@@ -98,7 +118,7 @@ export class Splitter {
     const size = this.#check(
       new DataView(this.#partial.buffer).getUint32(0, true),
     );
-    if (this.#partial.length !== size) {
+    if (this.#partial.length < size) {
       const start = this.#partial.subarray(0, this.#filled);
       this.#partial = new Uint8Array(size);
       this.#partial.set(start);
@@ -113,7 +133,8 @@ export class Splitter {
 
   /** Moves up to `count` bytes of the chunk behind the partial frame. */
   #take(count: number): void {
-    const bytes = this.#chunk.subarray(this.#next, this.#next + count);
+    const end = Math.min(this.#next + count, this.#end);
+    const bytes = this.#chunk.subarray(this.#next, end);
     this.#partial.set(bytes, this.#filled);
     this.#filled += bytes.length;
     this.#next += bytes.length;

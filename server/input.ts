@@ -26,7 +26,8 @@ export class Input extends Intake {
   }
 
   override read(): Promise<Uint8Array | null> {
-    return this.#ahead.shift() ?? super.read();
+    const ahead = this.#ahead.length > 0 ? this.#ahead.shift() : undefined;
+    return ahead ?? super.read();
   }
 
   /**

@@ -1,6 +1,7 @@
 // The buffers of a connection: they grow with what goes through them, and are
 // given back when it is over.
 import { assert, assertEquals } from "@std/assert";
+import { concat } from "@std/bytes";
 import { encode } from "../codec.ts";
 import type { Channel } from "../transport/channel.ts";
 import { Intake } from "../transport/intake.ts";
@@ -91,3 +92,49 @@ test("Intake gives a large buffer back after bulk reads, and loses no byte", asy
   assert(largest >= 256 * 1024);
   assert(room <= 64 * 1024, `${room} bytes`);
 });
+
+/** Frames of many sizes, whose bytes are all their number. */
+function framesOf(sizes: readonly number[]): Uint8Array {
+  return concat(
+    sizes.map((size, i) =>
+      encode({ type: "Rread", tag: i, data: new Uint8Array(size).fill(i) })
+    ),
+  );
+}
+
+for (const holds of [false, true]) {
+  const what = holds ? "which are held" : "which it gives back";
+  test(`Intake takes frames out of chunks of the channel's own, ${what}`, async () => {
+    const sizes = [1, 300, 5, 0, 2000, 7, 40, 900, 3, 3, 3, 5000, 1, 64];
+    const stream = framesOf(sizes);
+    for (const step of [1, 2, 7, 50, 333, 1024, 4000, stream.length]) {
+      let at = 0;
+      let given = 0;
+      const intake = new Intake(
+        channel({
+          read: () => {
+            if (at >= stream.length) return Promise.resolve(null);
+            return Promise.resolve(stream.slice(at, at += step));
+          },
+          free: (chunk) => {
+            given++;
+            chunk.fill(255); // Somebody else's now.
+          },
+        }),
+        MSIZE,
+      );
+      const held: Uint8Array[] = [];
+      for (let chunk; (chunk = await intake.read()) !== null;) {
+        intake.push(chunk);
+        while (intake.splitter.advance()) {
+          const { at, end, bytes } = intake.splitter.reader;
+          const frame = bytes.subarray(at, end);
+          held.push(holds ? frame : frame.slice());
+          if (holds) intake.hold();
+        }
+      }
+      assertEquals(concat(held), stream, `${step} bytes at a time`);
+      if (!holds) assertEquals(given, Math.ceil(stream.length / step));
+    }
+  });
+}

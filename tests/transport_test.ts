@@ -97,6 +97,7 @@ async function readAll(channel: Channel): Promise<Uint8Array> {
     const bytes = await channel.read(buffer);
     if (bytes === null) return concat(chunks);
     chunks.push(new Uint8Array(bytes));
+    if (bytes.buffer !== buffer.buffer) channel.free?.(bytes);
   }
 }
 
@@ -328,6 +329,31 @@ test("pair: a write is pending while more than 256 KiB wait", async () => {
   await writing;
   assertEquals(size, LIMIT + 1);
   assertStrictEquals(near.write(new Uint8Array(1)), undefined);
+  near.close();
+  far.close();
+});
+
+test("pair: a chunk that is given back is written to again, and no other", async () => {
+  const [near, far] = pair().map(openChannel);
+  const small = new Uint8Array(1);
+  const next = async () => {
+    const chunk = await far.read(small);
+    assert(chunk);
+    return chunk;
+  };
+  for (const fill of [1, 2]) near.write(new Uint8Array(5000).fill(fill));
+  const kept = await next();
+  const given = await next();
+  far.free?.(given);
+  near.write(new Uint8Array(4000).fill(3));
+  near.write(new Uint8Array(4000).fill(4));
+  const third = await next();
+  assertStrictEquals(third.buffer, given.buffer);
+  assertEquals([third, await next()], [
+    new Uint8Array(4000).fill(3),
+    new Uint8Array(4000).fill(4),
+  ]);
+  assertEquals(kept, new Uint8Array(5000).fill(1));
   near.close();
   far.close();
 });

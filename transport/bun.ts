@@ -8,6 +8,8 @@ import { type Address, formatAddress } from "./address.ts";
 import type { Connection, Listener } from "./connection.ts";
 import type { Sockets } from "./sockets.ts";
 
+/** Bytes of a chunk whose memory is worth giving back. */
+const LARGE = 16 * 1024;
 /** Most connections that wait to be taken from a listener. */
 const BACKLOG = 512;
 
@@ -147,6 +149,13 @@ class BunConnection implements Connection {
       this.#socket.resume();
     }
     return bytes;
+  }
+
+  // Else the collector would do it, long after the system had to find memory
+  // for the chunks that came meanwhile: bulk data cost a third more.
+  free({ buffer, length }: Uint8Array): void {
+    if (length < LARGE || buffer.byteLength !== length) return;
+    if (buffer instanceof ArrayBuffer) buffer.transfer(0);
   }
 
   write(bytes: Uint8Array): Promise<void> | undefined {

@@ -13,6 +13,8 @@ export interface Channel {
   readonly peer: string;
   /** Reads the next bytes into `buffer` or a chunk of its own; null at the end. */
   read(buffer: Uint8Array): Promise<Uint8Array | null>;
+  /** Takes a chunk of its own back. */
+  free?(chunk: Uint8Array): void;
   /** Writes all of `bytes`; undefined when that was done at once. */
   write(bytes: Uint8Array): Promise<void> | undefined;
   /** Ends the direction to the peer where the connection can; never rejects. */
@@ -35,6 +37,7 @@ export function openChannel(connection: Connection): Channel {
   return {
     peer: connection.peer,
     read: (buffer) => read.call(connection, buffer),
+    free: (chunk) => connection.free?.(chunk),
     write: (bytes) => write.call(connection, bytes),
     closeWrite: () => Promise.resolve(),
     close: () => connection.close(),

@@ -38,6 +38,13 @@ export interface Connection {
    */
   read?(buffer: Uint8Array): Promise<Uint8Array | null>;
   /**
+   * Takes back a chunk of its own that `read()` handed over, and that nobody
+   * will look at again, so that its memory can be used at once.
+   *
+   * @param chunk The chunk, all of it.
+   */
+  free?(chunk: Uint8Array): void;
+  /**
    * Writes all of `bytes`. They may be reused when it returned undefined, which
    * means done, or when its promise has resolved. One write at a time. Present
    * together with `read`.

@@ -5,6 +5,16 @@ import { pending } from "./failure.ts";
 /** Most bytes that wait on one side before the other side is held, 256 KiB. */
 export const INBOX_LIMIT: number = 256 * 1024;
 
+/**
+ * Up to so many bytes cost less to copy into the reader's buffer than to look
+ * at where they are: a small array gets its buffer under Bun when it is asked
+ * for (a quarter of the time of a stat, without the system's).
+ */
+const SMALL = 2048;
+
+/** Chunks that are kept to be copied into again. */
+const SPARE_MAX = 2;
+
 interface Reader {
   buffer: Uint8Array;
   resolve: (bytes: Uint8Array | null) => void;
@@ -19,6 +29,7 @@ export class Inbox {
   readonly #peer: string;
   #chunks: Uint8Array[] = [];
   #size = 0;
+  readonly #spare: Uint8Array[] = [];
   #reader: Reader | undefined;
   #ended = false;
   #error: unknown;
@@ -36,12 +47,15 @@ export class Inbox {
   push(chunk: Uint8Array): void {
     if (this.#ended || chunk.length === 0) return;
     const reader = this.#reader;
-    if (reader) {
+    const { length } = chunk;
+    if (!reader) {
+      this.#chunks.push(chunk);
+      this.#size += length;
+    } else if (length <= SMALL && length <= reader.buffer.length) {
+      this.#fill(reader, chunk);
+    } else {
       this.#reader = undefined;
       reader.resolve(chunk);
-    } else {
-      this.#chunks.push(chunk);
-      this.#size += chunk.length;
     }
   }
 
@@ -49,11 +63,28 @@ export class Inbox {
   copy(bytes: Uint8Array): void {
     const reader = this.#reader;
     if (reader && bytes.length > 0 && bytes.length <= reader.buffer.length) {
-      reader.buffer.set(bytes);
-      this.push(reader.buffer.subarray(0, bytes.length));
+      this.#fill(reader, bytes);
     } else {
-      this.push(new Uint8Array(bytes)); // Not slice(): a Buffer's gives a view.
+      const { length } = bytes;
+      const spare = this.#spare.pop();
+      const fits = spare !== undefined && spare.length >= length;
+      const chunk = fits ? spare.subarray(0, length) : new Uint8Array(length);
+      chunk.set(bytes);
+      this.push(chunk);
     }
+  }
+
+  /** Takes back a chunk that read() gave, for copy(). */
+  free({ buffer, length }: Uint8Array): void {
+    if (length <= SMALL || this.#spare.length >= SPARE_MAX) return;
+    this.#spare.push(new Uint8Array(buffer));
+  }
+
+  /** Copies bytes into the buffer of a waiting reader, which then goes on. */
+  #fill({ buffer, resolve }: Reader, bytes: Uint8Array): void {
+    this.#reader = undefined;
+    buffer.set(bytes);
+    resolve(buffer.subarray(0, bytes.length));
   }
 
   /** Ends the stream: what waits can still be read, then null or the error. */
@@ -71,6 +102,7 @@ export class Inbox {
   /** Ends the stream and forgets what waits: reads give null from here on. */
   close(): void {
     this.#chunks = [];
+    this.#spare.length = 0;
     this.#size = 0;
     this.#error = undefined;
     this.end();

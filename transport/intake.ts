@@ -25,8 +25,8 @@ export class Intake {
   #smallChunks = 0;
   /** Somebody has views of the buffer. */
   #held = false;
-  /** The channel gives chunks of its own. */
-  #foreign = false;
+  /** The last chunk, when it is one of the channel's own. */
+  #foreign: Uint8Array | undefined;
 
   /**
    * @param channel Where the bytes come from.
@@ -48,10 +48,11 @@ export class Intake {
 
   #makeRoom(): void {
     const { splitter } = this;
-    // Put together where it is, for the chunk to come will not be in the buffer.
-    if (this.#foreign && splitter.rest > 0) splitter.spill();
+    const isIdle = this.#smallChunks >= SMALL_CHUNKS;
+    if (this.#foreign !== undefined) this.#giveBack(this.#foreign);
+    if (isIdle) splitter.shrink();
     let size = Math.min(this.#buffer.length * (this.#full ? 2 : 1), MOST);
-    if (size > LARGE && this.#smallChunks >= SMALL_CHUNKS) size = START;
+    if (size > LARGE && isIdle) size = START;
     if (splitter.rest > 0) size = Math.max(size, splitter.needed);
     const last = this.#buffer;
     if (size !== last.length || this.#held) this.#buffer = new Uint8Array(size);
@@ -61,6 +62,16 @@ export class Intake {
     this.#kept = splitter.rest > 0 ? splitter.move(this.#buffer) : 0;
   }
 
+  /** A chunk of the channel's own was taken apart. */
+  #giveBack(chunk: Uint8Array): void {
+    const { splitter } = this;
+    if (this.#held) splitter.shrink(); // It may be a frame put together that is held.
+    // Put together where it is, for the chunk to come will not be in the buffer.
+    splitter.spill(!this.#held);
+    if (!this.#held) this.#channel.free?.(chunk);
+    this.#foreign = undefined;
+  }
+
   /** Has the splitter take a chunk apart; all frames of the one before were taken. */
   push(chunk: Uint8Array): void {
     const { splitter } = this;
@@ -68,16 +79,16 @@ export class Intake {
     const kept = this.#kept;
     this.#kept = 0;
     this.#smallChunks = chunk.length <= START ? this.#smallChunks + 1 : 0;
-    splitter.spill(); // Unless there was a read() for this chunk.
-    this.#foreign = chunk.buffer !== buffer.buffer;
-    if (!this.#foreign) {
+    if (splitter.rest > 0) splitter.spill(); // There was no read() for this chunk.
+    if (chunk.buffer === buffer.buffer) {
       const end = kept + chunk.length;
       this.#full = end === buffer.length;
-      splitter.push(kept > 0 ? buffer.subarray(0, end) : chunk);
+      splitter.push(buffer, end);
       return;
     }
+    this.#foreign = chunk;
     if (kept > 0) {
-      splitter.push(buffer.subarray(0, kept));
+      splitter.push(buffer, kept);
       splitter.spill();
     }
     splitter.push(chunk);

@@ -63,6 +63,10 @@ class PairEnd implements Connection {
     return bytes;
   }
 
+  free(chunk: Uint8Array): void {
+    if (!this.#closed) this.#inbox.free(chunk);
+  }
+
   write(bytes: Uint8Array): Promise<void> | undefined {
     if (this.#writeEnded) return Promise.reject(closed(this.peer));
     if (this.#other.#closed) return Promise.reject(lost(this.peer));
