@@ -49,8 +49,9 @@ export class Intake {
   #makeRoom(): void {
     const { splitter } = this;
     const isIdle = this.#smallChunks >= SMALL_CHUNKS;
+    // What is held may be a frame that was put together.
+    if (this.#held || isIdle) splitter.shrink();
     if (this.#foreign !== undefined) this.#giveBack(this.#foreign);
-    if (isIdle) splitter.shrink();
     let size = Math.min(this.#buffer.length * (this.#full ? 2 : 1), MOST);
     if (size > LARGE && isIdle) size = START;
     if (splitter.rest > 0) size = Math.max(size, splitter.needed);
@@ -65,7 +66,6 @@ export class Intake {
   /** A chunk of the channel's own was taken apart. */
   #giveBack(chunk: Uint8Array): void {
     const { splitter } = this;
-    if (this.#held) splitter.shrink(); // It may be a frame put together that is held.
     // Put together where it is, for the chunk to come will not be in the buffer.
     splitter.spill(!this.#held);
     if (!this.#held) this.#channel.free?.(chunk);
