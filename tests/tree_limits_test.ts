@@ -2,6 +2,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { DMDIR, NinePError, ORDWR, OREAD, OWRITE } from "../codec.ts";
 import { MemoryFs, type MemoryFsOptions } from "../fs/mod.ts";
+import type { Quota } from "../fs/quota.ts";
 import { test } from "./harness.ts";
 import { refusal, refused, ServedTree } from "./tree_client.ts";
 
@@ -48,6 +49,16 @@ test("maxFiles: the files of the constructor count", () => {
     NinePError,
     FULL,
   );
+});
+
+test("maxFiles: 1,048,576 by default", () => {
+  const fs = new MemoryFs({ a: "" });
+  // The count alone: so many nodes would take half a GiB.
+  const { quota } = fs.find("a") as unknown as { quota: Quota };
+  for (let i = 1; i < 1_048_576; i++) quota.addFile();
+  assertThrows(() => fs.mkdir("b"), NinePError, "file system is full");
+  quota.dropFile();
+  fs.mkdir("b");
 });
 
 test("maxName: bytes of a name, at create and rename, by client and program", async () => {
