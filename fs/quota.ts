@@ -15,8 +15,9 @@ export interface Bounds {
 
 /** Bytes of a block: as many as a client with the default msize reads at once. */
 export const BLOCK: number = 1024 * 1024;
-/** Most blocks that are kept for other files. */
+/** Most blocks that are kept for other files: 64, or this part of what the tree may hold. */
 const SPARE_MAX = 64;
+const SPARE_PART = 1 / 32;
 
 /** Counts what a tree holds. */
 export class Quota {
@@ -27,11 +28,13 @@ export class Quota {
   #bytes = 0;
   #files = 0;
   readonly #spare: Uint8Array[] = [];
+  readonly #spareMax: number;
 
   constructor(bounds: Bounds) {
     this.maxFileSize = bounds.maxFileSize;
     this.#maxSize = bounds.maxSize;
     this.#maxFiles = bounds.maxFiles;
+    this.#spareMax = Math.min(SPARE_MAX, bounds.maxSize / BLOCK * SPARE_PART);
   }
 
   /** Throws unless there is room for so many bytes more. */
@@ -58,7 +61,7 @@ export class Quota {
    * and the collector to look after it.
    */
   giveBlock(block: Uint8Array): void {
-    if (this.#spare.length < SPARE_MAX) this.#spare.push(block);
+    if (this.#spare.length + 1 <= this.#spareMax) this.#spare.push(block);
   }
 
   /** Takes room for a name. */

@@ -42,8 +42,8 @@ export class Admission<N extends Node> {
   #held: Operation<N>[] = [];
   /** Operations that were given up, whose handlers do not know it. */
   #abandoned = 0;
-  /** Bytes that operations own, until nothing works with them. */
-  #owned = 0;
+  /** Bytes of the messages of operations, less data in the read buffer, until nothing works with them. */
+  #counted = 0;
   /** Operations that hold views of the read buffer, until nothing works with those. */
   #views = 0;
   /** Bytes that operations which have begun may be answered with. */
@@ -64,7 +64,7 @@ export class Admission<N extends Node> {
   /** Whether as much is waiting as may. */
   get isFull(): boolean {
     return this.#held.length >= RESERVE ||
-      this.#owned > this.#settings.maxRequestBytes;
+      this.#counted > this.#settings.maxRequestBytes;
   }
 
   /** Operations that are being processed, those included that were given up. */
@@ -92,7 +92,7 @@ export class Admission<N extends Node> {
       this.#wait(operation, fid.waiting ??= []);
       this.#short.add(fid);
     } else {
-      if (this.#views >= VIEWS_MAX && operation.request.holdsData) {
+      if (this.#views >= VIEWS_MAX && operation.request.held > 0) {
         this.#keep(operation);
       }
       this.#begin(operation);
@@ -106,13 +106,16 @@ export class Admission<N extends Node> {
 
   /** Has an operation own its data. */
   #keep(operation: Operation<N>): void {
-    this.#owned += operation.request.own();
+    operation.request.own();
     this.#enlist(operation);
   }
 
   #enlist(operation: Operation<N>): void {
     operation.enlisted = true;
     this.pending.set(operation.tag, operation);
+    const bytes = operation.size - operation.request.held;
+    this.#counted += bytes - operation.counted;
+    operation.counted = bytes;
   }
 
   #begin(operation: Operation<N>): void {
@@ -120,7 +123,7 @@ export class Admission<N extends Node> {
     if (operation.settled) return;
     this.#enlist(operation);
     this.#owed += operation.owed = operation.request.replyMax;
-    if (operation.request.holdsData) {
+    if (operation.request.held > 0) {
       this.#views++;
       operation.viewing = true;
       this.#input.hold();
@@ -176,7 +179,7 @@ export class Admission<N extends Node> {
   /** Nothing works with an operation's data any more. */
   #freeData(operation: Operation<N>): void {
     if (operation.viewing) this.#views--;
-    this.#owned -= operation.request.owned;
+    this.#counted -= operation.counted;
   }
 
   /** There may be room for operations that wait: one is done, or the client has taken replies. */

@@ -193,7 +193,6 @@ export class SessionCore<N extends Node> {
         this.#wake();
         break;
       }
-      this.#silence.heard();
       input.push(chunk);
       const isWaited = processed > EARLY;
       processed = 0;
@@ -242,13 +241,17 @@ export class SessionCore<N extends Node> {
   /** Sees to it that a wait of the pump ends when the client goes. */
   async #watch(wait: Promise<void>): Promise<void> {
     this.#outbox.flush();
-    this.#input.watch((error) => {
-      if (error !== undefined) return this.#lost(error);
-      this.#gone = true; // But it may still take what is answered.
-      this.#end();
+    this.#input.watch({
+      onEnd: (error) => {
+        if (error !== undefined) return this.#lost(error);
+        this.#gone = true; // But it may still take what is answered.
+        this.#end();
+      },
+      onBlind: () => this.#silence.blind(),
     });
     await wait;
     this.#input.unwatch();
+    this.#silence.seeing();
   }
 
   /** Waits as long as handlers are given to finish: one that never does must hold up nothing else. */
@@ -315,23 +318,27 @@ export class SessionCore<N extends Node> {
         const frame = reader.bytes.subarray(start, reader.end);
         this.#trace({ direction: "in", frame, error });
       }
-      const known = this.#dialect.byCode[code] !== undefined;
-      return this.#refuse(tag, known ? "protocol botch" : NOT_OFFERED);
+      const type = this.#dialect.byCode[code]?.type;
+      const ename = type === undefined ? NOT_OFFERED : "protocol botch";
+      return this.#refuse(tag, type, ename);
     }
+    this.#silence.heard();
     if (this.tracing) this.#trace({ direction: "in", message });
     if (message.type === "Tversion") return this.#startSession(message);
-    if (this.version === "") return this.#refuse(tag, "protocol botch");
+    const { type } = message;
+    if (this.version === "") return this.#refuse(tag, type, "protocol botch");
     if (message.type === "Tflush") return this.#flush(tag, message.oldtag);
     const { pending } = this.admission;
     if (pending.size > 0 && (pending.has(tag) || this.#flushTags.has(tag))) {
-      return this.#refuse(tag, "duplicate tag");
+      return this.#refuse(tag, type, "duplicate tag");
     }
     let request: Request<N>;
     try {
       request = this.#request(message);
     } catch (error) {
-      return this.#sendError(tag, message.type, error);
+      return this.#sendError(tag, type, error);
     }
+    request.operation.size = reader.end - start;
     this.admission.start(request.operation);
   }
 
@@ -433,15 +440,17 @@ export class SessionCore<N extends Node> {
     this.#restart = undefined;
     if (message === undefined || this.#ended) return;
     this.#silence.start();
-    const { tag } = message;
-    if (message.msize < MSIZE_MIN) return this.#refuse(tag, "Invalid argument");
+    const { tag, type } = message;
+    if (message.msize < MSIZE_MIN) {
+      return this.#refuse(tag, type, "Invalid argument");
+    }
     const dialect = agree(message.version);
     const version = dialect?.version ?? "unknown";
     let msize: number;
     try {
       msize = this.#boundMsize(message.msize, version);
     } catch (error) {
-      return this.#sendError(tag, message.type, error);
+      return this.#sendError(tag, type, error);
     }
     this.send({ type: "Rversion", tag, msize, version });
     if (dialect === undefined) return;
@@ -568,7 +577,12 @@ export class SessionCore<N extends Node> {
     this.#sendError(operation.tag, operation.request.type, error);
   }
 
-  #sendError(tag: number, type: string, error: unknown): void {
+  /** Sends the error of a message that no handler is asked for. */
+  #refuse(tag: number, type: string | undefined, ename: string): void {
+    this.#sendError(tag, type, new NinePError(ename));
+  }
+
+  #sendError(tag: number, type: string | undefined, error: unknown): void {
     const known = error instanceof NinePError ? error : this.#internal(error);
     this.send({ type: "Rerror", tag, ename: this.#ename(type, known) });
     if (error instanceof Plan9Exit) this.#exit();
@@ -579,14 +593,10 @@ export class SessionCore<N extends Node> {
     return new NinePError("i/o error", { cause });
   }
 
-  #ename(type: string, error: NinePError): string {
+  #ename(type: string | undefined, error: NinePError): string {
     const most = Math.min(this.msize - 9, 0xffff);
     const asJson = type === "Tcall" || this.options.errors === "json";
     return asJson ? jsonOf(error, most) : textOf(error, most);
-  }
-
-  #refuse(tag: number, ename: string): void {
-    this.send({ type: "Rerror", tag, ename });
   }
 
   #report(error: unknown): void {

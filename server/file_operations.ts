@@ -18,7 +18,7 @@ import {
 } from "../codec.ts";
 import { then } from "../codec/_awaitable.ts";
 import type { SessionCore } from "./core.ts";
-import { type DirRead, isDirectory, type Node } from "./fid.ts";
+import { type DirRead, type FidState, isDirectory, type Node } from "./fid.ts";
 import type {
   Awaitable,
   CallAnswer,
@@ -29,6 +29,11 @@ import type {
   WriteAnswer,
 } from "./handler.ts";
 import { notSupported, Request } from "./request.ts";
+
+/** Access that an implicit open grants. */
+const READ = 1;
+const WRITE = 2;
+const BOTH = READ | WRITE;
 
 /** No data. */
 const NOTHING: Uint8Array = new Uint8Array(0);
@@ -66,9 +71,8 @@ export class Read<N extends Node> extends Request<N, ReadAnswer> {
   }
 
   ask(handler: Handler<N>): Awaitable<ReadAnswer> {
-    const opened = openImplicitly(this, OREAD, handler);
-    if (opened instanceof Promise) return opened.then(() => this.#ask(handler));
-    return this.#ask(handler);
+    if (mayUse(this.fid, READ)) return this.#ask(handler);
+    return openImplicitly(this, OREAD, handler, () => this.#ask(handler));
   }
 
   #ask(handler: Handler<N>): Awaitable<ReadAnswer> {
@@ -156,26 +160,21 @@ export class Read<N extends Node> extends Request<N, ReadAnswer> {
 abstract class Sending<N extends Node, Answer> extends Request<N, Answer> {
   /** Bytes to write or to call with: a view that lives until the request is answered. */
   data: Uint8Array;
-  #owned = 0;
+  #isOwn = false;
 
   constructor(core: SessionCore<N>, message: Twrite | Tcall) {
     super(core, message.tag, core.fid(message.fid), "beside");
     this.data = message.data;
   }
 
-  override get holdsData(): boolean {
-    return this.#owned === 0 && this.data.length > 0;
+  override get held(): number {
+    return this.#isOwn ? 0 : this.data.length;
   }
 
   // What waits twice, for its turn and then for its fid, is copied once.
-  override own(): number {
-    if (!this.holdsData) return 0;
-    this.data = this.data.slice();
-    return this.#owned = this.data.length;
-  }
-
-  override get owned(): number {
-    return this.#owned;
+  override own(): void {
+    if (this.held > 0) this.data = this.data.slice();
+    this.#isOwn = true;
   }
 }
 
@@ -205,9 +204,8 @@ export class Write<N extends Node> extends Sending<N, WriteAnswer> {
   }
 
   ask(handler: Handler<N>): Awaitable<WriteAnswer> {
-    const opened = openImplicitly(this, OWRITE, handler);
-    if (opened instanceof Promise) return opened.then(() => this.#ask(handler));
-    return this.#ask(handler);
+    if (mayUse(this.fid, WRITE)) return this.#ask(handler);
+    return openImplicitly(this, OWRITE, handler, () => this.#ask(handler));
   }
 
   #ask(handler: Handler<N>): Awaitable<WriteAnswer> {
@@ -338,9 +336,8 @@ export class Call<N extends Node> extends Sending<N, CallAnswer> {
   ask(handler: Handler<N>): Awaitable<CallAnswer> {
     if (handler.call === undefined) return { data: undefined };
     if (!this.fid.node.implicitOpen) return this.#ask(handler);
-    const opened = openImplicitly(this, ORDWR, handler);
-    if (opened instanceof Promise) return opened.then(() => this.#ask(handler));
-    return this.#ask(handler);
+    if (mayUse(this.fid, BOTH)) return this.#ask(handler);
+    return openImplicitly(this, ORDWR, handler, () => this.#ask(handler));
   }
 
   #ask(handler: Handler<N>): Awaitable<CallAnswer> {
@@ -376,17 +373,20 @@ function checkImplicit<N extends Node>(request: Read<N> | Write<N>): void {
   }
 }
 
-/** Has a handler check an access to a fid that is not open, once. */
-function openImplicitly<N extends Node>(
+/** Whether a fid is open, or was opened implicitly for an access. */
+function mayUse<N extends Node>(fid: FidState<N>, access: number): boolean {
+  return fid.open || (fid.implicit & access) === access;
+}
+
+/** Has a handler check an access to a fid that is not open, once, and goes on. */
+function openImplicitly<N extends Node, Answer>(
   request: Request<N>,
   mode: number,
   handler: Handler<N>,
-): Awaitable<void> {
-  const { fid } = request;
-  if (fid.open) return;
-  const { peer, connection, operation } = request;
-  const access = mode === ORDWR ? 3 : mode === OREAD ? 1 : 2;
-  if ((fid.implicit & access) === access) return;
+  go: () => Awaitable<Answer>,
+): Awaitable<Answer> {
+  const { fid, peer, connection, operation } = request;
+  const access = mode === ORDWR ? BOTH : mode === OREAD ? READ : WRITE;
   const opened = handler.open(fid, {
     fid,
     mode,
@@ -398,12 +398,21 @@ function openImplicitly<N extends Node>(
   });
   if (!(opened instanceof Promise)) {
     fid.implicit |= access;
-    return;
+    return go();
   }
-  operation.opening = true;
-  return opened.finally(() => operation.opening = false).then(() => {
+  operation.startOpening();
+  return opened.then(() => {
     fid.implicit |= access;
+    operation.endOpening();
     operation.throwIfFlushed();
+    try {
+      return go();
+    } finally {
+      operation.wakeOthers(); // Now, for requests of one fid are asked in their order.
+    }
+  }, (error) => {
+    operation.endOpening();
+    throw error;
   });
 }
 

@@ -238,7 +238,8 @@ export interface Handler<N extends Node = Node> {
    * Releases a fid: called exactly once for each fid that got a node, whether
    * the client clunked or removed it, began a new session or went away.
    *
-   * What it throws answers a Tclunk; the fid is gone all the same.
+   * What it throws answers a Tclunk; the fid is gone all the same. A read or
+   * call that was flushed, and took no notice of its signal, may still be going on.
    */
   clunk?(fid: Fid<N>): Awaitable<void>;
   /**

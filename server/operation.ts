@@ -43,8 +43,7 @@ export class Operation<N extends Node = Node> {
   #flushed = false;
   #flushes: number[] | undefined = undefined;
   #dropped = false;
-  /** Its file is being opened implicitly: the fid is not free before that is done. */
-  opening = false;
+  #opening = false;
   /** Whether it is, or was, pending: most are answered at once, and never are. */
   enlisted = false;
   /** Whether its handler goes on though it was given up. */
@@ -53,6 +52,10 @@ export class Operation<N extends Node = Node> {
   viewing = false;
   /** Bytes that are kept free for its answer. */
   owed = 0;
+  /** Bytes of its frame. */
+  size = 0;
+  /** Those of them that are counted, because it waits or is being processed. */
+  counted = 0;
 
   /** Made with its request. */
   constructor(core: SessionCore<N>, request: Request<N>, sharing: Sharing) {
@@ -72,6 +75,27 @@ export class Operation<N extends Node = Node> {
       }
     }
     return this.#abort.signal;
+  }
+
+  /** Whether its file is being opened implicitly. */
+  get opening(): boolean {
+    return this.#opening;
+  }
+
+  /** Its file is being opened implicitly: others wait, or they would open it once more. */
+  startOpening(): void {
+    this.#opening = this.fid.locked = true;
+  }
+
+  /** That is done, or has failed; then wakeOthers(). */
+  endOpening(): void {
+    this.#opening = false;
+    this.fid.locked = this.#locks;
+  }
+
+  /** Those that wait for the fid may go on. */
+  wakeOthers(): void {
+    this.#core.admission.wake(this.fid);
   }
 
   /** Whether it was answered, or needs no answer any more. */
@@ -204,6 +228,8 @@ export class Operation<N extends Node = Node> {
       this.#core.loosen();
     }
     this.cancel();
+    // Its handler goes on, and counts among those that may be at work.
+    if (this.#state === RUNNING) this.#core.admission.abandon(this);
   }
 
   #finish(): void {
@@ -211,7 +237,11 @@ export class Operation<N extends Node = Node> {
     fid.leave(this.#sharing === "reading", this.#locks);
     this.#close();
     this.#core.admission.wake(fid);
-    if (this.#dropped) this.#core.tighten();
+    if (!this.#dropped) return;
+    if (this.abandoned && this.#state === ANSWERED) {
+      this.#core.admission.ended(this);
+    }
+    this.#core.tighten();
   }
 
   /** Frees the tag, then answers the flushes: nothing may follow an Rflush. */

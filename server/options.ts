@@ -55,9 +55,9 @@ export interface SessionOptions {
    */
   maxRequests?: number;
   /**
-   * Most bytes of requests that wait with their data, 16 MiB by default: for
-   * their turn, or for a fid that another one has for itself; and of flushed
-   * ones whose handlers go on. Beyond it nothing further is read, not even a
+   * Most bytes of requests that wait or are being processed, and of flushed
+   * ones whose handlers go on, 16 MiB by default; the data of up to 16 that
+   * have begun do not count. Beyond it nothing further is read, not even a
    * Tflush, until there is room again.
    */
   maxRequestBytes?: number;
@@ -81,6 +81,13 @@ export interface SessionOptions {
    * by default. Beyond it the connection is closed.
    */
   idleTimeout?: number;
+  /**
+   * Most milliseconds that a client may go unseen, 120,000 by default; 0 for no
+   * limit. That is when requests wait beyond `maxRequests` or `maxRequestBytes`
+   * and so much more has come that no further is read. Beyond it the connection
+   * is closed, for otherwise handlers could wait for a client that is gone.
+   */
+  stallTimeout?: number;
   /**
    * Most milliseconds that requests which are under way have to finish when the
    * session is stopped, 1000 by default. Then they are aborted. The client has
@@ -113,6 +120,7 @@ const DEFAULTS: SessionSettings = {
   maxName: 255,
   versionTimeout: 30_000,
   idleTimeout: 0,
+  stallTimeout: 120_000,
   closeTimeout: 1000,
   strict: false,
   implicitOpen: false,
@@ -142,6 +150,7 @@ export function settingsOf(options: SessionOptions): SessionSettings {
   checkRange(settings, "maxName", 1, 0xffff);
   checkRange(settings, "versionTimeout", 0, 0x7fffffff);
   checkRange(settings, "idleTimeout", 0, 0x7fffffff);
+  checkRange(settings, "stallTimeout", 0, 0x7fffffff);
   checkRange(settings, "closeTimeout", 0, 0x7fffffff);
   return settings;
 }

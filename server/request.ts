@@ -96,20 +96,13 @@ export abstract class Request<N extends Node = Node, Answer = unknown>
     return this.core.options.implicitOpen;
   }
 
-  /** Whether it holds a view of the connection's read buffer. */
-  get holdsData(): boolean {
-    return false;
-  }
-
-  /** Makes data its own, for the read buffer is about to be written over; gives their length. */
-  own(): number {
+  /** Bytes of data that it has a view of, in the connection's read buffer. */
+  get held(): number {
     return 0;
   }
 
-  /** Bytes of data that are its own. */
-  get owned(): number {
-    return 0;
-  }
+  /** Makes data its own, for the read buffer is about to be written over. */
+  own(): void {}
 
   /** Most bytes that it may be answered with; 0 for few. */
   get replyMax(): number {

@@ -1,4 +1,5 @@
-// The end of clients that start no session, or send nothing for too long.
+// The end of clients that start no session, send nothing for too long, or may
+// have gone unseen.
 
 import type { SessionSettings } from "./options.ts";
 
@@ -8,6 +9,7 @@ export class Silence {
   readonly #isBusy: () => boolean;
   readonly #close: () => void;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  #blindTimer: ReturnType<typeof setTimeout> | undefined;
   /** Waits for a session. */
   #waits = false;
   #heard = 0;
@@ -51,9 +53,24 @@ export class Silence {
     if (this.#settings.idleTimeout > 0) this.#heard = performance.now();
   }
 
+  /** The client's end would not be seen: waits until it would. */
+  blind(): void {
+    const { stallTimeout } = this.#settings;
+    if (stallTimeout === 0) return;
+    this.#blindTimer ??= setTimeout(this.#close, stallTimeout);
+  }
+
+  /** It would be seen again. */
+  seeing(): void {
+    if (this.#blindTimer === undefined) return;
+    clearTimeout(this.#blindTimer);
+    this.#blindTimer = undefined;
+  }
+
   /** Waits for nothing any more. */
   stop(): void {
     clearTimeout(this.#timer);
+    this.seeing();
   }
 
   /** One timer for many requests: it looks when the last of them was. */

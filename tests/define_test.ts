@@ -13,6 +13,7 @@ import {
 } from "../codec.ts";
 import { type FileHooks, MemoryFs, type MemoryFsOptions } from "../fs/mod.ts";
 import { test } from "./harness.ts";
+import { nextTask } from "./toy.ts";
 import { aborted, bytes, refused, ServedTree, textOf } from "./tree_client.ts";
 
 /** A tree with one defined file f. */
@@ -510,6 +511,33 @@ test("define(): what cannot be written or read says so", async () => {
   assertEquals(await client.text(fid), "");
   await refused("Operation not supported", client.write(fid, "x"));
   assertThrows(() => served.fs.readFile("f"), NinePError);
+});
+
+test("define(): requests that come together on a fid open the file once, and are asked in order", async () => {
+  const log: string[] = [];
+  const fs = new MemoryFs();
+  fs.define("f", {
+    open: async () => {
+      log.push("open");
+      await nextTask();
+      return log.length;
+    },
+    call: ({ text }, state) => {
+      log.push(text);
+      return bytes(`${state}`);
+    },
+    clunk: () => void log.push("clunk"),
+  });
+  await using served = new ServedTree(fs);
+  const client = await served.client();
+  const fid = await client.walk("f");
+  const data = new Uint8Array(0);
+  const calls = ["a", "b", "c"].map((text) =>
+    client.start({ type: "Tcall", fid, text, data })
+  );
+  for (const { reply } of calls) await reply;
+  await client.clunk(fid);
+  assertEquals(log, ["open", "a", "b", "c", "clunk"]);
 });
 
 test("define(): an open that was given up while it began is ended, too", async () => {

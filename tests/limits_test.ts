@@ -11,7 +11,7 @@ import {
   type TracedFrame,
   type TracedMessage,
 } from "../server.ts";
-import { dial, pair } from "../transport.ts";
+import { type Connection, dial, pair } from "../transport.ts";
 import { MemoryFs } from "../fs/mod.ts";
 import { test } from "./harness.ts";
 import { Gate, nextTask, serveToy, Toy, untilAborted } from "./toy.ts";
@@ -138,6 +138,66 @@ test("idleTimeout: a request that blocks is no idleness", async () => {
   await soon(other);
   gate.open();
   await client.expect("Rread 3");
+});
+
+test("idleTimeout: bytes that are no request yet are idleness", async () => {
+  await using scene = await serveToy({}, { idleTimeout: 20 });
+  const { client } = scene;
+  const frame = encode({
+    type: "Twrite",
+    tag: 1,
+    fid: 0,
+    offset: 0n,
+    data: new Uint8Array(8000),
+  });
+  let ended = false;
+  const drip = (async () => {
+    for (const byte of frame) {
+      if (ended) return;
+      client.raw(Uint8Array.of(byte));
+      await nextTask();
+    }
+  })();
+  await client.end();
+  ended = true;
+  await drip;
+});
+
+test("stallTimeout: a client that could have gone unseen is closed, its requests are aborted", async () => {
+  let aborted = 0;
+  await using scene = await serveToy({
+    write: async (_, { signal }) => {
+      await untilAborted(signal).catch(() => aborted++);
+    },
+  }, { maxRequestBytes: 100, stallTimeout: 10 });
+  const { client } = scene;
+  await client.ask(T.walk(1, 0, 1, "a"), "Rwalk 1 1");
+  await client.ask(T.open(1, 1, 2), "Ropen 1 1");
+  const data = new Uint8Array(8000);
+  for (let i = 0; i < 100; i++) client.send(T.write(i, 1, data));
+  await client.end();
+  await soon(scene.served);
+  assert(aborted > 0);
+});
+
+test("stallTimeout: a session that is full, but sees its client, goes on", async () => {
+  const gate = new Gate();
+  await using scene = await serveToy({ write: () => gate.passed }, {
+    maxRequestBytes: 100,
+    stallTimeout: 5,
+  });
+  const { client } = scene;
+  await client.ask(T.walk(1, 0, 1, "a"), "Rwalk 1 1");
+  await client.ask(T.open(1, 1, 2), "Ropen 1 1");
+  const writes = Array.from({ length: 10 }, (_, i) => T.write(i, 1, "x"));
+  client.send(...writes);
+  const [near, far] = pair();
+  const other = serve(far, new Toy().handler, { versionTimeout: 20 });
+  using silent = new WireClient(near);
+  await silent.end(); // Time has passed, four times the limit.
+  await soon(other);
+  gate.open();
+  await client.expectSome(...writes.map(({ tag }) => `Rwrite ${tag} 1`));
 });
 
 test("maxConnections: one more is closed, and there is room when one has gone", async () => {
@@ -322,6 +382,21 @@ test("formatMessage() cuts data and escapes control characters", () => {
   );
 });
 
+/** Has a function told of the bytes that a server takes in. */
+function onRead(
+  connection: Connection,
+  tell: (count: number) => void,
+): Connection {
+  const { read } = connection; // A pair has the fast path.
+  if (read === undefined) throw new TypeError("no fast path");
+  connection.read = async (buffer) => {
+    const chunk = await read.call(connection, buffer);
+    tell(chunk?.length ?? 0);
+    return chunk;
+  };
+  return connection;
+}
+
 /** How much of 40 MB of writes that wait for their fid is taken in. */
 async function takenOfWaiting(options: SessionOptions): Promise<number> {
   const gate = new Gate();
@@ -333,16 +408,7 @@ async function takenOfWaiting(options: SessionOptions): Promise<number> {
     },
   }, {
     ...options,
-    wrap: (connection) => {
-      const { read } = connection; // A pair has the fast path.
-      if (read === undefined) throw new TypeError("no fast path");
-      connection.read = async (buffer) => {
-        const chunk = await read.call(connection, buffer);
-        taken += chunk?.length ?? 0;
-        return chunk;
-      };
-      return connection;
-    },
+    wrap: (connection) => onRead(connection, (count) => taken += count),
   });
   const { client } = scene;
   const msize = 1 << 20;
@@ -374,12 +440,18 @@ test("maxRequestBytes is 16 MiB by default", async () => {
   assert(taken > 2 ** 24 && taken < 2 ** 24 + 3e6, `${taken} of 16 MiB`);
 });
 
+/** Bytes of messages without what they carry. */
+const TWRITE = 23;
+const TREAD = 23;
+const TCLUNK = 11;
+const TWSTAT = 62;
+
 test("maxRequestBytes: up to it a Tflush is seen, beyond it when there is room again", async () => {
   for (const beyond of [false, true]) {
     const gate = new Gate();
     await using scene = await serveToy({
       write: () => gate.passed,
-    }, { maxRequestBytes: 30 });
+    }, { maxRequestBytes: TWRITE + TCLUNK + 3 * (TWRITE + 10) });
     const { client } = scene;
     await client.ask(T.walk(1, 0, 1, "a"), "Rwalk 1 1");
     await client.ask(T.open(1, 1, 2), "Ropen 1 1");
@@ -405,7 +477,7 @@ test("maxRequestBytes: data that were copied for a handler that answered at once
   const gate = new Gate();
   await using scene = await serveToy({
     write: ({ fid }) => fid === 1 ? gate.passed : undefined,
-  }, { maxRequestBytes: 10 });
+  }, { maxRequestBytes: 16 * TWRITE + TWRITE + 10 });
   const { client } = scene;
   for (const fid of [1, 2]) {
     await client.ask(T.walk(1, 0, fid, "a"), "Rwalk 1 1");
@@ -430,7 +502,7 @@ test("maxRequestBytes: data that wait twice, for their turn and for their fid, c
   await using scene = await serveToy({
     read: () => wait().then(() => new Uint8Array(0)),
     wstat: wait,
-  }, { maxRequests: 2, maxRequestBytes: 10 });
+  }, { maxRequests: 2, maxRequestBytes: TWSTAT + TREAD + TWRITE + 8 + 10 });
   const { client } = scene;
   await client.ask(T.walk(1, 0, 1, "a"), "Rwalk 1 1");
   await client.ask(T.open(1, 1, 2), "Ropen 1 1");
@@ -445,6 +517,58 @@ test("maxRequestBytes: data that wait twice, for their turn and for their fid, c
     gates.pop()?.open();
     await client.expect("Rwstat 1", "Rwrite 3 8");
   }
+});
+
+test("maxRequestBytes: all of a message that waits counts, not only its data", async () => {
+  let taken = 0;
+  const gate = new Gate();
+  await using scene = await serveToy({
+    read: () => gate.passed.then(() => new Uint8Array(0)),
+  }, {
+    maxRequestBytes: 100_000,
+    wrap: (connection) => onRead(connection, (count) => taken += count),
+  });
+  const { client } = scene;
+  await client.ask(T.walk(1, 0, 1, "a"), "Rwalk 1 1");
+  await client.ask(T.open(1, 1), "Ropen 1 1");
+  // The walks wait for the clunk, which waits for the read.
+  client.send(T.read(1, 1), T.clunk(2, 1));
+  const name = "n".repeat(5000);
+  for (let i = 0; i < 300; i++) client.send(T.walk(10 + i, 1, 1000 + i, name));
+  for (let i = 0; i < 100; i++) await nextTask();
+  // The reads ahead are bounded by 256 KiB.
+  assert(taken < 500_000, `${taken} bytes were taken`);
+  gate.open();
+  await client.expect("Rread 1", "Rclunk 2");
+  for (let i = 0; i < 300; i++) {
+    await client.expect(`Rerror ${10 + i} fid unknown or out of range`);
+  }
+});
+
+test("maxRequests: requests of an old session count until their handlers end", async () => {
+  const gate = new Gate();
+  let running = 0;
+  let most = 0;
+  await using scene = await serveToy({
+    async write() {
+      most = Math.max(most, ++running);
+      await gate.passed; // Deaf to the signal.
+      running--;
+    },
+  }, { maxRequests: 4, closeTimeout: 1 });
+  const { client } = scene;
+  const opened = ["Rattach 1 0", "Rwalk 2 1", "Ropen 3 1"];
+  for (let round = 0; round < 5; round++) {
+    await client.ask(T.version(8192), "Rversion 65535 8192 9P2000");
+    client.send(T.attach(1, 0), T.walk(2, 0, 1, "a"), T.open(3, 1, 2));
+    if (round === 0) await client.expect(...opened);
+    client.send(...[10, 11, 12, 13].map((tag) => T.write(tag, 1, "x")));
+    for (let i = 0; i < 10; i++) await nextTask();
+  }
+  assertEquals(most, 4);
+  gate.open();
+  await client.expect(...opened);
+  await client.expectSome(...[10, 11, 12, 13].map((tag) => `Rwrite ${tag} 1`));
 });
 
 test("close() is not held up by a handler that never ends", async () => {

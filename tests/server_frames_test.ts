@@ -149,6 +149,31 @@ test("serve() clunks the fids of a connection that is cut inside a message", asy
   scene.takeErrors(); // Whether a cut is told is not fixed.
 });
 
+// P-33: clients that expect JSON parse every error.
+for (const errors of ["text", "json"] as const) {
+  test(`serve() refuses what no handler is asked for in the form of all errors: ${errors}`, async () => {
+    await using scene = await serveToy({}, { errors, fresh: true });
+    const { client } = scene;
+    const json = (errno: number, str: string) =>
+      JSON.stringify({ class: "OSError", argv: [errno, str], str });
+    const told = (errno: number, text: string) =>
+      errors === "json" ? json(errno, text) : text;
+    const botch = "protocol botch";
+    await client.ask(T.stat(1, 0), `Rerror 1 ${told(71, botch)}`);
+    await client.ask(
+      T.version(9),
+      `Rerror 65535 ${told(22, "Invalid argument")}`,
+    );
+    await client.start();
+    client.raw("07000000 c8 0500"); // Of type 200.
+    await client.expect(`Rerror 5 ${told(95, "Operation not supported")}`);
+    client.raw("07000000 74 0600"); // A Tread that is too short.
+    await client.expect(`Rerror 6 ${told(71, botch)}`);
+    client.raw("07000000 50 0700"); // A Tcall: its errors are always JSON.
+    await client.expect(`Rerror 7 ${json(71, botch)}`);
+  });
+}
+
 test("serve() sends what is answered when a client ends its direction while it waits", async () => {
   const blocked = Array.from({ length: 66 }, (_, i) => T.read(100 + i, 1, 0));
   const quick = (tag: number) => T.read(tag, 1, 1, 60_000);
