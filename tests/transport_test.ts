@@ -358,6 +358,21 @@ test("pair: a chunk that is given back is written to again, and no other", async
   far.close();
 });
 
+test("pair: two ends that are always busy let timers run", async () => {
+  const [near, far] = pair().map(openChannel);
+  const buffer = new Uint8Array(8);
+  let isRun = false;
+  setTimeout(() => isRun = true);
+  let rounds = 0;
+  for (; !isRun && rounds < 1e7; rounds++) {
+    near.write(buffer);
+    await far.read(buffer);
+  }
+  assert(isRun, `no timer ran in ${rounds} rounds`);
+  near.close();
+  far.close();
+});
+
 test("pair: small writes are read together", async () => {
   const [near, far] = pair().map(openChannel);
   for (const word of ["one ", "two ", "three"]) near.write(text.encode(word));

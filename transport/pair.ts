@@ -32,11 +32,45 @@ export function pair(): [Connection, Connection] {
   return [near, new PairEnd(near)];
 }
 
+/** Most milliseconds that the two ends keep all else in the process waiting. */
+const TURN_MS = 5;
+
+/**
+ * Two ends in one process can go on for ever without a turn of the event loop:
+ * then no timer would run, and no timeout would be heard.
+ */
+class Turn {
+  #since = 0;
+  #next: Promise<void> | undefined;
+
+  /** The next turn, when this one has been long enough. */
+  due(): Promise<void> | undefined {
+    const now = performance.now();
+    if (this.#next !== undefined) {
+      return now - this.#since > TURN_MS ? this.#next : undefined;
+    }
+    this.#since = now;
+    this.#next = new Promise((resolve) =>
+      nextTurn(() => {
+        this.#next = undefined;
+        resolve();
+      })
+    );
+  }
+}
+
+function nextTurn(callback: () => void): void {
+  // Browsers have only the slower one.
+  if (typeof setImmediate === "function") setImmediate(callback);
+  else setTimeout(callback);
+}
+
 class PairEnd implements Connection {
   readonly peer = "pair";
   /** What the other end wrote. */
   readonly #inbox = new Inbox("pair");
   #other: PairEnd;
+  readonly #turn = new Turn();
   #streams: Streams | undefined;
   /** A write that waits for room in the other's inbox. */
   #writer: PromiseWithResolvers<void> | undefined;
@@ -58,6 +92,12 @@ class PairEnd implements Connection {
   }
 
   read(buffer: Uint8Array): Promise<Uint8Array | null> {
+    const turn = this.#turn.due();
+    if (turn === undefined) return this.#read(buffer);
+    return turn.then(() => this.#read(buffer));
+  }
+
+  #read(buffer: Uint8Array): Promise<Uint8Array | null> {
     const bytes = this.#inbox.read(buffer);
     if (this.#inbox.size <= INBOX_LIMIT) this.#other.#resume();
     return bytes;
