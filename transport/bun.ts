@@ -153,9 +153,13 @@ class BunConnection implements Connection {
 
   // Else the collector would do it, long after the system had to find memory
   // for the chunks that came meanwhile: bulk data cost a third more.
-  free({ buffer, length }: Uint8Array): void {
-    if (length < LARGE || buffer.byteLength !== length) return;
-    if (buffer instanceof ArrayBuffer) buffer.transfer(0);
+  free(chunk: Uint8Array): void {
+    const { length } = chunk;
+    if (length < LARGE) return;
+    const { buffer } = chunk;
+    if (buffer.byteLength === length && buffer instanceof ArrayBuffer) {
+      buffer.transfer(0);
+    }
   }
 
   write(bytes: Uint8Array): Promise<void> | undefined {

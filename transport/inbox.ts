@@ -75,9 +75,9 @@ export class Inbox {
   }
 
   /** Takes back a chunk that read() gave, for copy(). */
-  free({ buffer, length }: Uint8Array): void {
-    if (length <= SMALL || this.#spare.length >= SPARE_MAX) return;
-    this.#spare.push(new Uint8Array(buffer));
+  free(chunk: Uint8Array): void {
+    if (chunk.length <= SMALL || this.#spare.length >= SPARE_MAX) return;
+    this.#spare.push(new Uint8Array(chunk.buffer));
   }
 
   /** Copies bytes into the buffer of a waiting reader, which then goes on. */
@@ -119,7 +119,7 @@ export class Inbox {
     });
   }
 
-  /** Hands over one chunk, or gathers several small ones in `buffer`. */
+  /** Hands over one chunk, or gathers small ones in `buffer`. */
   #take(buffer: Uint8Array): Uint8Array {
     const chunks = this.#chunks;
     let count = 0;
@@ -129,10 +129,11 @@ export class Inbox {
       length += chunk.length;
       count++;
     }
-    if (count < 2) {
-      const chunk = chunks.shift()!; // There is one: size is above 0.
-      this.#size -= chunk.length;
-      return chunk;
+    const [first] = chunks; // There is one: size is above 0.
+    if (count === 0 || (count === 1 && first.length > SMALL)) {
+      chunks.shift();
+      this.#size -= first.length;
+      return first;
     }
     let at = 0;
     for (let i = 0; i < count; i++) {
