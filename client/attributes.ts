@@ -373,7 +373,11 @@ export class Attributes extends Requests {
         const name = to.pop();
         from.pop();
         if (name === undefined || from.join("/") !== to.join("/")) {
-          throw new NinePError("Invalid cross-device link");
+          throw new NinePError("Invalid cross-device link", {
+            message: `${
+              labelOf(newPath)
+            } is not in its directory, and 9P renames only within one`,
+          });
         }
         await this.paths.moving(
           path,

@@ -4,6 +4,7 @@ import { MSIZE_MIN, NOFID } from "../codec/constants.ts";
 import { ProtocolError } from "../codec/errors.ts";
 import { type Login, login, nameOf, openAuth } from "./login.ts";
 import {
+  awaited,
   bounded,
   type CallerOptions,
   checkRange,
@@ -47,6 +48,8 @@ export interface Beginning {
   /** Largest message in bytes that was asked for. */
   readonly msize: number;
   readonly login: Login;
+  /** Most times that a user is authenticated while connections are lost. */
+  readonly attempts: number;
   /** Most milliseconds that closing waits for the server. */
   readonly closeTimeout: number;
 }
@@ -136,9 +139,8 @@ export class Client extends RemoteTree {
       if (session.error !== undefined) throw session.error;
       try {
         const next = await session.renew(msize);
-        const who = this.#beginning.login;
-        const root = await login(next, who);
-        this.paths = new Paths(next, root, who.aname);
+        const root = await this.#login(next);
+        this.paths = new Paths(next, root, this.#beginning.login.aname);
         return { msize: next.msize, version: next.version };
       } catch (error) {
         // Without a session the connection is good for nothing.
@@ -151,6 +153,20 @@ export class Client extends RemoteTree {
         throw error;
       }
     });
+  }
+
+  /** Gets the root; once more when the connection was lost meanwhile, for a dialogue cannot go on with another one. */
+  async #login(session: Session): Promise<number> {
+    const { login: who, attempts } = this.#beginning;
+    for (let attempt = 1;; attempt++) {
+      const { losses } = session;
+      try {
+        return await login(session, who);
+      } catch (error) {
+        const goesOn = session.error === undefined && attempt < attempts;
+        if (session.losses === losses || !goesOn) throw error;
+      }
+    }
   }
 
   /**
@@ -273,11 +289,11 @@ export class Client extends RemoteTree {
   override close(options: CallerOptions = {}): Promise<void> {
     const { session } = this;
     const { closeTimeout } = this.#beginning;
-    return bounded(
+    return awaited(
       { timeout: undefined },
       () => `close the connection to "${session.peer}"`,
       options,
-      () => this.#closing ??= session.close(closeTimeout),
+      this.#closing ??= session.close(closeTimeout),
     );
   }
 }

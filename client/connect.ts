@@ -121,6 +121,7 @@ export interface ConnectOptions extends CallerOptions {
  * @throws {ProtocolError} There is no connection, or the peer does not speak
  *   9P2000.
  * @throws {RangeError} An option is out of its range.
+ * @throws {TypeError} The target is neither an address nor a connection.
  *
  * @example A server in the same process
  * ```ts
@@ -163,6 +164,7 @@ export async function connect(
   target: string | Connection,
   options: ConnectOptions = {},
 ): Promise<Client> {
+  checkTarget(target);
   const { uname = "none", aname = "", auth, closeTimeout = 3000 } = options;
   const isPyroute2 = options.peer === "pyroute2";
   const {
@@ -209,7 +211,9 @@ export async function connect(
       await link.version(msize);
       const who = { uname, aname, auth };
       const root = await login(session, who);
-      return new Client(session, root, { msize, login: who, closeTimeout });
+      const attempts = settings?.attempts ?? 1;
+      const beginning = { msize, login: who, attempts, closeTimeout };
+      return new Client(session, root, beginning);
     } catch (error) {
       link.fail(error);
       await link.ended;
@@ -218,4 +222,15 @@ export async function connect(
       signal?.removeEventListener("abort", onAbort);
     }
   });
+}
+
+/** Callers without types pass what they have. */
+function checkTarget(target: unknown): void {
+  if (typeof target === "string") return;
+  const isConnection = typeof target === "object" && target !== null &&
+    "readable" in target && "writable" in target;
+  if (isConnection) return;
+  throw new TypeError(
+    `Cannot connect to ${target}: it is neither an address nor a connection`,
+  );
 }

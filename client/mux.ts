@@ -84,6 +84,8 @@ export class Mux {
   readonly traits: PeerTraits;
   /** What is spoken. */
   readonly dialect: Dialect = dialect9P2000;
+  /** How often the connection was lost, and requests went on with another one. */
+  readonly losses: number = 0;
   readonly #channel: Channel;
   readonly #intake: Intake;
   readonly #outbox: Outbox;
@@ -214,11 +216,7 @@ export class Mux {
   flushFid(fid: number, reason: () => unknown): void {
     for (const pending of [...this.#waiting, ...this.#pending]) {
       if (!pending || pending.settled) continue;
-      const { request } = pending;
-      if (!("fid" in request) || request.fid !== fid) continue;
-      const { type } = request;
-      if (type === "Tclunk" || type === "Tremove") continue;
-      this.#abort(pending, reason());
+      if (endsWithFid(pending.request, fid)) this.#abort(pending, reason());
     }
   }
 
@@ -476,6 +474,13 @@ export function treadInto(
 ): Tread {
   const count = into.length;
   return { type: "Tread", tag: 0, fid, offset: BigInt(offset), count };
+}
+
+/** Whether a request is given up with a fid: all but what gives it back. */
+export function endsWithFid(request: Tmessage, fid: number): boolean {
+  const { type } = request;
+  if (type === "Tclunk" || type === "Tremove") return false;
+  return "fid" in request && request.fid === fid;
 }
 
 /** Checks a reply against its request, as far as the two must agree. */

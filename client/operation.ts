@@ -7,9 +7,10 @@ import { NinePError } from "../codec/errors.ts";
 
 /**
  * A file: its path, or a fid. A path is a text with slashes or the list of its
- * elements; empty ones and `.` count for nothing, `..` is the parent. A text
- * that starts with a slash starts at the root of the tree, any other path at
- * the current directory, which is the root until `chdir()` is called.
+ * elements, which have none; empty ones and `.` count for nothing, `..` is the
+ * parent. A text that starts with a slash starts at the root of the tree, any
+ * other path at the current directory, which is the root until `chdir()` is
+ * called.
  */
 export type FileRef = string | readonly string[] | number;
 
@@ -39,9 +40,21 @@ export const TIMEOUT_MAX: number = 2 ** 31 - 1;
 export function namesOf(path: string | readonly string[]): string[] {
   const names = typeof path === "string" ? path.split("/") : path;
   if (Array.isArray(names) && names.every((name) => typeof name === "string")) {
+    if (names === path) checkElements(names);
     return names.filter((name) => name !== "" && name !== ".");
   }
   throw new TypeError(`Cannot find ${path}: it is neither a path nor a fid`);
+}
+
+/** Joined and split again, such elements would be others. */
+function checkElements(names: readonly string[]): void {
+  const bad = names.find((name) => name.includes("/"));
+  if (bad === undefined) return;
+  throw new TypeError(
+    `Cannot find ${
+      labelOf(names)
+    }: "${bad}" is an element of the list, and has a slash`,
+  );
 }
 
 /** Whether a path leads to a file, or through it. */
@@ -125,6 +138,17 @@ export function operate<T>(
   );
 }
 
+/** Waits for work that is under way in any case: an abort and a timeout only end the waiting. */
+export function awaited<T>(
+  limits: Limits,
+  what: () => string,
+  options: CallerOptions,
+  work: Promise<T>,
+): Promise<T> {
+  work.catch(() => {}); // Whether anybody waits or not.
+  return bounded(limits, what, options, () => work);
+}
+
 /** Runs work whose promise rejects at once when the caller aborts or the time is up. */
 export function bounded<T>(
   limits: Limits,
@@ -204,8 +228,9 @@ export function abortable<T>(
 }
 
 /**
- * Puts what was tried in front of the server's errors. Those of functions are
- * left as they are, and those that say already what was tried with a part.
+ * Puts what was tried in front of the server's errors, and of those of a
+ * request that no message can hold. Those of functions are left as they are,
+ * and those that say already what was tried with a part.
  */
 export async function explained<T>(
   verb: string,
@@ -215,14 +240,25 @@ export async function explained<T>(
   try {
     return await work();
   } catch (error) {
+    const messageOf = ({ message }: Error) =>
+      `Cannot ${verb} ${labelOf(file)}: ${message}`;
+    if (isUnsendable(error)) {
+      throw new RangeError(messageOf(error), { cause: error });
+    }
     if (!(error instanceof NinePError) || error instanceof FunctionError) {
       throw error;
     }
     if (isExplained(error)) throw error;
-    const message = `Cannot ${verb} ${labelOf(file)}: ${error.message}`;
+    const message = messageOf(error);
     const { ename, code, request } = error;
     throw new NinePError(ename, { code, message, request, cause: error });
   }
+}
+
+/** Recognizes that a request could not be encoded, or is too long. */
+function isUnsendable(error: unknown): error is RangeError {
+  return error instanceof RangeError &&
+    /^Cannot (encode|send) T/.test(error.message);
 }
 
 function isExplained({ message, cause }: NinePError): boolean {

@@ -8,7 +8,9 @@ import { isDirectory } from "./file_stat.ts";
 import { KeptFids } from "./kept.ts";
 import {
   type CallerOptions,
+  checkRange,
   type FileRef,
+  labelOf,
   namesOf,
   operate,
 } from "./operation.ts";
@@ -24,6 +26,7 @@ import type { OpenFid } from "./session.ts";
  * @param path Path as a text or the list of its elements.
  * @param from Directory where a path starts that is not a text with a leading
  *   slash; the root by default.
+ * @throws {TypeError} An element of a list has a slash.
  *
  * @example
  * ```ts
@@ -83,6 +86,38 @@ export class Paths extends Base {
     throw new TypeError(
       `Cannot use a tree of "${this.session.peer}": it is closed`,
     );
+  }
+
+  /**
+   * Opens a file as {@linkcode Base.open} does.
+   *
+   * @throws {RangeError} The mode of a new file is out of its range.
+   */
+  override open(
+    file: FileRef,
+    how: How,
+    signal: AbortSignal | undefined,
+  ): Promise<OpenFid> {
+    const { mode } = how;
+    if (mode !== undefined) {
+      checkRange(`open ${labelOf(file)}`, "mode", mode, 0, 0xffffffff);
+    }
+    return super.open(file, how, signal);
+  }
+
+  /**
+   * Makes a file as {@linkcode Base.create} does.
+   *
+   * @throws {RangeError} Its permissions are out of their range.
+   */
+  override create(
+    path: string | readonly string[],
+    perm: number,
+    mode: number,
+    signal: AbortSignal | undefined,
+  ): Promise<OpenFid> {
+    checkRange(`create ${labelOf(path)}`, "perm", perm, 0, 0xffffffff);
+    return super.create(path, perm, mode, signal);
   }
 
   /** The path from the root, without `..`. */

@@ -9,7 +9,7 @@ import type { Connection } from "../transport/connection.ts";
 import { dial } from "../transport/dial.ts";
 import { codeOf } from "../transport/failure.ts";
 import type { Line } from "./line.ts";
-import { type Link, treadInto } from "./mux.ts";
+import { endsWithFid, type Link, treadInto } from "./mux.ts";
 import { abortable, bounded, TIMEOUT_MAX } from "./operation.ts";
 import type { PeerTraits } from "./peer.ts";
 import { Restoration, type RestorationPlan } from "./restoration.ts";
@@ -74,6 +74,15 @@ export interface ReconnectPlan
   readonly timeout: number | undefined;
   /** Makes a connection, on which nothing was sent. */
   readonly open: (signal: AbortSignal) => Promise<Line>;
+}
+
+/** A request that is under way, on whatever connection. */
+interface Carried {
+  readonly request: Tmessage;
+  /** Why it is not sent to another connection. */
+  refusal: { readonly error: unknown } | undefined;
+  /** Has it wait no longer for the next connection. */
+  wake: (() => void) | undefined;
 }
 
 /** Checks the options for a target of `connect()`. */
@@ -149,7 +158,7 @@ export function delayOf(
  *   void, so there are none to be made again.
  * - Any other request rejects when it may have been sent, for nobody knows
  *   whether it was done. When it comes while there is no connection, it waits
- *   for the next one.
+ *   for the next one. It rejects when its fid is given back before.
  * - A tag belongs to one connection: a request with a tag of the caller's own
  *   neither is repeated nor waits.
  */
@@ -161,6 +170,8 @@ export class Reconnecting implements Link {
   #again: Promise<void> | undefined;
   /** Attempts since a request was answered. */
   #failures = 0;
+  #losses = 0;
+  readonly #carried = new Set<Carried>();
   /** Why there are no new requests. */
   #refusal: { error: unknown } | undefined;
   /** Aborts what is done for a new connection. */
@@ -195,6 +206,11 @@ export class Reconnecting implements Link {
     return this.#line.dialect;
   }
 
+  /** How often a connection was lost. */
+  get losses(): number {
+    return this.#losses;
+  }
+
   /** Why there can be no more requests, or undefined. */
   get error(): unknown {
     return this.#refusal?.error;
@@ -215,6 +231,7 @@ export class Reconnecting implements Link {
     // Before the first one there is nothing to go on with.
     const isFirst = this.#msize === 0;
     this.#msize = msize;
+    this.#withdraw(() => true, () => reason);
     while (true) {
       while (this.#again) await this.#again;
       if (this.#refusal) throw this.#refusal.error;
@@ -265,6 +282,7 @@ export class Reconnecting implements Link {
 
   /** Has the server give up all that is under way with a fid; see {@linkcode Mux.flushFid}. */
   flushFid(fid: number, reason: () => unknown): void {
+    this.#withdraw((request) => endsWithFid(request, fid), reason);
     this.#line.flushFid(fid, reason);
   }
 
@@ -289,34 +307,64 @@ export class Reconnecting implements Link {
     signal: AbortSignal | undefined,
     tag?: number,
   ): Promise<unknown> {
-    while (true) {
-      if (this.#refusal) throw this.#refusal.error;
-      const line = this.#line;
-      if (line.error !== undefined) this.#lose(line);
-      const again = this.#again;
-      if (request.type === "Tclunk" && (again || line.isStale(request.fid))) {
-        line.fids.delete(request.fid);
-        return { type: "Rclunk", tag: 0 };
-      }
-      if (again) {
-        if (tag !== undefined) throw noConnection(request, line.error);
-        await abortable(signal, () => again);
-        continue;
-      }
-      line.check(request);
-      try {
-        const reply = await send(line, request, into, signal, tag);
-        this.#failures = 0;
-        return reply;
-      } catch (error) {
-        if (error instanceof NinePError) this.#failures = 0;
-        if (error !== line.error || this.#refusal) throw error;
-        this.#lose(line);
-        if (signal?.aborted) throw signal.reason;
-        if (tag !== undefined || !isRepeatable(request)) {
-          throw unknownOutcome(request, error);
+    const carried: Carried = { request, refusal: undefined, wake: undefined };
+    this.#carried.add(carried);
+    try {
+      while (true) {
+        const refusal = this.#refusal ?? carried.refusal;
+        if (refusal) throw refusal.error;
+        const line = this.#line;
+        if (line.error !== undefined) this.#lose(line);
+        const again = this.#again;
+        if (request.type === "Tclunk" && (again || line.isStale(request.fid))) {
+          this.#forget(request.fid);
+          return { type: "Rclunk", tag: 0 };
+        }
+        if (again) {
+          if (tag !== undefined) throw noConnection(request, line.error);
+          await abortable(signal, () => waitFor(again, carried));
+          continue;
+        }
+        line.check(request);
+        try {
+          const reply = await send(line, request, into, signal, tag);
+          this.#failures = 0;
+          return reply;
+        } catch (error) {
+          if (error instanceof NinePError) this.#failures = 0;
+          if (error !== line.error || this.#refusal) throw error;
+          this.#lose(line);
+          if (signal?.aborted) throw signal.reason;
+          if (tag !== undefined || !isRepeatable(request)) {
+            throw unknownOutcome(request, error);
+          }
         }
       }
+    } finally {
+      this.#carried.delete(carried);
+    }
+  }
+
+  /** A fid is given back without a request: from here on its number may be another file's. */
+  #forget(fid: number): void {
+    this.#line.fids.delete(fid);
+    this.#withdraw(
+      (request) =>
+        request.type === "Tremove" && request.fid === fid ||
+        endsWithFid(request, fid),
+      () => new NinePError("fid unknown or out of range"),
+    );
+  }
+
+  /** Has requests reject that wait for the next connection, or would if this one were lost. */
+  #withdraw(
+    isMeant: (request: Tmessage) => boolean,
+    reason: () => unknown,
+  ): void {
+    for (const carried of this.#carried) {
+      if (carried.refusal || !isMeant(carried.request)) continue;
+      carried.refusal = { error: reason() };
+      carried.wake?.();
     }
   }
 
@@ -329,7 +377,9 @@ export class Reconnecting implements Link {
 
   /** A connection is lost; said as often as it is noticed. */
   #lose(line: Line): void {
-    if (this.#line === line) this.#again ??= this.#reconnect(line);
+    if (this.#line !== line || this.#again) return;
+    this.#losses++;
+    this.#again = this.#reconnect(line);
   }
 
   /** Makes the next connection, or ends. */
@@ -385,6 +435,14 @@ export class Reconnecting implements Link {
       signal.removeEventListener("abort", onAbort);
     }
   }
+}
+
+/** Waits for the next connection, unless the request is refused before. */
+function waitFor(again: Promise<void>, carried: Carried): Promise<void> {
+  return new Promise((resolve, reject) => {
+    carried.wake = resolve;
+    again.then(resolve, reject);
+  });
 }
 
 /** Sends a request, no larger than the connection takes: it may be of an earlier one. */

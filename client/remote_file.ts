@@ -252,7 +252,7 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
   async *lines(
     options: LinesOptions = {},
   ): AsyncGenerator<string, void, void> {
-    const { maxLength = LINE_MAX } = options;
+    const { maxLength = LINE_MAX, signal } = options;
     const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
     let line = "";
     const check = (start: string, end: string) => {
@@ -269,6 +269,7 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
         const end = whole.endsWith("\r") ? whole.slice(0, -1) : whole;
         check(end, "");
         line = "";
+        signal?.throwIfAborted(); // The chunk may have many more.
         yield end;
       }
       // Before it is joined, so that no more than that is ever held.

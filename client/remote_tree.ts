@@ -12,8 +12,9 @@ import {
 import { type FileStat, fileStat } from "./file_stat.ts";
 import { Files } from "./files.ts";
 import {
-  bounded,
+  awaited,
   type CallerOptions,
+  checkRange,
   type FileRef,
   labelOf,
   operate,
@@ -31,7 +32,7 @@ export interface ReadDirNamesOptions extends CallerOptions {
 
 /** Options of {@linkcode RemoteTree.mkdir}. */
 export interface MkdirOptions extends CallerOptions {
-  /** Permissions, 0o777 by default. */
+  /** Permissions and DM bits, 0o777 by default. */
   mode?: number | undefined;
   /** Make the directories on the way, too, and take one that is there; false by default. */
   recursive?: boolean | undefined;
@@ -179,6 +180,7 @@ export class RemoteTree extends Files {
    *
    * @param path Path.
    * @param options Permissions; whether to make what is missing on the way.
+   * @throws {RangeError} The mode is not in 0 to 2^32 - 1.
    *
    * @example
    * ```ts
@@ -203,7 +205,11 @@ export class RemoteTree extends Files {
       "make directory",
       path,
       options,
-      (signal) => make(this.paths, path, mode, signal),
+      (signal) => {
+        const what = `make directory ${labelOf(path)}`;
+        checkRange(what, "mode", mode, 0, 0xffffffff);
+        return make(this.paths, path, mode, signal);
+      },
     );
   }
 
@@ -246,6 +252,11 @@ export class RemoteTree extends Files {
         session.drop(fid);
       }
     };
+    const isGiven = typeof file === "number" && file !== paths.root;
+    if (isGiven && options.signal?.aborted) { // There is no Tremove then.
+      paths.kept.forget(file);
+      session.drop(file);
+    }
     return operate(
       session,
       "remove",
@@ -448,12 +459,11 @@ export class RemoteTree extends Files {
    */
   close(options: CallerOptions = {}): Promise<void> {
     const { paths, session } = this;
-    const what = () => `close a tree of "${session.peer}"`;
-    return bounded(
+    return awaited(
       session,
-      what,
+      () => `close a tree of "${session.peer}"`,
       options,
-      () => this.#closing ??= paths.release(),
+      this.#closing ??= paths.release(),
     );
   }
 

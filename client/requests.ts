@@ -3,7 +3,15 @@
 import type { ReplyTo, Tflush, Tmessage, Tversion } from "../codec/messages.ts";
 import { bytesOf } from "./chunks.ts";
 import { lend } from "./lend.ts";
-import { bounded, type CallerOptions, labelOf, operate } from "./operation.ts";
+import {
+  awaited,
+  bounded,
+  type CallerOptions,
+  checkRange,
+  explained,
+  labelOf,
+  operate,
+} from "./operation.ts";
 import type { Connection } from "../transport/connection.ts";
 import type { Paths } from "./paths.ts";
 import { type Bearing, newFidOf, type Session } from "./session.ts";
@@ -209,11 +217,13 @@ export class Requests {
    */
   flush(oldtag: number, options: CallerOptions = {}): Promise<void> {
     const { session } = this;
-    const what = () => `flush tag ${oldtag} of "${session.peer}"`;
-    return bounded(session, what, options, () => {
-      const message = `The request with tag ${oldtag} was flushed`;
-      return session.flush(oldtag, new DOMException(message, "AbortError"));
-    });
+    const message = `The request with tag ${oldtag} was flushed`;
+    return awaited(
+      session,
+      () => `flush tag ${oldtag} of "${session.peer}"`,
+      options,
+      session.flush(oldtag, new DOMException(message, "AbortError")),
+    );
   }
 
   /**
@@ -411,10 +421,13 @@ export class Requests {
    */
   clunk(fid: number, options: CallerOptions = {}): Promise<void> {
     const { session } = this;
-    return operate(session, "clunk", fid, options, () => {
-      this.paths.kept.forget(fid);
-      return session.clunk(fid);
-    });
+    this.paths.kept.forget(fid);
+    return awaited(
+      session,
+      () => `clunk ${labelOf(fid)}`,
+      options,
+      explained("clunk", fid, () => session.clunk(fid)),
+    );
   }
 
   /**
@@ -423,6 +436,8 @@ export class Requests {
    * @param fid Fid that is open for reading.
    * @param options Offset, count, signal.
    * @returns The bytes; none at the end.
+   * @throws {RangeError} The offset is not in 0 to 2^53 - 1, or 2^64 - 1 as a
+   *   bigint.
    *
    * @example
    * ```ts
@@ -445,7 +460,7 @@ export class Requests {
     const { data } = await this.rpc({
       type: "Tread",
       fid,
-      offset: BigInt(offset),
+      offset: wireOffset("read", fid, offset),
       count: Math.min(count, most),
     }, options);
     return data;
@@ -459,6 +474,8 @@ export class Requests {
    *   take is left out.
    * @param options Offset, signal.
    * @returns Number of bytes that the server took.
+   * @throws {RangeError} The offset is out of its range, as for
+   *   {@linkcode Requests.read}.
    *
    * @example
    * ```ts
@@ -484,9 +501,22 @@ export class Requests {
     const { count } = await this.rpc({
       type: "Twrite",
       fid,
-      offset: BigInt(offset),
+      offset: wireOffset("write", fid, offset),
       data: bytesOf(data).subarray(0, this.session.limit),
     }, options);
     return count;
   }
+}
+
+/** An offset as it is sent; that a bigint is in its range, the codec checks. */
+function wireOffset(
+  verb: string,
+  fid: number,
+  offset: number | bigint,
+): bigint {
+  if (typeof offset !== "bigint") {
+    const what = `${verb} ${labelOf(fid)}`;
+    checkRange(what, "offset", offset, 0, Number.MAX_SAFE_INTEGER);
+  }
+  return BigInt(offset);
 }

@@ -99,6 +99,11 @@ export class Session {
     return error === undefined ? this.#over : error;
   }
 
+  /** How often the connection was lost, and requests went on with another one. */
+  get losses(): number {
+    return this.#link.losses;
+  }
+
   /** Resolves when the connection has ended; never rejects. */
   get ended(): Promise<void> {
     return this.#link.ended;

@@ -22,7 +22,7 @@ import {
   walked,
   welcome,
 } from "./reconnecting.ts";
-import { qid, stat } from "./scripted.ts";
+import { qid, stat, takeFirst } from "./scripted.ts";
 import { delayOf } from "../client/reconnect.ts";
 import { type Client, connect } from "../client.ts";
 import {
@@ -172,6 +172,7 @@ test("reconnect: writeFile() with writes under way rejects, and says why", async
     qid: { ...qid(1), vers: 1 },
     iounit: 0,
   });
+  await takeFirst(on);
   await server.expect("Twrite");
   await server.expect("Twrite");
   server.close();
@@ -368,7 +369,7 @@ test("reconnect: attempts end, and all that waits rejects with one error", async
   const waiting = [
     client.stat(0),
     client.readFile("a"),
-    client.rpc({ type: "Tclunk", fid: 0 }).then(() => client.stat(0)),
+    client.rpc({ type: "Tclunk", fid: 7 }).then(() => client.stat(0)),
   ].map(failure);
   server.close();
   for (const detail of ["no", "not yet"]) {

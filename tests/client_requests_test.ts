@@ -4,6 +4,7 @@ import {
   assert,
   assertEquals,
   assertInstanceOf,
+  assertMatch,
   assertRejects,
   assertStrictEquals,
   assertThrows,
@@ -22,7 +23,13 @@ import {
   stat,
   walkTo,
 } from "./scripted.ts";
-import { NinePError, NOFID, ProtocolError, type Tmessage } from "../codec.ts";
+import {
+  NinePError,
+  NOFID,
+  ProtocolError,
+  QTDIR,
+  type Tmessage,
+} from "../codec.ts";
 
 /** A promise's rejection, asked for before it comes. */
 function failure(promise: Promise<unknown>): Promise<unknown> {
@@ -281,6 +288,41 @@ test("flush() when the connection is lost, when it is lost already, and aborted"
   assertStrictEquals(await failure(client.flush(7)), error);
 });
 
+test("flush(), clunk(), remove() of a fid and close() do their work also with a signal that is aborted", async () => {
+  await using scene = await start();
+  const { client, server } = scene;
+  scene.run(({ type }) => {
+    return type === "Tattach"
+      ? { type: "Rattach", qid: qid(0, QTDIR) }
+      : undefined;
+  });
+  const tree = await client.attach();
+  await tree.fid("kept");
+  const fids: number[] = [];
+  for (const path of ["a", "b", "c"]) fids.push(await client.walk(path));
+  const [a = -1, b = -1, c = -1] = fids;
+  const signal = AbortSignal.abort("no");
+  const calls = [
+    client.flush(7, { signal }),
+    client.clunk(a, { signal }),
+    client.remove(b, { signal }),
+    client.remove(c, { signal, recursive: true }),
+    client.remove(client.root, { signal }),
+    tree.close({ signal }),
+  ];
+  for (const call of calls) assertEquals(await failure(call), "no");
+  await client.stat(client.root);
+  assertEquals([...server.fids], [client.root]);
+  assertEquals(nextFid(scene), 1);
+  const types = sent(scene);
+  assertEquals(types.filter((type) => type === "Tflush").length, 1);
+  assertEquals(types.includes("Tremove"), false);
+  await assertRejects(() => tree.stat("a"), TypeError, "it is closed");
+  assertEquals(await failure(client.close({ signal })), "no");
+  assertEquals(await client.closed, undefined);
+  assertEquals([...server.fids], []);
+});
+
 // walk().
 
 // P-25, C-36, C-38, C-44.
@@ -437,15 +479,12 @@ test("fid() walks once for a path, however it is written", async () => {
   assertEquals(await Promise.all(keeping), [1, 1, 1, 1]);
   assertEquals(await client.fid("a/"), 1);
   assertEquals(sent(scene), ["Twalk"]);
-  // A clunk forgets it, an abort before it does not.
+  // A clunk forgets it, whether anybody waits for it or not.
   const signal = AbortSignal.abort("no");
   assertEquals(await failure(client.clunk(1, { signal })), "no");
-  assertEquals(await client.fid("a"), 1);
-  const clunking = client.clunk(1);
   const again = client.fid("a");
   await server.exchange("Tclunk", { fid: 1 }, { type: "Rclunk" });
   await walkTo(scene, 2);
-  await clunking;
   assertEquals(await again, 2);
 });
 
@@ -593,8 +632,12 @@ test("read() and write() take offsets as numbers and bigints, and refuse others"
     });
     assertEquals((await reading).length, 2);
   }
-  for (const offset of [-1, 0.5, -1n, 2n ** 64n]) {
-    await assertRejects(() => client.read(1, { offset }), RangeError);
+  for (const offset of [-1, 0.5, NaN, 2 ** 53, -1n, 2n ** 64n]) {
+    const wrong =
+      /^Cannot (read fid 1|encode Tread): .*offset.* is .* the range is 0 to/;
+    const reading = await failure(client.read(1, { offset }));
+    assertInstanceOf(reading, RangeError);
+    assertMatch(reading.message, wrong);
     await assertRejects(() => client.write(1, "x", { offset }), RangeError);
   }
 });

@@ -421,6 +421,24 @@ test("RemoteFile.lines() refuses a line that is too long, and leaves the file op
   }
 });
 
+test("RemoteFile.lines(): an abort ends them, whatever is there of the chunk", async () => {
+  for (const most of [1, 2, 3]) {
+    await using scene = await start();
+    scene.run(serving(text.encode("a\nb\nc\nd")));
+    await using file = await scene.client.open("f");
+    const controller = new AbortController();
+    const { signal } = controller;
+    const got: string[] = [];
+    const reading = async () => {
+      for await (const line of file.lines({ signal })) {
+        if (got.push(line) === most) controller.abort(new Error("enough"));
+      }
+    };
+    await assertRejects(reading, Error, "enough");
+    assertEquals(got, ["a", "b", "c"].slice(0, most));
+  }
+});
+
 test("RemoteFile takes texts: write(), writeAt(), writeAll(), writable", async () => {
   const fs = new MemoryFs({ f: "" });
   const [near, far] = pair();
