@@ -4,7 +4,7 @@
 import { encodeCall, FunctionError } from "../codec/call.ts";
 import { ORDWR } from "../codec/constants.ts";
 import { NinePError, ProtocolError } from "../codec/errors.ts";
-import { type CallerOptions, hasCode } from "./operation.ts";
+import { type CallerOptions, hasCode, labelOf } from "./operation.ts";
 import type { Session } from "./session.ts";
 import { readAll, writeAll } from "./transfer.ts";
 
@@ -31,14 +31,27 @@ export interface CallOptions<T = unknown> extends CallerOptions {
   loader?: ((data: Uint8Array) => T) | undefined;
 }
 
-/** Calls the function file that a fid stands for; the fid stays as it is. */
+/**
+ * Calls the function file that a fid stands for; the fid stays as it is.
+ *
+ * @param label What errors say that was called.
+ * @throws {TypeError} JSON cannot say the arguments.
+ */
 export async function callFile<T>(
   session: Session,
   fid: number,
   options: CallOptions<T>,
   signal: AbortSignal | undefined,
+  label: string = labelOf(fid),
 ): Promise<T> {
-  const value = await valueOf(session, fid, options, signal);
+  let value: Uint8Array;
+  try {
+    value = await valueOf(session, fid, options, signal);
+  } catch (error) {
+    if (!(error instanceof TypeError) || error === signal?.reason) throw error;
+    const message = `Cannot call ${label}: ${error.message}`;
+    throw new TypeError(message, { cause: error });
+  }
   // What the function returns is for the caller to know.
   const load = options.loader ?? (loadJson as (data: Uint8Array) => T);
   return load(value);

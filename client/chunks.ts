@@ -1,7 +1,7 @@
 // What is written to a file, where it comes bit by bit.
 
 import type { OpenFid } from "./session.ts";
-import { chunkSize, LANES, writeAll } from "./transfer.ts";
+import { chunkSize, LANES, lanesBehind, writeAll } from "./transfer.ts";
 
 const encoder = new TextEncoder();
 
@@ -24,7 +24,11 @@ export interface ChunkSource {
   cancel(reason: unknown): void;
 }
 
-/** Makes a source of whatever gives chunks. */
+/**
+ * Makes a source of whatever gives chunks.
+ *
+ * @throws {TypeError} It gives none, as far as that is seen without waiting.
+ */
 export function chunksOf(
   data: Exclude<FileData, Uint8Array | string>,
 ): ChunkSource {
@@ -32,6 +36,7 @@ export function chunksOf(
   // As callers without types may do.
   const given: unknown = data;
   const isIterable = typeof given === "object" && given !== null &&
+    !ArrayBuffer.isView(given) && // Of numbers.
     (Symbol.asyncIterator in given || Symbol.iterator in given);
   if (isIterable) return ofIterable(data);
   throw new TypeError(
@@ -59,15 +64,33 @@ function ofStream(stream: ReadableStream<Uint8Array | string>): ChunkSource {
 function ofIterable(
   data: Iterable<Uint8Array | string> | AsyncIterable<Uint8Array | string>,
 ): ChunkSource {
-  const iterator = Symbol.asyncIterator in data
-    ? data[Symbol.asyncIterator]()
-    : data[Symbol.iterator]();
-  let isOver = false;
+  if (Symbol.asyncIterator in data) {
+    return ofIterator(data[Symbol.asyncIterator](), undefined);
+  }
+  const iterator = data[Symbol.iterator]();
+  const first = iterator.next();
+  const source = ofIterator(iterator, first);
+  try {
+    if (!first.done) bytesOf(first.value);
+    return source;
+  } catch (error) {
+    source.cancel(error);
+    throw error;
+  }
+}
+
+/** @param first What it gave already. */
+function ofIterator(
+  iterator: Iterator<Uint8Array | string> | AsyncIterator<Uint8Array | string>,
+  first: IteratorResult<Uint8Array | string> | undefined,
+): ChunkSource {
+  let isOver = first?.done ?? false;
   return {
     async next() {
-      let result: IteratorResult<Uint8Array | string> | undefined;
+      let result = first;
+      first = undefined;
       try {
-        result = await iterator.next();
+        result ??= await iterator.next();
       } finally {
         isOver = result?.done ?? true; // One that threw is over, too.
       }
@@ -99,24 +122,28 @@ function kindOf(value: unknown): string {
 }
 
 /**
- * Writes chunks as they come, several writes in flight; the source is asked
- * for the next one when there is room for it.
+ * Writes chunks as they come: the first one alone, then as many in flight as
+ * {@linkcode lanesBehind} has it. The source is asked for the next one when
+ * there is room for it.
  *
- * @param lanes Writes in flight; 1 where the order of arrival matters.
+ * @param most Most writes in flight; 1 where the order of arrival matters.
  */
 export async function writeChunks(
   open: OpenFid,
   source: ChunkSource,
   offset: number,
-  lanes: number = LANES,
+  most: number = LANES,
   signal?: AbortSignal,
 ): Promise<void> {
-  const writer = new ChunkWriter(open, offset, lanes, signal);
+  const writer = new ChunkWriter(open, offset, most, signal);
   const onAbort = () => writer.fail(signal?.reason);
   signal?.addEventListener("abort", onAbort, { once: true });
+  // The source may be idle by then, and nothing in flight.
+  const unwatch = open.session.onEnd(writer, (error) => writer.fail(error));
   try {
     await writer.write(source);
   } finally {
+    unwatch();
     signal?.removeEventListener("abort", onAbort);
   }
 }
@@ -124,8 +151,12 @@ export async function writeChunks(
 class ChunkWriter {
   readonly #open: OpenFid;
   readonly #size: number;
+  readonly #start: number;
+  /** Where the next request starts. */
   #offset: number;
-  readonly #lanes: number;
+  readonly #most: number;
+  /** Most writes in flight, once it is known. */
+  #lanes: number | undefined;
   readonly #signal: AbortSignal | undefined;
   /** Writes in flight. */
   #running = 0;
@@ -137,13 +168,14 @@ class ChunkWriter {
   constructor(
     open: OpenFid,
     offset: number,
-    lanes: number,
+    most: number,
     signal: AbortSignal | undefined,
   ) {
     this.#open = open;
     this.#size = chunkSize(open);
-    this.#offset = offset;
-    this.#lanes = lanes;
+    this.#start = this.#offset = offset;
+    this.#most = most;
+    if (most === 1) this.#lanes = 1;
     this.#signal = signal;
   }
 
@@ -160,7 +192,8 @@ class ChunkWriter {
       if (chunk === undefined) break;
       for (let at = 0; at < chunk.length && await this.#room();) {
         const part = chunk.subarray(at, at + this.#size);
-        this.#start(part);
+        await this.#widen();
+        this.#send(part);
         at += part.length;
       }
     }
@@ -174,7 +207,14 @@ class ChunkWriter {
     this.#wake();
   }
 
-  #start(data: Uint8Array): void {
+  /** Behind the first write, when nothing is in flight, asks how many may be. */
+  async #widen(): Promise<void> {
+    if (this.#lanes !== undefined || this.#offset === this.#start) return;
+    const lanes = await lanesBehind(this.#open, this.#offset, this.#signal);
+    this.#lanes = Math.min(this.#most, lanes);
+  }
+
+  #send(data: Uint8Array): void {
     this.#running++;
     writeAll(this.#open, data, this.#offset, 1, this.#signal)
       .catch((error) => this.fail(error))
@@ -187,7 +227,7 @@ class ChunkWriter {
 
   /** Waits until another write may begin; false after a failure. */
   async #room(): Promise<boolean> {
-    await this.#until(() => this.#running < this.#lanes);
+    await this.#until(() => this.#running < (this.#lanes ?? 1));
     return this.#failure === undefined;
   }
 

@@ -1,9 +1,16 @@
 // Files and trees from one place to another, of one server or of two.
 
-import { OREAD, QTAPPEND } from "../codec/constants.ts";
+import {
+  MAXWELEM,
+  ORCLOSE,
+  OREAD,
+  OWRITE,
+  QTAPPEND,
+} from "../codec/constants.ts";
 import { NinePError } from "../codec/errors.ts";
 import type { Qid } from "../codec/messages.ts";
 import type { Stat } from "../codec/stat.ts";
+import { utf8Length } from "../codec/wire.ts";
 import { setPermissions } from "./attributes.ts";
 import type { Base } from "./base.ts";
 import { gatherMembers, makeDirectory } from "./directory.ts";
@@ -15,11 +22,12 @@ import {
   hasCode,
   isMissing,
   join,
+  namesOf,
 } from "./operation.ts";
 import type { Paths } from "./paths.ts";
 import type { OpenFid } from "./session.ts";
 import { Bases, memberOf, type NearSpot, type Spot } from "./spot.ts";
-import { chunkSize, LANES, readInto, writeAll } from "./transfer.ts";
+import { chunkSize, lanesBehind, readInto, writeAll } from "./transfer.ts";
 
 /** Most files that are copied at a time. */
 const AT_ONCE = 8;
@@ -74,9 +82,12 @@ export async function copyTree(
     const source = await bases.hold(from, signal);
     const { session, fid } = source.base;
     const stat = await session.stat(fid, signal);
-    if (!isDirectory(stat.qid)) return await copyFile(source, to, stat, plan);
+    if (!isDirectory(stat.qid)) {
+      const open = await session.open(fid, OREAD, signal);
+      return await copyFile(source, open, to, stat, plan);
+    }
     if (!plan.recursive) throw new NinePError("Is a directory");
-    if (isWithin(from, to)) throw new NinePError("Invalid argument");
+    if (isWithin(from, to)) throw invalid("into itself");
     const isMade = await madeDirectory(to, stat.mode, signal);
     const target = await bases.hold(to, signal);
     await copyAll({ from: source, to: target, stat, isMade }, bases, plan);
@@ -90,27 +101,43 @@ async function copyAll(top: Task, bases: Bases, plan: CopyPlan): Promise<void> {
   const { signal } = plan;
   const { base } = top.to;
   const { qid } = await base.session.stat(base.fid, signal);
-  const isOneTree = isSameTree(top.from.base, base);
-  const refuseTarget = (member: Stat) => {
-    if (!isOneTree || !isSameFile(member.qid, qid)) return;
-    throw new NinePError("Invalid argument"); // It would never end.
+  const refuseTarget = async ({ from, stat }: Task, what: string) => {
+    if (!isSameFile(stat.qid, qid)) return;
+    const isSame = isSameTree(from.base, base) ||
+      await isOneDirectory(from, top.to, signal);
+    if (isSame) throw invalid(what);
   };
-  refuseTarget(top.stat);
+  await refuseTarget(top, "onto itself");
 
-  const membersOf = ({ from, to }: Pick<Task, "from" | "to">) => {
+  const membersOf = async ({ from, to }: Pick<Task, "from" | "to">) => {
     const { base, path, label } = from;
     const verb = `copy "${label}" to`;
-    return gatherMembers(base, path, verb, to.label, plan, (stat): Task => {
-      refuseTarget(stat);
+    const take = (stat: Stat): Task => {
       const { name } = stat;
       return { from: memberOf(from, name), to: memberOf(to, name), stat };
-    });
+    };
+    const members = await gatherMembers(
+      base,
+      path,
+      verb,
+      to.label,
+      plan,
+      take,
+    );
+    // A directory has one parent: the way down to what is made leads by it.
+    for (const member of members) await refuseTarget(member, "into itself");
+    return members;
   };
 
   const copyOne = async (task: Task): Promise<Task[]> => {
     const { from, to, stat } = task;
     if (!isDirectory(stat.qid)) {
-      await copyFile(from, to, stat, plan);
+      const open = await from.base.open(from.path, { flags: OREAD }, signal);
+      try {
+        await copyFile(from, open, to, stat, plan);
+      } finally {
+        open.session.drop(open.fid);
+      }
       return [];
     }
     if (!task.inner) {
@@ -160,59 +187,138 @@ async function madeDirectory(
 /** Copies a plain file; what is there is replaced. */
 async function copyFile(
   from: Spot,
+  source: OpenFid,
   to: Spot,
   stat: Stat,
   plan: CopyPlan,
 ): Promise<void> {
   const { signal } = plan;
-  const mode = stat.mode & PERMISSIONS;
-  const options = { write: true, truncate: true, create: true, mode };
-  const source = await from.base.open(from.path, { flags: OREAD }, signal);
+  const target = await openTarget(from, source, to, stat.mode, signal);
+  const { open: { session, fid, qid }, old } = target;
+  const isTail = (qid.type & QTAPPEND) !== 0;
+  const length = Number(stat.length);
   try {
-    if (isSameTree(from.base, to.base)) {
-      await refuseItself(source, to, signal);
+    const bytes = await pour(source, target.open, {
+      length,
+      // Of what may be its own end no more than was there.
+      isBounded: old !== undefined && isTail,
+      path: from.label,
+    }, plan);
+    if (old && !isTail && old.length > bytes) {
+      await session.wstat(fid, { length: BigInt(bytes) }, signal);
     }
-    const target = await to.base.open(to.path, options, signal);
-    try {
-      await pour(source, target, Number(stat.length), from.label, plan);
-    } catch (error) {
-      target.session.drop(target.fid);
-      throw error;
-    }
-    await target.session.clunk(target.fid); // It tells failed writes.
-  } finally {
-    source.session.drop(source.fid);
-  }
-}
-
-/** Refuses to copy a file onto itself, which would first be cut to nothing. */
-async function refuseItself(
-  source: OpenFid,
-  { base, path }: Spot,
-  signal: AbortSignal | undefined,
-): Promise<void> {
-  try {
-    const { qid } = await statOf(base, path, signal);
-    if (!isSameFile(qid, source.qid)) return;
   } catch (error) {
-    if (isMissing(error)) return;
+    session.drop(fid);
     throw error;
   }
-  throw new NinePError("Invalid argument");
+  await session.clunk(fid); // It tells failed writes.
+}
+
+/** A file that is written. */
+interface Target {
+  readonly open: OpenFid;
+  /** What it was, where it may be the source itself: it was not cut to nothing. */
+  readonly old?: Stat | undefined;
+}
+
+/** Opens the file to copy to, or makes it, whoever else makes or removes it meanwhile. */
+async function openTarget(
+  from: Spot,
+  source: OpenFid,
+  to: Spot,
+  sourceMode: number,
+  signal: AbortSignal | undefined,
+): Promise<Target> {
+  const { base, path } = to;
+  const { session } = base;
+  const mode = sourceMode & PERMISSIONS;
+  const make = { write: true, createNew: true, mode };
+  for (let isBeaten = false;; isBeaten = true) {
+    try {
+      const { fid, qid } = await find(to, signal);
+      try {
+        const isAlike = isSameFile(qid, source.qid);
+        if (isAlike && isSameTree(from.base, base)) {
+          throw invalid("onto itself");
+        }
+        // Another address may lead to the source: the bytes that it has are
+        // harmless to it, its end is not.
+        const old = isAlike ? await session.stat(fid, signal) : undefined;
+        const how = { write: true, truncate: !isAlike };
+        return { open: await base.open(fid, how, signal), old };
+      } catch (error) {
+        session.drop(fid);
+        throw error;
+      }
+    } catch (error) {
+      if (isBeaten || !hasCode(error, "ENOENT")) throw error;
+    }
+    try {
+      return { open: await base.open(path, make, signal) };
+    } catch (error) {
+      if (isBeaten || !hasCode(error, "EEXIST")) throw error;
+    }
+  }
 }
 
 /**
- * Moves the content of a file. As far as the length that the source names,
- * several chunks are under way; behind it, and where the target takes writes
- * in the order they come in, one.
+ * Walks to a file, and tells what it is: without a further request where one
+ * Twalk leads there from a base.
+ */
+async function find(
+  { base, path }: Spot,
+  signal: AbortSignal | undefined,
+): Promise<{ fid: number; qid: Qid }> {
+  const { session } = base;
+  const wname = namesOf(path);
+  const isAnywhere = "cwd" in base; // It starts where the caller's path says.
+  if (isAnywhere || !fitsTwalk(wname, session.msize)) {
+    const fid = await base.walk(path, signal);
+    try {
+      return { fid, qid: (await session.stat(fid, signal)).qid };
+    } catch (error) {
+      session.drop(fid);
+      throw error;
+    }
+  }
+  const newfid = session.fids.take();
+  const { wqid } = await session.bear(
+    { type: "Twalk", tag: 0, fid: base.fid, newfid, wname },
+    signal,
+  );
+  const qid = wqid[wname.length - 1];
+  if (qid) return { fid: newfid, qid };
+  session.fids.give(newfid);
+  throw new NinePError("file does not exist");
+}
+
+/** Whether one Twalk takes all names. */
+function fitsTwalk(wname: readonly string[], msize: number): boolean {
+  let size = 17; // size[4] Twalk tag[2] fid[4] newfid[4] nwname[2]
+  for (const name of wname) size += 2 + utf8Length(name);
+  return wname.length > 0 && wname.length <= MAXWELEM && size <= msize;
+}
+
+/** What is moved from a file to another one. */
+interface Load {
+  /** As the source names it. */
+  readonly length: number;
+  /** Whether what lies behind that is left. */
+  readonly isBounded: boolean;
+  readonly path: string;
+}
+
+/**
+ * Moves the content of a file, and gives its length. As far as the length that
+ * the source names, several chunks are under way behind the first one, if
+ * {@linkcode lanesBehind} has it so; behind it, one.
  */
 async function pour(
   source: OpenFid,
   target: OpenFid,
-  length: number,
-  path: string,
+  { length, isBounded, path }: Load,
   { signal, onProgress }: CopyPlan,
-): Promise<void> {
+): Promise<number> {
   const size = chunkSize(source);
   let bytes = 0;
   const report = () =>
@@ -225,30 +331,38 @@ async function pour(
 
   let next = 0;
   let end = length;
-  const lane = async () => {
-    const buffer = new Uint8Array(Math.min(size, length));
-    while (next < end) {
-      const at = next;
-      next = Math.min(at + size, end);
-      const chunk = buffer.subarray(0, next - at);
-      let count = 0;
-      try {
-        count = await readInto(source, chunk, at, 1, signal);
-        if (count > 0) await write(chunk.subarray(0, count), at);
-      } finally {
-        // Also for the other lanes: the file ends here, or it failed.
-        if (count < chunk.length) end = Math.min(end, at + count);
-      }
+  const step = async (buffer: Uint8Array) => {
+    const at = next;
+    next = Math.min(at + size, end);
+    const chunk = buffer.subarray(0, next - at);
+    let count = 0;
+    try {
+      count = await readInto(source, chunk, at, 1, signal);
+      if (count > 0) await write(chunk.subarray(0, count), at);
+    } finally {
+      // Also for the other lanes: the file ends here, or it failed.
+      if (count < chunk.length) end = Math.min(end, at + count);
     }
   };
-  const isTail = (target.qid.type & QTAPPEND) !== 0;
-  const lanes = Math.min(isTail ? 1 : LANES, Math.ceil(length / size));
-  const ends = await Promise.allSettled(Array.from({ length: lanes }, lane));
+  const lane = async (buffer: Uint8Array) => {
+    while (next < end) await step(buffer);
+  };
+  const first = new Uint8Array(Math.min(size, length));
+  const buffers = [first];
+  if (length > 2 * size) {
+    await step(first);
+    const rest = Math.ceil((end - next) / size);
+    const lanes = rest > 1 ? await lanesBehind(target, next, signal) : 1;
+    while (buffers.length < Math.min(lanes, rest)) {
+      buffers.push(new Uint8Array(size));
+    }
+  }
+  const ends = await Promise.allSettled(buffers.map(lane));
   for (const end of ends) {
     if (end.status === "rejected") throw end.reason;
   }
 
-  if (end === length) {
+  if (end === length && !isBounded) {
     const buffer = new Uint8Array(size);
     const { session, fid } = source;
     while (true) {
@@ -259,6 +373,41 @@ async function pour(
     }
   }
   if (bytes === 0) report();
+  return bytes;
+}
+
+/**
+ * Whether two directories whose qids are alike are one, also through different
+ * servers' addresses: what is made in one is then in the other.
+ */
+async function isOneDirectory(
+  a: NearSpot,
+  b: NearSpot,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
+  const name = `.copy-${crypto.randomUUID()}`;
+  const { session } = b.base;
+  const mark = await b.base.create(
+    [...b.path, name],
+    0o600,
+    OWRITE | ORCLOSE, // Also when it cannot be removed here.
+    signal,
+  );
+  try {
+    await a.base.visit([...a.path, name], signal, () => Promise.resolve());
+    return true;
+  } catch (error) {
+    if (isMissing(error)) return false;
+    throw error;
+  } finally {
+    await session.remove(mark.fid).catch(() => {});
+  }
+}
+
+/** The error of a copy onto or into itself. */
+function invalid(what: string): NinePError {
+  const ename = "Invalid argument";
+  return new NinePError(ename, { message: `${ename}: it is copied ${what}` });
 }
 
 /** Recognizes a copy of a directory into itself by the paths, before anything is made. */

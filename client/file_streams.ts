@@ -74,6 +74,16 @@ export function writableOf(
   let behind: WriteBehind | undefined;
   /** Aborts before abort() is called, which is when the write before it has ended. */
   let signal: AbortSignal | undefined;
+  const { session, fid } = handle.open;
+  let unwatch = () => {};
+  const orEnd = async (work: () => Promise<void>) => {
+    try {
+      await handle.orClose(work);
+    } catch (error) {
+      unwatch();
+      throw error;
+    }
+  };
   const write = async (data: unknown) => {
     const bytes = bytesOf(data);
     const target = behind ??= new WriteBehind(handle.open, cursor.position);
@@ -94,14 +104,19 @@ export function writableOf(
   return new WritableStream({
     start: (controller) => {
       signal = controller.signal;
+      // Nobody may write any more. Known by its fid: when the file is closed
+      // and the stream is not, the next one with the number takes its place.
+      unwatch = session.onEnd(fid, (error) => controller.error(error));
     },
-    write: (data) => handle.orClose(() => write(data)),
+    write: (data) => orEnd(() => write(data)),
     close: async () => {
       const target = behind;
-      if (target) await handle.orClose(() => flush(target));
+      if (target) await orEnd(() => flush(target));
+      unwatch();
       await handle.close({ signal });
     },
     abort: (reason) => {
+      unwatch();
       behind?.stop(reason);
       handle.drop();
     },

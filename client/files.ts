@@ -1,13 +1,18 @@
 // Files by their paths, in the words of Deno.
 
-import { ORDWR, QTAPPEND } from "../codec/constants.ts";
+import { ORDWR } from "../codec/constants.ts";
 import { NinePError } from "../codec/errors.ts";
 import { Attributes } from "./attributes.ts";
 import { callFile, type CallOptions } from "./call.ts";
 import { bytesOf, chunksOf, type FileData, writeChunks } from "./chunks.ts";
 import { isDirectory } from "./file_stat.ts";
 import { lend } from "./lend.ts";
-import { type CallerOptions, type FileRef, operate } from "./operation.ts";
+import {
+  type CallerOptions,
+  type FileRef,
+  labelOf,
+  operate,
+} from "./operation.ts";
 import { RemoteFile } from "./remote_file.ts";
 import type { OpenFid } from "./session.ts";
 import { readAll, writeAll } from "./transfer.ts";
@@ -170,7 +175,8 @@ export class Files extends Attributes {
    * What the Scheme egg calls `call-with-input-file`, `with-input-from-file`,
    * `call-with-output-file` and `with-output-to-file`.
    *
-   * An abort closes the file: what the function waits for of it rejects.
+   * An abort closes the file: what the function waits for of it rejects. When
+   * the connection ends, so does this, whatever the function waits for.
    *
    * @param path Path.
    * @param use What is done with the file.
@@ -201,6 +207,7 @@ export class Files extends Attributes {
     options: OpenOptions = {},
   ): Promise<T> {
     return lend(path, options, {
+      session: this.session,
       take: (bounds) => this.open(path, { ...options, ...bounds }),
       interrupt: (file) => void file.close().catch(() => {}),
       giveBack: (file) => file.close(),
@@ -342,7 +349,7 @@ export class Files extends Attributes {
     return this.writeFile(path, text, options);
   }
 
-  /** Opens a file for a writer, and tells it where to begin and how many requests may be in flight. */
+  /** Opens a file for a writer, and tells it where to begin and how many requests may be in flight at most. */
   #write(
     path: string | readonly string[],
     options: WriteFileOptions,
@@ -359,11 +366,10 @@ export class Files extends Attributes {
       open,
       signal,
     ) => {
-      const { session, fid, qid } = open;
+      const { session, fid } = open;
       const end = append ? (await session.stat(fid, signal)).length : 0;
       // At the end of a file writes must arrive in their order.
-      const isTail = append || (qid.type & QTAPPEND) !== 0;
-      await write(open, Number(end), isTail ? 1 : undefined, signal);
+      await write(open, Number(end), append ? 1 : undefined, signal);
     });
   }
 
@@ -387,6 +393,7 @@ export class Files extends Attributes {
    * @throws {ProtocolError} The value is not JSON, and there is no `loader`.
    * @throws {RangeError} The arguments are too long for a Tcall, and not only
    *   keyword arguments.
+   * @throws {TypeError} JSON cannot say the arguments.
    *
    * @example
    * ```ts
@@ -410,7 +417,8 @@ export class Files extends Attributes {
       "call",
       file,
       options,
-      (fid, signal) => callFile(this.session, fid, options, signal),
+      (fid, signal) =>
+        callFile(this.session, fid, options, signal, labelOf(file)),
     );
   }
 }

@@ -1,9 +1,12 @@
 // What a function is lent for as long as it runs.
 
 import { bounded, type CallerOptions, labelOf } from "./operation.ts";
+import type { Session } from "./session.ts";
 
 /** How something is taken and given back. */
 export interface Loan<R> {
+  /** What it is good for no longer than. */
+  readonly session: Session;
   /** Takes it, with a signal and a timeout for that alone. */
   take(options: CallerOptions): Promise<R>;
   /** Ends what is under way with it, at an abort. */
@@ -14,7 +17,8 @@ export interface Loan<R> {
 
 /**
  * Runs a function on something of a file, which is given back when it has
- * ended, also after an error. An abort is told at once.
+ * ended, also after an error. An abort is told at once, and so is the end of
+ * the session: the function may wait for other things than the server.
  *
  * @param options A timeout is for all of it; that of the connection is for
  *   calls, and how long the function takes is not known.
@@ -37,7 +41,7 @@ export function lend<R, T>(
     let result: T;
     try {
       signal?.throwIfAborted(); // While it was taken.
-      result = await use(lent);
+      result = await whileConnected(loan.session, async () => await use(lent));
     } catch (error) {
       await loan.giveBack(lent).catch(() => {}); // The first error is the one to tell.
       throw error;
@@ -48,4 +52,14 @@ export function lend<R, T>(
     return result;
   };
   return bounded({ timeout: undefined }, what, { signal, timeout }, run);
+}
+
+function whileConnected<T>(
+  session: Session,
+  work: () => Promise<T>,
+): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const unwatch = session.onEnd(work, reject);
+    work().then(resolve, reject).finally(unwatch);
+  });
 }

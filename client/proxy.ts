@@ -5,7 +5,13 @@
 import { callFile } from "./call.ts";
 import { gatherMembers } from "./directory.ts";
 import { isDirectory } from "./file_stat.ts";
-import { type CallerOptions, join, operate, pathOf } from "./operation.ts";
+import {
+  type CallerOptions,
+  join,
+  labelOf,
+  operate,
+  pathOf,
+} from "./operation.ts";
 import type { Paths } from "./paths.ts";
 
 /** Names that the language asks any object for: with a `then`, awaiting it would call a file. */
@@ -75,7 +81,7 @@ export async function proxyOf<Api>(
           present.withKept(
             file,
             signal,
-            (fid) => callFile(session, fid, { argv }, signal),
+            (fid) => callFile(session, fid, { argv }, signal, labelOf(shown)),
           ),
       );
     };

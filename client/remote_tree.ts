@@ -295,7 +295,9 @@ export class RemoteTree extends Files {
    * @throws {NinePError} Also with code `EISDIR` for a directory without
    *   `recursive`, and `EINVAL` for a copy onto or into itself. Files are told
    *   apart by their qids, trees by their names, and servers by their
-   *   addresses: that two of these lead to one file is not seen.
+   *   addresses. Where two addresses lead to one server, a file that is copied
+   *   onto itself stays as it is; a directory is `EINVAL` all the same.
+   * @throws {TypeError} The target is no tree.
    *
    * @example From one server to another
    * ```ts
@@ -319,6 +321,13 @@ export class RemoteTree extends Files {
     options: CopyOptions = {},
   ): Promise<void> {
     const { target = this, recursive = false, onProgress, timeout } = options;
+    // As callers without types may do.
+    if ((target as RemoteTree | null)?.paths === undefined) {
+      const what = `Cannot copy ${labelOf(from)} to ${labelOf(to)}`;
+      return Promise.reject(
+        new TypeError(`${what}: target is ${target}, not a tree`),
+      );
+    }
     const ends = [
       { base: this.paths, path: from, label: pathOf(from) },
       { base: target.paths, path: to, label: pathOf(to) },

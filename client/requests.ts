@@ -393,6 +393,7 @@ export class Requests {
   ): Promise<T> {
     const { session } = this;
     return lend(path, options, {
+      session,
       take: (bounds) => this.walk(path, bounds),
       interrupt: (fid, reason) => session.flushFid(fid, () => reason),
       giveBack: (fid) =>

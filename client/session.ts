@@ -55,6 +55,8 @@ export class Session {
   readonly #fidBase: number;
   /** Why it is over while its connection is not. */
   #over: DOMException | undefined;
+  /** Whom to tell of the end, by what they are known by. */
+  #watchers: Map<unknown, (error: unknown) => void> | undefined;
 
   constructor(link: Link, timeout: number | undefined, fidBase: number) {
     this.#link = link;
@@ -99,6 +101,32 @@ export class Session {
     return error === undefined ? this.#over : error;
   }
 
+  /**
+   * Tells once that it has ended, and why, those who wait for other things than
+   * the server. Unlike a callback on `ended`, which stays there for as long as
+   * the session does, this one can be taken back.
+   *
+   * @param key Another one with the same key takes its place.
+   * @returns Takes it back.
+   */
+  onEnd(key: unknown, tell: (error: unknown) => void): () => void {
+    if (this.#watchers === undefined) {
+      this.#watchers = new Map();
+      this.ended.then(() => this.#tellEnd());
+    }
+    const told = this.#watchers;
+    told.set(key, tell);
+    return () => {
+      if (told.get(key) === tell) told.delete(key);
+    };
+  }
+
+  #tellEnd(): void {
+    const told = this.#watchers;
+    this.#watchers = undefined; // Who comes later is told as well.
+    for (const tell of told?.values() ?? []) tell(this.error);
+  }
+
   /** How often the connection was lost, and requests went on with another one. */
   get losses(): number {
     return this.#link.losses;
@@ -119,6 +147,7 @@ export class Session {
       "AbortError",
     );
     this.#over = error;
+    this.#tellEnd();
     await this.#link.version(msize, error);
     const next = new Session(this.#link, this.timeout, this.#fidBase);
     next.hasTcall = this.hasTcall;

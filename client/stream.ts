@@ -1,10 +1,16 @@
 // What streams of a file stand on: reads ahead of who wants the bytes, writes
 // behind who gives them, no more of either than a window.
 
-import { QTAPPEND, QTAUTH, QTDIR } from "../codec/constants.ts";
-import { NinePError } from "../codec/errors.ts";
 import type { OpenFid } from "./session.ts";
-import { chunkSize, FIRST, LANES, readInto, writeAll } from "./transfer.ts";
+import {
+  chunkSize,
+  FIRST,
+  LANES,
+  lanesBehind,
+  lengthOf,
+  readInto,
+  writeAll,
+} from "./transfer.ts";
 
 /** Requests that are ended together. */
 class Flight {
@@ -55,20 +61,6 @@ class Flight {
     } finally {
       signal?.removeEventListener("abort", onAbort);
     }
-  }
-}
-
-/** The length that the server names, 0 where it means nothing. */
-async function lengthOf(open: OpenFid, flight: Flight): Promise<number> {
-  const { session, fid, qid } = open;
-  if (qid.type & (QTDIR | QTAUTH)) return 0;
-  try {
-    const stat = await flight.start((signal) => session.stat(fid, signal));
-    return Number(stat.length);
-  } catch (error) {
-    // A stream needs no stat where the server has none.
-    if (error instanceof NinePError) return 0;
-    throw error;
   }
 }
 
@@ -131,7 +123,9 @@ export class ReadAhead {
   async #next(): Promise<Uint8Array<ArrayBuffer> | undefined> {
     if (this.#isOver) return undefined;
     if (this.#isLastFull && this.#length === undefined) {
-      this.#length = await lengthOf(this.#open, this.#flight);
+      this.#length = await this.#flight.start((signal) =>
+        lengthOf(this.#open, signal)
+      );
     }
     this.#launch();
     const part = this.#parts.shift();
@@ -192,10 +186,8 @@ export class ReadAhead {
 /**
  * Bytes on their way into a file, from an offset on.
  *
- * Writes come one by one until the server shows by the length of the file that
- * it keeps what is written where it was written, as a plain file does. From
- * then on several are in flight, and the caller is told of a failure later.
- * A file that is append-only, or that takes commands, is written one by one.
+ * Writes come one by one until {@linkcode lanesBehind} lets several be in
+ * flight; from then on the caller is told of a failure later.
  */
 export class WriteBehind {
   readonly #open: OpenFid;
@@ -203,14 +195,13 @@ export class WriteBehind {
   readonly #start: number;
   /** Where the next request starts. */
   #at: number;
-  /** Whether the order in which writes arrive is of no matter, once it is known. */
-  #isPlain: boolean | undefined;
+  /** Most writes in flight, once it is known. */
+  #lanes: number | undefined;
   #failure: { error: unknown } | undefined;
 
   constructor(open: OpenFid, offset: number) {
     this.#open = open;
     this.#start = this.#at = offset;
-    if (open.qid.type & QTAPPEND) this.#isPlain = false;
   }
 
   /** Takes bytes, which are the caller's again when it resolves; rejects with the first failure so far. */
@@ -232,17 +223,20 @@ export class WriteBehind {
   }
 
   async #write(data: Uint8Array): Promise<void> {
-    if (this.#isPlain === undefined && this.#at - this.#start >= FIRST) {
-      this.#isPlain = await lengthOf(this.#open, this.#flight) >= this.#at;
+    if (this.#lanes === undefined && this.#at - this.#start >= FIRST) {
+      this.#lanes = await this.#flight.start((signal) =>
+        lanesBehind(this.#open, this.#at, signal)
+      );
     }
-    if (!this.#isPlain) {
+    const lanes = this.#lanes ?? 1;
+    if (lanes === 1) {
       const at = this.#at;
       this.#at += data.length;
       return await this.#send(data, at);
     }
     const size = chunkSize(this.#open);
     for (let start = 0; start < data.length; start += size) {
-      while (this.#flight.size >= LANES) await this.#flight.landed();
+      while (this.#flight.size >= lanes) await this.#flight.landed();
       if (this.#failure) throw this.#failure.error;
       // A copy: the caller's bytes may change before they are all taken.
       const part = data.slice(start, start + size);

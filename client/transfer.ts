@@ -1,7 +1,8 @@
 // Much data through an open fid: cut into requests that the server takes, and
 // several of them in flight. See read(9P).
 
-import { ProtocolError } from "../codec/errors.ts";
+import { QTAPPEND, QTAUTH, QTDIR } from "../codec/constants.ts";
+import { NinePError, ProtocolError } from "../codec/errors.ts";
 import type { OpenFid } from "./session.ts";
 
 /** Most requests of a transfer in flight. */
@@ -16,6 +17,37 @@ const GROWTH = 4;
 /** Most bytes of one request of a transfer. */
 export function chunkSize({ session, limit }: OpenFid): number {
   return Math.min(limit, Math.ceil(session.window / LANES));
+}
+
+/** The length that the server names, 0 where it means nothing. */
+export async function lengthOf(
+  { session, fid, qid }: OpenFid,
+  signal?: AbortSignal,
+): Promise<number> {
+  if (qid.type & (QTDIR | QTAUTH)) return 0;
+  try {
+    return Number((await session.stat(fid, signal)).length);
+  } catch (error) {
+    // A transfer needs no stat where the server has none.
+    if (error instanceof NinePError && error !== signal?.reason) return 0;
+    throw error;
+  }
+}
+
+/**
+ * How many writes may be in flight together, when those before `end` were
+ * written one by one: several where the server shows by the length that it
+ * keeps what is written where it was written, as a plain file does. A file
+ * that is append-only, or that takes no notice of offsets, is written one by
+ * one: what a short Rwrite leaves must come before all that is behind it.
+ */
+export async function lanesBehind(
+  open: OpenFid,
+  end: number,
+  signal?: AbortSignal,
+): Promise<number> {
+  if (open.qid.type & QTAPPEND) return 1;
+  return await lengthOf(open, signal) >= end ? LANES : 1;
 }
 
 /**
@@ -82,16 +114,35 @@ export async function readInto(
 }
 
 /**
- * Writes all data. What a short Rwrite leaves is sent again.
+ * Writes all data: a first chunk alone, then as {@linkcode lanesBehind} has
+ * it. What a short Rwrite leaves is sent again.
  *
- * @param lanes Requests in flight; 1 where the order of arrival matters.
+ * @param most Most requests in flight; 1 where the order of arrival matters.
  */
 export async function writeAll(
   open: OpenFid,
   data: Uint8Array,
   offset: number,
-  lanes: number = LANES,
+  most: number = LANES,
   signal?: AbortSignal,
+): Promise<void> {
+  const size = chunkSize(open);
+  // Two chunks go one by one faster than the server is asked.
+  if (most === 1 || data.length <= 2 * size) {
+    return await writeInLanes(open, data, offset, 1, signal);
+  }
+  await writeInLanes(open, data.subarray(0, size), offset, 1, signal);
+  const at = offset + size;
+  const lanes = Math.min(most, await lanesBehind(open, at, signal));
+  await writeInLanes(open, data.subarray(size), at, lanes, signal);
+}
+
+async function writeInLanes(
+  open: OpenFid,
+  data: Uint8Array,
+  offset: number,
+  lanes: number,
+  signal: AbortSignal | undefined,
 ): Promise<void> {
   const { session, fid } = open;
   await inChunks(open, data.length, lanes, async (at, chunkEnd) => {

@@ -441,3 +441,29 @@ test("call() and our server: arguments, errors, what no message holds", async ()
     await assertRejects(() => client.call(""), NinePError, "not a function");
   }, { fs, connect });
 });
+
+test("call() with arguments that JSON cannot say tells what was called; a loader's error is its own", async () => {
+  await using scene = await start();
+  scene.run((request) =>
+    request.type === "Tcall" ? rcall('"value"') : undefined
+  );
+  const { client } = scene;
+  const cyclic: unknown[] = [];
+  cyclic.push(cyclic);
+  const cases = [{ argv: [1n] }, { kwarg: { a: 1n } }, { argv: cyclic }];
+  for (const options of cases) {
+    const error = await assertRejects(
+      () => client.call("add", options),
+      TypeError,
+      'Cannot call "add": ',
+    );
+    assert(error.cause instanceof TypeError);
+  }
+  assertEquals(sent(scene).includes("Tcall"), false);
+  const mine = new TypeError("mine");
+  const loader = () => {
+    throw mine;
+  };
+  const loading = client.call("add", { loader });
+  assertStrictEquals(await loading.catch((error) => error), mine);
+});

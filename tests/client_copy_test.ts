@@ -6,7 +6,14 @@ import {
   assertStrictEquals,
 } from "@std/assert";
 import { test } from "./harness.ts";
-import { qid, type Reply, type Scene, start, stat } from "./scripted.ts";
+import {
+  qid,
+  type Reply,
+  type Scene,
+  start,
+  stat,
+  takeFirst,
+} from "./scripted.ts";
 import { type Client, connect, type CopyProgress } from "../client.ts";
 import {
   NinePError,
@@ -342,27 +349,30 @@ test("copy() has a window of reads and writes in flight", async () => {
   await using from = await start();
   await using to = await start();
   const size = 8192 - 24;
-  const length = 10 * size;
+  const length = 11 * size;
   const copying = from.client.copy("f", "f", { target: to.client });
   const file = { type: "Rstat", stat: stat("f", length) } as const;
   await from.server.exchange("Twalk", {}, { type: "Rwalk", wqid: [qid(1)] });
   await from.server.exchange("Tstat", {}, file);
-  await from.server.exchange("Twalk", {}, { type: "Rwalk", wqid: [] });
   const opened = { type: "Ropen", qid: qid(1), iounit: 0 } as const;
   await from.server.exchange("Topen", { mode: 0 }, opened);
-  await to.server.exchange("Twalk", {}, { type: "Rwalk", wqid: [qid(1)] });
+  await to.server.exchange("Twalk", {}, { type: "Rwalk", wqid: [qid(7)] });
+  await to.server.exchange("Tstat", {}, { type: "Rstat", stat: stat("f") });
   await to.server.exchange("Topen", { mode: 0x11 }, opened);
   const read = async (index: number) => {
     const offset = BigInt(index * size);
     return await from.server.expect("Tread", { offset, count: size });
   };
   const data = (index: number) => new Uint8Array(size).fill(index);
-  const reads = [];
-  for (let i = 0; i < 8; i++) reads.push(await read(i));
+  const first = await read(0);
+  from.server.answer(first, { type: "Rread", data: data(0) });
+  await takeFirst(to);
+  const reads = new Map<number, Tmessage>();
+  for (let i = 1; i < 9; i++) reads.set(i, await read(i));
   assertEquals(from.server.open.size, 8);
   // The last one first: each is written as soon as it is there.
   const writes = [];
-  for (const [i, request] of [...reads.entries()].reverse()) {
+  for (const [i, request] of [...reads].reverse()) {
     from.server.answer(request, { type: "Rread", data: data(i) });
     const offset = BigInt(i * size);
     writes.push(await to.server.expect("Twrite", { offset, data: data(i) }));
@@ -370,9 +380,9 @@ test("copy() has a window of reads and writes in flight", async () => {
   assertEquals([from.server.open.size, to.server.open.size], [0, 8]);
   for (const [at, write] of writes.slice(0, 2).entries()) {
     to.server.answer(write, { type: "Rwrite", count: size });
-    const next = await read(8 + at); // There is room for another one.
-    from.server.answer(next, { type: "Rread", data: data(8 + at) });
-    writes.push(await to.server.expect("Twrite", { data: data(8 + at) }));
+    const next = await read(9 + at); // There is room for another one.
+    from.server.answer(next, { type: "Rread", data: data(9 + at) });
+    writes.push(await to.server.expect("Twrite", { data: data(9 + at) }));
   }
   for (const write of writes.slice(2)) {
     to.server.answer(write, { type: "Rwrite", count: size });

@@ -7,10 +7,14 @@ import {
   type Scene,
   start,
   stat,
+  takeFirst,
   walkTo,
 } from "./scripted.ts";
-import { connect } from "../client.ts";
+import { type Client, connect } from "../client.ts";
 import { NinePError, ProtocolError, type Tmessage } from "../codec.ts";
+import { MemoryFs } from "../fs/mod.ts";
+import { serve } from "../server.ts";
+import { pair } from "../transport.ts";
 
 type Tread = Extract<Tmessage, { type: "Tread" }>;
 type Twrite = Extract<Tmessage, { type: "Twrite" }>;
@@ -161,6 +165,7 @@ test("writeFile(): the first error of the window wins, the others are awaited", 
     'Cannot write "f": second',
   );
   await opened(scene);
+  await takeFirst(scene);
   const writes: Twrite[] = [];
   for (let i = 0; i < 8; i++) writes.push(await server.expect("Twrite"));
   for (const i of [6, 0, 3]) {
@@ -181,6 +186,7 @@ test("K13 abort of writeFile() flushes all its writes, then clunks", async () =>
   const writing = client.writeFile("f", pattern(5000), { signal })
     .catch((error) => error);
   await opened(scene);
+  await takeFirst(scene);
   const tags = new Set<number>();
   for (let i = 0; i < 8; i++) tags.add((await server.expect("Twrite")).tag);
   controller.abort("enough");
@@ -205,6 +211,7 @@ test("window bounds the bytes of a transfer that are in flight", async () => {
     await walkTo(scene);
     const reply = { type: "Ropen", qid: qid(1), iounit: 0 } as const;
     await server.exchange("Topen", {}, reply);
+    await takeFirst(scene);
     const writes: Twrite[] = [];
     for (let i = 0; i < 8; i++) writes.push(await server.expect("Twrite"));
     const stats = client.stat(0); // No ninth Twrite comes before it.
@@ -216,6 +223,81 @@ test("window bounds the bytes of a transfer that are in flight", async () => {
       server.answer(write, { type: "Rwrite", count: write.data.length });
     }
     scene.run(() => undefined);
+    await writing;
+  }
+});
+
+/** Every way to write much to the file "f". */
+const WRITERS: Record<
+  string,
+  (client: Client, data: Uint8Array) => Promise<void>
+> = {
+  "writeFile()": (client, data) => client.writeFile("f", data),
+  "writeFile() of a stream": (client, data) =>
+    client.writeFile("f", new Blob([data.slice()]).stream()),
+  "writeFile() of chunks": (client, data) =>
+    client.writeFile("f", pieces(data, 150)),
+  "writeAll()": (client, data) =>
+    client.withFile("f", (file) => file.writeAll(data), { write: true }),
+  writable: async (client, data) => {
+    const file = await client.open("f", { write: true });
+    await ReadableStream.from(pieces(data, 150)).pipeTo(file.writable);
+  },
+  "copy()": async (target, data) => {
+    const [near, far] = pair();
+    const serving = serve(far, new MemoryFs({ source: data }));
+    const client = await connect(near);
+    await client.copy("source", "f", { target });
+    await client.close();
+    await serving;
+  },
+};
+
+function* pieces(data: Uint8Array, size: number): Generator<Uint8Array> {
+  for (let at = 0; at < data.length; at += size) {
+    yield data.subarray(at, at + size);
+  }
+}
+
+for (const [way, write] of Object.entries(WRITERS)) {
+  test(`${way}: a file that takes no notice of offsets, and less than it is given, gets all in order`, async () => {
+    await using scene = await start({ window: 4096 });
+    const got: number[] = [];
+    scene.run((request) => {
+      if (request.type === "Topen") {
+        return { type: "Ropen", qid: qid(1), iounit: IOUNIT };
+      }
+      if (request.type !== "Twrite") return undefined;
+      const count = Math.min(request.data.length, 60);
+      got.push(...request.data.subarray(0, count));
+      return { type: "Rwrite", count };
+    });
+    const data = pattern(150_000);
+    await write(scene.client, data);
+    assertEquals(new Uint8Array(got), data);
+  });
+}
+
+test("writeFile() goes one by one where the server has no stat, or names no length", async () => {
+  const replies: Reply[] = [
+    { type: "Rerror", ename: "no stat" },
+    { type: "Rstat", stat: stat("f", IOUNIT - 1) },
+  ];
+  for (const reply of replies) {
+    await using scene = await start();
+    const { client, server } = scene;
+    const writing = client.writeFile("f", pattern(3 * IOUNIT));
+    await opened(scene);
+    for (let i = 0; i < 3; i++) {
+      const write = await server.expect("Twrite");
+      const stats = client.stat(0); // Nothing comes before it.
+      const request = await server.expect("Tstat", { fid: 0 });
+      server.answer(request, { type: "Rstat", stat: stat("/") });
+      await stats;
+      server.answer(write, { type: "Rwrite", count: IOUNIT });
+      if (i === 0) await server.exchange("Tstat", { fid: 1 }, reply);
+    }
+    await server.exchange("Tclunk", {}, { type: "Rclunk" });
     await writing;
   }
 });

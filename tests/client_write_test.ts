@@ -6,7 +6,7 @@ import {
   assertStrictEquals,
 } from "@std/assert";
 import { test } from "./harness.ts";
-import { qid, type Scene, sent, start, walkTo } from "./scripted.ts";
+import { qid, type Scene, sent, start, takeFirst, walkTo } from "./scripted.ts";
 import type { FileData, OpenOptions } from "../client.ts";
 import {
   NinePError,
@@ -106,13 +106,14 @@ test("writeFile() of a stream asks for a chunk when there is room for it", async
   const writing = client.writeFile("f", stream);
   await walkTo(scene);
   await server.exchange("Topen", {}, opened);
+  await takeFirst(scene);
   const writes: Tmessage[] = [];
   for (let i = 0; i < 8; i++) writes.push(await server.expect("Twrite"));
-  assertEquals([server.open.size, state.pulls], [8, 8]);
+  assertEquals([server.open.size, state.pulls], [8, 9]);
   const [first, ...others] = writes;
   server.answer(first!, { type: "Rwrite", count: 2 });
   others.push(await server.expect("Twrite"));
-  assertEquals([server.open.size, state.pulls], [8, 9]);
+  assertEquals([server.open.size, state.pulls], [8, 10]);
   for (const write of others) {
     server.answer(write, { type: "Rwrite", count: 2 });
   }
@@ -281,6 +282,47 @@ test("writeFile() refuses data that are none, and says what is taken", async () 
     );
   }
   assertEquals(sent(scene), []);
+});
+
+test("writeFile() of what gives no chunks leaves the file as it is", async () => {
+  await using scene = await start();
+  scene.run(() => undefined);
+  let returns = 0;
+  const own = {
+    [Symbol.iterator]: () => ({
+      next: () => ({ done: false, value: 1 }),
+      return: () => ({ done: true, value: returns++ }),
+    }),
+  };
+  const throws = {
+    [Symbol.iterator]() {
+      throw new TypeError("mine");
+    },
+  };
+  const cases: [data: unknown, message: string][] = [
+    [new Uint16Array(2), "the data are Uint16Array, not a Uint8Array"],
+    [new DataView(new ArrayBuffer(2)), "the data are DataView, not"],
+    [[1, 2], "it is neither bytes nor text but number"],
+    [[Promise.resolve("x")], "it is neither bytes nor text but Promise"],
+    [own, "it is neither bytes nor text but number"],
+    [throws, "mine"],
+  ];
+  for (const [data, message] of cases) {
+    await assertRejects(
+      // As a caller without types may do.
+      () => scene.client.writeFile("f", data as string),
+      TypeError,
+      message,
+    );
+  }
+  assertEquals([sent(scene), returns], [[], 1]);
+});
+
+test("writeFile() of an empty iterable empties the file", async () => {
+  await using scene = await start();
+  scene.run(() => undefined);
+  await scene.client.writeFile("f", []);
+  assertEquals(sent(scene), ["Twalk", "Topen", "Tclunk"]);
 });
 
 test("writeFile(): the return() of a source that throws does not hide why it failed", async () => {

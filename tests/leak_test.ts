@@ -55,6 +55,12 @@ async function everything(client: Client, signal: AbortSignal): Promise<void> {
   await file.seek(0, "start");
   await file.read(new Uint8Array(16), { signal });
   await file.close();
+  await client.writeFile("f", ["a", "b"], { signal });
+  await client.withFile("f", (file) => file.writeAll("c"), { write: true });
+  const unfinished = await client.open("f", { write: true, signal });
+  await unfinished.writable.getWriter().write("d");
+  await unfinished.close();
+  await client.remove("f", { signal });
   const abort = new AbortController();
   const call = client.call("never", { signal: abort.signal });
   queueMicrotask(() => abort.abort());

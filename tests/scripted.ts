@@ -329,6 +329,21 @@ export async function walkTo(
   await server.exchange("Twalk", { fid: 0, newfid }, { type: "Rwalk", wqid });
 }
 
+/** Takes the first write of a transfer, and shows by the length that the file is a plain one: more may be in flight. */
+export async function takeFirst(
+  { server }: Pick<Scene, "server">,
+): Promise<Extract<Tmessage, { type: "Twrite" }>> {
+  const write = await server.expect("Twrite");
+  const count = write.data.length;
+  server.answer(write, { type: "Rwrite", count });
+  const length = Number(write.offset) + count;
+  await server.exchange("Tstat", { fid: write.fid }, {
+    type: "Rstat",
+    stat: stat("f", length),
+  });
+  return write;
+}
+
 /** Opens a file at fid 1 of a fresh scene. */
 export async function openFile(
   scene: Scene,
