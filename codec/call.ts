@@ -143,10 +143,10 @@ const ERRNO: ReadonlyArray<readonly [code: string, errno: number]> = [
 ];
 
 function codeOfEnvelope(envelope: ErrorEnvelope): string | undefined {
-  const byClass = CODE_OF_CLASS.get(envelope.class);
-  if (byClass !== undefined) return byClass;
   const [errno] = envelope.argv;
-  return ERRNO.find((row) => row[1] === errno)?.[0];
+  // The number first: Python's PermissionError may be of two.
+  return ERRNO.find((row) => row[1] === errno)?.[0] ??
+    CODE_OF_CLASS.get(envelope.class);
 }
 
 /** The Linux number of a code, or undefined where 9P has no use for it. */
@@ -205,6 +205,8 @@ function classOfCode(code: string | undefined): string {
       return "IsADirectoryError";
     case "ENOTDIR":
       return "NotADirectoryError";
+    case "ENOSYS":
+      return "NotImplementedError";
     case "ETIMEDOUT":
       return "TimeoutError";
     case "EINTR":

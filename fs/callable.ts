@@ -17,13 +17,21 @@ import { checkLimit } from "./quota.ts";
 
 /** Most bytes of an argument text, where nothing is said: of a Tcall's it is the 16th part. */
 const TEXT_MAX = 1024 * 1024;
+/** Longest delay of a timer, in milliseconds. */
+const TIMEOUT_MAX = 2 ** 31 - 1;
 /** Most bytes of a value, where nothing is said. */
 const VALUE_MAX = 64 * 1024 * 1024;
 
 const decoder = new TextDecoder("utf-8", { fatal: true });
 const encoder = new TextEncoder();
 
-/** What a function learns of its caller. */
+/**
+ * What a function learns of its caller.
+ *
+ * A function that decides by it who may do what must be bound with `params`:
+ * then the context is always the argument behind them. Without, positional
+ * arguments of a Tcall come where the context would be.
+ */
 export interface CallContext {
   /** User that calls: of a Tcall the sender; of a read who wrote the arguments, or the reader where nothing was written. */
   readonly uname: string;
@@ -59,7 +67,8 @@ export interface CallableOptions {
    * the {@linkcode CallContext} behind the last. Without names, it is called
    * with one object of the keyword arguments and the context, or, for a Tcall
    * with positional arguments, with those and an object of the keyword
-   * arguments, if there are any. For an object of functions: by their names.
+   * arguments, if there are any: then there is no context, but what a caller
+   * sent in its place. For an object of functions: by their names.
    */
   params?: readonly string[] | { readonly [method: string]: readonly string[] };
   /**
@@ -69,7 +78,7 @@ export interface CallableOptions {
   loader?: (bytes: Uint8Array) => unknown;
   /** Encodes the value. By default JSON; bytes stay as they are. */
   dumper?: (value: unknown) => Uint8Array | string;
-  /** Longest time of a call in milliseconds; none by default, for a call may well wait for something to happen. */
+  /** Longest time of a call in milliseconds, up to 2^31 - 1; Infinity, none, by default, for a call may well wait for something to happen. */
   timeout?: number;
   /** Most bytes of an argument text, 1 MiB by default: each fid may keep one. */
   maxText?: number;
@@ -162,13 +171,14 @@ export class Callable {
     this.#params = options.params;
     this.#loader = options.loader;
     this.#dumper = options.dumper ?? jsonDumper;
-    this.#timeout = options.timeout;
+    const { timeout = Infinity } = options;
+    this.#timeout = timeout === Infinity ? undefined : timeout;
     this.maxText = options.maxText ?? TEXT_MAX;
     this.#maxValue = options.maxValue ?? VALUE_MAX;
     this.#running = running;
     checkLimit("maxText", this.maxText);
     checkLimit("maxValue", this.#maxValue);
-    checkLimit("timeout", this.#timeout ?? 0);
+    checkLimit("timeout", this.#timeout ?? 0, TIMEOUT_MAX);
   }
 
   /** The arguments of a text that was written: an object of keyword arguments. */

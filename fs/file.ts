@@ -1,7 +1,7 @@
 // Files: what any kind of them answers, and the plain one, whose content is in
 // memory.
 
-import { OTRUNC } from "../codec.ts";
+import { NinePError, OTRUNC } from "../codec.ts";
 import type {
   Awaitable,
   CallRequest,
@@ -135,6 +135,9 @@ export class PlainNode extends FileNode {
     return this.#data?.copy() ?? NOTHING;
   }
   set content(content: Uint8Array) {
+    if (this.isRemoved && this.opens === 0) {
+      throw new NinePError("file has been removed"); // Nothing would free it.
+    }
     (this.#data ??= new FileData(this.quota)).replace(content);
     this.resized();
   }
@@ -186,5 +189,6 @@ export class PlainNode extends FileNode {
   /** Frees the content. */
   protected override release(): void {
     this.#data?.resize(0);
+    this.resized();
   }
 }

@@ -124,7 +124,8 @@ export class FunctionNode extends FileNode {
       const { read } = calls;
       if (read?.call === undefined) return slice(read?.value, request);
       // The client reads ahead.
-      return this.#wait(read, request).then((value) => slice(value, request));
+      return this.#waitForOther(read, request)
+        .then((value) => slice(value, request));
     }
     let record = calls.written ?? this.#last;
     if (this.#callOnRead) {
@@ -148,9 +149,7 @@ export class FunctionNode extends FileNode {
   ): Awaitable<Uint8Array> {
     if (record.value !== undefined) return record.value;
     if (record.call !== undefined) {
-      return this.#wait(record, request).catch((error) => {
-        throw forOthers(error);
-      });
+      return this.#waitForOther(record, request);
     }
     if (record.done) throw record.error;
     this.#callable.check(request); // Not in the call: its failure would be kept.
@@ -183,6 +182,18 @@ export class FunctionNode extends FileNode {
     promise.catch(() => {}); // Those who wait hear of it.
     record.call = { promise, abort, waiting: 0 };
     return this.#wait(record, request);
+  }
+
+  /** Waits for a call that another request has made. */
+  async #waitForOther(
+    record: CallRecord,
+    request: RequestContext<TreeNode>,
+  ): Promise<Uint8Array> {
+    try {
+      return await this.#wait(record, request);
+    } catch (error) {
+      throw forOthers(error);
+    }
   }
 
   /** Waits for a call that others may wait for, too; when nobody does, it is aborted. */

@@ -34,7 +34,7 @@ export interface FileHooks<State = unknown> {
     request: OpenRequest<TreeNode>,
     state: State,
   ): Awaitable<string | Uint8Array>;
-  /** Gets all that an open wrote, when it is clunked or its connection ends; not when it wrote nothing. */
+  /** Gets all that an open wrote, when it is clunked or its connection ends; not without a write, but also for one of nothing. */
   written?(
     data: Uint8Array,
     fid: Fid<TreeNode>,
@@ -201,15 +201,15 @@ export class HookNode extends FileNode {
     let count: number | void = undefined;
     if (write !== undefined) {
       count = await write.call(this.#hooks, request, open?.state);
-    } else if (written !== undefined && open !== undefined) {
+    } else if (written === undefined || open === undefined) {
+      throw new NinePError("Operation not supported");
+    } else {
       open.written ??= new FileData(this.quota);
       const { length } = open.written;
       const at = this.isAppendOnly ? length : offset;
       if (data.length > 0) open.written.write(data, at);
-    } else {
-      throw new NinePError("Operation not supported");
     }
-    this.touched(fid.uname);
+    if (data.length > 0) this.touched(fid.uname);
     return count ?? data.length;
   }
 
@@ -237,12 +237,13 @@ export class HookNode extends FileNode {
     // It goes on when the client gave up the request that it is for.
     await open.beginning?.catch(() => {});
     const { state, begun, content, written } = open;
-    const bytes = written?.copy();
-    written?.resize(0);
     content?.resize(0);
     try {
-      if (bytes !== undefined) await this.#hooks.written?.(bytes, fid, state);
+      if (written !== undefined) {
+        await this.#hooks.written?.(written.copy(), fid, state);
+      }
     } finally {
+      written?.resize(0); // Not before the function is done with its copy.
       if (begun) await this.#hooks.clunk?.(fid, state);
     }
   }

@@ -533,10 +533,15 @@ export class MemoryFs implements Tree<TreeNode> {
     const init = this.#init(place, mode & ~DMDIR, options);
     const file = new PlainNode(init);
     const { data } = options;
-    if (data !== undefined) {
+    this.#insert(place, file);
+    if (data === undefined) return file;
+    try {
       attempt("create", place.path, () => file.content = toBytes(data));
+      return file;
+    } catch (error) {
+      unlink(file, file.uid);
+      throw error;
     }
-    return this.#insert(place, file);
   }
 
   #addDir(place: Place, mode: number, options: DirOptions): DirNode {

@@ -77,6 +77,7 @@ let place: (node: TreeNode, dir: DirNode) => void;
 let displace: (node: TreeNode, dir: DirNode) => void;
 let release: (node: TreeNode) => void;
 let unlist: (dir: DirNode) => void;
+let touched: (node: TreeNode, muid: string) => void;
 
 /**
  * A file or directory of a tree, by one of its names. Only a tree makes them:
@@ -96,6 +97,7 @@ export abstract class TreeNode implements Node, Disposable {
     place = (node, dir) => node.#place = dir.order.add(node);
     displace = (node, dir) => dir.order.remove(node.#place);
     release = (node) => node.release();
+    touched = (node, muid) => node.touched(muid);
   }
 
   /** Identity; one object for the node's whole life. */
@@ -456,6 +458,11 @@ export function move(
   setName(node, dir, name);
   membersOf(dir).set(name, node);
   dir.modified(muid);
+}
+
+/** Notes that a member of a directory was given other attributes. */
+export function touch(dir: DirNode, muid: string): void {
+  touched(dir, muid);
 }
 
 /** One more fid has the file open. */

@@ -49,13 +49,14 @@ export class Order implements Iterable<TreeNode> {
   /** Removes the node at a place. */
   remove(place: number): void {
     const index = this.#behind(place) - 1;
-    if (index === this.#nodes.length - 1) {
+    this.#nodes[index] = undefined;
+    this.#gaps++;
+    while (this.#gaps > 0 && this.#nodes.at(-1) === undefined) {
       this.#nodes.pop();
       this.#places.pop();
-      return;
+      this.#gaps--;
     }
-    this.#nodes[index] = undefined;
-    if (++this.#gaps >= Math.max(GAPS, this.#nodes.length / 2)) this.close();
+    if (this.#gaps >= Math.max(GAPS, this.#nodes.length / 2)) this.close();
   }
 
   /** Closes the gaps. */

@@ -79,9 +79,14 @@ export class Quota {
 }
 
 /** Throws for a limit that a program without types may have set to anything. */
-export function checkLimit(name: string, limit: number): void {
-  if (typeof limit === "number" && limit >= 0) return;
+export function checkLimit(
+  name: string,
+  limit: number,
+  most: number = Infinity,
+): void {
+  if (typeof limit === "number" && limit >= 0 && limit <= most) return;
+  const range = most === Infinity ? "from 0 on" : `from 0 to ${most}`;
   throw new RangeError(
-    `Cannot set ${name} to ${limit}: a limit is a number from 0 on`,
+    `Cannot set ${name} to ${limit}: a limit is a number ${range}`,
   );
 }

@@ -53,6 +53,7 @@ import {
   type NodeInit,
   now,
   opened,
+  touch,
   type TreeNode,
   unlink,
 } from "./node.ts";
@@ -347,7 +348,7 @@ export class TreeHandler implements Handler<TreeNode> {
   }
 
   #change(node: TreeNode, uname: string, changes: Partial<Stat>): void {
-    const { name, mode, mtime, atime, gid } = changes;
+    const { name, length, mode, mtime, atime, gid } = changes;
     if (name !== undefined && name !== node.name) {
       this.moveNode(node, node.parent ?? this.root, name, uname);
     }
@@ -358,6 +359,10 @@ export class TreeHandler implements Handler<TreeNode> {
       node.muid = uname;
     }
     if (atime !== undefined) node.atime = atime;
+    const isChanged = [length, mode, mtime, atime, gid]
+      .some((value) => value !== undefined);
+    const { parent } = node;
+    if (isChanged && parent !== undefined) touch(parent, uname);
   }
 
   /** Calls a function file. */

@@ -9,6 +9,7 @@ import {
   ORDWR,
   OREAD,
   OWRITE,
+  QTAPPEND,
   type Stat as Attributes,
   type Tcall,
   type Tread,
@@ -182,7 +183,7 @@ abstract class Sending<N extends Node, Answer> extends Request<N, Answer> {
 export class Write<N extends Node> extends Sending<N, WriteAnswer> {
   /** Kind of the request. */
   readonly type = "Twrite";
-  /** Byte to start at, 0 to 2^53 - 1. */
+  /** Byte to start at, 0 to 2^53 - 1; where it says nothing, for an append-only file, perhaps more. */
   readonly offset: number;
 
   /** Made by a session. */
@@ -196,9 +197,9 @@ export class Write<N extends Node> extends Sending<N, WriteAnswer> {
     if (isDirectory(fid)) throw new NinePError("bad use of fid");
     if (!fid.writable) checkImplicit(this);
     const { length } = this.data;
-    if (
-      length > 0 && !Number.isSafeInteger(this.offset + length) && !fid.auth
-    ) {
+    // Where data go to the end, or into a dialogue, the offset says nothing.
+    const isPlaced = !fid.auth && (fid.node.qid.type & QTAPPEND) === 0;
+    if (isPlaced && length > 0 && !Number.isSafeInteger(this.offset + length)) {
       throw new NinePError("file too big");
     }
   }

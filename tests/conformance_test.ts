@@ -1,7 +1,15 @@
 // The conformance kit over our own server: every case, in memory and over TCP,
 // and, so that a pass means something, over servers that are wrong.
 import { assert, assertEquals } from "@std/assert";
-import { type Connection, listen, MemoryFs, pair, Plan9Exit } from "../mod.ts";
+import {
+  type Connection,
+  listen,
+  MemoryFs,
+  pair,
+  Plan9Exit,
+  serve,
+} from "../mod.ts";
+import { encodeStat } from "../codec.ts";
 import { runScript } from "./child.ts";
 import {
   type CaseResult,
@@ -306,6 +314,31 @@ test("conformance: a case takes a bounded time, whatever the server drips", asyn
   const line = cases.find(({ id }) => id === "S2");
   const result = await line?.run(connect, { timeout: 200 });
   assertEquals(result?.reason, "no end in 200 ms");
+});
+
+test("conformance: cleaning up removes nothing that is not of the kit", async () => {
+  const fs = new MemoryFs({ work: { kept: "data" } }, { mode: 0o777 });
+  fs.chmod("work", 0o777);
+  const { handler } = fs;
+  const parent = encodeStat({ ...fs.stat("work"), name: ".." });
+  // A server that lists what no client may follow.
+  const listing = override(handler, {
+    readdir: async (fid, request) => [
+      ...await handler.readdir?.(fid, request) ?? [],
+      parent,
+    ],
+  });
+  const connect = () => {
+    const [here, there] = pair();
+    void serve(there, listing, { onError: () => {} });
+    return here;
+  };
+  const only = ["S61", "S74"];
+  for await (const _ of runConformance(connect, { dir: "work", only })) {
+    // Whatever comes of it.
+  }
+  assertEquals(fs.readDir("work").map(({ name }) => name), ["kept"]);
+  assertEquals(fs.stat("work").mode & 0o777, 0o777);
 });
 
 test("conformance: a failure shows what was said", async () => {

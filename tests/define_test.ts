@@ -513,6 +513,35 @@ test("define(): what cannot be written or read says so", async () => {
   assertThrows(() => served.fs.readFile("f"), NinePError);
 });
 
+test("written: what is handed over counts until it was taken", async () => {
+  const gate = Promise.withResolvers<void>();
+  const fs = new MemoryFs({ other: "" }, { mode: 0o777, maxSize: 100 });
+  fs.chmod("other", 0o666);
+  fs.define("f", { written: () => gate.promise });
+  await using served = new ServedTree(fs);
+  const client = await served.client();
+  const fid = await client.open("f", OWRITE);
+  await client.write(fid, "x".repeat(60));
+  const clunked = client.clunk(fid);
+  const other = await client.open("other", OWRITE);
+  await refused("file system is full", client.write(other, "x".repeat(60)));
+  gate.resolve();
+  await clunked;
+  await client.write(other, "x".repeat(60));
+});
+
+test("define(): a write of nothing changes no time", async () => {
+  const writes: number[] = [];
+  const fs = new MemoryFs();
+  fs.define("f", { write: ({ data }) => void writes.push(data.length) });
+  await using served = new ServedTree(fs);
+  const client = await served.client();
+  const fid = await client.open("f", OWRITE);
+  fs.find("f")!.mtime = 1;
+  await client.write(fid, "");
+  assertEquals([writes, fs.stat("f").mtime], [[0], 1]);
+});
+
 test("define(): requests that come together on a fid open the file once, and are asked in order", async () => {
   const log: string[] = [];
   const fs = new MemoryFs();

@@ -1,7 +1,13 @@
 // Function files: how failures reach the caller, and how calls end before
 // their time: flush, the end of a connection, a time limit, the exit error.
-import { assert, assertEquals } from "@std/assert";
-import { NinePError, ORDWR, OREAD, Plan9Exit } from "../codec.ts";
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import {
+  FunctionError,
+  NinePError,
+  ORDWR,
+  OREAD,
+  Plan9Exit,
+} from "../codec.ts";
 import {
   type CallContext,
   type FileFunction,
@@ -126,6 +132,53 @@ test("errors: with the option all of them are JSON (P-33)", async () => {
     argv: [2, "file does not exist"],
     str: "file does not exist",
   });
+});
+
+test("exit: who reads ahead of another's call is told, and lives", async () => {
+  let exit = (_: unknown) => {};
+  const called = Promise.withResolvers<void>();
+  await using served = serving(() => {
+    called.resolve();
+    return new Promise((_, reject) => exit = reject);
+  });
+  const caller = await served.client();
+  const other = await served.client();
+  const [own, ahead] = [await caller.open("f", ORDWR), await other.open("f")];
+  await caller.write(own, "{}");
+  const reads = [
+    refusal(caller.read(own)),
+    refusal(other.read(ahead)),
+  ];
+  await called.promise;
+  reads.push(refusal(other.read(ahead, 100)));
+  await other.stat("plain"); // The reads are under way.
+  exit(new Plan9Exit("bye"));
+  assertEquals(await Promise.all(reads), ["bye", "bye", "bye"]);
+  assertEquals((await other.stat("plain")).name, "plain");
+});
+
+test("timeout: Infinity is none, what no timer knows is refused", async () => {
+  const later = () => new Promise((resolve) => setTimeout(resolve, 20, "done"));
+  await using served = serving(later, { timeout: Infinity });
+  const client = await served.client();
+  assertEquals((await client.call("f", "")).value, '"done"');
+  const fs = new MemoryFs();
+  for (const timeout of [2 ** 31, -1, NaN]) {
+    assertThrows(() => fs.register("f", later, { timeout }), RangeError);
+  }
+});
+
+test("errors: an errno says more than a class", () => {
+  const codes = ([
+    ["PermissionError", [1, "not owner"], "EPERM"],
+    ["PermissionError", [13, "denied"], "EACCES"],
+    ["PermissionError", [], "EACCES"],
+    ["OSError", [38, "none"], "ENOSYS"],
+  ] as const).map(([name, argv, code]) => [
+    new FunctionError({ class: name, argv, str: "" }).code,
+    code,
+  ]);
+  for (const [actual, expected] of codes) assertEquals(actual, expected);
 });
 
 test("errors: no stack, nothing but class, argv and str", async () => {

@@ -51,6 +51,25 @@ test("maxFiles: the files of the constructor count", () => {
   );
 });
 
+test("maxSize: what could not be made takes no room, whatever the reason", () => {
+  const fs = new MemoryFs({ a: "" }, { maxFiles: 1, maxSize: 100 });
+  const data = new Uint8Array(60);
+  for (let i = 0; i < 3; i++) {
+    assertThrows(() => fs.writeFile("b", data), NinePError, FULL);
+  }
+  fs.writeFile("a", data);
+  assertThrows(() => fs.writeFile("a", new Uint8Array(101)), NinePError, FULL);
+});
+
+test("maxSize: a file that was removed takes nothing more", () => {
+  const fs = new MemoryFs({}, { maxSize: 100 });
+  const node = fs.create("a");
+  fs.remove("a");
+  const content = new Uint8Array(60);
+  assertThrows(() => node.content = content, NinePError, "removed");
+  fs.create("b", { data: content });
+});
+
 test("maxFiles: 1,048,576 by default", () => {
   const fs = new MemoryFs({ a: "" });
   // The count alone: so many nodes would take half a GiB.

@@ -1,5 +1,10 @@
 // Tstat and Twstat on a tree: every rule of stat(9P), and all or nothing.
-import { assertEquals, assertGreater, assertNotEquals } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertGreater,
+  assertNotEquals,
+} from "@std/assert";
 import {
   DMAPPEND,
   DMDIR,
@@ -364,6 +369,29 @@ test("wstat: fids that do not exist, and records that do not fit (S104)", async 
     assertEquals((await client.reply(9)).type, "Rerror");
   }
   assertEquals(served.fs.stat("d/f").mode, 0o664);
+});
+
+test("wstat: of a member moves mtime and muid of its directory, not its version", async () => {
+  const fs = new MemoryFs({ d: { f: "data" } }, { uid: "rob" });
+  fs.chmod("d/f", 0o666);
+  const before = fs.stat("d").qid.vers;
+  await using served = new ServedTree(fs);
+  const client = await served.client("rob");
+  for (
+    const changes of [{ mode: 0o600 }, { mtime: 5 }, { atime: 6 }, {
+      length: 2n,
+    }]
+  ) {
+    await client.wstat("d", { mtime: 1 });
+    await client.wstat("d/f", changes);
+    const { mtime, muid, qid } = fs.stat("d");
+    assert(mtime > 1);
+    assertEquals([muid, qid.vers], ["rob", before]);
+  }
+  await client.wstat("d", { mtime: 1 });
+  await client.wstat("d/f", {});
+  await client.wstat("d/f", { name: "f" });
+  assertEquals(fs.stat("d").mtime, 1);
 });
 
 test("wstat: the present name of a file that was removed is no change", async () => {

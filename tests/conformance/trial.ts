@@ -1,7 +1,7 @@
 // What a case works with: connections, its own directory, users, and the files
 // that a server may offer for it. All is taken back when the case is over.
 
-import { DMDIR, OREAD, QTDIR, type Rattach } from "../../codec.ts";
+import { DMDIR, isName, OREAD, QTDIR, type Rattach } from "../../codec.ts";
 import type {
   AuthNames,
   AuthServer,
@@ -354,6 +354,7 @@ async function removeAll(session: Session, fid: number): Promise<void> {
     const opened = await session.attempt(T.open(dir));
     const members = typeof opened === "string" ? [] : await session.list(dir);
     for (const { name } of members) {
+      if (!isName(name)) continue; // A server may list `..`: nothing else is ours to remove.
       const member = session.newFid();
       const walked = await session.attempt(T.walk(fid, member, name));
       if (typeof walked !== "string") await removeAll(session, member);
