@@ -323,10 +323,13 @@ test("conformance: cleaning up removes nothing that is not of the kit", async ()
   const parent = encodeStat({ ...fs.stat("work"), name: ".." });
   // A server that lists what no client may follow.
   const listing = override(handler, {
-    readdir: async (fid, request) => [
-      ...await handler.readdir?.(fid, request) ?? [],
-      parent,
-    ],
+    *readdir(fid, request) {
+      const members = handler.readdir?.(fid, request);
+      if (members !== undefined && !(members instanceof Promise)) {
+        yield* members;
+      }
+      yield parent;
+    },
   });
   const connect = () => {
     const [here, there] = pair();
