@@ -252,6 +252,7 @@ export class Requests {
    * (`release-handle` of the Scheme egg).
    *
    * @param fid Number from {@linkcode Requests.allocFid}.
+   * @throws {RangeError} It is the root, or not taken.
    *
    * @example
    * ```ts
@@ -267,7 +268,13 @@ export class Requests {
    * ```
    */
   releaseFid(fid: number): void {
-    this.session.fids.give(fid);
+    const { fids } = this.session;
+    if (!fids.has(fid) || fid === this.paths.root) {
+      throw new RangeError(
+        `Cannot release ${labelOf(fid)}: it is not from allocFid()`,
+      );
+    }
+    fids.give(fid);
   }
 
   /**

@@ -450,7 +450,9 @@ export function encode(
   message: Message,
   dialect: Dialect = dialect9P2000,
 ): Uint8Array {
-  const writer = new Writer(newBytes(sizeOf(message, dialect)), true);
+  const size = sizeOf(message, dialect);
+  // Not a number, of callers without types: then the writer says what is wrong.
+  const writer = new Writer(newBytes(size), !Number.isNaN(size));
   putMessage(writer, message, dialect);
   return writer.bytes;
 }
@@ -467,6 +469,7 @@ function sizeOf(message: Message, dialect: Dialect): number {
 }
 
 function sizeOfField(value: never, kind: number): number {
+  if (value === undefined || value === null) return NaN;
   switch (kind) {
     case u8:
       return 1;
@@ -481,7 +484,7 @@ function sizeOfField(value: never, kind: number): number {
     case qids:
       return 2 + (value as Qid[]).length * QIDSZ;
     case texts:
-      return (value as string[]).reduce((n, s) => n + 2 + utf8Length(s), 2);
+      return textsLength(value);
     case data:
       return 4 + (value as Uint8Array).length;
     case stat:
@@ -489,6 +492,11 @@ function sizeOfField(value: never, kind: number): number {
     default:
       return 2 + utf8Length(value);
   }
+}
+
+function textsLength(texts: unknown): number {
+  if (!Array.isArray(texts)) return NaN;
+  return texts.reduce((size, text) => size + 2 + utf8Length(text), 2);
 }
 
 function rowOf(type: Message["type"], dialect: Dialect): DialectRow {

@@ -26,6 +26,7 @@ const U64_MAX = 0xffff_ffff_ffff_ffffn;
 
 /** Number of bytes that a text takes in UTF-8. */
 export function utf8Length(text: string): number {
+  if (typeof text !== "string") return NaN; // Of callers without types.
   let length = text.length;
   for (let i = 0; i < text.length; i++) {
     const unit = text.charCodeAt(i);
@@ -45,7 +46,7 @@ let cut = 0;
 
 /** Bytes of 0 or more, which nobody else has; their buffer may be shared. */
 export function newBytes(size: number): Uint8Array {
-  if (size > SMALL) return new Uint8Array(size);
+  if (!(size <= SMALL)) return new Uint8Array(size); // NaN of callers without types, too.
   // Also when a caller has transferred the slab: its length is 0 then.
   if (size > slab.length - cut) {
     slab = new Uint8Array(SLAB);
@@ -293,6 +294,7 @@ export class Writer {
   }
 
   u64(value: bigint): void {
+    if (typeof value !== "bigint") throw this.#type(value, "a bigint");
     if (value < 0n || value > U64_MAX) {
       throw this.#range(value, "18446744073709551615");
     }
@@ -329,6 +331,7 @@ export class Writer {
   }
 
   text(text: string): void {
+    if (typeof text !== "string") throw this.#type(text, "a text");
     const { length } = text;
     if (length > 0xffff) throw this.#tooLong(length);
     // All ASCII is by far the usual case: one byte a unit, until one is not.
@@ -358,6 +361,14 @@ export class Writer {
     encoder.encodeInto(text, this.bytes.subarray(at, at + length));
   }
 
+  /** The error of callers without types: half a message of them would stand in the way of all others. */
+  #type(value: unknown, wanted: string): TypeError {
+    const found = value === null ? "null" : typeof value;
+    return new TypeError(
+      `Cannot encode ${this.what}: "${this.field}" is ${found}, not ${wanted}`,
+    );
+  }
+
   #tooLong(length: number): RangeError {
     return this.fail(
       `"${this.field}" has ${length} bytes, the maximum is 65535`,
@@ -365,12 +376,15 @@ export class Writer {
   }
 
   texts(texts: readonly string[], most: number): void {
+    if (!Array.isArray(texts)) throw this.#type(texts, "a list of texts");
     this.#count(texts.length, most);
     for (const text of texts) this.text(text);
   }
 
   qid(qid: Qid): void {
+    if (typeof qid !== "object") throw this.#type(qid, "a qid");
     const { type, vers, path } = qid;
+    if (typeof path !== "bigint") throw this.#type(path, "a bigint");
     if (
       (type & 0xff) !== type || (vers >>> 0) !== vers ||
       path < 0n || path > U64_MAX
@@ -386,12 +400,14 @@ export class Writer {
   }
 
   qids(qids: readonly Qid[], most: number): void {
+    if (!Array.isArray(qids)) throw this.#type(qids, "a list of qids");
     this.#count(qids.length, most);
     for (const qid of qids) this.qid(qid);
   }
 
   /** `count[4] data[count]`. */
   data(data: Uint8Array): void {
+    if (!(data instanceof Uint8Array)) throw this.#type(data, "bytes");
     const { length } = data;
     const at = this.room(4 + length);
     this.put32(at, length);

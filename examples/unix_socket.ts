@@ -1,7 +1,7 @@
 /**
  * Scripts a program over a Unix socket, as one scripts a window manager: lists
- * what it has, reads, writes, leaves. Without an ADDRESS it starts such a
- * program itself.
+ * what it has, reads, leaves. Without an ADDRESS it starts such a program itself,
+ * and writes, too.
  *
  *     deno run -A examples/unix_socket.ts [unix:///path/to/socket]
  *     bun examples/unix_socket.ts [unix:///path/to/socket]
@@ -22,24 +22,25 @@ function windows(): MemoryFs {
   return fs;
 }
 
+async function show(address: string, isOurs: boolean) {
+  await using client = await connect(address);
+  for await (const { name, isDirectory } of client.readDir("/")) {
+    if (!isDirectory) continue; // No window.
+    const label = await client.readTextFile(`${name}/label`);
+    console.log(`window ${name}: ${label.trim()}`);
+  }
+  if (!isOurs) return;
+  await client.writeTextFile("1/label", "editor of notes\n");
+  console.log(`renamed: ${(await client.readTextFile("1/label")).trim()}`);
+}
+
 const [given] = process.argv.slice(2);
 const server = given === undefined
   ? await listen(`unix:///tmp/ninep_example_${process.pid}.sock`, windows())
   : undefined;
-
-const client = await connect(given ?? server?.addr ?? "")
-  .catch(({ message }: Error) => {
-    console.error(message);
-    process.exit(1);
+await show(given ?? server?.addr ?? "", server !== undefined)
+  .catch((error: Error) => {
+    console.error(error.message);
+    process.exitCode = 1;
   });
-for await (const { name, isDirectory } of client.readDir("/")) {
-  if (!isDirectory) continue; // No window.
-  const label = await client.readTextFile(`${name}/label`);
-  console.log(`window ${name}: ${label.trim()}`);
-}
-if (server !== undefined) {
-  await client.writeTextFile("1/label", "editor of notes\n");
-  console.log(`renamed: ${(await client.readTextFile("1/label")).trim()}`);
-}
-await client.close();
 await server?.close();

@@ -123,7 +123,8 @@ const GiB = 1024 * MiB;
  * that are bound to files.
  *
  * Clients work on it with the permissions of stat(9P); the program that owns it
- * has all rights. Paths are split at `/`; empty elements and `.` are dropped.
+ * has all rights. Paths are split at `/`; empty elements and `.` are dropped,
+ * `..` is the parent.
  *
  * @example Files and a function
  * ```ts
@@ -301,7 +302,7 @@ export class MemoryFs implements Tree<TreeNode> {
   ): FunctionNode {
     const { mode = 0o666 } = options;
     const place = this.#place(path);
-    const init = this.#init(place, mode & ~DMDIR, options);
+    const init = this.#init(place, mode, options);
     return this.#insert(
       place,
       new FunctionNode(init, fn, options, this.#running),
@@ -346,7 +347,7 @@ export class MemoryFs implements Tree<TreeNode> {
     checkHooks(path, hooks);
     const { mode = modeOf(hooks) } = hooks;
     const place = this.#place(path);
-    const init = this.#init(place, mode & ~DMDIR, hooks);
+    const init = this.#init(place, mode, hooks);
     return this.#insert(place, new HookNode(init, hooks));
   }
 
@@ -465,10 +466,11 @@ export class MemoryFs implements Tree<TreeNode> {
    * Changes permissions, and DMAPPEND, DMEXCL, DMTMP.
    *
    * @param path Path.
-   * @param mode New permissions and bits.
+   * @param mode New permissions and bits, 0 to 2^32 - 1.
    * @throws {NinePError} ENOENT: there is none.
    */
   chmod(path: string, mode: number): void {
+    checkAttributes("chmod", path, mode);
     this.#node("chmod", path).mode = mode;
   }
 
@@ -530,7 +532,7 @@ export class MemoryFs implements Tree<TreeNode> {
   }
 
   #addFile(place: Place, mode: number, options: FileOptions): PlainNode {
-    const init = this.#init(place, mode & ~DMDIR, options);
+    const init = this.#init(place, mode, options);
     const file = new PlainNode(init);
     const { data } = options;
     this.#insert(place, file);
@@ -545,7 +547,7 @@ export class MemoryFs implements Tree<TreeNode> {
   }
 
   #addDir(place: Place, mode: number, options: DirOptions): DirNode {
-    const init = this.#init(place, mode | DMDIR, options);
+    const init = this.#init(place, mode, options, DMDIR);
     return this.#insert(place, new DirNode(init));
   }
 
@@ -557,9 +559,13 @@ export class MemoryFs implements Tree<TreeNode> {
       uid?: string;
       gid?: string;
     },
+    type: 0 | typeof DMDIR = 0,
   ): NodeInit {
+    const { name, path } = place;
+    checkAttributes("create", path, mode, uid, gid);
     this.#check(place);
-    return this.#tree.nodeInit(place.name, mode >>> 0, uid, gid);
+    const full = ((mode & ~DMDIR) | type) >>> 0;
+    return this.#tree.nodeInit(name, full, uid, gid);
   }
 
   #check({ dir, name, path }: Place): void {
@@ -627,6 +633,25 @@ function isPlain(value: unknown): value is Content {
 }
 
 /** Does what may fail, so that the error names the path. */
+/** Throws for what no stat record holds: programs without types may have set it to anything. */
+function checkAttributes(
+  operation: string,
+  path: string,
+  mode: number,
+  ...users: unknown[]
+): void {
+  const what = `Cannot ${operation} "${path}"`;
+  if ((mode >>> 0) !== mode) {
+    throw new RangeError(
+      `${what}: mode is ${mode}, the range is 0 to 4294967295`,
+    );
+  }
+  for (const user of users) {
+    if (typeof user === "string") continue;
+    throw new TypeError(`${what}: a user is ${typeof user}, not a text`);
+  }
+}
+
 function attempt(operation: string, path: string, fn: () => void): void {
   try {
     fn();

@@ -42,7 +42,7 @@ export interface Server extends AsyncDisposable {
  * @param options Limits and choices of each session, and a signal.
  * @returns The server, when it listens.
  * @throws {TypeError} The address is none.
- * @throws {RangeError} msize is out of range.
+ * @throws {RangeError} A limit is out of its range.
  * @throws {ProtocolError} The address cannot be listened on.
  *
  * @example A tree of files and functions

@@ -59,7 +59,7 @@ class HandlerSink<N extends Node> implements Sink<N> {
  * @returns When the connection has ended, all fids are released and the
  *   handler's disconnect() is done. It does not reject when the client breaks
  *   the rules or vanishes; `onError` is told.
- * @throws {RangeError} msize is out of range.
+ * @throws {RangeError} A limit is out of its range.
  *
  * @example Two ends in one process
  * ```ts
@@ -201,7 +201,7 @@ export class Session<N extends Node = Node>
    *
    * @param connection Connection to a client; it is closed in the end.
    * @param options Limits and choices of the session, and a hook.
-   * @throws {RangeError} msize is out of range.
+   * @throws {RangeError} A limit is out of its range.
    */
   constructor(connection: Connection, options: SessionLoopOptions<N> = {}) {
     this.#sink = new QueueSink(options.onRelease);

@@ -1,10 +1,18 @@
 // What callers get wrong: modes, paths and targets that cannot be. Nothing is
 // done, and the error says what was tried.
-import { assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
+import {
+  assertEquals,
+  assertInstanceOf,
+  assertRejects,
+  assertThrows,
+} from "@std/assert";
 import { test } from "./harness.ts";
 import { failure } from "./reconnecting.ts";
 import { type Scene, sent, start } from "./scripted.ts";
 import { type Client, connect, normalizePath } from "../client.ts";
+import { MemoryFs } from "../fs/mod.ts";
+import { serve } from "../server.ts";
+import { pair } from "../transport.ts";
 
 /** A client of a server that answers everything. */
 async function served(): Promise<Scene> {
@@ -108,4 +116,29 @@ test("connect() says what it wants when it gets something else", async () => {
       `Cannot connect to ${target}: it is neither an address nor a connection`,
     );
   }
+});
+
+test("client: a message of wrong types is refused, and costs no other", async () => {
+  const [near, far] = pair();
+  const served = serve(far, new MemoryFs({ a: "data" }));
+  await using client = await connect(near);
+  const five = 5 as unknown as string;
+  const wname = [five];
+  for (
+    const wrong of [
+      () => client.chgrp("a", five),
+      () => client.attach({ uname: five }),
+      () => {
+        const newfid = client.allocFid();
+        return client.rpc({ type: "Twalk", fid: client.root, newfid, wname });
+      },
+    ]
+  ) {
+    await assertRejects(wrong, TypeError, "is number, not a text");
+    assertEquals(await client.readTextFile("a"), "data");
+  }
+  assertThrows(() => client.releaseFid(client.root), RangeError);
+  assertThrows(() => client.releaseFid(77), RangeError);
+  await client.close();
+  await served;
 });

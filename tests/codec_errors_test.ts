@@ -5,12 +5,15 @@ import {
   assertEquals,
   assertInstanceOf,
   assertStrictEquals,
+  assertThrows,
 } from "@std/assert";
 import {
   codeOf,
   decode,
   enameOf,
   encode,
+  encodeInto,
+  type Message,
   NinePError,
   ProtocolError,
 } from "../codec.ts";
@@ -253,4 +256,33 @@ test("ProtocolError has the code and the cause", () => {
   const full = new ProtocolError("x", { code: "ECONNREFUSED", cause });
   assertEquals(full.code, "ECONNREFUSED");
   assertStrictEquals(full.cause, cause);
+});
+
+test("encode() names what is of a wrong type, and goes on", () => {
+  const wrong: [object, string][] = [
+    [
+      { type: "Tattach", tag: 1, fid: 1, afid: 1, uname: 5, aname: "" },
+      "uname",
+    ],
+    [{ type: "Tcreate", tag: 1, fid: 1, perm: 0, mode: 0 }, "name"],
+    [{ type: "Twalk", tag: 1, fid: 1, newfid: 2, wname: [5] }, "wname"],
+    [{ type: "Twalk", tag: 1, fid: 1, newfid: 2, wname: "abc" }, "wname"],
+    [{ type: "Twalk", tag: 1, fid: 1, newfid: 2 }, "wname"],
+    [{ type: "Tread", tag: 1, fid: 1, offset: 5, count: 1 }, "offset"],
+    [{ type: "Twrite", tag: 1, fid: 1, offset: 5n, data: [1] }, "data"],
+    [{ type: "Twrite", tag: 1, fid: 1, offset: 5n }, "data"],
+    [{ type: "Rwalk", tag: 1, wqid: 3 }, "wqid"],
+    [{ type: "Rattach", tag: 1 }, "qid"],
+  ];
+  const right: Message = { type: "Tclunk", tag: 1, fid: 7 };
+  for (const [message, field] of wrong) {
+    assertThrows(
+      () => encode(message as Message),
+      TypeError,
+      `: "${field}" is `,
+    );
+    const target = new Uint8Array(100);
+    assertThrows(() => encodeInto(message as Message, target), TypeError);
+    assertEquals(decode(encode(right)), right);
+  }
 });

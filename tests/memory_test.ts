@@ -485,3 +485,16 @@ test("MemoryFs: a time does not go on where a node is only looked at", () => {
   fs.readDir("/");
   assertEquals(fs.stat("f"), before);
 });
+
+test("MemoryFs: refuses modes and users that no record holds", () => {
+  const fs = new MemoryFs({ a: "" });
+  for (const mode of [-1, 2 ** 32, 1.5, NaN]) {
+    assertThrows(() => fs.create("f", { mode }), RangeError, `mode is ${mode}`);
+    assertThrows(() => fs.mkdir("f", { mode }), RangeError);
+    assertThrows(() => fs.register("f", () => {}, { mode }), RangeError);
+    assertThrows(() => fs.chmod("a", mode), RangeError);
+  }
+  const uid = 5 as unknown as string;
+  assertThrows(() => fs.create("f", { uid }), TypeError, "a user is number");
+  assertEquals(fs.find("f"), undefined);
+});
