@@ -166,7 +166,11 @@ export async function connect(
 ): Promise<Client> {
   checkTarget(target);
   const { uname = "none", aname = "", auth, closeTimeout = 3000 } = options;
-  const isPyroute2 = options.peer === "pyroute2";
+  const peer: unknown = options.peer; // Of callers without types.
+  const isPyroute2 = peer === "pyroute2";
+  if (peer !== undefined && !isPyroute2) {
+    throw new TypeError(`Cannot connect to a peer of kind ${peer}: pyroute2`);
+  }
   const {
     msize = isPyroute2 ? PYROUTE2_MSIZE : MSIZE_DEFAULT,
     maxInFlight = isPyroute2 ? 1 : NOTAG - 1,

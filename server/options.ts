@@ -128,7 +128,7 @@ const DEFAULTS: SessionSettings = {
   onError: reportInternal,
 };
 
-/** Adds the defaults; throws a RangeError for what cannot be. */
+/** Adds the defaults; throws a RangeError or a TypeError for what cannot be. */
 export function settingsOf(options: SessionOptions): SessionSettings {
   const settings = { ...DEFAULTS };
   for (const [name, value] of Object.entries(options)) {
@@ -142,6 +142,10 @@ export function settingsOf(options: SessionOptions): SessionSettings {
       // There is nobody left to tell.
     }
   };
+  const errors: unknown = settings.errors; // Of callers without types.
+  if (errors !== "text" && errors !== "json") {
+    throw new TypeError(`Cannot serve with errors ${errors}: text or json`);
+  }
   checkRange(settings, "msize", MSIZE_MIN, 0xffffffff);
   checkRange(settings, "maxFids", 1, 0xffffffff);
   checkRange(settings, "maxRequests", 1, 0xffff);

@@ -142,3 +142,11 @@ test("client: a message of wrong types is refused, and costs no other", async ()
   await client.close();
   await served;
 });
+
+test("connect() refuses a kind of peer that it does not know", async () => {
+  const [near, far] = pair();
+  const peer = "plan9port" as "pyroute2";
+  await assertRejects(() => connect(near, { peer }), TypeError, "plan9port");
+  near.close();
+  far.close();
+});

@@ -248,6 +248,12 @@ test("limits that are none are refused", async () => {
 });
 
 // P-03.
+test("errors: a form that there is not is refused", async () => {
+  const errors = "xml" as "json";
+  const serving = listen("tcp://127.0.0.1:0", new MemoryFs(), { errors });
+  await assertRejects(() => serving, TypeError, "errors xml");
+});
+
 test("close() lets a request that is under way finish, and takes no more", async () => {
   const gate = new Gate();
   const toy = new Toy();
