@@ -166,10 +166,10 @@ export async function connect(
 ): Promise<Client> {
   checkTarget(target);
   const { uname = "none", aname = "", auth, closeTimeout = 3000 } = options;
-  const peer: unknown = options.peer; // Of callers without types.
-  const isPyroute2 = peer === "pyroute2";
-  if (peer !== undefined && !isPyroute2) {
-    throw new TypeError(`Cannot connect to a peer of kind ${peer}: pyroute2`);
+  const kind: unknown = options.peer; // Of callers without types.
+  const isPyroute2 = kind === "pyroute2";
+  if (kind !== undefined && !isPyroute2) {
+    throw new TypeError(`Cannot connect to a peer of kind ${kind}: pyroute2`);
   }
   const {
     msize = isPyroute2 ? PYROUTE2_MSIZE : MSIZE_DEFAULT,
