@@ -5,6 +5,7 @@ import {
   assertEquals,
   assertRejects,
   assertStrictEquals,
+  assertThrows,
 } from "@std/assert";
 import { type Client, connect, type ConnectOptions } from "../client.ts";
 import {
@@ -147,7 +148,7 @@ test("fidBase of connect() is the first fid, the next ones follow", async () => 
     "all 3 are in use",
   );
   for (const fid of fids) client.releaseFid(fid);
-  client.releaseFid(0); // Not one of its own.
+  assertThrows(() => client.releaseFid(0), RangeError); // Not one of its own.
   assertEquals(client.allocFid(), fidBase + 1);
   client.releaseFid(fidBase + 1);
   for (const fidBase of [-1, 0.5, 0xffffffff]) {
