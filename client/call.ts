@@ -4,6 +4,7 @@
 import { encodeCall, FunctionError } from "../codec/call.ts";
 import { ORDWR } from "../codec/constants.ts";
 import { NinePError, ProtocolError } from "../codec/errors.ts";
+import type { Rcall } from "../codec/messages.ts";
 import { type CallerOptions, hasCode, labelOf } from "./operation.ts";
 import type { Session } from "./session.ts";
 import { readAll, writeAll } from "./transfer.ts";
@@ -37,71 +38,66 @@ export interface CallOptions<T = unknown> extends CallerOptions {
  * @param label What errors say that was called.
  * @throws {TypeError} JSON cannot say the arguments.
  */
-export async function callFile<T>(
+export function callFile<T>(
   session: Session,
   fid: number,
   options: CallOptions<T>,
   signal: AbortSignal | undefined,
   label: string = labelOf(fid),
 ): Promise<T> {
-  let value: Uint8Array;
-  try {
-    value = await valueOf(session, fid, options, signal);
-  } catch (error) {
-    if (!(error instanceof TypeError) || error === signal?.reason) throw error;
-    const message = `Cannot call ${label}: ${error.message}`;
-    throw new TypeError(message, { cause: error });
-  }
+  const { argv = [], kwarg = {}, data = NOTHING, dataArg = "data" } = options;
   // What the function returns is for the caller to know.
   const load = options.loader ?? (loadJson as (data: Uint8Array) => T);
-  return load(value);
-}
-
-/** The value in bytes, in whichever way the server can give it. */
-async function valueOf(
-  session: Session,
-  fid: number,
-  options: CallOptions,
-  signal: AbortSignal | undefined,
-): Promise<Uint8Array> {
-  const { argv = [], kwarg = {}, data = NOTHING } = options;
+  const write = () =>
+    writeAndRead(session, fid, encode(label, JSON.stringify, kwarg), signal);
   const isWritable = argv.length === 0 && data.length === 0;
-  if (isWritable && session.hasTcall === false) {
-    return await writeAndRead(session, fid, kwarg, signal);
-  }
-  try {
-    return await tcall(session, fid, options, signal);
-  } catch (error) {
-    if (!isWritable || signal?.aborted) throw error;
-    if (error instanceof RangeError) {
-      // Too long for a Tcall: nothing was sent.
-      if (!session.traits.longArguments) throw error;
-      return await writeAndRead(session, fid, kwarg, signal);
-    }
-    if (!await lacksTcall(session, fid, error, signal)) throw error;
-  }
-  const value = await writeAndRead(session, fid, kwarg, signal);
-  session.hasTcall ??= false;
-  return value;
+  if (isWritable && session.hasTcall === false) return write().then(load);
+  const text = encode(label, encodeCall, { argv, kwarg, dataArg });
+  // One promise from the reply to the value: more cost as much as all the rest.
+  return session.rpc({ type: "Tcall", tag: 0, fid, text, data }, signal).then(
+    (reply) => load(valueIn(reply, session)),
+    async (error) => {
+      const isOver = !isWritable || signal?.aborted;
+      if (isOver || !await isUncalled(session, fid, error, signal)) throw error;
+      const value = await write();
+      if (!(error instanceof RangeError)) session.hasTcall ??= false;
+      return load(value);
+    },
+  );
 }
 
-async function tcall(
+function encode<A>(
+  label: string,
+  encoder: (args: A) => string,
+  args: A,
+): string {
+  try {
+    return encoder(args);
+  } catch (cause) {
+    if (!(cause instanceof TypeError)) throw cause;
+    throw new TypeError(`Cannot call ${label}: ${cause.message}`, { cause });
+  }
+}
+
+/** The value in bytes. */
+function valueIn({ err, text, data }: Rcall, session: Session): Uint8Array {
+  session.hasTcall = true;
+  if (err === 0) return data;
+  if (err === NOT_A_FUNCTION) throw new NinePError("not a function file");
+  const detail = text === "" ? "" : `: ${text}`;
+  throw new NinePError(`error ${err}${detail}`);
+}
+
+/** Tells whether an error means that nothing was called, and that it may be called by a write. */
+async function isUncalled(
   session: Session,
   fid: number,
-  options: CallOptions,
+  error: unknown,
   signal: AbortSignal | undefined,
-): Promise<Uint8Array> {
-  const { argv = [], kwarg = {}, data = NOTHING, dataArg = "data" } = options;
-  const text = encodeCall({ argv, kwarg, dataArg });
-  const reply = await session.rpc(
-    { type: "Tcall", tag: 0, fid, text, data },
-    signal,
-  );
-  session.hasTcall = true;
-  if (reply.err === 0) return reply.data;
-  if (reply.err === NOT_A_FUNCTION) throw new NinePError("not a function file");
-  const detail = reply.text === "" ? "" : `: ${reply.text}`;
-  throw new NinePError(`error ${reply.err}${detail}`);
+): Promise<boolean> {
+  // Too long for a Tcall: nothing was sent.
+  if (error instanceof RangeError) return session.traits.longArguments;
+  return await lacksTcall(session, fid, error, signal);
 }
 
 /** Tells whether an error means that the server has no Tcall, so that nothing was called. */
@@ -131,10 +127,10 @@ async function lacksTcall(
 async function writeAndRead(
   session: Session,
   fid: number,
-  kwarg: Readonly<Record<string, unknown>>,
+  kwarg: string,
   signal: AbortSignal | undefined,
 ): Promise<Uint8Array> {
-  const data = encoder.encode(JSON.stringify(kwarg));
+  const data = encoder.encode(kwarg);
   const copy = await session.walk(fid, [], signal);
   try {
     const open = await session.open(copy, ORDWR, signal);

@@ -293,6 +293,10 @@ export interface CallArguments {
 /** The text of a Tcall. */
 export function encodeCall(call: CallArguments): string {
   const { argv, kwarg, dataArg } = call;
+  // Mostly nothing but the arguments themselves has to be encoded.
+  if (dataArg === "data" && Object.keys(kwarg).length === 0) {
+    return `{"argv":${JSON.stringify(argv)},"kwarg":{},"data_arg":"data"}`;
+  }
   return JSON.stringify({ argv, kwarg, data_arg: dataArg });
 }
 
