@@ -196,12 +196,14 @@ async function copyFile(
   const target = await openTarget(from, source, to, stat.mode, signal);
   const { open: { session, fid, qid }, old } = target;
   const isTail = (qid.type & QTAPPEND) !== 0;
+  // What may be its own end, which a made-up file of no length is not.
+  const isBounded = old !== undefined && isTail && stat.length > 0n &&
+    (source.qid.type & QTAPPEND) !== 0;
   const length = Number(stat.length);
   try {
     const bytes = await pour(source, target.open, {
       length,
-      // Of what may be its own end no more than was there.
-      isBounded: old !== undefined && isTail,
+      isBounded,
       path: from.label,
     }, plan);
     if (old && !isTail && old.length > bytes) {

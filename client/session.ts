@@ -110,6 +110,11 @@ export class Session {
    * @returns Takes it back.
    */
   onEnd(key: unknown, tell: (error: unknown) => void): () => void {
+    if (this.error !== undefined) {
+      const late = new Map([[key, tell]]);
+      queueMicrotask(() => late.get(key)?.(this.error));
+      return () => void late.delete(key);
+    }
     if (this.#watchers === undefined) {
       this.#watchers = new Map();
       this.ended.then(() => this.#tellEnd());
@@ -123,7 +128,7 @@ export class Session {
 
   #tellEnd(): void {
     const told = this.#watchers;
-    this.#watchers = undefined; // Who comes later is told as well.
+    this.#watchers = undefined;
     for (const tell of told?.values() ?? []) tell(this.error);
   }
 

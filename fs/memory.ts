@@ -632,7 +632,6 @@ function isPlain(value: unknown): value is Content {
   return prototype === Object.prototype || prototype === null;
 }
 
-/** Does what may fail, so that the error names the path. */
 /** Throws for what no stat record holds: programs without types may have set it to anything. */
 function checkAttributes(
   operation: string,
@@ -652,6 +651,7 @@ function checkAttributes(
   }
 }
 
+/** Does what may fail, so that the error names the path. */
 function attempt(operation: string, path: string, fn: () => void): void {
   try {
     fn();

@@ -66,8 +66,10 @@ export class Input extends Intake {
     }, (error) => this.#watcher?.onEnd(error));
   }
 
-  /** Reads what is left, for nobody. */
+  /** Reads what is left, for nobody: not as frames, for the last chunk was not taken apart. */
   async drain(): Promise<void> {
-    while (await this.read() !== null);
+    for (const ahead of this.#ahead) await ahead;
+    const buffer = new Uint8Array(AHEAD_SIZE);
+    while (await this.#channel.read(buffer) !== null);
   }
 }

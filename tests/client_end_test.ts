@@ -191,3 +191,15 @@ test("version() ends a writeFile() from a source that gives nothing", async () =
   await client.close();
   await served;
 });
+
+test("version() ends what begins with a file of the session before it", async () => {
+  const [near, far] = pair();
+  const served = serve(far, new MemoryFs({ f: "" }, { mode: 0o777 }));
+  const client = await connect(near);
+  const file = await client.open("f", { write: true });
+  await client.version();
+  const { closed } = file.writable.getWriter();
+  assertInstanceOf(await failure(closed), DOMException);
+  await client.close();
+  await served;
+});

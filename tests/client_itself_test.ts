@@ -132,3 +132,15 @@ test("copy() of a tree over another one has no more requests for a file where no
   const modes = to.server.log.flatMap((t) => t.type === "Topen" ? t.mode : []);
   assertEquals(modes, [0x11, 0x11, 0x11]); // OWRITE | OTRUNC
 });
+
+test("copy() of a made-up file behind a log that has its qid on another server gives all of it", async () => {
+  const source = tree({});
+  source.define("status", { content: () => "hello\n" });
+  const logs = tree({});
+  logs.create("log", { data: "old\n", mode: DMAPPEND + 0o666 });
+  assertEquals(logs.stat("log").qid.path, source.stat("status").qid.path);
+  await using client = await visit(source);
+  await using target = await visit(logs);
+  await client.copy("status", "log", { target });
+  assertEquals(logs.readTextFile("log"), "old\nhello\n");
+});

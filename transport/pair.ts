@@ -75,6 +75,8 @@ class PairEnd implements Connection {
   readonly #inbox = new Inbox("pair");
   #other: PairEnd;
   readonly #turn = new Turn();
+  /** A read waits for the next turn. */
+  #deferred = false;
   #streams: Streams | undefined;
   /** A write that waits for room in the other's inbox. */
   #writer: PromiseWithResolvers<void> | undefined;
@@ -96,9 +98,16 @@ class PairEnd implements Connection {
   }
 
   read(buffer: Uint8Array): Promise<Uint8Array | null> {
+    if (this.#deferred) {
+      return Promise.reject(pending(this.peer, "read from"));
+    }
     const turn = this.#turn.due();
     if (turn === undefined) return this.#read(buffer);
-    return turn.then(() => this.#read(buffer));
+    this.#deferred = true;
+    return turn.then(() => {
+      this.#deferred = false;
+      return this.#read(buffer);
+    });
   }
 
   #read(buffer: Uint8Array): Promise<Uint8Array | null> {
