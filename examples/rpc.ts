@@ -51,7 +51,8 @@ async function main() {
   await client.clunk(fid);
 }
 
-await main().catch((error: Error) => {
-  console.error(`Cannot read "${path}": ${error.message}`);
+await main().catch(({ message }: Error) => {
+  const isTold = message.startsWith("Cannot "); // What was attempted.
+  console.error(isTold ? message : `Cannot read "${path}": ${message}`);
   process.exitCode = 1;
 });
