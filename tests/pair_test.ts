@@ -78,6 +78,29 @@ test("pair: two ends that are always busy let timers run", async () => {
   far.close();
 });
 
+test("pair: a second read is refused, also while the first waits for its turn", async () => {
+  const [near, far] = pair().map(openChannel);
+  const buffer = new Uint8Array(8);
+  // No turn of the event loop passes here: every 16th read looks at the clock,
+  // the first time to begin, the second time to find that it was too long.
+  for (let i = 0; i < 31; i++) {
+    near.write(Uint8Array.of(i));
+    await far.read(buffer);
+    const start = performance.now();
+    while (i === 15 && performance.now() - start < 10);
+  }
+  near.write(Uint8Array.of(100));
+  const first = far.read(buffer);
+  await assertRejects(
+    () => far.read(buffer),
+    TypeError,
+    'Cannot read from "pair": a call is pending',
+  );
+  assertEquals(await first, Uint8Array.of(100));
+  near.close();
+  far.close();
+});
+
 test("pair: small writes are read together", async () => {
   const [near, far] = pair().map(openChannel);
   for (const word of ["one ", "two ", "three"]) near.write(text.encode(word));
