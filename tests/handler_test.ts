@@ -10,8 +10,10 @@ import {
   OWRITE,
   Plan9Exit,
   ProtocolError,
+  QTDIR,
   type Tmessage,
 } from "../codec.ts";
+import { connect } from "../client.ts";
 import { MemoryFs } from "../fs/mod.ts";
 import { type Handler, serve } from "../server.ts";
 import { pair } from "../transport.ts";
@@ -575,4 +577,63 @@ test("Handler: remove() and clunk() see the mode that the fid was opened with", 
     ["clunk", OWRITE, true],
   ]);
   modes.length = 0;
+});
+
+test("Handler: records may be in a buffer that is used again, also in listings at the same time", async () => {
+  const scratch = new Uint8Array(256);
+  const encoded = (name: string) => {
+    const record = encodeStat({ ...statOf(new Toy().a), name });
+    scratch.set(record);
+    return scratch.subarray(0, record.length);
+  };
+  let asked = 0;
+  const names = async (
+    readdir: NonNullable<Handler["readdir"]>,
+    readers = 1,
+  ) => {
+    const [near, far] = pair();
+    const dir = { qid: { type: QTDIR, vers: 0, path: 0n } };
+    asked = 0;
+    const served = serve(far, {
+      attach: () => dir,
+      walk: () => undefined,
+      open: () => {},
+      readdir,
+    });
+    const client = await connect(near);
+    const list = async () => {
+      const found: string[] = [];
+      for await (const { name } of client.readDir("/")) found.push(name);
+      return found.join();
+    };
+    const lists = await Promise.all(Array.from({ length: readers }, list));
+    await client.close();
+    await served;
+    return lists.sort();
+  };
+  const three = ["aa", "bb", "cc"];
+  const all = [three.join()];
+  assertEquals(
+    await names(() => three.map((name) => () => encoded(name))),
+    all,
+  );
+  assertEquals(
+    await names(function* () {
+      for (const name of three) yield encoded(name);
+    }),
+    all,
+  );
+  assertEquals(
+    await names(function* () {
+      yield encoded("aa");
+      scratch.fill(0);
+    }),
+    ["aa"],
+  );
+  const later = async () => {
+    const name = `n${asked++}`;
+    await null;
+    return [() => encoded(name)];
+  };
+  assertEquals(await names(later, 5), ["n0", "n1", "n2", "n3", "n4"]);
 });
