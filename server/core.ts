@@ -196,6 +196,7 @@ export class SessionCore<N extends Node> {
       input.push(chunk);
       const isWaited = processed > EARLY;
       processed = 0;
+      outbox.hold();
       while (!this.#ended && splitter.advance()) {
         this.#receive(splitter.reader);
         if (++processed % EARLY === 0 && isWaited) outbox.flush();

@@ -7,13 +7,19 @@ import type { Message } from "../codec/messages.ts";
 import { Writer } from "../codec/wire.ts";
 import type { Channel } from "./channel.ts";
 
-// A buffer that grew beyond this is not kept for the next write. A batch of
-// bulk writes is about 1 MiB.
-const KEEP = 2 * 1024 * 1024;
 const START = 512; // Two of them are most of an idle connection.
-// A larger one is given back after so many small writes: bulk transfers are over.
-const LARGE = 64 * 1024;
-const SMALL_WRITES = 4;
+
+// A buffer is kept for the next write up to a size: in a bulk transfer, whose
+// batches are about 1 MiB; after a few small writes; when it is over for good.
+// Not that sooner: who lists directories has small replies between large ones,
+// and a buffer that grows again each time costs a third of that.
+const BULK_MOST = 2 * 1024 * 1024;
+const PAUSE = 4;
+const PAUSE_MOST = 256 * 1024;
+const REST = 64;
+const REST_MOST = 64 * 1024;
+/** Most bytes of a small write. */
+const SMALL = 4 * 1024;
 
 /** Frames on their way to a channel. */
 export class Outbox {
@@ -28,6 +34,7 @@ export class Outbox {
   #spare: Uint8Array | undefined;
   #smallWrites = 0;
   #scheduled = false;
+  #held = false;
   #writing = false;
   #dead = false;
   #waiting: (() => void)[] = [];
@@ -68,9 +75,17 @@ export class Outbox {
     this.schedule();
   }
 
+  /**
+   * Has nothing scheduled until the next flush(), which the caller makes
+   * before it waits for anything.
+   */
+  hold(): void {
+    this.#held = true;
+  }
+
   /** Sees to it that what is in the writer goes out at the end of this turn. */
   schedule(): void {
-    if (this.#scheduled) return;
+    if (this.#scheduled || this.#held) return;
     this.#scheduled = true;
     queueMicrotask(this.#onTurnEnd);
   }
@@ -82,6 +97,7 @@ export class Outbox {
 
   /** Starts to send now, unless a write is going on: then its end does. */
   flush(): void {
+    this.#held = false;
     while (!this.#writing && this.writer.at > 0) {
       const { writer } = this;
       const { bytes, at } = writer;
@@ -89,7 +105,7 @@ export class Outbox {
         writer.at = 0;
         break;
       }
-      this.#smallWrites = at <= LARGE / 16 ? this.#smallWrites + 1 : 0;
+      this.#smallWrites = at <= SMALL ? this.#smallWrites + 1 : 0;
       writer.bytes = this.#spare ?? new Uint8Array(START);
       writer.at = 0;
       this.#spare = undefined;
@@ -125,9 +141,14 @@ export class Outbox {
   }
 
   #taken(bytes: Uint8Array): void {
-    const most = this.#smallWrites < SMALL_WRITES ? KEEP : LARGE;
-    if (bytes.length <= most) this.#spare = bytes;
+    if (bytes.length <= this.#most) this.#spare = bytes;
     this.#onTaken?.();
+  }
+
+  /** Largest buffer that is kept. */
+  get #most(): number {
+    if (this.#smallWrites < PAUSE) return BULK_MOST;
+    return this.#smallWrites < REST ? PAUSE_MOST : REST_MOST;
   }
 
   #fail(error: unknown): void {
