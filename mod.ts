@@ -52,6 +52,7 @@ export {
   type ReconnectOptions,
   type RemoteApi,
   RemoteFile,
+  type RemoteMethod,
   RemoteTree,
   type RemoveOptions,
   Requests,

@@ -17,10 +17,41 @@ import type { Paths } from "./paths.ts";
 /** Names that the language asks any object for: with a `then`, awaiting it would call a file. */
 const RESERVED: ReadonlySet<string> = new Set(["then", "toJSON"]);
 
-/** Options of {@linkcode RemoteTree.proxy}, also for each call: a signal that aborts ends them all. */
+/**
+ * Options of {@linkcode RemoteTree.proxy}, also for each call: a signal that
+ * aborts ends them all. {@linkcode RemoteMethod.with} is for a single one.
+ */
 export interface ProxyOptions<Api = unknown> extends CallerOptions {
   /** Names of the methods behind one file, which the path then is; by default it is a directory. */
   methods?: readonly (keyof Api & string)[] | undefined;
+}
+
+/** A method of what {@linkcode RemoteTree.proxy} makes: a call of a function file. */
+export interface RemoteMethod<Args extends unknown[], Value> {
+  /** Calls the function. */
+  (...args: Args): Promise<Value>;
+  /**
+   * The method with options of its own: its signal ends a call, as that of the
+   * proxy does, and its timeout takes the place of the proxy's.
+   *
+   * @param options Signal and timeout.
+   *
+   * @example
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
+   *
+   * const fs = new MemoryFs();
+   * fs.register("add", (a: number, b: number) => a + b, { params: ["a", "b"] });
+   * const [near, far] = pair();
+   * void serve(far, fs);
+   * await using client = await connect(near);
+   *
+   * const math = await client.proxy<{ add(a: number, b: number): number }>("/");
+   * assertEquals(await math.add.with({ timeout: 5000 })(17, 25), 42);
+   * ```
+   */
+  with(options: CallerOptions): (...args: Args) => Promise<Value>;
 }
 
 /**
@@ -36,7 +67,7 @@ export type RemoteApi<Api> = {
       ? Name
       : never
   ]: Api[Name] extends (...args: infer Args) => infer Value
-    ? (...args: Args) => Promise<Awaited<Value>>
+    ? RemoteMethod<Args, Awaited<Value>>
     : never;
 };
 
@@ -68,7 +99,7 @@ export async function proxyOf<Api>(
     if (RESERVED.has(name)) continue;
     const file = isFile ? top : join(top, name);
     const shown = isFile ? label : join(label, name);
-    api[name] = (...args: unknown[]) => {
+    const call = (own: CallerOptions, args: unknown[]) => {
       const argv = isFile ? [name, ...args] : args;
       const present = paths();
       const { session } = present;
@@ -76,7 +107,7 @@ export async function proxyOf<Api>(
         session,
         "call",
         shown,
-        options,
+        own,
         (signal) =>
           present.withKept(
             file,
@@ -85,8 +116,23 @@ export async function proxyOf<Api>(
           ),
       );
     };
+    const method = (...args: unknown[]) => call(options, args);
+    method.with = (own: CallerOptions) => {
+      const both = joined(options, own);
+      return (...args: unknown[]) => call(both, args);
+    };
+    api[name] = method;
   }
   return api as RemoteApi<Api>; // The caller says what the files are.
+}
+
+/** Options of a call beside those of all calls. */
+function joined(all: CallerOptions, own: CallerOptions): CallerOptions {
+  const signals = [all.signal, own.signal].filter((signal) =>
+    signal !== undefined
+  );
+  const signal = signals.length > 1 ? AbortSignal.any(signals) : signals[0];
+  return { signal, timeout: own.timeout ?? all.timeout };
 }
 
 /** The names in a directory, without those of directories. */

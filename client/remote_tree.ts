@@ -356,8 +356,8 @@ export class RemoteTree extends Files {
    * @typeParam Api Interface with the methods.
    * @param path Path of the directory, or of the file when `methods` is given.
    * @param options Names of the methods behind a file, each the first argument
-   *   of its calls; signal and timeout, which hold for each call as well, for a
-   *   call has no options of its own.
+   *   of its calls; signal and timeout, which hold for each call as well; see
+   *   {@linkcode RemoteMethod.with}.
    * @returns The object; what it promises of its methods is the caller's word.
    *   They reject as {@linkcode Files.call} does.
    * @throws {NinePError} It is not there (`ENOENT`), or not a directory (`ENOTDIR`).

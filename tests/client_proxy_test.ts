@@ -1,6 +1,11 @@
 // Function files as the methods of an object.
 import { assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
-import { type Client, connect, type ConnectOptions } from "../client.ts";
+import {
+  type Client,
+  connect,
+  type ConnectOptions,
+  type RemoteApi,
+} from "../client.ts";
 import { FunctionError, NinePError, type Tmessage } from "../codec.ts";
 import { MemoryFs } from "../fs/mod.ts";
 import { serve } from "../server.ts";
@@ -194,7 +199,7 @@ test("proxy() finds a file again after its first walk failed", async () => {
 function scripted(
   { client }: Scene,
   signal?: AbortSignal,
-): Promise<{ add(a: number): Promise<number> }> {
+): Promise<RemoteApi<{ add(a: number): number }>> {
   return client.proxy<{ add(a: number): number }>("f", {
     methods: ["add"],
     signal,
@@ -271,4 +276,34 @@ test("proxy(): its timeout is for each call", async () => {
     "TimeoutError",
     'Cannot call "f": no answer within 1 ms',
   ]);
+});
+
+test("proxy(): with() gives a method a signal and a timeout of its own", async () => {
+  await using scene = await start();
+  const { server } = scene;
+  const [all, own] = [new AbortController(), new AbortController()];
+  const math = await scripted(scene, all.signal);
+  const add = math.add.with({ signal: own.signal });
+  const calls = [math.add(1), add(2)];
+  await walkTo(scene);
+  await server.expect("Tcall");
+  const second = await server.expect("Tcall");
+  own.abort(new Error("mine"));
+  await assertRejects(() => calls[1], Error, "mine");
+  await server.exchange("Tflush", { oldtag: second.tag }, { type: "Rflush" });
+  const late = math.add.with({ timeout: 1 })(3);
+  const third = await server.expect("Tcall");
+  await assertRejects(() => late, DOMException, "no answer within 1 ms");
+  await server.exchange("Tflush", { oldtag: third.tag }, { type: "Rflush" });
+  // That of the proxy ends them, too.
+  const unaborted = new AbortController();
+  const fourth = math.add.with({ signal: unaborted.signal })(4);
+  const { tag } = await server.expect("Tcall");
+  all.abort(new Error("all"));
+  for (const call of [calls[0], fourth, add.call(undefined, 5)]) {
+    await assertRejects(() => call, Error);
+  }
+  for (const oldtag of [0, tag]) {
+    await server.exchange("Tflush", { oldtag }, { type: "Rflush" });
+  }
 });
