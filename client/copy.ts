@@ -1,16 +1,9 @@
 // Files and trees from one place to another, of one server or of two.
 
-import {
-  MAXWELEM,
-  ORCLOSE,
-  OREAD,
-  OWRITE,
-  QTAPPEND,
-} from "../codec/constants.ts";
+import { ORCLOSE, OREAD, OWRITE, QTAPPEND } from "../codec/constants.ts";
 import { NinePError } from "../codec/errors.ts";
 import type { Qid } from "../codec/messages.ts";
 import type { Stat } from "../codec/stat.ts";
-import { utf8Length } from "../codec/wire.ts";
 import { setPermissions } from "./attributes.ts";
 import type { Base } from "./base.ts";
 import { gatherMembers, makeDirectory } from "./directory.ts";
@@ -274,7 +267,7 @@ async function find(
   const { session } = base;
   const wname = namesOf(path);
   const isAnywhere = "cwd" in base; // It starts where the caller's path says.
-  if (isAnywhere || !fitsTwalk(wname, session.msize)) {
+  if (isAnywhere || wname.length === 0 || !session.isOneStep(wname)) {
     const fid = await base.walk(path, signal);
     try {
       return { fid, qid: (await session.stat(fid, signal)).qid };
@@ -292,13 +285,6 @@ async function find(
   if (qid) return { fid: newfid, qid };
   session.fids.give(newfid);
   throw new NinePError("file does not exist");
-}
-
-/** Whether one Twalk takes all names. */
-function fitsTwalk(wname: readonly string[], msize: number): boolean {
-  let size = 17; // size[4] Twalk tag[2] fid[4] newfid[4] nwname[2]
-  for (const name of wname) size += 2 + utf8Length(name);
-  return wname.length > 0 && wname.length <= MAXWELEM && size <= msize;
 }
 
 /** What is moved from a file to another one. */

@@ -278,6 +278,11 @@ export class Session {
     return newfid;
   }
 
+  /** Whether one Twalk takes all names. */
+  isOneStep(names: readonly string[]): boolean {
+    return this.#step(names, 0).length === names.length;
+  }
+
   /** The next names for a Twalk: at most MAXWELEM, and no more than msize holds. */
   #step(names: readonly string[], start: number): string[] {
     let size = 17; // size[4] Twalk tag[2] fid[4] newfid[4] nwname[2]
