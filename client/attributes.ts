@@ -59,7 +59,8 @@ export class Attributes extends Requests {
   }
 
   /**
-   * Tells whether there is a file or directory. See `walk(9P)`.
+   * Tells whether there is a file or directory (`file-exists?` of the Scheme
+   * egg). See `walk(9P)`.
    *
    * It may be gone a moment later: rather do what is to be done, and look at
    * the error.

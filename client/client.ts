@@ -56,7 +56,7 @@ export interface Beginning {
 
 /**
  * A connection to a server, and the tree that it was made for. That a value is
- * one, `instanceof Client` tells.
+ * one, `instanceof Client` tells (`connection?` of the Scheme egg).
  *
  * @example Files
  * ```ts
@@ -264,7 +264,7 @@ export class Client extends RemoteTree {
   }
 
   /**
-   * Ends the session (`disconnect` of the Scheme egg).
+   * Ends the session (`client-disconnect` of the Scheme egg).
    *
    * Clunks all fids, as far as the server answers within the time that
    * `closeTimeout` of {@linkcode connect} allows, and closes the connection.

@@ -110,8 +110,9 @@ export interface ConnectOptions extends CallerOptions {
 }
 
 /**
- * Connects to a server and gets the root of its tree: Tversion and Tattach,
- * and between them Tauth when there is an `auth`.
+ * Connects to a server and gets the root of its tree (`client-connect` of the
+ * Scheme egg): Tversion and Tattach, and between them Tauth when there is an
+ * `auth`.
  *
  * @param target Address, such as `tcp://127.0.0.1:564`, `tcp!host!564`,
  *   `host:564` or `unix:///path`, or a connection, which the client takes over.

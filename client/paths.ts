@@ -17,8 +17,9 @@ import {
 import type { OpenFid } from "./session.ts";
 
 /**
- * Gives a path from the root: a text that starts with a slash, and has neither
- * `.` nor `..` nor more slashes than it needs.
+ * Gives a path from the root (`normalize-path` of the Scheme egg): a text that
+ * starts with a slash, and has neither `.` nor `..` nor more slashes than it
+ * needs.
  *
  * `..` takes the element before it away, as the server's directories do unless
  * one of them is in two places.

@@ -31,7 +31,8 @@ export type Whence = "start" | "current" | "end" | 0 | 1 | 2;
  * `writeAt()` take their own and may be in flight together.
  *
  * It is an async iterable of its bytes from the position on; see
- * {@linkcode RemoteFile.chunks}.
+ * {@linkcode RemoteFile.chunks}. Recognize one by `instanceof` (`handle?` of
+ * the Scheme egg).
  *
  * @example Write, go back, read
  * ```ts
@@ -51,11 +52,11 @@ export type Whence = "start" | "current" | "end" | 0 | 1 | 2;
  * ```
  */
 export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
-  /** The fid. */
+  /** The fid (`handle-fid` of the Scheme egg). */
   readonly fid: number;
   /** The server's identity of the file, when it was opened. */
   readonly qid: Qid;
-  /** Byte that the next read or write starts at (`file-position` of the Scheme egg); set by {@linkcode RemoteFile.seek}. */
+  /** Byte that the next read or write starts at (`file-position`, `handle-position` of the Scheme egg); set by {@linkcode RemoteFile.seek}. */
   position = 0;
   readonly #handle: Handle;
   #readable: ReadableStream<Uint8Array<ArrayBuffer>> | undefined;
@@ -68,12 +69,16 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
     this.#handle = new Handle(open, file);
   }
 
-  /** Connection to the server. */
+  /** Connection to the server (`handle-connection` of the Scheme egg). */
   get connection(): Connection {
     return this.#handle.open.session.connection;
   }
 
-  /** Largest transfer in bytes that is atomic, as the server gave it, 0 when it did not say; may be set for smaller requests. */
+  /**
+   * Largest transfer in bytes that is atomic, as the server gave it, 0 when it
+   * did not say; may be set for smaller requests (`handle-iounit` and
+   * `handle-iounit-set!` of the Scheme egg).
+   */
   get iounit(): number {
     return this.#handle.open.iounit;
   }
@@ -387,7 +392,8 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
   }
 
   /**
-   * Moves the position (`set-file-position!` of the Scheme egg).
+   * Moves the position (`set-file-position!`, `handle-position-set!` of the
+   * Scheme egg).
    *
    * @param offset Bytes from `whence`, may be negative.
    * @param whence What to count from, the start by default; for `end` the

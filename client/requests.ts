@@ -78,7 +78,8 @@ export class Requests {
   /**
    * The connection to the server, as it was dialled or given to `connect()`:
    * the streams that the client reads from (`readable`) and writes to
-   * (`writable`), its label and its `close()`. While the client lives, the
+   * (`writable`; `connection-inport` and `connection-outport` of the Scheme
+   * egg), its label and its `close()`. While the client lives, the
    * bytes are its own; closing the connection ends the client.
    *
    * @example
@@ -102,7 +103,7 @@ export class Requests {
     return this.session.peer;
   }
 
-  /** Largest message of the session, in bytes; {@linkcode Client.version} changes it. */
+  /** Largest message of the session, in bytes (`connection-message-size` of the Scheme egg); {@linkcode Client.version} changes it. */
   get msize(): number {
     return this.session.msize;
   }
@@ -462,16 +463,18 @@ export class Requests {
    * });
    * ```
    */
-  async read(fid: number, options: ReadOptions = {}): Promise<Uint8Array> {
+  read(fid: number, options: ReadOptions = {}): Promise<Uint8Array> {
     const most = this.session.limit;
     const { offset = 0, count = most } = options;
-    const { data } = await this.rpc({
-      type: "Tread",
-      fid,
-      offset: wireOffset("read", fid, offset),
-      count: Math.min(count, most),
-    }, options);
-    return data;
+    return explained("read", fid, async () => {
+      const { data } = await this.rpc({
+        type: "Tread",
+        fid,
+        offset: wireOffset("read", fid, offset),
+        count: Math.min(count, most),
+      }, options);
+      return data;
+    });
   }
 
   /**
@@ -500,19 +503,21 @@ export class Requests {
    * assertEquals(await client.readTextFile("motd"), "jello\n");
    * ```
    */
-  async write(
+  write(
     fid: number,
     data: Uint8Array | string,
     options: WriteOptions = {},
   ): Promise<number> {
     const { offset = 0 } = options;
-    const { count } = await this.rpc({
-      type: "Twrite",
-      fid,
-      offset: wireOffset("write", fid, offset),
-      data: bytesOf(data).subarray(0, this.session.limit),
-    }, options);
-    return count;
+    return explained("write", fid, async () => {
+      const { count } = await this.rpc({
+        type: "Twrite",
+        fid,
+        offset: wireOffset("write", fid, offset),
+        data: bytesOf(data).subarray(0, this.session.limit),
+      }, options);
+      return count;
+    });
   }
 }
 

@@ -641,3 +641,25 @@ test("read() and write() take offsets as numbers and bigints, and refuse others"
     await assertRejects(() => client.write(1, "x", { offset }), RangeError);
   }
 });
+
+test("read() and write() say what was attempted, and with which fid", async () => {
+  await using scene = await start();
+  const { client } = scene;
+  scene.run(() => ({ type: "Rerror", ename: "fid unknown or out of range" }));
+  for (const verb of ["read", "write"] as const) {
+    const error = await assertRejects(
+      () => verb === "read" ? client.read(99) : client.write(99, "x"),
+      NinePError,
+    );
+    assertEquals(
+      error.message,
+      `Cannot ${verb} fid 99: fid unknown or out of range`,
+    );
+    assertEquals(error.code, "EBADF");
+  }
+  await assertRejects(
+    () => client.read(99, { count: -1 }),
+    RangeError,
+    "Cannot read fid 99: ",
+  );
+});
