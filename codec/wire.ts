@@ -24,6 +24,8 @@ const recent: string[] = new Array(256).fill("");
 const scratch = new DataView(new ArrayBuffer(8));
 const NOTHING = new Uint8Array(0);
 const U64_MAX = 0xffff_ffff_ffff_ffffn;
+/** Room for a few messages: the least that a writer grows to. */
+const LEAST = 256;
 
 /** Number of bytes that a text takes in UTF-8. */
 export function utf8Length(text: string): number {
@@ -274,7 +276,8 @@ export class Writer {
         `${end} bytes do not fit into a buffer of ${this.bytes.length}`,
       );
     }
-    const bytes = new Uint8Array(Math.max(end, this.bytes.length * 2));
+    const room = Math.max(end, this.bytes.length * 2, LEAST);
+    const bytes = new Uint8Array(room);
     bytes.set(this.bytes.subarray(0, this.at));
     this.bytes = bytes;
   }

@@ -106,7 +106,7 @@ export class SessionCore<N extends Node> {
   /** What is not settled but belongs to no tag: given up operations, and releases of fids. */
   #loose = 0;
   /** Tags of Tflushes that wait for operations. */
-  readonly #flushTags: Set<number> = new Set();
+  #flushTags: Set<number> | undefined;
   /** Such Tflushes: more than tags, when a client breaks the rules. */
   #flushes = 0;
   #ended = false;
@@ -160,11 +160,13 @@ export class SessionCore<N extends Node> {
 
   /** Processes requests until the connection ends, and all is released. */
   async run(): Promise<void> {
-    const end = new Promise<void>((resolve) => this.#onEnd = resolve);
     this.#silence.start();
     const pump = this.#pump().catch((error) => this.#fail(error));
     // An end need not wait for the client's next bytes.
-    await Promise.race([pump, end]);
+    await new Promise<void>((resolve) => {
+      this.#onEnd = resolve;
+      pump.then(resolve);
+    });
     if (this.#stopping) {
       // Who stops a server may be a function that it serves, and answers in this turn.
       await new Promise((resolve) => setTimeout(resolve));
@@ -330,7 +332,7 @@ export class SessionCore<N extends Node> {
     if (this.version === "") return this.#refuse(tag, type, "protocol botch");
     if (message.type === "Tflush") return this.#flush(tag, message.oldtag);
     const { pending } = this.admission;
-    if (pending.size > 0 && (pending.has(tag) || this.#flushTags.has(tag))) {
+    if (pending.size > 0 && (pending.has(tag) || this.#flushTags?.has(tag))) {
       return this.#refuse(tag, type, "duplicate tag");
     }
     let request: Request<N>;
@@ -413,7 +415,7 @@ export class SessionCore<N extends Node> {
     if (operation === undefined) {
       this.send({ type: "Rflush", tag });
     } else {
-      this.#flushTags.add(tag);
+      (this.#flushTags ??= new Set()).add(tag);
       this.#flushes++;
       operation.flush(tag);
     }
@@ -423,7 +425,7 @@ export class SessionCore<N extends Node> {
   sendFlushes(tags: readonly number[]): void {
     this.#flushes -= tags.length;
     for (const tag of tags) {
-      this.#flushTags.delete(tag);
+      this.#flushTags?.delete(tag);
       this.send({ type: "Rflush", tag });
     }
   }
@@ -472,7 +474,7 @@ export class SessionCore<N extends Node> {
 
   /** Gives up all operations and releases all fids. */
   #reset(): void {
-    this.#flushTags.clear();
+    this.#flushTags = undefined;
     this.#flushes = 0;
     this.admission.clear();
     const fids = [...this.fids.values()];

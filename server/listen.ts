@@ -120,9 +120,15 @@ class ListeningServer<N extends Node> implements Server {
   }
 
   #serve(connection: Connection): void {
-    const session = serve(connection, this.#handler, this.#options)
-      .catch(this.#onError)
-      .finally(() => this.#sessions.delete(session));
+    const end = () => void this.#sessions.delete(session);
+    const session: Promise<void> = serve(
+      connection,
+      this.#handler,
+      this.#options,
+    ).then(end, (error) => {
+      end();
+      this.#onError(error);
+    });
     this.#sessions.add(session);
   }
 

@@ -79,9 +79,9 @@ export async function serve<N extends Node>(
   handler: Handler<N> | Tree<N>,
   options: ServeOptions = {},
 ): Promise<void> {
-  if ("handler" in handler) return serve(connection, handler.handler, options);
   const { signal } = options;
-  const core = new SessionCore(connection, options, new HandlerSink(handler));
+  const asked = "handler" in handler ? handler.handler : handler;
+  const core = new SessionCore(connection, options, new HandlerSink(asked));
   const stop = () => core.stop(true);
   if (signal?.aborted) stop();
   signal?.addEventListener("abort", stop);
@@ -89,7 +89,7 @@ export async function serve<N extends Node>(
     await core.run();
   } finally {
     signal?.removeEventListener("abort", stop);
-    await handler.disconnect?.(connection.peer);
+    await asked.disconnect?.(connection.peer);
   }
 }
 

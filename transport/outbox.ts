@@ -7,7 +7,8 @@ import type { Message } from "../codec/messages.ts";
 import { Writer } from "../codec/wire.ts";
 import type { Channel } from "./channel.ts";
 
-const START = 512; // Two of them are most of an idle connection.
+/** Where nothing was written yet: an idle connection needs but one buffer. */
+const NOTHING = new Uint8Array(0);
 
 // A buffer is kept for the next write up to a size: in a bulk transfer, whose
 // batches are about 1 MiB; after a few small writes; when it is over for good.
@@ -24,13 +25,13 @@ const SMALL = 4 * 1024;
 /** Frames on their way to a channel. */
 export class Outbox {
   /** The frames that wait; put further ones behind them, then call schedule(). */
-  writer: Writer = new Writer(new Uint8Array(START));
+  writer: Writer = new Writer(NOTHING);
   readonly #channel: Channel;
   readonly #onError: (error: unknown) => void;
   readonly #onTaken: (() => void) | undefined;
   // Bytes of the write that is going on.
   #underway = 0;
-  // The buffer of the last write, to be used again.
+  // The buffer of the last write, to be used again, when there are two.
   #spare: Uint8Array | undefined;
   #smallWrites = 0;
   #scheduled = false;
@@ -106,7 +107,7 @@ export class Outbox {
         break;
       }
       this.#smallWrites = at <= SMALL ? this.#smallWrites + 1 : 0;
-      writer.bytes = this.#spare ?? new Uint8Array(START);
+      writer.bytes = this.#spare ?? NOTHING;
       writer.at = 0;
       this.#spare = undefined;
       let written: Promise<void> | undefined;
@@ -141,7 +142,11 @@ export class Outbox {
   }
 
   #taken(bytes: Uint8Array): void {
-    if (bytes.length <= this.#most) this.#spare = bytes;
+    if (bytes.length <= this.#most) {
+      // The next frames go into it, unless they have one by now.
+      if (this.writer.bytes.length === 0) this.writer.bytes = bytes;
+      else this.#spare = bytes;
+    }
     this.#onTaken?.();
   }
 
