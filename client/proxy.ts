@@ -99,7 +99,7 @@ export async function proxyOf<Api>(
     if (RESERVED.has(name)) continue;
     const file = isFile ? top : join(top, name);
     const shown = isFile ? label : join(label, name);
-    const call = (own: CallerOptions, args: unknown[]) => {
+    const call = (bounds: CallerOptions, args: unknown[]) => {
       const argv = isFile ? [name, ...args] : args;
       const present = paths();
       const { session } = present;
@@ -107,7 +107,7 @@ export async function proxyOf<Api>(
         session,
         "call",
         shown,
-        own,
+        bounds,
         (signal) =>
           present.withKept(
             file,
