@@ -119,18 +119,28 @@ export async function readInto(
  *
  * @param most Most requests in flight; 1 where the order of arrival matters.
  */
-export async function writeAll(
+export function writeAll(
   open: OpenFid,
   data: Uint8Array,
   offset: number,
   most: number = LANES,
   signal?: AbortSignal,
 ): Promise<void> {
-  const size = chunkSize(open);
   // Two chunks go one by one faster than the server is asked.
-  if (most === 1 || data.length <= 2 * size) {
-    return await writeInLanes(open, data, offset, 1, signal);
-  }
+  const isShort = data.length <= 2 * chunkSize(open);
+  return most === 1 || isShort
+    ? writeInLanes(open, data, offset, 1, signal)
+    : writeBehindFirst(open, data, offset, most, signal);
+}
+
+async function writeBehindFirst(
+  open: OpenFid,
+  data: Uint8Array,
+  offset: number,
+  most: number,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const size = chunkSize(open);
   await writeInLanes(open, data.subarray(0, size), offset, 1, signal);
   const at = offset + size;
   const lanes = Math.min(most, await lanesBehind(open, at, signal));
@@ -171,6 +181,13 @@ async function inChunks(
   move: (at: number, end: number) => Promise<boolean>,
 ): Promise<void> {
   const size = chunkSize(open);
+  // Each promise on the way from a reply to the next request has it go out
+  // later than others, with a write of its own: a fifth of a copy's time under
+  // Deno.
+  if (length <= size) {
+    if (length > 0) await move(0, length);
+    return;
+  }
   let next = 0;
   let failure: { error: unknown } | undefined;
   const lane = async () => {
