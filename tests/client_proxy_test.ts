@@ -300,8 +300,12 @@ test("proxy(): with() gives a method a signal and a timeout of its own", async (
   const fourth = math.add.with({ signal: unaborted.signal })(4);
   const { tag } = await server.expect("Tcall");
   all.abort(new Error("all"));
-  for (const call of [calls[0], fourth, add.call(undefined, 5)]) {
-    await assertRejects(() => call, Error);
+  await assertRejects(() => add(5), Error, "mine");
+  for (const call of [calls[0], fourth, math.add(6)]) {
+    assertStrictEquals(
+      await call.catch((error) => error),
+      all.signal.reason,
+    );
   }
   for (const oldtag of [0, tag]) {
     await server.exchange("Tflush", { oldtag }, { type: "Rflush" });
