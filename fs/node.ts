@@ -137,6 +137,22 @@ export abstract class TreeNode implements Node, Disposable {
     return this.#name;
   }
 
+  /** Path in the tree, from the root on; of a removed file, its last name alone. */
+  get path(): string {
+    const names: string[] = [];
+    let name = this.#name;
+    let parent = this.#parent;
+    while (parent !== undefined && parent.#parent !== parent) {
+      names.push(name);
+      name = parent.#name;
+      parent = parent.#parent;
+    }
+    if (this.#parent === this as TreeNode) return "/";
+    names.push(name);
+    if (parent !== undefined) names.push("");
+    return names.reverse().join("/");
+  }
+
   /** Directory that has the name: itself for the root; undefined when the name was removed. */
   get parent(): DirNode | undefined {
     return this.#parent;

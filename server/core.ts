@@ -23,6 +23,7 @@ import { type Channel, openChannel } from "../transport/channel.ts";
 import { Outbox } from "../transport/outbox.ts";
 import type { Connection } from "../transport.ts";
 import { Admission } from "./admission.ts";
+import { Budget } from "./budget.ts";
 import { jsonOf, textOf } from "./ename.ts";
 import { FidState, type Node } from "./fid.ts";
 import {
@@ -96,6 +97,8 @@ export class SessionCore<N extends Node> {
   readonly fids: Map<number, FidState<N>> = new Map();
   /** Which of its operations may begin. */
   readonly admission: Admission<N>;
+  /** Memory that the connection may make the server hold. */
+  readonly memory: Budget;
 
   readonly #sink: Sink<N>;
   readonly #channel: Channel;
@@ -129,6 +132,7 @@ export class SessionCore<N extends Node> {
     this.options = settingsOf(options);
     const { msize } = this.options;
     this.msize = msize;
+    this.memory = new Budget(this.options.maxHeldBytes);
     this.tracing = this.options.onMessage !== undefined;
     this.connection = connection;
     this.#sink = sink;
@@ -389,7 +393,7 @@ export class SessionCore<N extends Node> {
     try {
       this.#sink.flushed(operation, this.admission.clearing);
     } catch (error) {
-      this.#report(error);
+      this.report(error);
     }
   }
 
@@ -401,10 +405,10 @@ export class SessionCore<N extends Node> {
     try {
       released = this.#sink.release(fid);
     } catch (error) {
-      this.#report(error);
+      this.report(error);
     }
     if (released instanceof Promise) {
-      released.catch((error) => this.#report(error)).then(() => this.tighten());
+      released.catch((error) => this.report(error)).then(() => this.tighten());
     } else {
       this.tighten();
     }
@@ -556,7 +560,7 @@ export class SessionCore<N extends Node> {
     try {
       this.options.onMessage?.({ ...what, peer, connection, time: Date.now() });
     } catch (error) {
-      this.#report(error);
+      this.report(error);
     }
   }
 
@@ -577,7 +581,8 @@ export class SessionCore<N extends Node> {
 
   /** Sends the error of an operation. */
   sendError(operation: Operation<N>, error: unknown): void {
-    this.#sendError(operation.tag, operation.request.type, error);
+    const { tag, request } = operation;
+    this.#sendError(tag, request.type, error, request);
   }
 
   /** Sends the error of a message that no handler is asked for. */
@@ -585,15 +590,21 @@ export class SessionCore<N extends Node> {
     this.#sendError(tag, type, new NinePError(ename));
   }
 
-  #sendError(tag: number, type: string | undefined, error: unknown): void {
-    const known = error instanceof NinePError ? error : this.#internal(error);
+  #sendError(
+    tag: number,
+    type: string | undefined,
+    error: unknown,
+    request?: Request<N>,
+  ): void {
+    let known: NinePError;
+    if (error instanceof NinePError) {
+      known = error;
+    } else {
+      this.report(error, request);
+      known = new NinePError("i/o error", { cause: error });
+    }
     this.send({ type: "Rerror", tag, ename: this.#ename(type, known) });
     if (error instanceof Plan9Exit) this.#exit();
-  }
-
-  #internal(cause: unknown): NinePError {
-    this.#report(cause);
-    return new NinePError("i/o error", { cause });
   }
 
   #ename(type: string | undefined, error: NinePError): string {
@@ -602,13 +613,26 @@ export class SessionCore<N extends Node> {
     return asJson ? jsonOf(error, most) : textOf(error, most);
   }
 
-  #report(error: unknown): void {
-    this.options.onError(error);
+  /** Tells the owner of the server of an error: of a request, or of the connection. */
+  report(error: unknown, request?: Request<N>): void {
+    const { peer } = this.connection;
+    if (request === undefined) return this.options.onError(error, { peer });
+    const { type, fid } = request;
+    const { uname } = fid;
+    // An attach that failed has no node yet.
+    const node: Node | undefined = fid.node;
+    const path = node?.path;
+    this.options.onError(error, {
+      peer,
+      request: type,
+      uname,
+      ...(path === undefined ? {} : { path }),
+    });
   }
 
   /** The stream cannot be followed any more. */
   #fail(error: unknown): void {
-    if (!this.#ended) this.#report(error);
+    if (!this.#ended) this.report(error);
     this.#ended = true;
   }
 

@@ -18,6 +18,8 @@ export interface Node {
    * a Topen. False by default.
    */
   readonly implicitOpen?: boolean;
+  /** Path of the file in its tree, such as `/etc/hosts`: for reports of errors. */
+  readonly path?: string;
 }
 
 /** A fid of a session: the file that it stands for, and for whom. See `intro(9P)`. */

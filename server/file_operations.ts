@@ -402,13 +402,15 @@ function openImplicitly<N extends Node, Answer>(
   handler: Handler<N>,
   go: () => Awaitable<Answer>,
 ): Awaitable<Answer> {
-  const { fid, peer, connection, operation } = request;
+  const { fid, peer, connection, memory, operation } = request;
   const access = mode === ORDWR ? BOTH : mode === OREAD ? READ : WRITE;
   const opened = handler.open(fid, {
     fid,
     mode,
     peer,
     connection,
+    memory,
+    report: (error) => request.report(error),
     get signal() {
       return operation.signal;
     },

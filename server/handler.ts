@@ -3,6 +3,7 @@
 import type { Stat } from "../codec.ts";
 import type { Awaitable } from "../codec/_awaitable.ts";
 import type { Connection } from "../transport.ts";
+import type { Budget } from "./budget.ts";
 import type { Fid, Node } from "./fid.ts";
 
 export type { Awaitable };
@@ -17,6 +18,10 @@ export interface RequestContext<N extends Node = Node> {
   readonly peer: string;
   /** Connection to the client; its identity, for it is the session that reads and writes. */
   readonly connection: Connection;
+  /** Memory that the connection may make the server hold: what a fid keeps beyond the request is taken from it, and given back at the clunk. */
+  readonly memory: Budget;
+  /** Tells the server's owner (`onError`) of an error, with the file's path, the user and the peer. */
+  report(error: unknown): void;
 }
 
 /** A Tauth. See `attach(9P)`. */

@@ -7,7 +7,7 @@ import {
 } from "../transport.ts";
 import type { Node } from "./fid.ts";
 import type { Handler, Tree } from "./handler.ts";
-import { settingsOf } from "./options.ts";
+import { type ErrorContext, settingsOf } from "./options.ts";
 import { serve, type ServeOptions } from "./session.ts";
 
 /** Options of {@linkcode listen}. */
@@ -84,7 +84,7 @@ class ListeningServer<N extends Node> implements Server {
   readonly #listener: Listener;
   readonly #handler: Handler<N> | Tree<N>;
   readonly #options: ListenOptions;
-  readonly #onError: (error: unknown) => void;
+  readonly #onError: (error: unknown, context: ErrorContext) => void;
   readonly #stop = new AbortController();
   readonly #sessions = new Set<Promise<void>>();
 
@@ -127,7 +127,7 @@ class ListeningServer<N extends Node> implements Server {
       this.#options,
     ).then(end, (error) => {
       end();
-      this.#onError(error);
+      this.#onError(error, { peer: connection.peer });
     });
     this.#sessions.add(session);
   }

@@ -40,6 +40,18 @@ export interface TracedFrame extends TraceContext {
   readonly frame: Uint8Array;
 }
 
+/** What an error belongs to, as far as it is known. */
+export interface ErrorContext {
+  /** Label of the client's end; undefined for an error of a listener. */
+  readonly peer?: string;
+  /** Kind of the request, by its message, such as `Tread`. */
+  readonly request?: string;
+  /** User of the request's fid. */
+  readonly uname?: string;
+  /** Path of the file that the request's fid stands for, where its node tells one. */
+  readonly path?: string;
+}
+
 /** Options of a session: its limits and choices. */
 export interface SessionOptions {
   /** Largest message in bytes, 256 or more; 1 MiB and 24 bytes by default. */
@@ -68,6 +80,12 @@ export interface SessionOptions {
    * behind them on their fids, but no others. One alone is always taken.
    */
   maxReplyBytes?: number;
+  /**
+   * Most bytes that the files of the connection may hold for it beyond a
+   * request, 64 MiB by default: contents that were made at an open, arguments
+   * and values of calls. Beyond it `Cannot allocate memory`.
+   */
+  maxHeldBytes?: number;
   /** Most bytes of a name, 255 by default, as on most hosts. Beyond it `File name too long`. */
   maxName?: number;
   /**
@@ -103,7 +121,7 @@ export interface SessionOptions {
   /** Told of each message, in both directions, and of frames that are none; see formatMessage(). It costs nothing when it is not given. */
   onMessage?: (traced: TracedMessage | TracedFrame) => void;
   /** Told of errors that a client must not see: what handlers throw that is no NinePError, and connections that die (as ProtocolError). By default the former go to the console. */
-  onError?: (error: unknown) => void;
+  onError?: (error: unknown, context: ErrorContext) => void;
 }
 
 /** The options with their defaults. */
@@ -117,6 +135,7 @@ const DEFAULTS: SessionSettings = {
   maxRequests: 1024,
   maxRequestBytes: 16 * 1024 * 1024,
   maxReplyBytes: 256 * 1024 * 1024,
+  maxHeldBytes: 64 * 1024 * 1024,
   maxName: 255,
   versionTimeout: 30_000,
   idleTimeout: 0,
@@ -135,9 +154,9 @@ export function settingsOf(options: SessionOptions): SessionSettings {
     if (value !== undefined) Object.assign(settings, { [name]: value });
   }
   const { onError } = settings;
-  settings.onError = (error) => {
+  settings.onError = (error, context) => {
     try {
-      onError(error);
+      onError(error, context);
     } catch {
       // There is nobody left to tell.
     }
@@ -151,6 +170,7 @@ export function settingsOf(options: SessionOptions): SessionSettings {
   checkRange(settings, "maxRequests", 1, 0xffff);
   checkRange(settings, "maxRequestBytes", 1, Number.MAX_SAFE_INTEGER);
   checkRange(settings, "maxReplyBytes", 1, Number.MAX_SAFE_INTEGER);
+  checkRange(settings, "maxHeldBytes", 1, Number.MAX_SAFE_INTEGER);
   checkRange(settings, "maxName", 1, 0xffff);
   checkRange(settings, "versionTimeout", 0, 0x7fffffff);
   checkRange(settings, "idleTimeout", 0, 0x7fffffff);

@@ -4,6 +4,7 @@
 
 import { NinePError } from "../codec.ts";
 import type { Connection } from "../transport.ts";
+import type { Budget } from "./budget.ts";
 import type { SessionCore } from "./core.ts";
 import type { FidState, Node } from "./fid.ts";
 import type { Awaitable, Handler, RequestContext } from "./handler.ts";
@@ -44,6 +45,16 @@ export abstract class Request<N extends Node = Node, Answer = unknown>
   /** Connection to the client. */
   get connection(): Connection {
     return this.core.connection;
+  }
+
+  /** Memory that the connection may make the server hold. */
+  get memory(): Budget {
+    return this.core.memory;
+  }
+
+  /** Tells the server's owner of an error, with what it belongs to. */
+  report(error: unknown): void {
+    this.core.report(error, this);
   }
 
   /**

@@ -1,0 +1,37 @@
+// Memory that a peer can make the server hold. Each connection has a budget of
+// its own, which is part of the budget of its server.
+
+/** Counts bytes against a limit, and against the limit of the budget that this one is part of. */
+export class Budget {
+  readonly #limit: number;
+  readonly #whole: Budget | undefined;
+  #used = 0;
+
+  /**
+   * @param limit Most bytes; Infinity for no limit.
+   * @param whole Budget that this one is part of: of the server, for a connection.
+   */
+  constructor(limit: number, whole?: Budget) {
+    this.#limit = limit;
+    this.#whole = whole;
+  }
+
+  /** Bytes that are taken. */
+  get used(): number {
+    return this.#used;
+  }
+
+  /** Takes bytes; false, and nothing is taken, when a limit would be passed. */
+  take(bytes: number): boolean {
+    if (this.#used + bytes > this.#limit) return false;
+    if (this.#whole !== undefined && !this.#whole.take(bytes)) return false;
+    this.#used += bytes;
+    return true;
+  }
+
+  /** Gives bytes back that were taken. */
+  give(bytes: number): void {
+    this.#used -= bytes;
+    this.#whole?.give(bytes);
+  }
+}
