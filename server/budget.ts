@@ -8,6 +8,8 @@ export class Budget {
   #used = 0;
 
   /**
+   * Makes a budget of which nothing is taken.
+   *
    * @param limit Most bytes; Infinity for no limit.
    * @param whole Budget that this one is part of: of the server, for a connection.
    */
