@@ -35,6 +35,7 @@ export type {
   Connection,
   DialOptions,
   Listener,
+  ListenerOptions,
 } from "./transport/connection.ts";
 export { pair } from "./transport/pair.ts";
 export { dial, listen } from "./transport/dial.ts";

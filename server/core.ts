@@ -21,6 +21,7 @@ import { getMessage, putMessage, putRecord } from "../codec/layout.ts";
 import { type Reader, utf8Length, type Writer } from "../codec/wire.ts";
 import { type Channel, openChannel } from "../transport/channel.ts";
 import { Outbox } from "../transport/outbox.ts";
+import { ProcessHold } from "../transport/process_hold.ts";
 import type { Connection } from "../transport.ts";
 import { Admission } from "./admission.ts";
 import { Budget } from "./budget.ts";
@@ -105,6 +106,8 @@ export class SessionCore<N extends Node> {
   readonly #outbox: Outbox;
   readonly #input: Input;
   readonly #silence: Silence;
+  /** Has the timers: decides whether they keep the process alive. */
+  readonly #hold: ProcessHold;
   #dialect: Dialect = dialect9P2000;
   /** What is not settled but belongs to no tag: given up operations, and releases of fids. */
   #loose = 0;
@@ -128,6 +131,7 @@ export class SessionCore<N extends Node> {
     connection: Connection,
     options: SessionOptions,
     sink: Sink<N>,
+    hold: ProcessHold = new ProcessHold(),
   ) {
     this.options = settingsOf(options);
     const { msize } = this.options;
@@ -136,12 +140,14 @@ export class SessionCore<N extends Node> {
     this.tracing = this.options.onMessage !== undefined;
     this.connection = connection;
     this.#sink = sink;
+    this.#hold = hold;
     this.#channel = openChannel(connection);
     this.#input = new Input(this.#channel, msize);
     this.#silence = new Silence(
       this.options,
       () => this.admission.pending.size > 0,
       () => this.close(),
+      hold,
     );
     this.#outbox = new Outbox(
       this.#channel,
@@ -265,17 +271,17 @@ export class SessionCore<N extends Node> {
   async #within(done: () => boolean): Promise<void> {
     if (done()) return;
     let late = false;
-    const timer = setTimeout(() => {
+    const timer = this.#hold.after(this.options.closeTimeout, () => {
       late = true;
       this.#wake();
-    }, this.options.closeTimeout);
+    });
     await this.#until(() => late || done());
-    clearTimeout(timer);
+    this.#hold.cancel(timer);
   }
 
   /** Sends the last replies, for a bounded time. */
   async #sayGoodbye(pump: Promise<void>): Promise<void> {
-    const timer = setTimeout(() => this.#channel.close(), GOODBYE_MS);
+    const timer = this.#hold.after(GOODBYE_MS, () => this.#channel.close());
     try {
       this.#outbox.flush();
       await this.#outbox.drained();
@@ -288,7 +294,7 @@ export class SessionCore<N extends Node> {
     } catch {
       // The client is gone.
     } finally {
-      clearTimeout(timer);
+      this.#hold.cancel(timer);
     }
   }
 

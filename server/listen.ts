@@ -5,10 +5,11 @@ import {
   listen as listenAt,
   type Listener,
 } from "../transport.ts";
+import { ProcessHold } from "../transport/process_hold.ts";
 import type { Node } from "./fid.ts";
 import type { Handler, Tree } from "./handler.ts";
 import { type ErrorContext, settingsOf } from "./options.ts";
-import { serve, type ServeOptions } from "./session.ts";
+import { serveHeld, type ServeOptions } from "./session.ts";
 
 /** Options of {@linkcode listen}. */
 export interface ListenOptions extends ServeOptions {
@@ -31,6 +32,14 @@ export interface Server extends AsyncDisposable {
    * @returns As finished.
    */
   close(): Promise<void>;
+  /** Keeps the process alive while the server listens, as at first. */
+  ref(): void;
+  /**
+   * Lets the process end although the server listens and has connections. What
+   * else the process waits for keeps it alive: an `unref()` server works as
+   * long.
+   */
+  unref(): void;
 }
 
 /**
@@ -63,14 +72,16 @@ export async function listen<N extends Node>(
 ): Promise<Server> {
   const { signal } = options;
   signal?.throwIfAborted();
-  settingsOf(options); // Now, and not at the first client.
+  const settings = settingsOf(options); // Now, and not at the first client.
   const { maxConnections = Infinity } = options;
   if (!(maxConnections >= 1)) {
     throw new RangeError(
       `Cannot serve with maxConnections ${maxConnections}: the minimum is 1`,
     );
   }
-  const listener = await listenAt(address);
+  const listener = await listenAt(address, {
+    onError: (error) => settings.onError(error, {}),
+  });
   if (signal?.aborted) {
     listener.close();
     throw signal.reason;
@@ -86,6 +97,7 @@ class ListeningServer<N extends Node> implements Server {
   readonly #options: ListenOptions;
   readonly #onError: (error: unknown, context: ErrorContext) => void;
   readonly #stop = new AbortController();
+  readonly #hold = new ProcessHold();
   readonly #sessions = new Set<Promise<void>>();
 
   constructor(
@@ -94,6 +106,7 @@ class ListeningServer<N extends Node> implements Server {
     options: ListenOptions,
   ) {
     this.#listener = listener;
+    this.#hold.add(listener);
     this.#handler = handler;
     this.#options = { ...options, signal: this.#stop.signal };
     this.#onError = settingsOf(options).onError;
@@ -121,10 +134,11 @@ class ListeningServer<N extends Node> implements Server {
 
   #serve(connection: Connection): void {
     const end = () => void this.#sessions.delete(session);
-    const session: Promise<void> = serve(
+    const session: Promise<void> = serveHeld(
       connection,
       this.#handler,
       this.#options,
+      this.#hold,
     ).then(end, (error) => {
       end();
       this.#onError(error, { peer: connection.peer });
@@ -134,7 +148,16 @@ class ListeningServer<N extends Node> implements Server {
 
   #end(): void {
     this.#listener.close();
+    this.#hold.delete(this.#listener);
     this.#stop.abort();
+  }
+
+  ref(): void {
+    this.#hold.ref();
+  }
+
+  unref(): void {
+    this.#hold.unref();
   }
 
   async close(): Promise<void> {

@@ -3,6 +3,7 @@
 
 import { NinePError } from "../codec.ts";
 import type { Connection } from "../transport.ts";
+import { ProcessHold } from "../transport/process_hold.ts";
 import { SessionCore, type Sink } from "./core.ts";
 import { BornFids, type Fid, type FidState, type Node } from "./fid.ts";
 import { release } from "./fid_operations.ts";
@@ -74,14 +75,26 @@ class HandlerSink<N extends Node> implements Sink<N> {
  * await served;
  * ```
  */
-export async function serve<N extends Node>(
+export function serve<N extends Node>(
   connection: Connection,
   handler: Handler<N> | Tree<N>,
   options: ServeOptions = {},
 ): Promise<void> {
+  return serveHeld(connection, handler, options, new ProcessHold());
+}
+
+/** Serves as {@linkcode serve} does; `hold` decides whether the connection keeps the process alive. */
+export async function serveHeld<N extends Node>(
+  connection: Connection,
+  handler: Handler<N> | Tree<N>,
+  options: ServeOptions,
+  hold: ProcessHold,
+): Promise<void> {
   const { signal } = options;
   const asked = "handler" in handler ? handler.handler : handler;
-  const core = new SessionCore(connection, options, new HandlerSink(asked));
+  const sink = new HandlerSink(asked);
+  const core = new SessionCore(connection, options, sink, hold);
+  hold.add(connection);
   const stop = () => core.stop(true);
   if (signal?.aborted) stop();
   signal?.addEventListener("abort", stop);
@@ -89,6 +102,7 @@ export async function serve<N extends Node>(
     await core.run();
   } finally {
     signal?.removeEventListener("abort", stop);
+    hold.delete(connection);
     await asked.disconnect?.(connection.peer);
   }
 }

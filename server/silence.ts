@@ -1,6 +1,7 @@
 // The end of clients that start no session, send nothing for too long, or may
 // have gone unseen.
 
+import type { ProcessHold, Timer } from "../transport/process_hold.ts";
 import type { SessionSettings } from "./options.ts";
 
 /** The clock of a session: closes it when the client was silent for too long. */
@@ -8,8 +9,9 @@ export class Silence {
   readonly #settings: SessionSettings;
   readonly #isBusy: () => boolean;
   readonly #close: () => void;
-  #timer: ReturnType<typeof setTimeout> | undefined;
-  #blindTimer: ReturnType<typeof setTimeout> | undefined;
+  readonly #hold: ProcessHold;
+  #timer: Timer | undefined;
+  #blindTimer: Timer | undefined;
   /** Waits for a session. */
   #waits = false;
   #heard = 0;
@@ -18,15 +20,18 @@ export class Silence {
    * @param settings The two limits.
    * @param isBusy Whether requests are under way: then the client may be silent.
    * @param close Closes the session.
+   * @param hold Has the timers.
    */
   constructor(
     settings: SessionSettings,
     isBusy: () => boolean,
     close: () => void,
+    hold: ProcessHold,
   ) {
     this.#settings = settings;
     this.#isBusy = isBusy;
     this.#close = close;
+    this.#hold = hold;
   }
 
   /** There is no session: waits for one, however many Tversions fail meanwhile. */
@@ -57,19 +62,19 @@ export class Silence {
   blind(): void {
     const { stallTimeout } = this.#settings;
     if (stallTimeout === 0) return;
-    this.#blindTimer ??= setTimeout(this.#close, stallTimeout);
+    this.#blindTimer ??= this.#hold.after(stallTimeout, this.#close);
   }
 
   /** It would be seen again. */
   seeing(): void {
     if (this.#blindTimer === undefined) return;
-    clearTimeout(this.#blindTimer);
+    this.#hold.cancel(this.#blindTimer);
     this.#blindTimer = undefined;
   }
 
   /** Waits for nothing any more. */
   stop(): void {
-    clearTimeout(this.#timer);
+    this.#hold.cancel(this.#timer);
     this.#timer = undefined; // Under Deno it is 150 bytes, and more that it holds.
     this.seeing();
   }
@@ -83,6 +88,6 @@ export class Silence {
   }
 
   #after(milliseconds: number, then: () => void): void {
-    this.#timer = setTimeout(then, milliseconds);
+    this.#timer = this.#hold.after(milliseconds, then);
   }
 }

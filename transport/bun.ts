@@ -5,6 +5,7 @@ import { closed, lost, pending } from "./failure.ts";
 import { Inbox, INBOX_LIMIT } from "./inbox.ts";
 import { type Streams, streamsOf } from "./streams.ts";
 import { type Address, formatAddress } from "./address.ts";
+import { SocketFile } from "./socket_file.ts";
 import type { Connection, Listener } from "./connection.ts";
 import type { Sockets } from "./sockets.ts";
 
@@ -18,8 +19,8 @@ const BACKLOG = 512;
 interface Socket {
   /** Ours to set. */
   data: BunConnection;
-  readonly remoteAddress: string;
-  readonly remotePort: number;
+  readonly remoteAddress: string | undefined;
+  readonly remotePort: number | undefined;
   /** Bytes that the system took, -1 on a dead socket. */
   write(bytes: Uint8Array): number;
   /** Ends the direction to the peer. */
@@ -28,6 +29,8 @@ interface Socket {
   end(): void;
   pause(): void;
   resume(): void;
+  ref(): void;
+  unref(): void;
   setNoDelay(on: boolean): boolean;
 }
 
@@ -58,24 +61,13 @@ interface ListeningSocket {
   readonly hostname: string;
   readonly port: number;
   stop(closeConnections: boolean): void;
-}
-
-interface Files {
-  lstatSync(path: string): { isSocket(): boolean };
-  unlinkSync(path: string): void;
+  ref(): void;
+  unref(): void;
 }
 
 /** Bun's namespace: a cast, because its types are a package. */
 function bun(): Runtime {
   return (globalThis as unknown as { Bun: Runtime }).Bun;
-}
-
-/** Its files: asked for at run time, so that browsers can load this module. */
-function files(): Files {
-  const { process } = globalThis as unknown as {
-    process: { getBuiltinModule(name: string): Files };
-  };
-  return process.getBuiltinModule("node:fs");
 }
 
 /** The sockets of Bun. */
@@ -93,9 +85,8 @@ export const bunSockets: Sockets = {
     return socket.data;
   },
 
+  // Bun reports no failure to accept.
   listen: (address) => new BunListener(address),
-  isSocket: (path) => files().lstatSync(path).isSocket(),
-  remove: (path) => files().unlinkSync(path),
 };
 
 function targetOf(address: Address): Target {
@@ -190,6 +181,14 @@ class BunConnection implements Connection {
     this.#socket.end();
   }
 
+  ref(): void {
+    this.#socket.ref();
+  }
+
+  unref(): void {
+    this.#socket.unref();
+  }
+
   /** A chunk came; the memory is ours, Bun makes each one anew. */
   arrived(chunk: Uint8Array): void {
     this.#inbox.push(chunk);
@@ -240,6 +239,8 @@ class BunListener implements Listener {
   /** Wakes the iteration. */
   #wake: (() => void) | undefined;
   #closed = false;
+  /** The file of a Unix socket. */
+  readonly #file: SocketFile | undefined;
 
   constructor(address: Address) {
     this.#listener = bun().listen({
@@ -247,6 +248,7 @@ class BunListener implements Listener {
       allowHalfOpen: true,
       socket: handlers((socket) => this.#opened(socket, address)),
     });
+    if (address.scheme === "unix") this.#file = new SocketFile(address.path);
     this.addr = formatAddress(
       address.scheme === "unix"
         ? address
@@ -269,17 +271,28 @@ class BunListener implements Listener {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#listener.stop(false);
+    const stop = () => this.#listener.stop(false);
+    if (this.#file) this.#file.keepForeign(stop);
+    else stop();
     for (const connection of this.#waiting) connection.close();
     this.#waiting = [];
     this.#wake?.();
+  }
+
+  ref(): void {
+    this.#listener.ref();
+  }
+
+  unref(): void {
+    this.#listener.unref();
   }
 
   #opened(socket: Socket, address: Address): void {
     let peer = address;
     if (address.scheme === "tcp") {
       socket.setNoDelay(true);
-      const { remoteAddress: hostname, remotePort: port } = socket;
+      // A peer that has gone already has no address.
+      const { remoteAddress: hostname = "", remotePort: port = 0 } = socket;
       peer = { scheme: "tcp", hostname, port };
     }
     const connection = new BunConnection(socket, formatAddress(peer));

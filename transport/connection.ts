@@ -1,5 +1,7 @@
 // What a connection is: the one contract between sockets and the protocol.
 
+import type { ProtocolError } from "../codec/errors.ts";
+
 /**
  * One end of a reliable, ordered, two-way stream of bytes between two 9P peers.
  *
@@ -53,6 +55,13 @@ export interface Connection {
    * @throws {ProtocolError} When the stream died or is closed.
    */
   write?(bytes: Uint8Array): Promise<void> | undefined;
+  /** Keeps the process alive while the connection is open, as at first. */
+  ref?(): void;
+  /**
+   * Lets the process end although the connection is open. A connection that
+   * has no such method keeps the process alive or not, as its streams do.
+   */
+  unref?(): void;
 }
 
 /**
@@ -69,6 +78,20 @@ export interface Listener extends AsyncIterable<Connection> {
   readonly addr: string;
   /** Stops listening and ends the iteration. Idempotent, never throws. */
   close(): void;
+  /** Keeps the process alive while it listens, as at first. */
+  ref(): void;
+  /** Lets the process end although it listens. */
+  unref(): void;
+}
+
+/** Options of {@linkcode listen}. */
+export interface ListenerOptions {
+  /**
+   * Receives the errors of the system that keep the listener from accepting
+   * connections, such as one with the code `EMFILE`. The listener goes on, after
+   * a pause of 5 to 1000 milliseconds. By default nobody is told.
+   */
+  onError?: ((error: ProtocolError) => void) | undefined;
 }
 
 /** Options of {@linkcode dial}. */

@@ -1,13 +1,22 @@
 // dial() and listen(): addresses, one error per failure, and the choice of the
 // runtime's sockets.
 
-import { type Address, formatAddress, parseAddress } from "./address.ts";
+import { formatAddress, parseAddress, type UnixAddress } from "./address.ts";
 import { bunSockets } from "./bun.ts";
 import { denoSockets } from "./deno.ts";
 import { cannot, codeOf } from "./failure.ts";
 import { ProtocolError } from "../codec/errors.ts";
-import type { Connection, DialOptions, Listener } from "./connection.ts";
+import { isOtherFile, removeFile, withLock } from "./socket_file.ts";
+import type {
+  Connection,
+  DialOptions,
+  Listener,
+  ListenerOptions,
+} from "./connection.ts";
 import type { Sockets } from "./sockets.ts";
+
+/** Milliseconds between the two looks whether a server is dead. */
+const DEAD_MS = 20;
 
 /** Names that listen on all addresses, with the one to dial instead. */
 const ANY: ReadonlyMap<string, string> = new Map([
@@ -58,57 +67,87 @@ export async function dial(
 /**
  * Listens on an address.
  *
- * The file of a Unix socket is removed on close. One that a dead process left
- * behind is replaced; one that is in use, and any other file, is not.
+ * The file of a Unix socket is removed on close, unless another listener has
+ * made a new one at its path. The socket that a dead process left behind is
+ * replaced; one that is in use, and any other file, is not. Of several
+ * processes that start at once over a dead one's socket, one listens: for a
+ * moment it has a file with `.lock` behind the path.
+ *
+ * No failure to accept a connection ends a listener, only its `close()` does.
  *
  * @param address As for {@linkcode dial}; an empty host or `*` listens on all
  * IPv4 addresses, `[::]` on all addresses, port 0 on a free port.
+ * @param options Where errors are reported.
  * @returns The listener; its `addr` has the real port.
  * @throws {TypeError} When the address is not one.
  * @throws {ProtocolError} When it cannot be had; `code` says why: `EADDRINUSE`,
  * `EACCES` …
  */
-export async function listen(address: string): Promise<Listener> {
+export async function listen(
+  address: string,
+  options: ListenerOptions = {},
+): Promise<Listener> {
   const target = parseAddress(address);
   const addr = formatAddress(target);
   if (target.scheme === "tcp") target.hostname ||= "0.0.0.0";
   const sockets = socketsFor("listen on", addr);
   try {
-    return sockets.listen(target);
+    return sockets.listen(target, options);
   } catch (error) {
     const inUse = codeOf(error) === "EADDRINUSE";
     if (!inUse || target.scheme !== "unix") {
       throw cannot("listen on", addr, error);
     }
-    return await replace(sockets, target, error);
+    return await replace(sockets, target, options, error);
   }
 }
 
-/** Listens on a socket file that is there already, if nobody uses it. */
+/** Listens on a socket file that is there already, if no server uses it. */
 async function replace(
   sockets: Sockets,
-  target: Address & { scheme: "unix" },
+  target: UnixAddress,
+  options: ListenerOptions,
   inUse: unknown,
 ): Promise<Listener> {
   const addr = formatAddress(target);
+  const { path } = target;
   try {
-    if (!sockets.isSocket(target.path)) {
+    if (isOtherFile(path)) {
       throw new ProtocolError(
         `Cannot listen on "${addr}": there is a file that is not a socket`,
         { cause: inUse, code: "EEXIST" },
       );
     }
-    const refused = await sockets.connect(target).then(
-      (connection) => connection.close(),
-      codeOf,
-    );
-    if (refused !== "ECONNREFUSED") throw inUse;
-    sockets.remove(target.path);
-    return sockets.listen(target);
+    if (await isAlive(sockets, target)) throw inUse;
+    const listener = await withLock(path, async () => {
+      // Another process may have replaced it before the lock was taken. Twice,
+      // for a new server has a file a moment before it listens.
+      if (await isAlive(sockets, target)) throw inUse;
+      await new Promise((resolve) => setTimeout(resolve, DEAD_MS));
+      if (await isAlive(sockets, target)) throw inUse;
+      removeFile(path);
+      return sockets.listen(target, options);
+    });
+    if (listener === undefined) throw inUse;
+    return listener;
   } catch (error) {
     throw error instanceof ProtocolError
       ? error
       : cannot("listen on", addr, error);
+  }
+}
+
+/** Whether a server uses a socket file, as far as it can be known. */
+async function isAlive(
+  sockets: Sockets,
+  target: UnixAddress,
+): Promise<boolean> {
+  try {
+    (await sockets.connect(target)).close();
+    return true;
+  } catch (error) {
+    const code = codeOf(error);
+    return code !== "ECONNREFUSED" && code !== "ENOENT";
   }
 }
 
@@ -136,7 +175,7 @@ function unlessAborted(
 
 /** The sockets of the runtime that this is. */
 function socketsFor(attempt: string, addr: string): Sockets {
-  if (typeof Deno !== "undefined") return denoSockets;
+  if ("Deno" in globalThis) return denoSockets;
   if ("Bun" in globalThis) return bunSockets;
   throw new ProtocolError(
     `Cannot ${attempt} "${addr}": this runtime has no sockets, Deno and Bun have`,

@@ -64,8 +64,11 @@ class Turn {
 }
 
 function nextTurn(callback: () => void): void {
-  // Browsers have only the slower one.
-  if (typeof setImmediate === "function") setImmediate(callback);
+  // Browsers have only the slower one, and plain tsc knows no other.
+  const { setImmediate } = globalThis as {
+    setImmediate?: (callback: () => void) => void;
+  };
+  if (setImmediate) setImmediate(callback);
   else setTimeout(callback);
 }
 

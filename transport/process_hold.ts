@@ -1,0 +1,89 @@
+// Whether open connections and timers keep the process alive: one switch for
+// all that a client, or a server, has.
+
+/** A connection or a listener that can be told not to keep the process alive. */
+export interface Refable {
+  /** Keeps the process alive, as at first. */
+  ref?(): void;
+  /** Does not keep the process alive. */
+  unref?(): void;
+}
+
+/** A timer of this runtime. */
+export type Timer = ReturnType<typeof setTimeout>;
+
+/** As much of Deno's namespace as older versions need, whose timers are numbers. */
+interface TimerRuntime {
+  readonly Deno?: {
+    refTimer(timer: Timer): void;
+    unrefTimer(timer: Timer): void;
+  };
+}
+
+/**
+ * Decides for a group of connections, listeners and timers whether they keep
+ * the process alive. A member that is added later follows the last decision.
+ */
+export class ProcessHold {
+  #isHeld = true;
+  readonly #members = new Set<Refable>();
+  readonly #timers = new Set<Timer>();
+
+  /** Lets the members keep the process alive, as at first. */
+  ref(): void {
+    if (this.#isHeld) return;
+    this.#isHeld = true;
+    for (const member of this.#members) member.ref?.();
+    for (const timer of this.#timers) setTimerRef(timer, true);
+  }
+
+  /** Lets the process end although there are members. */
+  unref(): void {
+    if (!this.#isHeld) return;
+    this.#isHeld = false;
+    for (const member of this.#members) member.unref?.();
+    for (const timer of this.#timers) setTimerRef(timer, false);
+  }
+
+  /** Adds a connection or a listener. */
+  add(member: Refable): void {
+    this.#members.add(member);
+    if (!this.#isHeld) member.unref?.();
+  }
+
+  /** Removes a connection or a listener that has ended. */
+  delete(member: Refable): void {
+    this.#members.delete(member);
+  }
+
+  /** Calls `callback` after some milliseconds, unless `cancel()` is called before. */
+  after(milliseconds: number, callback: () => void): Timer {
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      callback();
+    }, milliseconds);
+    this.#timers.add(timer);
+    if (!this.#isHeld) setTimerRef(timer, false);
+    return timer;
+  }
+
+  /** Cancels a timer; one that is undefined or has fired is ignored. */
+  cancel(timer: Timer | undefined): void {
+    if (timer === undefined) return;
+    clearTimeout(timer);
+    this.#timers.delete(timer);
+  }
+}
+
+function setTimerRef(timer: Timer, isHeld: boolean): void {
+  const method = isHeld ? "ref" : "unref";
+  const handle: unknown = timer; // A number in browsers and in older versions of Deno.
+  if (typeof handle === "object" && handle !== null) {
+    (handle as Required<Refable>)[method]();
+    return;
+  }
+  // A cast, because the types of Deno are not there for plain tsc.
+  const { Deno: deno } = globalThis as TimerRuntime;
+  if (isHeld) deno?.refTimer(timer);
+  else deno?.unrefTimer(timer);
+}
