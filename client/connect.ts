@@ -3,6 +3,7 @@
 import { MSIZE_DEFAULT, MSIZE_MIN, NOFID, NOTAG } from "../codec/constants.ts";
 import type { Connection } from "../transport/connection.ts";
 import { dial } from "../transport/dial.ts";
+import { badAddress } from "../transport/failure.ts";
 import { Client } from "./client.ts";
 import { type Authenticate, login } from "./login.ts";
 import { Line } from "./line.ts";
@@ -202,7 +203,11 @@ export async function connect(
         timeout,
         fidBase,
         open: async (signal) =>
-          new Line(await settings.dial(signal), maxInFlight, traits),
+          new Line(
+            checked(await settings.dial(signal)),
+            maxInFlight,
+            traits,
+          ),
         authOf: (who) =>
           who.uname === uname && who.aname === aname ? auth : undefined,
       })
@@ -235,7 +240,13 @@ function checkTarget(target: unknown): void {
   const isConnection = typeof target === "object" && target !== null &&
     "readable" in target && "writable" in target;
   if (isConnection) return;
-  throw new TypeError(
+  throw badAddress(
     `Cannot connect to ${target}: it is neither an address nor a connection`,
   );
+}
+
+/** What a function of the caller has dialled. */
+function checked(connection: Connection): Connection {
+  checkTarget(connection);
+  return connection;
 }

@@ -7,7 +7,7 @@ import type { Dialect } from "../codec/layout.ts";
 import type { ReplyTo, Tmessage } from "../codec/messages.ts";
 import type { Connection } from "../transport/connection.ts";
 import { dial } from "../transport/dial.ts";
-import { codeOf } from "../transport/failure.ts";
+import { codeOf, isPermanent } from "../transport/failure.ts";
 import type { Line } from "./line.ts";
 import { endsWithFid, type Link, treadInto } from "./mux.ts";
 import { abortable, bounded, TIMEOUT_MAX } from "./operation.ts";
@@ -45,7 +45,9 @@ import { Restoration, type RestorationPlan } from "./restoration.ts";
 export interface ReconnectOptions {
   /**
    * Attempts in a row without the answer to a call, 1 to Infinity, after which
-   * the client gives up; 10 by default, which takes 41 seconds on average.
+   * the client gives up; 10 by default, which takes 41 seconds on average. It
+   * gives up at once after an error that another attempt would meet again: a
+   * bad address, a right that Deno was not given, a refused certificate.
    */
   attempts?: number | undefined;
   /** Most milliseconds before the first attempt, 0 to 2^31 - 1; 100 by default. */
@@ -402,6 +404,7 @@ export class Reconnecting implements Link {
         return;
       } catch (error) {
         cause = error;
+        if (isPermanent(error)) break;
       }
     }
     this.#refusal ??= { error: lostForGood(this.peer, cause) };

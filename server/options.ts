@@ -194,6 +194,7 @@ function checkRange<Name extends string>(
 }
 
 /** What no client may see, somebody should; that a client went away is no news. */
-function reportInternal(error: unknown): void {
-  if (!(error instanceof ProtocolError)) console.error(error);
+function reportInternal(error: unknown, { peer }: ErrorContext): void {
+  const isOfConnection = error instanceof ProtocolError && peer !== undefined;
+  if (!isOfConnection) console.error(error);
 }

@@ -1,5 +1,7 @@
 // Addresses: what dial() and listen() take, and the one spelling that we print.
 
+import { badAddress } from "./failure.ts";
+
 /** A TCP address. */
 export interface TcpAddress {
   /** The scheme. */
@@ -74,7 +76,7 @@ export function parseAddress(address: string): Address {
     return parseHostPort(address);
   } catch (error) {
     if (!(error instanceof TypeError)) throw error;
-    throw new TypeError(
+    throw badAddress(
       `Cannot use address ${JSON.stringify(address)}: ${error.message}`,
     );
   }

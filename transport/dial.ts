@@ -4,7 +4,7 @@
 import { formatAddress, parseAddress, type UnixAddress } from "./address.ts";
 import { bunSockets } from "./bun.ts";
 import { denoSockets } from "./deno.ts";
-import { cannot, codeOf } from "./failure.ts";
+import { badAddress, cannot, codeOf } from "./failure.ts";
 import { ProtocolError } from "../codec/errors.ts";
 import { isOtherFile, removeFile, withLock } from "./socket_file.ts";
 import type {
@@ -36,7 +36,8 @@ const ANY: ReadonlyMap<string, string> = new Map([
  * @returns The connection.
  * @throws {TypeError} When the address is not one, or has no host or port 0.
  * @throws {ProtocolError} When nobody answers there; `code` says why:
- * `ECONNREFUSED`, `ENOTFOUND`, `ENOENT` …
+ * `ECONNREFUSED`, `ENOTFOUND`, `ENOENT` …, and `ENOTCAPABLE` where Deno was not
+ * given the right, such as `--allow-net`.
  */
 export async function dial(
   address: string,
@@ -47,10 +48,10 @@ export async function dial(
   const addr = formatAddress(target);
   if (target.scheme === "tcp") {
     if (target.hostname === "") {
-      throw new TypeError(`Cannot connect to "${address}": host is empty`);
+      throw badAddress(`Cannot connect to "${address}": host is empty`);
     }
     if (target.port === 0) {
-      throw new TypeError(`Cannot connect to "${address}": port is 0`);
+      throw badAddress(`Cannot connect to "${address}": port is 0`);
     }
     target.hostname = ANY.get(target.hostname) ?? target.hostname;
   }
@@ -81,7 +82,7 @@ export async function dial(
  * @returns The listener; its `addr` has the real port.
  * @throws {TypeError} When the address is not one.
  * @throws {ProtocolError} When it cannot be had; `code` says why: `EADDRINUSE`,
- * `EACCES` …
+ * `EACCES`, `ENOTCAPABLE` …
  */
 export async function listen(
   address: string,

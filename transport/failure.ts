@@ -1,6 +1,6 @@
 // Errors of sockets, told in one line and with one class on every runtime.
 
-import { ProtocolError } from "../codec/errors.ts";
+import { NinePError, ProtocolError } from "../codec/errors.ts";
 
 /** What to say for the code of a system's error. */
 const TEXTS: ReadonlyMap<string, string> = new Map([
@@ -53,14 +53,57 @@ export function pending(peer: string, operation: string): TypeError {
   return new TypeError(`Cannot ${operation} "${peer}": a call is pending`);
 }
 
+/** The error of an address that cannot be used, whatever happens. */
+export function badAddress(message: string): TypeError {
+  return Object.assign(new TypeError(message), { code: "EINVAL" });
+}
+
+/** Codes of errors that come again, however often a connection is tried. */
+const PERMANENT: ReadonlySet<string> = new Set([
+  "EAFNOSUPPORT",
+  "EINVAL",
+  "ELOOP",
+  "ENAMETOOLONG",
+  "ENOTCAPABLE",
+  "ENOTDIR",
+  "ENOTSOCK",
+  "EPROTO",
+  "EPROTONOSUPPORT",
+  "EPROTOTYPE",
+]);
+
+/** Codes of node and Bun for a certificate, or a way of TLS, that is refused. */
+const TLS_REFUSAL =
+  /^(CERT_|DEPTH_ZERO_|ERR_SSL_|ERR_TLS_|SELF_SIGNED_|UNABLE_TO_)/;
+
+/**
+ * Recognizes the error of an attempt to connect that another attempt would
+ * meet again: a bad address, a right that Deno has not, a refused certificate.
+ * Not among them is what the system or the network may yet change, such as a
+ * host that is not found, or the permissions of a socket's file.
+ */
+export function isPermanent(error: unknown): boolean {
+  if (error instanceof NinePError) return false; // The server has answered.
+  const code = codeOf(error);
+  return code !== undefined && (PERMANENT.has(code) || TLS_REFUSAL.test(code));
+}
+
 /** Code of a system's error: `ECONNREFUSED`. */
 export function codeOf(error: unknown): string | undefined {
   if (!(error instanceof Error)) return undefined;
   if ("code" in error && typeof error.code === "string") return error.code;
+  if (isNotCapable(error)) return "ENOTCAPABLE";
+  // Deno's error of TLS: a refused certificate, or a peer that has no TLS.
+  if (error.name === "InvalidData") return "EPROTO";
   // Deno gives no code to a name that does not resolve.
   return /failed to lookup address/.test(error.message)
     ? "ENOTFOUND"
     : undefined;
+}
+
+/** Recognizes that Deno was not given a right, such as `--allow-net`. */
+function isNotCapable(error: Error): boolean {
+  return error.name === "NotCapable";
 }
 
 function detailOf(error: unknown): string {
