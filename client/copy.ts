@@ -276,15 +276,8 @@ async function find(
       throw error;
     }
   }
-  const newfid = session.fids.take();
-  const { wqid } = await session.bear(
-    { type: "Twalk", tag: 0, fid: base.fid, newfid, wname },
-    signal,
-  );
-  const qid = wqid[wname.length - 1];
-  if (qid) return { fid: newfid, qid };
-  session.fids.give(newfid);
-  throw new NinePError("file does not exist");
+  const [fid, wqid] = await session.walkStep(base.fid, wname, signal);
+  return { fid, qid: wqid[wname.length - 1] };
 }
 
 /** What is moved from a file to another one. */

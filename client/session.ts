@@ -24,6 +24,11 @@ import type { PeerTraits } from "./peer.ts";
 /** Most bytes of a transfer that are in flight by default: more gain nothing, see bench/README.md. */
 export const WINDOW: number = 1024 * 1024;
 
+/** Most numbers that are tried for a new fid: a server may have fids that the client does not know of. */
+const FID_ATTEMPTS = 8;
+/** Texts of servers for a number that a fid has already. */
+const IN_USE = /\bfid\b.*\b(in use|exists)\b|\bduplicate fid\b/i;
+
 /** A fid that is open. */
 export interface OpenFid {
   readonly session: Session;
@@ -50,6 +55,8 @@ export class Session {
   readonly fids: FidPool;
   /** Whether the server has Tcall, as far as it has shown. */
   hasTcall: boolean | undefined;
+  /** Numbers of incomplete walks: no fid has them, unless the server has kept one against walk(9P). */
+  readonly #doubtful = new Set<number>();
   /** Clunks under way, so that a fid is clunked once. */
   readonly #clunks = new Map<number, Promise<void>>();
   readonly #fidBase: number;
@@ -218,9 +225,8 @@ export class Session {
     afid: number = NOFID,
     signal?: AbortSignal,
   ): Promise<number> {
-    const fid = this.fids.take();
-    await this.bear(
-      { type: "Tattach", tag: 0, fid, afid, uname, aname },
+    const [fid] = await this.#bearNew(
+      (fid) => ({ type: "Tattach", tag: 0, fid, afid, uname, aname }),
       signal,
     );
     return fid;
@@ -232,9 +238,8 @@ export class Session {
     aname: string,
     signal?: AbortSignal,
   ): Promise<OpenFid> {
-    const afid = this.fids.take();
-    const { aqid: qid } = await this.bear(
-      { type: "Tauth", tag: 0, afid, uname, aname },
+    const [afid, { aqid: qid }] = await this.#bearNew(
+      (afid) => ({ type: "Tauth", tag: 0, afid, uname, aname }),
       signal,
     );
     return this.#opened(afid, ORDWR, { qid, iounit: 0 });
@@ -249,33 +254,61 @@ export class Session {
     from: number,
     names: readonly string[],
     signal?: AbortSignal,
-    newfid: number = this.fids.take(),
+    newfid?: number,
   ): Promise<number> {
-    let walked = 0;
-    do {
+    const [fid, walked] = await this.walkStep(from, names, signal, newfid);
+    if (walked.length === names.length) return fid;
+    try {
+      await this.#walkOn(fid, names, walked.length, signal);
+    } catch (error) {
+      this.drop(fid);
+      throw error;
+    }
+    return fid;
+  }
+
+  /**
+   * Walks to a new fid with one Twalk, as far as that takes the names.
+   *
+   * @returns The fid, and the qids of the names that the Twalk has taken.
+   * @throws {NinePError} An element was not found; the message says which.
+   */
+  async walkStep(
+    from: number,
+    names: readonly string[],
+    signal?: AbortSignal,
+    newfid?: number,
+  ): Promise<[fid: number, wqid: readonly Qid[]]> {
+    const wname = this.#step(names, 0);
+    const request = (newfid: number): Twalk => (
+      { type: "Twalk", tag: 0, fid: from, newfid, wname }
+    );
+    const [fid, { wqid }] = newfid === undefined
+      ? await this.#bearNew(request, signal)
+      : [newfid, await this.bear(request(newfid), signal)];
+    if (wqid.length < wname.length) {
+      this.fids.give(fid);
+      throw notFound(names[wqid.length]);
+    }
+    return [fid, wqid];
+  }
+
+  /** Walks on with a fid, in as many steps as it takes. */
+  async #walkOn(
+    fid: number,
+    names: readonly string[],
+    walked: number,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    while (walked < names.length) {
       const wname = this.#step(names, walked);
-      const first = walked === 0;
-      const fid = first ? from : newfid;
-      const request: Twalk = { type: "Twalk", tag: 0, fid, newfid, wname };
-      try {
-        const { wqid } = first
-          ? await this.bear(request, signal)
-          : await this.rpc(request, signal);
-        walked += wqid.length;
-        if (wqid.length < wname.length) {
-          if (first) this.fids.give(newfid);
-          // The reply does not say why. This is the usual reason.
-          const ename = "file does not exist";
-          throw new NinePError(ename, {
-            message: `${ename} at "${names[walked]}"`,
-          });
-        }
-      } catch (error) {
-        if (!first) this.drop(newfid);
-        throw error;
-      }
-    } while (walked < names.length);
-    return newfid;
+      const { wqid } = await this.rpc(
+        { type: "Twalk", tag: 0, fid, newfid: fid, wname },
+        signal,
+      );
+      walked += wqid.length;
+      if (wqid.length < wname.length) throw notFound(names[walked]);
+    }
   }
 
   /** Whether one Twalk takes all names. */
@@ -304,16 +337,55 @@ export class Session {
     signal?: AbortSignal,
     tag?: number,
   ): Promise<ReplyTo<T>> {
+    const fid = newFidOf(request);
     try {
-      return await this.rpc(request, signal, tag);
+      const reply = await this.rpc(request, signal, tag);
+      if (fid !== undefined) this.#note(fid, isIncomplete(request, reply));
+      return reply;
     } catch (error) {
-      const fid = newFidOf(request);
       if (fid !== undefined) {
-        if (error instanceof ProtocolError) this.drop(fid);
+        const mayExist = error instanceof ProtocolError ||
+          this.#isInUse(error, fid);
+        if (mayExist) this.drop(fid);
         else this.fids.give(fid);
       }
       throw error;
     }
+  }
+
+  /** Sends a request that makes a fid, whose number the server takes for free, too. */
+  async #bearNew<T extends Bearing>(
+    request: (fid: number) => T,
+    signal: AbortSignal | undefined,
+  ): Promise<[fid: number, reply: ReplyTo<T>]> {
+    for (let attempt = 1;; attempt++) {
+      const fid = this.fids.take();
+      try {
+        return [fid, await this.bear(request(fid), signal)];
+      } catch (error) {
+        // That number is taken until it is clunked, so the next one is another.
+        if (!this.#isInUse(error, fid) || attempt === FID_ATTEMPTS) throw error;
+      }
+    }
+  }
+
+  /** Remembers whether the server may have a fid although the walk to it was incomplete. */
+  #note(fid: number, isIncomplete: boolean): void {
+    if (isIncomplete) this.#doubtful.add(fid);
+    else if (this.#doubtful.size > 0) this.#doubtful.delete(fid);
+  }
+
+  /**
+   * Whether the server refuses a number because it has a fid of that number,
+   * which the client takes for free. Some servers keep the new fid of an
+   * incomplete walk, and their texts differ.
+   */
+  #isInUse(error: unknown, fid: number): boolean {
+    if (!(error instanceof NinePError)) return false;
+    if (IN_USE.test(error.ename)) return true;
+    const { code } = error;
+    const isUnclear = code === undefined || code === "EBADF";
+    return isUnclear && this.#doubtful.has(fid);
   }
 
   /**
@@ -330,9 +402,7 @@ export class Session {
   ): Promise<ReplyTo<T>> {
     this.fids.use(fid);
     const reply = await this.bear(request, signal, tag);
-    if (request.type === "Twalk" && "wqid" in reply) {
-      if (reply.wqid.length < request.wname.length) this.fids.unuse(fid);
-    }
+    if (isIncomplete(request, reply)) this.fids.unuse(fid);
     return reply;
   }
 
@@ -445,6 +515,18 @@ export class Session {
     this.#link.fail(error);
     await this.#link.ended;
   }
+}
+
+/** The error of an incomplete walk, whose reply does not say why. This is the usual reason. */
+function notFound(name: string | undefined): NinePError {
+  const ename = "file does not exist";
+  return new NinePError(ename, { message: `${ename} at "${name}"` });
+}
+
+/** Whether a reply is an Rwalk of fewer names than were asked for: it makes no fid. */
+function isIncomplete(request: Bearing, reply: object): boolean {
+  return request.type === "Twalk" && "wqid" in reply &&
+    Array.isArray(reply.wqid) && reply.wqid.length < request.wname.length;
 }
 
 /** The fid that a request makes when it succeeds; undefined for any other request. */
