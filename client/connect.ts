@@ -1,6 +1,7 @@
 // How a client begins: a connection, Tversion, Tattach.
 
 import { MSIZE_DEFAULT, MSIZE_MIN, NOFID, NOTAG } from "../codec/constants.ts";
+import { NinePError, ProtocolError } from "../codec/errors.ts";
 import type { Connection } from "../transport/connection.ts";
 import { dial } from "../transport/dial.ts";
 import { badAddress } from "../transport/failure.ts";
@@ -61,7 +62,9 @@ export interface ConnectOptions extends CallerOptions {
    *   Names that are not ASCII arrive cut: a ProtocolError where that leaves
    *   no UTF-8;
    * - arguments that no Tcall holds are not written in pieces instead, for
-   *   each piece would replace the one before it: a RangeError.
+   *   each piece would replace the one before it: a RangeError;
+   * - the value of a function may be longer than msize, up to 64 MiB, for the
+   *   server sends it in one message whatever its size.
    *
    * It has no Tcreate and no Tremove, and a Twstat changes nothing. After a
    * Plan9Exit it ends the connection, so the call may reject with the
@@ -218,7 +221,9 @@ export async function connect(
     signal?.addEventListener("abort", onAbort, { once: true });
     try {
       if (signal?.aborted) onAbort();
-      await link.version(msize);
+      await link.version(msize).catch((error) => {
+        throw notStarted(error, link.peer);
+      });
       const who = { uname, aname, auth };
       const root = await login(session, who);
       const attempts = settings?.attempts ?? 1;
@@ -232,6 +237,19 @@ export async function connect(
       signal?.removeEventListener("abort", onAbort);
     }
   });
+}
+
+/** Says with whom no session could be started, where the error does not. */
+function notStarted(error: unknown, peer: string): unknown {
+  const isOurs = error instanceof NinePError || error instanceof ProtocolError;
+  if (!isOurs || error.message.includes(`"${peer}"`)) return error;
+  const message = `Cannot start a session with "${peer}": ${error.message}`;
+  const { code } = error;
+  if (error instanceof ProtocolError) {
+    return new ProtocolError(message, { code, cause: error });
+  }
+  const { ename, request } = error;
+  return new NinePError(ename, { code, message, request, cause: error });
 }
 
 /** Callers without types pass what they have. */

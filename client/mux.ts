@@ -1,7 +1,7 @@
 // Many requests on one connection at once: each gets a tag, and the reply
 // that has its tag. See intro(9P), version(9P) and flush(9P).
 
-import { MSIZE_MIN, NOTAG } from "../codec/constants.ts";
+import { HEADERSZ, MSIZE_MIN, NOTAG } from "../codec/constants.ts";
 import { NinePError, ProtocolError } from "../codec/errors.ts";
 import { parseEnvelope } from "../codec/call.ts";
 import { dialect9P2000, getMessage, putMessage } from "../codec/layout.ts";
@@ -20,6 +20,11 @@ import { Intake } from "../transport/intake.ts";
 import { Outbox } from "../transport/outbox.ts";
 import { NumberPool } from "./numbers.ts";
 import type { PeerTraits } from "./peer.ts";
+
+/** Largest reply to the first Tversion, in bytes; what another protocol sends looks larger. */
+const GREETING_MSIZE = 8192;
+/** Number of Rlerror, the error of 9P2000.L: `size[4] Rlerror tag[2] ecode[4]`. */
+const RLERROR = 7;
 
 /** A request whose reply has not come, or whose Rflush has not. */
 class Pending {
@@ -89,6 +94,7 @@ export class Mux {
   readonly #channel: Channel;
   readonly #intake: Intake;
   readonly #outbox: Outbox;
+  #msize = MSIZE_MIN;
   #tags = new NumberPool("tag", NOTAG);
   readonly #limit: number;
   /** By tag. */
@@ -134,7 +140,7 @@ export class Mux {
 
   /** Largest message, in bytes, in both directions. */
   get msize(): number {
-    return this.#intake.splitter.msize;
+    return this.#msize;
   }
 
   /** Why there can be no more requests, or undefined. */
@@ -157,7 +163,8 @@ export class Mux {
     this.#tags = new NumberPool("tag", NOTAG);
     this.#pending.length = 0;
     // Replies that come before the Rversion are of the size that was agreed on.
-    this.#intake.splitter.msize = Math.max(msize, this.msize);
+    const { splitter } = this.#intake;
+    splitter.msize = Math.max(GREETING_MSIZE, splitter.msize);
     const request: Tversion = { type: "Tversion", tag: NOTAG, msize, version };
     const reply = await this.rpc(request);
     const fail = (detail: string) =>
@@ -175,7 +182,8 @@ export class Mux {
         `asked for an msize of ${msize}, got ${reply.msize}, the minimum is ${MSIZE_MIN}`,
       );
     }
-    this.#intake.splitter.msize = reply.msize;
+    this.#msize = reply.msize;
+    splitter.msize = Math.max(reply.msize, this.traits.largestReply);
   }
 
   /**
@@ -443,6 +451,12 @@ export class Mux {
     const { reader } = this.#intake.splitter;
     const { request, into } = pending;
     const code = reader.bytes[reader.at + 4];
+    if (code === RLERROR && reader.end - reader.at === HEADERSZ + 4) {
+      const number = reader.view.getUint32(reader.at + HEADERSZ, true);
+      throw new ProtocolError(
+        `Cannot send ${request.type} to "${this.peer}": the server does not speak ${this.dialect.version}, it answered Rlerror ${number}, a message of 9P2000.L`,
+      );
+    }
     const reply = getMessage(reader, this.dialect);
     if (reply.type === "Rerror") {
       const { ename } = reply;

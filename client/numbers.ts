@@ -30,16 +30,17 @@ export class NumberPool {
   /**
    * Takes the lowest free number.
    *
+   * @param above Only numbers above this one are looked at; all by default.
    * @throws {RangeError} All are taken.
    */
-  take(): number {
-    let at = this.#lowest;
+  take(above?: number): number {
+    let at = above === undefined ? this.#lowest : above - this.#base + 1;
     while (this.#taken[at]) at++;
     if (at >= this.#count) {
       throw new RangeError(`Cannot take a ${this.#kind}: all ${at} are in use`);
     }
     this.#taken[at] = true;
-    this.#lowest = at + 1;
+    if (above === undefined) this.#lowest = at + 1;
     this.#size++;
     return this.#base + at;
   }

@@ -55,7 +55,9 @@ export class Session {
   readonly fids: FidPool;
   /** Whether the server has Tcall, as far as it has shown. */
   hasTcall: boolean | undefined;
-  /** Numbers of incomplete walks: no fid has them, unless the server has kept one against walk(9P). */
+  /** The server has shown that it keeps the new fid of an incomplete walk, against walk(9P). */
+  #keepsFids = false;
+  /** Numbers of incomplete walks, while that is not known. */
   readonly #doubtful = new Set<number>();
   /** Clunks under way, so that a fid is clunked once. */
   readonly #clunks = new Map<number, Promise<void>>();
@@ -286,10 +288,7 @@ export class Session {
     const [fid, { wqid }] = newfid === undefined
       ? await this.#bearNew(request, signal)
       : [newfid, await this.bear(request(newfid), signal)];
-    if (wqid.length < wname.length) {
-      this.fids.give(fid);
-      throw notFound(names[wqid.length]);
-    }
+    if (wqid.length < wname.length) throw notFound(names[wqid.length]);
     return [fid, wqid];
   }
 
@@ -329,26 +328,44 @@ export class Session {
   }
 
   /**
-   * Sends a request that makes a fid. When the promise rejects, the number is
-   * looked after: given back, or clunked first where the server may have it.
+   * Sends a request that makes a fid. When it makes none, its number is given
+   * back, or clunked first where the server may have it: when the promise
+   * rejects, and after an incomplete Rwalk.
    */
   async bear<T extends Bearing>(
     request: T,
     signal?: AbortSignal,
     tag?: number,
   ): Promise<ReplyTo<T>> {
+    const reply = await this.#bear(request, signal, tag);
     const fid = newFidOf(request);
+    if (fid === undefined) return reply;
+    if (!isIncomplete(request, reply)) {
+      if (this.#doubtful.size > 0) this.#doubtful.delete(fid);
+    } else if (this.#keepsFids) {
+      this.drop(fid);
+    } else {
+      this.#doubtful.add(fid);
+      this.fids.give(fid);
+    }
+    return reply;
+  }
+
+  async #bear<T extends Bearing>(
+    request: T,
+    signal?: AbortSignal,
+    tag?: number,
+  ): Promise<ReplyTo<T>> {
+    const fid = newFidOf(request);
+    const isDoubtful = fid !== undefined && this.#doubtful.has(fid);
     try {
-      const reply = await this.rpc(request, signal, tag);
-      if (fid !== undefined) this.#note(fid, isIncomplete(request, reply));
-      return reply;
+      return await this.rpc(request, signal, tag);
     } catch (error) {
-      if (fid !== undefined) {
-        const mayExist = error instanceof ProtocolError ||
-          this.#isInUse(error, fid);
-        if (mayExist) this.drop(fid);
-        else this.fids.give(fid);
-      }
+      if (fid === undefined) throw error;
+      const isKept = isInUse(error, isDoubtful);
+      if (isKept || error instanceof ProtocolError) this.drop(fid);
+      else this.fids.give(fid);
+      if (isKept) this.#clearDoubtful();
       throw error;
     }
   }
@@ -358,34 +375,29 @@ export class Session {
     request: (fid: number) => T,
     signal: AbortSignal | undefined,
   ): Promise<[fid: number, reply: ReplyTo<T>]> {
+    let fid = this.fids.take();
     for (let attempt = 1;; attempt++) {
-      const fid = this.fids.take();
+      const isDoubtful = this.#doubtful.has(fid);
       try {
         return [fid, await this.bear(request(fid), signal)];
       } catch (error) {
-        // That number is taken until it is clunked, so the next one is another.
-        if (!this.#isInUse(error, fid) || attempt === FID_ATTEMPTS) throw error;
+        if (attempt === FID_ATTEMPTS || !isInUse(error, isDoubtful)) {
+          throw error;
+        }
+        fid = this.fids.take(fid);
       }
     }
   }
 
-  /** Remembers whether the server may have a fid although the walk to it was incomplete. */
-  #note(fid: number, isIncomplete: boolean): void {
-    if (isIncomplete) this.#doubtful.add(fid);
-    else if (this.#doubtful.size > 0) this.#doubtful.delete(fid);
-  }
-
-  /**
-   * Whether the server refuses a number because it has a fid of that number,
-   * which the client takes for free. Some servers keep the new fid of an
-   * incomplete walk, and their texts differ.
-   */
-  #isInUse(error: unknown, fid: number): boolean {
-    if (!(error instanceof NinePError)) return false;
-    if (IN_USE.test(error.ename)) return true;
-    const { code } = error;
-    const isUnclear = code === undefined || code === "EBADF";
-    return isUnclear && this.#doubtful.has(fid);
+  /** Clunks the free numbers that the server may have: it has shown that it keeps fids. */
+  #clearDoubtful(): void {
+    this.#keepsFids = true;
+    for (const fid of this.#doubtful) {
+      if (this.fids.has(fid)) continue;
+      this.#doubtful.delete(fid);
+      this.fids.claim(fid);
+      this.drop(fid);
+    }
   }
 
   /**
@@ -401,8 +413,11 @@ export class Session {
     tag?: number,
   ): Promise<ReplyTo<T>> {
     this.fids.use(fid);
-    const reply = await this.bear(request, signal, tag);
-    if (isIncomplete(request, reply)) this.fids.unuse(fid);
+    const reply = await this.#bear(request, signal, tag);
+    if (isIncomplete(request, reply)) {
+      if (this.#keepsFids) await this.#clunkUnused(fid);
+      this.fids.unuse(fid);
+    }
     return reply;
   }
 
@@ -497,6 +512,15 @@ export class Session {
     }
   }
 
+  /** Clunks a number that the server may have kept; it stays taken. */
+  async #clunkUnused(fid: number): Promise<void> {
+    try {
+      await this.rpc({ type: "Tclunk", tag: 0, fid });
+    } catch {
+      // The server has no such fid, or the connection has ended.
+    }
+  }
+
   /** Clunks a fid for which nobody waits. */
   drop(fid: number): void {
     this.clunk(fid).catch(() => {});
@@ -527,6 +551,20 @@ function notFound(name: string | undefined): NinePError {
 function isIncomplete(request: Bearing, reply: object): boolean {
   return request.type === "Twalk" && "wqid" in reply &&
     Array.isArray(reply.wqid) && reply.wqid.length < request.wname.length;
+}
+
+/**
+ * Whether the server refuses a number because it has a fid of that number,
+ * which the client takes for free.
+ *
+ * @param isDoubtful The number is one of an incomplete walk: then any text
+ *   will do that is not known for another error.
+ */
+function isInUse(error: unknown, isDoubtful: boolean): boolean {
+  if (!(error instanceof NinePError)) return false;
+  const { code, ename } = error;
+  const isUnclear = code === undefined || code === "EBADF";
+  return IN_USE.test(ename) || isDoubtful && isUnclear;
 }
 
 /** The fid that a request makes when it succeeds; undefined for any other request. */

@@ -12,6 +12,10 @@ const CODES: ReadonlyArray<readonly [code: string, ...texts: string[]]> = [
     "file has been removed",
     "file not found",
     "No such file or directory",
+    "No such file",
+    "No such path",
+    "not found",
+    "does not exist",
     "directory entry not found",
     "illegal path element",
     "directory entry is not allocated",
@@ -132,18 +136,19 @@ for (const [code, ...texts] of CODES) {
 /**
  * Finds the code of an error text: `ENOENT` for `file does not exist`.
  *
- * The text is compared without regard to case, then its end behind the last
- * `: ` or `' ` is tried, for servers that put a file's name in front.
+ * The text is compared without regard to case and to a period at its end. Then
+ * its end behind the last `: ` or `' ` is tried, for servers that put a file's
+ * name in front.
  *
  * @param ename Text of an Rerror.
  * @returns The code, or undefined for a text that no server is known to send.
  */
 export function codeOf(ename: string): string | undefined {
-  const text = ename.trim().toLowerCase();
+  const text = ename.trim().toLowerCase().replace(/\s*\.$/, "");
   const code = codeOfText.get(text);
   if (code !== undefined) return code;
   // lib9p of Plan 9 names the field behind it.
-  if (text.startsWith("wstat -- attempt to change ")) return "EPERM";
+  if (text.includes("wstat -- attempt to change ")) return "EPERM";
   const at = Math.max(text.lastIndexOf(": "), text.lastIndexOf("' "));
   return at < 0 ? undefined : codeOfText.get(text.slice(at + 2));
 }

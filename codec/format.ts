@@ -6,6 +6,7 @@ import type { Message } from "./messages.ts";
 const MOST = 64;
 
 const decoder = new TextDecoder("utf-8", { fatal: true });
+const lenient = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /**
  * Writes a message in one line: `Twalk tag 3 fid 0 newfid 1 wname [a b]`.
@@ -69,6 +70,15 @@ function textOf(bytes: Uint8Array): string | undefined {
     return undefined;
   }
   return /[^\P{Cc}\n\t]/u.test(text) ? undefined : quote(text);
+}
+
+/**
+ * Shows the first bytes of a stream as text in quotes, cut and with control
+ * characters escaped.
+ */
+export function quoteStart(bytes: Uint8Array): string {
+  const text = lenient.decode(bytes.subarray(0, MOST));
+  return quote(bytes.length > MOST ? `${text}…` : text);
 }
 
 /** In quotes, with all control characters escaped: C1 ones drive terminals, too. */

@@ -3,9 +3,10 @@
 
 import { HEADERSZ, MSIZE_DEFAULT } from "./constants.ts";
 import { ProtocolError } from "./errors.ts";
+import { quoteStart } from "./format.ts";
 import { type Dialect, dialect9P2000, encode, getMessage } from "./layout.ts";
 import type { Message } from "./messages.ts";
-import { Reader } from "./wire.ts";
+import { Reader, utf8Length } from "./wire.ts";
 
 const NOTHING = new Uint8Array(0);
 
@@ -148,21 +149,65 @@ export class Splitter {
     reader.end = end;
   }
 
-  /** Before anything is allocated. */
+  /** Checks the size of the frame at hand, before anything is allocated. */
   #check(size: number): number {
-    if (size < HEADERSZ) {
-      throw new ProtocolError(
-        `Cannot follow the stream: a frame of size ${size}, the minimum is ${HEADERSZ}`,
-      );
-    }
-    if (size > this.msize) {
-      throw new ProtocolError(
-        `Cannot follow the stream: a frame of size ${size}, the maximum is ${this.msize}`,
-      );
-    }
-    return size;
+    if (size >= HEADERSZ && size <= this.msize) return size;
+    const bound = size < HEADERSZ
+      ? `minimum is ${HEADERSZ}`
+      : `maximum is ${this.msize}`;
+    throw new ProtocolError(
+      `Cannot follow the stream: a frame of size ${size}, the ${bound}${
+        describeForeign(this.#start())
+      }`,
+    );
+  }
+
+  /** The first bytes of the frame at hand. */
+  #start(): Uint8Array {
+    const bytes = new Uint8Array(START_MOST);
+    const partial = this.#partial.subarray(0, Math.min(this.#filled, 4));
+    const rest = this.#chunk.subarray(this.#next, this.#end)
+      .subarray(0, START_MOST - partial.length);
+    bytes.set(partial);
+    bytes.set(rest, partial.length);
+    return bytes.subarray(0, partial.length + rest.length);
   }
 }
+
+/** Bytes of a stream that are looked at when it is not 9P: one more than is shown. */
+const START_MOST = 65;
+
+/** What usually speaks on a stream that begins like this, where a frame should be. */
+const FOREIGN: ReadonlyArray<readonly [start: RegExp, what: string]> = [
+  [/^HTTP/, "the peer is an HTTP server"],
+  [
+    /^(CONNECT|DELETE|GET|HEAD|OPTIONS|PATCH|POST|PRI|PUT) /,
+    "the peer is an HTTP client",
+  ],
+  [/^SSH-/, "the peer speaks SSH"],
+  [
+    /^/,
+    "that is text, not 9P: a program that speaks 9P on its standard output must print its messages, such as those of console.log(), to its standard error",
+  ],
+];
+
+/** Describes the bytes of a stream that are no 9P, for a message; empty when they do not show what they are. */
+function describeForeign(bytes: Uint8Array): string {
+  // A record of TLS: its type, and the version 3.x.
+  if (bytes.length >= 2 && bytes[0] >= 20 && bytes[0] <= 23 && bytes[1] === 3) {
+    return "; it begins like TLS: the peer speaks TLS, or expects it";
+  }
+  const [text = ""] = PLAIN.exec(lenient.decode(bytes)) ?? [];
+  // Four bytes are a size; a text of a few characters ends with its line.
+  if (utf8Length(text) < 4 && !text.endsWith("\n")) return "";
+  const [, what] = FOREIGN.find(([pattern]) => pattern.test(text)) ?? [];
+  return `; it begins with ${quoteStart(bytes)}: ${what}`;
+}
+
+/** The text that some bytes begin with: no control characters but white space and escape. */
+// deno-lint-ignore no-control-regex
+const PLAIN = /^[^\x00-\x08\x0e-\x1a\x1c-\x1f\x7f-\x9f\ufffd]+/;
+const lenient = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /**
  * Cuts a stream of bytes into frames, however the stream was cut on its way.
