@@ -263,6 +263,30 @@ export class Client extends RemoteTree {
     );
   }
 
+  /** Keeps the process alive while the client is open, as at first. */
+  ref(): void {
+    this.session.hold.ref();
+  }
+
+  /**
+   * Lets the process end although the client is not closed. Its connection, and
+   * those that come after a reconnect, its timers and the calls that are under
+   * way then do not keep the process alive; an attempt to connect does, while
+   * it is under way. A connection that was given to `connect()` follows as far
+   * as it has `ref()` and `unref()`.
+   *
+   * @example
+   * ```ts ignore
+   * import { connect } from "@ninep/ninep";
+   *
+   * const client = await connect("tcp://127.0.0.1:5640");
+   * client.unref(); // The program ends when there is nothing else to do.
+   * ```
+   */
+  unref(): void {
+    this.session.hold.unref();
+  }
+
   /**
    * Ends the session (`client-disconnect` of the Scheme egg).
    *
@@ -290,7 +314,7 @@ export class Client extends RemoteTree {
     const { session } = this;
     const { closeTimeout } = this.#beginning;
     return awaited(
-      { timeout: undefined },
+      { timeout: undefined, hold: session.hold },
       () => `close the connection to "${session.peer}"`,
       options,
       this.#closing ??= session.close(closeTimeout),

@@ -5,6 +5,7 @@ import { NinePError, ProtocolError } from "../codec/errors.ts";
 import type { Connection } from "../transport/connection.ts";
 import { dial } from "../transport/dial.ts";
 import { badAddress } from "../transport/failure.ts";
+import { ProcessHold } from "../transport/process_hold.ts";
 import { Client } from "./client.ts";
 import { type Authenticate, login } from "./login.ts";
 import { Line } from "./line.ts";
@@ -199,9 +200,10 @@ export async function connect(
     const connection = typeof target === "string"
       ? await dial(target, { signal })
       : target;
+    const hold = new ProcessHold();
     const traits = isPyroute2 ? PYROUTE2 : REGULAR;
     const link = settings
-      ? new Reconnecting(new Line(connection, maxInFlight, traits), {
+      ? new Reconnecting(new Line(connection, maxInFlight, traits, hold), {
         ...settings,
         timeout,
         fidBase,
@@ -210,11 +212,12 @@ export async function connect(
             checked(await settings.dial(signal)),
             maxInFlight,
             traits,
+            hold,
           ),
         authOf: (who) =>
           who.uname === uname && who.aname === aname ? auth : undefined,
       })
-      : new Mux(connection, maxInFlight, traits);
+      : new Mux(connection, maxInFlight, traits, hold);
     const session = new Session(link, timeout, fidBase);
     session.window = window;
     const onAbort = () => link.fail(signal?.reason);

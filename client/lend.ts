@@ -51,7 +51,8 @@ export function lend<R, T>(
     await loan.giveBack(lent);
     return result;
   };
-  return bounded({ timeout: undefined }, what, { signal, timeout }, run);
+  const limits = { timeout: undefined, hold: loan.session.hold };
+  return bounded(limits, what, { signal, timeout }, run);
 }
 
 function whileConnected<T>(

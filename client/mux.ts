@@ -18,6 +18,7 @@ import type { Connection } from "../transport/connection.ts";
 import { lost } from "../transport/failure.ts";
 import { Intake } from "../transport/intake.ts";
 import { Outbox } from "../transport/outbox.ts";
+import type { ProcessHold } from "../transport/process_hold.ts";
 import { NumberPool } from "./numbers.ts";
 import type { PeerTraits } from "./peer.ts";
 
@@ -87,6 +88,8 @@ export class Mux {
   readonly connection: Connection;
   /** What is known of the kind of the server. */
   readonly traits: PeerTraits;
+  /** Whether the connection, and timers of its client, keep the process alive. */
+  readonly hold: ProcessHold;
   /** What is spoken. */
   readonly dialect: Dialect = dialect9P2000;
   /** How often the connection was lost, and requests went on with another one. */
@@ -118,10 +121,18 @@ export class Mux {
    * @param limit Most requests that are outstanding at once, besides Tflushes;
    *   at most NOTAG - 1, so that there is a tag for a Tflush.
    * @param traits What is known of the kind of the server.
+   * @param hold Decides whether the connection keeps the process alive.
    */
-  constructor(connection: Connection, limit: number, traits: PeerTraits) {
+  constructor(
+    connection: Connection,
+    limit: number,
+    traits: PeerTraits,
+    hold: ProcessHold,
+  ) {
     this.connection = connection;
+    this.hold = hold;
     const channel = openChannel(connection);
+    hold.add(connection);
     this.#channel = channel;
     this.#limit = limit;
     this.traits = traits;
@@ -250,6 +261,7 @@ export class Mux {
     if (this.#dead) return;
     this.#dead = true;
     this.#refusal ??= { error };
+    this.hold.delete(this.connection);
     this.#channel.close();
     this.#rejectAll(error);
   }

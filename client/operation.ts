@@ -4,6 +4,7 @@
 
 import { FunctionError } from "../codec/call.ts";
 import { NinePError } from "../codec/errors.ts";
+import { ProcessHold } from "../transport/process_hold.ts";
 
 /**
  * A file: its path, or a fid. A path is a text with slashes or the list of its
@@ -113,6 +114,8 @@ export function isMissing(error: unknown): boolean {
 export interface Limits {
   /** Most milliseconds that an operation takes; undefined is any time. */
   readonly timeout: number | undefined;
+  /** Has the timers: decides whether they keep the process alive, as they do by default. */
+  readonly hold?: ProcessHold;
 }
 
 /**
@@ -164,6 +167,7 @@ export function bounded<T>(
     signal,
     what,
     (signal) => abortable(signal, work, undo),
+    limits.hold,
   );
 }
 
@@ -178,6 +182,7 @@ export async function timed<T>(
   signal: AbortSignal | undefined,
   what: () => string,
   work: (signal: AbortSignal | undefined) => Promise<T>,
+  hold: ProcessHold = new ProcessHold(),
 ): Promise<T> {
   if (timeout === undefined || timeout === Infinity) return await work(signal);
   if (!(timeout > 0 && timeout <= TIMEOUT_MAX)) {
@@ -189,17 +194,14 @@ export async function timed<T>(
   const onAbort = () => both.abort(signal?.reason);
   if (signal?.aborted) onAbort();
   signal?.addEventListener("abort", onAbort, { once: true });
-  const timer = setTimeout(
-    () => {
-      const message = `Cannot ${what()}: no answer within ${timeout} ms`;
-      both.abort(new DOMException(message, "TimeoutError"));
-    },
-    timeout,
-  );
+  const timer = hold.after(timeout, () => {
+    const message = `Cannot ${what()}: no answer within ${timeout} ms`;
+    both.abort(new DOMException(message, "TimeoutError"));
+  });
   try {
     return await work(both.signal);
   } finally {
-    clearTimeout(timer);
+    hold.cancel(timer);
     signal?.removeEventListener("abort", onAbort);
   }
 }

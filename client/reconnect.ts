@@ -8,6 +8,7 @@ import type { ReplyTo, Tmessage } from "../codec/messages.ts";
 import type { Connection } from "../transport/connection.ts";
 import { dial } from "../transport/dial.ts";
 import { codeOf, isPermanent } from "../transport/failure.ts";
+import type { ProcessHold } from "../transport/process_hold.ts";
 import type { Line } from "./line.ts";
 import { endsWithFid, type Link, treadInto } from "./mux.ts";
 import { abortable, bounded, TIMEOUT_MAX } from "./operation.ts";
@@ -203,6 +204,11 @@ export class Reconnecting implements Link {
     return this.#line.traits;
   }
 
+  /** Whether the connections and timers keep the process alive. */
+  get hold(): ProcessHold {
+    return this.#line.hold;
+  }
+
   /** The dialect that is spoken. */
   get dialect(): Dialect {
     return this.#line.dialect;
@@ -392,10 +398,10 @@ export class Reconnecting implements Link {
     await lost.ended;
     while (!signal.aborted && this.#failures < attempts) {
       // At least one turn: what the loss has ended was told by then.
-      await sleep(delayOf(this.#failures++, this.#plan), signal);
+      await sleep(delayOf(this.#failures++, this.#plan), signal, this.hold);
       try {
         await bounded(
-          { timeout },
+          { timeout, hold: this.hold },
           () => `connect to "${this.peer}"`,
           { signal },
           // There is one, as one was given.
@@ -513,14 +519,18 @@ function textOf(error: unknown): string {
 }
 
 /** Waits for some milliseconds, or until the signal aborts. */
-function sleep(milliseconds: number, signal: AbortSignal): Promise<void> {
+function sleep(
+  milliseconds: number,
+  signal: AbortSignal,
+  hold: ProcessHold,
+): Promise<void> {
   return new Promise((resolve) => {
     const done = () => {
-      clearTimeout(timer);
+      hold.cancel(timer);
       signal.removeEventListener("abort", done);
       resolve();
     };
-    const timer = setTimeout(done, milliseconds);
+    const timer = hold.after(milliseconds, done);
     signal.addEventListener("abort", done, { once: true });
   });
 }

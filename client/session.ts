@@ -17,6 +17,7 @@ import type {
 import { dontTouch, type Stat } from "../codec/stat.ts";
 import { utf8Length } from "../codec/wire.ts";
 import type { Connection } from "../transport/connection.ts";
+import type { ProcessHold } from "../transport/process_hold.ts";
 import type { Link } from "./mux.ts";
 import { FidPool } from "./numbers.ts";
 import type { PeerTraits } from "./peer.ts";
@@ -77,6 +78,11 @@ export class Session {
   /** What is known of the kind of the server. */
   get traits(): PeerTraits {
     return this.#link.traits;
+  }
+
+  /** Whether the connection and timers keep the process alive. */
+  get hold(): ProcessHold {
+    return this.#link.hold;
   }
 
   /** What it goes over. */
@@ -533,9 +539,9 @@ export class Session {
       `Connection to "${this.peer}" is closed`,
     );
     this.#link.seal(error);
-    const timer = setTimeout(() => this.#link.fail(error), timeout);
+    const timer = this.hold.after(timeout, () => this.#link.fail(error));
     await Promise.allSettled(clunks);
-    clearTimeout(timer);
+    this.hold.cancel(timer);
     this.#link.fail(error);
     await this.#link.ended;
   }

@@ -17,6 +17,10 @@ export interface Streams {
 export interface StreamPair extends Streams {
   /** Closes what is under the streams, where they alone do not. */
   close?(): void;
+  /** Keeps the process alive, where the streams can. */
+  ref?(): void;
+  /** Does not keep the process alive, where the streams can. */
+  unref?(): void;
 }
 
 /** A connection whose fast path is there, so that streams can be made of it. */
@@ -128,6 +132,8 @@ export function fromStreams(
         // Closed before: the streams themselves may have done it.
       }
     },
+    ref: () => streams.ref?.(),
+    unref: () => streams.unref?.(),
   };
 }
 
