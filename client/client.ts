@@ -290,7 +290,7 @@ export class Client extends RemoteTree {
     const { session } = this;
     const { closeTimeout } = this.#beginning;
     return awaited(
-      { timeout: undefined },
+      { timeout: undefined, aborts: session.aborts },
       () => `close the connection to "${session.peer}"`,
       options,
       this.#closing ??= session.close(closeTimeout),

@@ -3,6 +3,7 @@
 import { MSIZE_DEFAULT, MSIZE_MIN, NOFID, NOTAG } from "../codec/constants.ts";
 import type { Connection } from "../transport/connection.ts";
 import { dial } from "../transport/dial.ts";
+import { AbortListeners } from "./abort.ts";
 import { Client } from "./client.ts";
 import { type Authenticate, login } from "./login.ts";
 import { Line } from "./line.ts";
@@ -189,44 +190,50 @@ export async function connect(
     ? settingsOf(target, reconnect === true ? {} : reconnect)
     : undefined;
   const peer = typeof target === "string" ? target : target.peer;
-  return await timed(timeout, signal, () => `connect to "${peer}"`, async (
+  const aborts = new AbortListeners();
+  return await timed(
+    { timeout, aborts },
     signal,
-  ) => {
-    const connection = typeof target === "string"
-      ? await dial(target, { signal })
-      : target;
-    const traits = isPyroute2 ? PYROUTE2 : REGULAR;
-    const link = settings
-      ? new Reconnecting(new Line(connection, maxInFlight, traits), {
-        ...settings,
-        timeout,
-        fidBase,
-        open: async (signal) =>
-          new Line(await settings.dial(signal), maxInFlight, traits),
-        authOf: (who) =>
-          who.uname === uname && who.aname === aname ? auth : undefined,
-      })
-      : new Mux(connection, maxInFlight, traits);
-    const session = new Session(link, timeout, fidBase);
-    session.window = window;
-    const onAbort = () => link.fail(signal?.reason);
-    signal?.addEventListener("abort", onAbort, { once: true });
-    try {
-      if (signal?.aborted) onAbort();
-      await link.version(msize);
-      const who = { uname, aname, auth };
-      const root = await login(session, who);
-      const attempts = settings?.attempts ?? 1;
-      const beginning = { msize, login: who, attempts, closeTimeout };
-      return new Client(session, root, beginning);
-    } catch (error) {
-      link.fail(error);
-      await link.ended;
-      throw error;
-    } finally {
-      signal?.removeEventListener("abort", onAbort);
-    }
-  });
+    () => `connect to "${peer}"`,
+    async (
+      signal,
+    ) => {
+      const connection = typeof target === "string"
+        ? await dial(target, { signal })
+        : target;
+      const traits = isPyroute2 ? PYROUTE2 : REGULAR;
+      const link = settings
+        ? new Reconnecting(new Line(connection, maxInFlight, traits, aborts), {
+          ...settings,
+          timeout,
+          fidBase,
+          open: async (signal) =>
+            new Line(await settings.dial(signal), maxInFlight, traits, aborts),
+          authOf: (who) =>
+            who.uname === uname && who.aname === aname ? auth : undefined,
+        })
+        : new Mux(connection, maxInFlight, traits, aborts);
+      const session = new Session(link, timeout, fidBase);
+      session.window = window;
+      const onAbort = () => link.fail(signal?.reason);
+      try {
+        if (signal?.aborted) onAbort();
+        else if (signal) aborts.add(signal, onAbort);
+        await link.version(msize);
+        const who = { uname, aname, auth };
+        const root = await login(session, who);
+        const attempts = settings?.attempts ?? 1;
+        const beginning = { msize, login: who, attempts, closeTimeout };
+        return new Client(session, root, beginning);
+      } catch (error) {
+        link.fail(error);
+        await link.ended;
+        throw error;
+      } finally {
+        if (signal) aborts.remove(signal, onAbort);
+      }
+    },
+  );
 }
 
 /** Callers without types pass what they have. */

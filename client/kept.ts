@@ -80,9 +80,10 @@ export class KeptFids {
     work: (fid: number) => Promise<T>,
   ): Promise<T> {
     const kept = this.#byPath.get(path) ?? this.#begin(path, walk);
+    const { aborts } = this.#session;
     kept.users++;
     try {
-      return await work(await abortable(signal, () => kept.fid));
+      return await work(await abortable(aborts, signal, () => kept.fid));
     } catch (error) {
       if (isGone(error)) this.#unlist(kept);
       throw error;

@@ -20,6 +20,7 @@ import { Intake } from "../transport/intake.ts";
 import { Outbox } from "../transport/outbox.ts";
 import { NumberPool } from "./numbers.ts";
 import type { PeerTraits } from "./peer.ts";
+import { AbortListeners } from "./abort.ts";
 
 /** A request whose reply has not come, or whose Rflush has not. */
 class Pending {
@@ -55,9 +56,9 @@ class Pending {
     this.reject = reject;
   }
 
-  settle(): void {
+  settle(aborts: AbortListeners): void {
     this.settled = true;
-    if (this.onAbort) this.signal?.removeEventListener("abort", this.onAbort);
+    if (this.signal && this.onAbort) aborts.remove(this.signal, this.onAbort);
   }
 }
 
@@ -82,6 +83,8 @@ export class Mux {
   readonly connection: Connection;
   /** What is known of the kind of the server. */
   readonly traits: PeerTraits;
+  /** Where requests listen to the signals of their callers. */
+  readonly aborts: AbortListeners;
   /** What is spoken. */
   readonly dialect: Dialect = dialect9P2000;
   /** How often the connection was lost, and requests went on with another one. */
@@ -112,9 +115,16 @@ export class Mux {
    * @param limit Most requests that are outstanding at once, besides Tflushes;
    *   at most NOTAG - 1, so that there is a tag for a Tflush.
    * @param traits What is known of the kind of the server.
+   * @param aborts The abort listeners of the client.
    */
-  constructor(connection: Connection, limit: number, traits: PeerTraits) {
+  constructor(
+    connection: Connection,
+    limit: number,
+    traits: PeerTraits,
+    aborts: AbortListeners,
+  ) {
     this.connection = connection;
+    this.aborts = aborts;
     const channel = openChannel(connection);
     this.#channel = channel;
     this.#limit = limit;
@@ -258,7 +268,7 @@ export class Mux {
     this.#reserved = 0;
     for (const pending of all) {
       if (!pending || pending.settled) continue;
-      pending.settle();
+      pending.settle(this.aborts);
       pending.reject(error);
     }
   }
@@ -278,7 +288,7 @@ export class Mux {
       pending.claimed = tag;
       if (signal) {
         pending.onAbort = () => this.#abort(pending, signal.reason);
-        signal.addEventListener("abort", pending.onAbort, { once: true });
+        this.aborts.add(signal, pending.onAbort);
       }
       if (isNext) {
         this.#put(pending);
@@ -319,7 +329,7 @@ export class Mux {
       this.#outbox.schedule();
     } catch (error) {
       this.#release(pending);
-      pending.settle();
+      pending.settle(this.aborts);
       pending.reject(error);
     }
   }
@@ -365,7 +375,7 @@ export class Mux {
       this.#tags.give(pending.claimed);
       this.#reserved--;
     }
-    pending.settle();
+    pending.settle(this.aborts);
     pending.reject(reason);
   }
 
@@ -378,7 +388,7 @@ export class Mux {
     try {
       await this.#sendFlush(pending.request.tag);
       if (!pending.settled) pending.reject(reason);
-      pending.settle();
+      pending.settle(this.aborts);
     } catch (error) {
       // A server that cannot flush: the request's own reply frees the tag.
       pending.flushing = false;
@@ -430,7 +440,7 @@ export class Mux {
     }
     // The tag is free before its reply can be seen, or it is kept by a Tflush.
     if (!pending.flushing) this.#release(pending);
-    pending.settle();
+    pending.settle(this.aborts);
     try {
       pending.resolve(this.#take(pending));
     } catch (error) {

@@ -4,6 +4,7 @@
 
 import { FunctionError } from "../codec/call.ts";
 import { NinePError } from "../codec/errors.ts";
+import type { AbortListeners } from "./abort.ts";
 
 /**
  * A file: its path, or a fid. A path is a text with slashes or the list of its
@@ -109,10 +110,12 @@ export function isMissing(error: unknown): boolean {
   return hasCode(error, "ENOENT") || hasCode(error, "ENOTDIR");
 }
 
-/** Where the default of a timeout comes from. */
+/** What bounds the operations of a client. */
 export interface Limits {
   /** Most milliseconds that an operation takes; undefined is any time. */
   readonly timeout: number | undefined;
+  /** Where operations listen to the signals of their callers. */
+  readonly aborts: AbortListeners;
 }
 
 /**
@@ -158,12 +161,13 @@ export function bounded<T>(
   undo?: (result: T) => void,
 ): Promise<T> {
   const { signal, timeout = limits.timeout } = options;
-  if (timeout === undefined) return abortable(signal, work, undo);
+  const { aborts } = limits;
+  if (timeout === undefined) return abortable(aborts, signal, work, undo);
   return timed(
-    timeout,
+    { timeout, aborts },
     signal,
     what,
-    (signal) => abortable(signal, work, undo),
+    (signal) => abortable(aborts, signal, work, undo),
   );
 }
 
@@ -174,7 +178,7 @@ export function bounded<T>(
  * @throws {RangeError} The timeout is out of its range.
  */
 export async function timed<T>(
-  timeout: number | undefined,
+  { timeout, aborts }: Limits,
   signal: AbortSignal | undefined,
   what: () => string,
   work: (signal: AbortSignal | undefined) => Promise<T>,
@@ -188,7 +192,7 @@ export async function timed<T>(
   const both = new AbortController();
   const onAbort = () => both.abort(signal?.reason);
   if (signal?.aborted) onAbort();
-  signal?.addEventListener("abort", onAbort, { once: true });
+  else if (signal) aborts.add(signal, onAbort);
   const timer = setTimeout(
     () => {
       const message = `Cannot ${what()}: no answer within ${timeout} ms`;
@@ -200,12 +204,13 @@ export async function timed<T>(
     return await work(both.signal);
   } finally {
     clearTimeout(timer);
-    signal?.removeEventListener("abort", onAbort);
+    if (signal) aborts.remove(signal, onAbort);
   }
 }
 
 /** Runs work whose promise rejects at once when the signal aborts. */
 export function abortable<T>(
+  aborts: AbortListeners,
   signal: AbortSignal | undefined,
   work: (signal: AbortSignal | undefined) => Promise<T>,
   undo?: (result: T) => void,
@@ -214,8 +219,8 @@ export function abortable<T>(
   if (signal.aborted) return Promise.reject(signal.reason);
   return new Promise((resolve, reject) => {
     const onAbort = () => reject(signal.reason);
-    signal.addEventListener("abort", onAbort, { once: true });
-    const done = () => signal.removeEventListener("abort", onAbort);
+    aborts.add(signal, onAbort);
+    const done = () => aborts.remove(signal, onAbort);
     work(signal).then((result) => {
       done();
       if (signal.aborted) undo?.(result);

@@ -11,6 +11,7 @@ import { codeOf } from "../transport/failure.ts";
 import type { Line } from "./line.ts";
 import { endsWithFid, type Link, treadInto } from "./mux.ts";
 import { abortable, bounded, TIMEOUT_MAX } from "./operation.ts";
+import type { AbortListeners } from "./abort.ts";
 import type { PeerTraits } from "./peer.ts";
 import { Restoration, type RestorationPlan } from "./restoration.ts";
 
@@ -206,6 +207,11 @@ export class Reconnecting implements Link {
     return this.#line.dialect;
   }
 
+  /** The abort listeners of the client. */
+  get aborts(): AbortListeners {
+    return this.#line.aborts;
+  }
+
   /** How often a connection was lost. */
   get losses(): number {
     return this.#losses;
@@ -322,7 +328,7 @@ export class Reconnecting implements Link {
         }
         if (again) {
           if (tag !== undefined) throw noConnection(request, line.error);
-          await abortable(signal, () => waitFor(again, carried));
+          await abortable(this.aborts, signal, () => waitFor(again, carried));
           continue;
         }
         line.check(request);
@@ -393,7 +399,7 @@ export class Reconnecting implements Link {
       await sleep(delayOf(this.#failures++, this.#plan), signal);
       try {
         await bounded(
-          { timeout },
+          { timeout, aborts: this.aborts },
           () => `connect to "${this.peer}"`,
           { signal },
           // There is one, as one was given.

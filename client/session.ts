@@ -17,6 +17,7 @@ import type {
 import { dontTouch, type Stat } from "../codec/stat.ts";
 import { utf8Length } from "../codec/wire.ts";
 import type { Connection } from "../transport/connection.ts";
+import type { AbortListeners } from "./abort.ts";
 import type { Link } from "./mux.ts";
 import { FidPool } from "./numbers.ts";
 import type { PeerTraits } from "./peer.ts";
@@ -68,6 +69,11 @@ export class Session {
   /** What is known of the kind of the server. */
   get traits(): PeerTraits {
     return this.#link.traits;
+  }
+
+  /** The abort listeners of the client. */
+  get aborts(): AbortListeners {
+    return this.#link.aborts;
   }
 
   /** What it goes over. */
