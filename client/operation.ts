@@ -2,7 +2,7 @@
 // an abort and a timeout are told at once, and that an error says what was
 // tried.
 
-import { FunctionError } from "../codec/call.ts";
+import { FunctionError, Plan9Exit } from "../codec/call.ts";
 import { NinePError } from "../codec/errors.ts";
 import type { AbortListeners } from "./abort.ts";
 
@@ -132,12 +132,14 @@ export function operate<T>(
   work: (signal: AbortSignal | undefined) => Promise<T>,
   undo?: (result: T) => void,
 ): Promise<T> {
-  return bounded(
-    limits,
-    () => `${verb} ${labelOf(file)}`,
-    options,
-    (signal) => explained(verb, file, () => work(signal)),
-    undo,
+  const what = () => `${verb} ${labelOf(file)}`;
+  // The caller awaits the promise of explained() itself: only so has the stack
+  // of its error the caller's frames.
+  return explained(
+    verb,
+    file,
+    () => bounded(limits, what, options, work, undo),
+    options.signal,
   );
 }
 
@@ -234,13 +236,18 @@ export function abortable<T>(
 
 /**
  * Puts what was tried in front of the server's errors, and of those of a
- * request that no message can hold. Those of functions are left as they are,
- * and those that say already what was tried with a part.
+ * request that no message can hold. An error stays as it is when it says
+ * already what was tried with a part, and when it is the reason of an abort.
+ *
+ * The new error is made here, in a function that the caller awaits: its stack
+ * leads to the caller. That of the server's error leads to the loop that reads
+ * replies.
  */
 export async function explained<T>(
   verb: string,
   file: FileRef,
   work: () => Promise<T>,
+  signal?: AbortSignal,
 ): Promise<T> {
   try {
     return await work();
@@ -250,14 +257,22 @@ export async function explained<T>(
     if (isUnsendable(error)) {
       throw new RangeError(messageOf(error), { cause: error });
     }
-    if (!(error instanceof NinePError) || error instanceof FunctionError) {
-      throw error;
-    }
-    if (isExplained(error)) throw error;
-    const message = messageOf(error);
-    const { ename, code, request } = error;
-    throw new NinePError(ename, { code, message, request, cause: error });
+    if (!(error instanceof NinePError) || isExplained(error)) throw error;
+    if (signal?.aborted && error === signal.reason) throw error;
+    throw withMessage(error, messageOf(error));
   }
+}
+
+/** An error as the server's, with another message. */
+function withMessage(cause: NinePError, message: string): NinePError {
+  const { ename, code, request } = cause;
+  if (cause instanceof Plan9Exit) {
+    return new Plan9Exit(cause.str, { ename, message, cause });
+  }
+  if (cause instanceof FunctionError) {
+    return new FunctionError(cause, { ename, message, cause });
+  }
+  return new NinePError(ename, { code, message, request, cause });
 }
 
 /** Recognizes that a request could not be encoded, or is too long. */
