@@ -56,7 +56,8 @@ export interface ConnectOptions extends CallerOptions {
    *   their fids;
    * - nothing is flushed: an aborted call rejects at once as ever, but what
    *   comes after it waits for the server to be done with it, and its result
-   *   is dropped. Closing the client does not wait longer than `closeTimeout`;
+   *   is dropped. Closing the client while a call is pending ends the
+   *   connection at once;
    * - a directory's records may be cut at any byte, so they are joined first.
    *   Names that are not ASCII arrive cut: a ProtocolError where that leaves
    *   no UTF-8;

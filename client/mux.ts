@@ -39,8 +39,10 @@ class Pending {
   flushing = false;
   /** Settles with that Tflush. */
   flush: Promise<void> | undefined;
-  /** The caller knows the outcome. */
+  /** The outcome is known. */
   settled = false;
+  /** The caller was told that the connection ends, and wants no data any more. */
+  abandoned = false;
 
   constructor(
     request: Tmessage,
@@ -240,6 +242,30 @@ export class Mux {
     const request = treadInto(fid, offset, into);
     // #take() resolves with the count when there is `into`.
     return this.#start(request, into, signal, undefined) as Promise<number>;
+  }
+
+  /**
+   * Gives up all requests but Tclunks, for the connection is to end: their
+   * callers are told at once, and the server is sent a Tflush for each.
+   *
+   * @param error What the requests reject with.
+   * @returns Whether a Tclunk is answered now. A server that cannot flush may
+   *   work on what was given up for any time first.
+   */
+  giveUp(error: unknown): boolean {
+    const { flushes } = this.traits;
+    let isFree = true;
+    for (const pending of [...this.#waiting, ...this.#pending]) {
+      if (!pending || pending.settled) continue;
+      const { type } = pending.request;
+      // A Tflush tells when the tag of its request is free.
+      if (type === "Tclunk" || type === "Tflush") continue;
+      pending.abandoned = true;
+      if (this.#waiting.has(pending) || flushes) this.#abort(pending, error);
+      else isFree = false;
+      pending.reject(error);
+    }
+    return isFree;
   }
 
   /** Refuses new requests; those that are made go on. */
@@ -471,7 +497,7 @@ export class Mux {
       reply.data = reply.data.slice();
       return reply;
     }
-    if (!pending.signal?.aborted) into.set(reply.data);
+    if (!pending.signal?.aborted && !pending.abandoned) into.set(reply.data);
     return reply.data.length;
   }
 }

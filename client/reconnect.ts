@@ -292,6 +292,12 @@ export class Reconnecting implements Link {
     this.#line.flushFid(fid, reason);
   }
 
+  /** Gives up all requests but Tclunks; see {@linkcode Mux.giveUp}. */
+  giveUp(error: unknown): boolean {
+    this.#withdraw(({ type }) => type !== "Tclunk", () => error);
+    return this.#line.giveUp(error);
+  }
+
   /** Refuses new requests; those that were sent go on. */
   seal(error: unknown): void {
     this.#refusal ??= { error };

@@ -438,12 +438,18 @@ export class Session {
     this.clunk(fid).catch(() => {});
   }
 
-  /** Clunks all fids, but waits no longer than `timeout` milliseconds, and ends the connection. */
+  /**
+   * Gives up what is pending, clunks all fids, but waits no longer than
+   * `timeout` milliseconds, and ends the connection.
+   */
   async close(timeout: number): Promise<void> {
-    const clunks = this.fids.all().map((fid) => this.clunk(fid));
     const error = new ProtocolError(
       `Connection to "${this.peer}" is closed`,
     );
+    // A server may hold a Tclunk back until it has answered the other requests
+    // of the fid, so these are flushed first.
+    const isFree = this.#link.giveUp(error);
+    const clunks = isFree ? this.fids.all().map((fid) => this.clunk(fid)) : [];
     this.#link.seal(error);
     const timer = setTimeout(() => this.#link.fail(error), timeout);
     await Promise.allSettled(clunks);
