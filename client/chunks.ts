@@ -137,14 +137,15 @@ export async function writeChunks(
 ): Promise<void> {
   const writer = new ChunkWriter(open, offset, most, signal);
   const onAbort = () => writer.fail(signal?.reason);
-  signal?.addEventListener("abort", onAbort, { once: true });
+  const { aborts } = open.session;
+  if (signal) aborts.add(signal, onAbort);
   // The source may be idle by then, and nothing in flight.
   const unwatch = open.session.onEnd(writer, (error) => writer.fail(error));
   try {
     await writer.write(source);
   } finally {
     unwatch();
-    signal?.removeEventListener("abort", onAbort);
+    if (signal) aborts.remove(signal, onAbort);
   }
 }
 

@@ -290,9 +290,12 @@ export class Client extends RemoteTree {
   /**
    * Ends the session (`client-disconnect` of the Scheme egg).
    *
-   * Clunks all fids, as far as the server answers within the time that
-   * `closeTimeout` of {@linkcode connect} allows, and closes the connection.
-   * Calls that are still pending reject. Closing again does nothing.
+   * Calls that are still pending reject at once with a ProtocolError; the
+   * server is asked to give them up (Tflush). Then all fids are clunked, as far
+   * as the server answers within the time that `closeTimeout` of
+   * {@linkcode connect} allows, and the connection is closed. With a server
+   * that cannot flush it is closed at once when a call is pending. Closing
+   * again does nothing.
    *
    * @param options Signal, timeout: they only end the waiting. A timeout of
    *   `connect()` does not hold here, `closeTimeout` is enough.
@@ -314,7 +317,7 @@ export class Client extends RemoteTree {
     const { session } = this;
     const { closeTimeout } = this.#beginning;
     return awaited(
-      { timeout: undefined, hold: session.hold },
+      { timeout: undefined, aborts: session.aborts, hold: session.hold },
       () => `close the connection to "${session.peer}"`,
       options,
       this.#closing ??= session.close(closeTimeout),

@@ -6,6 +6,7 @@ import type { Connection } from "../transport/connection.ts";
 import { dial } from "../transport/dial.ts";
 import { badAddress } from "../transport/failure.ts";
 import { ProcessHold } from "../transport/process_hold.ts";
+import { AbortListeners } from "./abort.ts";
 import { Client } from "./client.ts";
 import { type Authenticate, login } from "./login.ts";
 import { Line } from "./line.ts";
@@ -58,7 +59,8 @@ export interface ConnectOptions extends CallerOptions {
    *   their fids;
    * - nothing is flushed: an aborted call rejects at once as ever, but what
    *   comes after it waits for the server to be done with it, and its result
-   *   is dropped. Closing the client does not wait longer than `closeTimeout`;
+   *   is dropped. Closing the client while a call is pending ends the
+   *   connection at once;
    * - a directory's records may be cut at any byte, so they are joined first.
    *   Names that are not ASCII arrive cut: a ProtocolError where that leaves
    *   no UTF-8;
@@ -194,52 +196,62 @@ export async function connect(
     ? settingsOf(target, reconnect === true ? {} : reconnect)
     : undefined;
   const peer = typeof target === "string" ? target : target.peer;
-  return await timed(timeout, signal, () => `connect to "${peer}"`, async (
+  const aborts = new AbortListeners();
+  return await timed(
+    { timeout, aborts },
     signal,
-  ) => {
-    const connection = typeof target === "string"
-      ? await dial(target, { signal })
-      : target;
-    const hold = new ProcessHold();
-    const traits = isPyroute2 ? PYROUTE2 : REGULAR;
-    const link = settings
-      ? new Reconnecting(new Line(connection, maxInFlight, traits, hold), {
-        ...settings,
-        timeout,
-        fidBase,
-        open: async (signal) =>
-          new Line(
-            checked(await settings.dial(signal)),
-            maxInFlight,
-            traits,
-            hold,
-          ),
-        authOf: (who) =>
-          who.uname === uname && who.aname === aname ? auth : undefined,
-      })
-      : new Mux(connection, maxInFlight, traits, hold);
-    const session = new Session(link, timeout, fidBase);
-    session.window = window;
-    const onAbort = () => link.fail(signal?.reason);
-    signal?.addEventListener("abort", onAbort, { once: true });
-    try {
-      if (signal?.aborted) onAbort();
-      await link.version(msize).catch((error) => {
-        throw notStarted(error, link.peer);
-      });
-      const who = { uname, aname, auth };
-      const root = await login(session, who);
-      const attempts = settings?.attempts ?? 1;
-      const beginning = { msize, login: who, attempts, closeTimeout };
-      return new Client(session, root, beginning);
-    } catch (error) {
-      link.fail(error);
-      await link.ended;
-      throw error;
-    } finally {
-      signal?.removeEventListener("abort", onAbort);
-    }
-  });
+    () => `connect to "${peer}"`,
+    async (
+      signal,
+    ) => {
+      const connection = typeof target === "string"
+        ? await dial(target, { signal })
+        : target;
+      const hold = new ProcessHold();
+      const traits = isPyroute2 ? PYROUTE2 : REGULAR;
+      const link = settings
+        ? new Reconnecting(
+          new Line(connection, maxInFlight, traits, aborts, hold),
+          {
+            ...settings,
+            timeout,
+            fidBase,
+            open: async (signal) =>
+              new Line(
+                checked(await settings.dial(signal)),
+                maxInFlight,
+                traits,
+                aborts,
+                hold,
+              ),
+            authOf: (who) =>
+              who.uname === uname && who.aname === aname ? auth : undefined,
+          },
+        )
+        : new Mux(connection, maxInFlight, traits, aborts, hold);
+      const session = new Session(link, timeout, fidBase);
+      session.window = window;
+      const onAbort = () => link.fail(signal?.reason);
+      try {
+        if (signal?.aborted) onAbort();
+        else if (signal) aborts.add(signal, onAbort);
+        await link.version(msize).catch((error) => {
+          throw notStarted(error, link.peer);
+        });
+        const who = { uname, aname, auth };
+        const root = await login(session, who);
+        const attempts = settings?.attempts ?? 1;
+        const beginning = { msize, login: who, attempts, closeTimeout };
+        return new Client(session, root, beginning);
+      } catch (error) {
+        link.fail(error);
+        await link.ended;
+        throw error;
+      } finally {
+        if (signal) aborts.remove(signal, onAbort);
+      }
+    },
+  );
 }
 
 /** Says with whom no session could be started, where the error does not. */

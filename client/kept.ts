@@ -45,32 +45,25 @@ export class KeptFids {
     walk: Walk,
     signal: AbortSignal | undefined,
   ): Promise<number> {
-    return this.#use(path, walk, signal, (fid) => {
+    const give = (fid: number) => {
       const kept = this.#byFid.get(fid);
       if (kept) kept.isGiven = true;
       return Promise.resolve(fid);
-    });
+    };
+    return this.#use(path, walk, signal, give, false);
   }
 
   /**
    * Works with a fid. Where the file turns out to be gone before anything was
    * done, its path is walked to once more: there may be another one.
    */
-  async use<T>(
+  use<T>(
     path: string,
     walk: Walk,
     signal: AbortSignal | undefined,
     work: (fid: number) => Promise<T>,
   ): Promise<T> {
-    try {
-      return await this.#use(path, walk, signal, work);
-    } catch (error) {
-      if (!isGone(error)) throw error;
-      // Without a request it is the client itself that refused to send it.
-      const { request } = error;
-      if (request !== undefined && !ASKING.has(request)) throw error;
-      return await this.#use(path, walk, signal, work);
-    }
+    return this.#use(path, walk, signal, work, true);
   }
 
   async #use<T>(
@@ -78,17 +71,41 @@ export class KeptFids {
     walk: Walk,
     signal: AbortSignal | undefined,
     work: (fid: number) => Promise<T>,
+    isRepeatable: boolean,
   ): Promise<T> {
     const kept = this.#byPath.get(path) ?? this.#begin(path, walk);
+    const { aborts } = this.#session;
     kept.users++;
     try {
-      return await work(await abortable(signal, () => kept.fid));
+      return await work(await abortable(aborts, signal, () => kept.fid));
     } catch (error) {
-      if (isGone(error)) this.#unlist(kept);
-      throw error;
+      const isLost = await this.#isLost(kept, error, signal);
+      if (!isLost && !isGone(error)) throw error;
+      this.#unlist(kept);
+      if (!isRepeatable || !isLost && !isUndone(error)) throw error;
     } finally {
       kept.users--;
       this.#settle(kept, signal?.reason);
+    }
+    return await this.#use(path, walk, signal, work, false);
+  }
+
+  /**
+   * Finds out whether the server does not have a fid any more. The text of an
+   * error does not prove it, for a function may throw any text. Only the client
+   * gives its fids back, so the server did not have it before, either.
+   */
+  async #isLost(
+    { number }: Kept,
+    error: unknown,
+    signal: AbortSignal | undefined,
+  ): Promise<boolean> {
+    if (number === undefined || !saysUnknownFid(error)) return false;
+    try {
+      await this.#session.stat(number, signal);
+      return false;
+    } catch (error) {
+      return saysUnknownFid(error);
     }
   }
 
@@ -184,9 +201,30 @@ export class KeptFids {
   }
 }
 
-/** Recognizes that a fid leads to no file any more. What a function says is of other files. */
+/** Class of the error by which a server refuses to call a function that was removed; no function's own error has it. */
+const REMOVED_CLASS = "StaleFileError";
+
+/** Recognizes that a fid leads to no file any more. The error of a function itself is about other files. */
 function isGone(error: unknown): error is NinePError {
-  if (error instanceof FunctionError) return false;
+  if (error instanceof FunctionError) return error.class === REMOVED_CLASS;
   return hasCode(error, "ESTALE") ||
     error instanceof NinePError && error.ename === "file has been removed";
+}
+
+/** Tells whether nothing was done, when isGone() has recognized the error. */
+function isUndone(error: unknown): boolean {
+  if (error instanceof FunctionError) return true;
+  // Without a request it is the client itself that refused to send it.
+  const request = error instanceof NinePError ? error.request : undefined;
+  return request === undefined || ASKING.has(request);
+}
+
+/** Recognizes the error of a fid that the server does not have. */
+function saysUnknownFid(error: unknown): boolean {
+  const text = error instanceof FunctionError
+    ? error.str
+    : error instanceof NinePError
+    ? error.ename
+    : "";
+  return text === "fid unknown or out of range";
 }

@@ -30,6 +30,7 @@ export function lend<R, T>(
   use: (lent: R) => T | Promise<T>,
 ): Promise<T> {
   const what = () => `use ${labelOf(path)}`;
+  const { aborts } = loan.session;
   const run = async (signal: AbortSignal | undefined): Promise<T> => {
     // With a timeout for all of it there is none for a part.
     const isTimed = timeout !== undefined;
@@ -37,21 +38,21 @@ export function lend<R, T>(
       isTimed ? { signal, timeout: Infinity } : { signal },
     );
     const onAbort = () => loan.interrupt(lent, signal?.reason);
-    signal?.addEventListener("abort", onAbort, { once: true });
     let result: T;
     try {
       signal?.throwIfAborted(); // While it was taken.
+      if (signal) aborts.add(signal, onAbort);
       result = await whileConnected(loan.session, async () => await use(lent));
     } catch (error) {
       await loan.giveBack(lent).catch(() => {}); // The first error is the one to tell.
       throw error;
     } finally {
-      signal?.removeEventListener("abort", onAbort);
+      if (signal) aborts.remove(signal, onAbort);
     }
     await loan.giveBack(lent);
     return result;
   };
-  const limits = { timeout: undefined, hold: loan.session.hold };
+  const limits = { timeout: undefined, aborts, hold: loan.session.hold };
   return bounded(limits, what, { signal, timeout }, run);
 }
 

@@ -21,6 +21,7 @@ import { Outbox } from "../transport/outbox.ts";
 import type { ProcessHold } from "../transport/process_hold.ts";
 import { NumberPool } from "./numbers.ts";
 import type { PeerTraits } from "./peer.ts";
+import { AbortListeners } from "./abort.ts";
 
 /** Largest reply to the first Tversion, in bytes; what another protocol sends looks larger. */
 const GREETING_MSIZE = 8192;
@@ -44,8 +45,10 @@ class Pending {
   flushing = false;
   /** Settles with that Tflush. */
   flush: Promise<void> | undefined;
-  /** The caller knows the outcome. */
+  /** The outcome is known. */
   settled = false;
+  /** The caller was told that the connection ends, and wants no data any more. */
+  abandoned = false;
 
   constructor(
     request: Tmessage,
@@ -61,9 +64,9 @@ class Pending {
     this.reject = reject;
   }
 
-  settle(): void {
+  settle(aborts: AbortListeners): void {
     this.settled = true;
-    if (this.onAbort) this.signal?.removeEventListener("abort", this.onAbort);
+    if (this.signal && this.onAbort) aborts.remove(this.signal, this.onAbort);
   }
 }
 
@@ -90,6 +93,8 @@ export class Mux {
   readonly traits: PeerTraits;
   /** Whether the connection, and timers of its client, keep the process alive. */
   readonly hold: ProcessHold;
+  /** Where requests listen to the signals of their callers. */
+  readonly aborts: AbortListeners;
   /** What is spoken. */
   readonly dialect: Dialect = dialect9P2000;
   /** How often the connection was lost, and requests went on with another one. */
@@ -121,15 +126,18 @@ export class Mux {
    * @param limit Most requests that are outstanding at once, besides Tflushes;
    *   at most NOTAG - 1, so that there is a tag for a Tflush.
    * @param traits What is known of the kind of the server.
+   * @param aborts The abort listeners of the client.
    * @param hold Decides whether the connection keeps the process alive.
    */
   constructor(
     connection: Connection,
     limit: number,
     traits: PeerTraits,
+    aborts: AbortListeners,
     hold: ProcessHold,
   ) {
     this.connection = connection;
+    this.aborts = aborts;
     this.hold = hold;
     const channel = openChannel(connection);
     hold.add(connection);
@@ -251,6 +259,30 @@ export class Mux {
     return this.#start(request, into, signal, undefined) as Promise<number>;
   }
 
+  /**
+   * Gives up all requests but Tclunks, for the connection is to end: their
+   * callers are told at once, and the server is sent a Tflush for each.
+   *
+   * @param error What the requests reject with.
+   * @returns Whether a Tclunk is answered now. A server that cannot flush may
+   *   work on what was given up for any time first.
+   */
+  giveUp(error: unknown): boolean {
+    const { flushes } = this.traits;
+    let isFree = true;
+    for (const pending of [...this.#waiting, ...this.#pending]) {
+      if (!pending || pending.settled) continue;
+      const { type } = pending.request;
+      // A Tflush tells when the tag of its request is free.
+      if (type === "Tclunk" || type === "Tflush") continue;
+      pending.abandoned = true;
+      if (this.#waiting.has(pending) || flushes) this.#abort(pending, error);
+      else isFree = false;
+      pending.reject(error);
+    }
+    return isFree;
+  }
+
   /** Refuses new requests; those that are made go on. */
   seal(error: unknown): void {
     this.#refusal ??= { error };
@@ -278,7 +310,7 @@ export class Mux {
     this.#reserved = 0;
     for (const pending of all) {
       if (!pending || pending.settled) continue;
-      pending.settle();
+      pending.settle(this.aborts);
       pending.reject(error);
     }
   }
@@ -298,7 +330,7 @@ export class Mux {
       pending.claimed = tag;
       if (signal) {
         pending.onAbort = () => this.#abort(pending, signal.reason);
-        signal.addEventListener("abort", pending.onAbort, { once: true });
+        this.aborts.add(signal, pending.onAbort);
       }
       if (isNext) {
         this.#put(pending);
@@ -339,7 +371,7 @@ export class Mux {
       this.#outbox.schedule();
     } catch (error) {
       this.#release(pending);
-      pending.settle();
+      pending.settle(this.aborts);
       pending.reject(error);
     }
   }
@@ -385,7 +417,7 @@ export class Mux {
       this.#tags.give(pending.claimed);
       this.#reserved--;
     }
-    pending.settle();
+    pending.settle(this.aborts);
     pending.reject(reason);
   }
 
@@ -398,7 +430,7 @@ export class Mux {
     try {
       await this.#sendFlush(pending.request.tag);
       if (!pending.settled) pending.reject(reason);
-      pending.settle();
+      pending.settle(this.aborts);
     } catch (error) {
       // A server that cannot flush: the request's own reply frees the tag.
       pending.flushing = false;
@@ -450,7 +482,7 @@ export class Mux {
     }
     // The tag is free before its reply can be seen, or it is kept by a Tflush.
     if (!pending.flushing) this.#release(pending);
-    pending.settle();
+    pending.settle(this.aborts);
     try {
       pending.resolve(this.#take(pending));
     } catch (error) {
@@ -487,7 +519,7 @@ export class Mux {
       reply.data = reply.data.slice();
       return reply;
     }
-    if (!pending.signal?.aborted) into.set(reply.data);
+    if (!pending.signal?.aborted && !pending.abandoned) into.set(reply.data);
     return reply.data.length;
   }
 }

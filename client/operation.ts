@@ -2,9 +2,10 @@
 // an abort and a timeout are told at once, and that an error says what was
 // tried.
 
-import { FunctionError } from "../codec/call.ts";
+import { FunctionError, Plan9Exit } from "../codec/call.ts";
 import { NinePError } from "../codec/errors.ts";
 import { ProcessHold } from "../transport/process_hold.ts";
+import type { AbortListeners } from "./abort.ts";
 
 /**
  * A file: its path, or a fid. A path is a text with slashes or the list of its
@@ -110,12 +111,14 @@ export function isMissing(error: unknown): boolean {
   return hasCode(error, "ENOENT") || hasCode(error, "ENOTDIR");
 }
 
-/** Where the default of a timeout comes from. */
+/** What bounds the operations of a client. */
 export interface Limits {
   /** Most milliseconds that an operation takes; undefined is any time. */
   readonly timeout: number | undefined;
   /** Has the timers: decides whether they keep the process alive, as they do by default. */
   readonly hold?: ProcessHold;
+  /** Where operations listen to the signals of their callers. */
+  readonly aborts: AbortListeners;
 }
 
 /**
@@ -132,12 +135,14 @@ export function operate<T>(
   work: (signal: AbortSignal | undefined) => Promise<T>,
   undo?: (result: T) => void,
 ): Promise<T> {
-  return bounded(
-    limits,
-    () => `${verb} ${labelOf(file)}`,
-    options,
-    (signal) => explained(verb, file, () => work(signal)),
-    undo,
+  const what = () => `${verb} ${labelOf(file)}`;
+  // The caller awaits the promise of explained() itself: only so has the stack
+  // of its error the caller's frames.
+  return explained(
+    verb,
+    file,
+    () => bounded(limits, what, options, work, undo),
+    options.signal,
   );
 }
 
@@ -161,13 +166,13 @@ export function bounded<T>(
   undo?: (result: T) => void,
 ): Promise<T> {
   const { signal, timeout = limits.timeout } = options;
-  if (timeout === undefined) return abortable(signal, work, undo);
+  const { aborts } = limits;
+  if (timeout === undefined) return abortable(aborts, signal, work, undo);
   return timed(
-    timeout,
+    { ...limits, timeout },
     signal,
     what,
-    (signal) => abortable(signal, work, undo),
-    limits.hold,
+    (signal) => abortable(aborts, signal, work, undo),
   );
 }
 
@@ -178,11 +183,10 @@ export function bounded<T>(
  * @throws {RangeError} The timeout is out of its range.
  */
 export async function timed<T>(
-  timeout: number | undefined,
+  { timeout, aborts, hold = new ProcessHold() }: Limits,
   signal: AbortSignal | undefined,
   what: () => string,
   work: (signal: AbortSignal | undefined) => Promise<T>,
-  hold: ProcessHold = new ProcessHold(),
 ): Promise<T> {
   if (timeout === undefined || timeout === Infinity) return await work(signal);
   if (!(timeout > 0 && timeout <= TIMEOUT_MAX)) {
@@ -193,7 +197,7 @@ export async function timed<T>(
   const both = new AbortController();
   const onAbort = () => both.abort(signal?.reason);
   if (signal?.aborted) onAbort();
-  signal?.addEventListener("abort", onAbort, { once: true });
+  else if (signal) aborts.add(signal, onAbort);
   const timer = hold.after(timeout, () => {
     const message = `Cannot ${what()}: no answer within ${timeout} ms`;
     both.abort(new DOMException(message, "TimeoutError"));
@@ -202,12 +206,13 @@ export async function timed<T>(
     return await work(both.signal);
   } finally {
     hold.cancel(timer);
-    signal?.removeEventListener("abort", onAbort);
+    if (signal) aborts.remove(signal, onAbort);
   }
 }
 
 /** Runs work whose promise rejects at once when the signal aborts. */
 export function abortable<T>(
+  aborts: AbortListeners,
   signal: AbortSignal | undefined,
   work: (signal: AbortSignal | undefined) => Promise<T>,
   undo?: (result: T) => void,
@@ -216,8 +221,8 @@ export function abortable<T>(
   if (signal.aborted) return Promise.reject(signal.reason);
   return new Promise((resolve, reject) => {
     const onAbort = () => reject(signal.reason);
-    signal.addEventListener("abort", onAbort, { once: true });
-    const done = () => signal.removeEventListener("abort", onAbort);
+    aborts.add(signal, onAbort);
+    const done = () => aborts.remove(signal, onAbort);
     work(signal).then((result) => {
       done();
       if (signal.aborted) undo?.(result);
@@ -231,13 +236,18 @@ export function abortable<T>(
 
 /**
  * Puts what was tried in front of the server's errors, and of those of a
- * request that no message can hold. Those of functions are left as they are,
- * and those that say already what was tried with a part.
+ * request that no message can hold. An error stays as it is when it says
+ * already what was tried with a part, and when it is the reason of an abort.
+ *
+ * The new error is made here, in a function that the caller awaits: its stack
+ * leads to the caller. That of the server's error leads to the loop that reads
+ * replies.
  */
 export async function explained<T>(
   verb: string,
   file: FileRef,
   work: () => Promise<T>,
+  signal?: AbortSignal,
 ): Promise<T> {
   try {
     return await work();
@@ -247,14 +257,22 @@ export async function explained<T>(
     if (isUnsendable(error)) {
       throw new RangeError(messageOf(error), { cause: error });
     }
-    if (!(error instanceof NinePError) || error instanceof FunctionError) {
-      throw error;
-    }
-    if (isExplained(error)) throw error;
-    const message = messageOf(error);
-    const { ename, code, request } = error;
-    throw new NinePError(ename, { code, message, request, cause: error });
+    if (!(error instanceof NinePError) || isExplained(error)) throw error;
+    if (signal?.aborted && error === signal.reason) throw error;
+    throw withMessage(error, messageOf(error));
   }
+}
+
+/** An error as the server's, with another message. */
+function withMessage(cause: NinePError, message: string): NinePError {
+  const { ename, code, request } = cause;
+  if (cause instanceof Plan9Exit) {
+    return new Plan9Exit(cause.str, { ename, message, cause });
+  }
+  if (cause instanceof FunctionError) {
+    return new FunctionError(cause, { ename, message, cause });
+  }
+  return new NinePError(ename, { code, message, request, cause });
 }
 
 /** Recognizes that a request could not be encoded, or is too long. */

@@ -229,7 +229,10 @@ export class Paths extends Base {
       "AbortError",
     );
     // What is still walked to is clunked when it is there.
-    const fids = [this.root, ...this.kept.release(closed)];
+    const kept = this.kept.release(closed);
+    // A server may hold a Tclunk back until the calls of the fid are answered.
+    for (const fid of kept) session.flushFid(fid, () => closed);
+    const fids = [this.root, ...kept];
     if (this.#here !== undefined) fids.push(this.#here);
     const clunks = fids.map((fid) => session.clunk(fid));
     for (const clunk of await Promise.allSettled(clunks)) {

@@ -12,6 +12,7 @@ import type { ProcessHold } from "../transport/process_hold.ts";
 import type { Line } from "./line.ts";
 import { endsWithFid, type Link, treadInto } from "./mux.ts";
 import { abortable, bounded, TIMEOUT_MAX } from "./operation.ts";
+import type { AbortListeners } from "./abort.ts";
 import type { PeerTraits } from "./peer.ts";
 import { Restoration, type RestorationPlan } from "./restoration.ts";
 
@@ -214,6 +215,11 @@ export class Reconnecting implements Link {
     return this.#line.dialect;
   }
 
+  /** The abort listeners of the client. */
+  get aborts(): AbortListeners {
+    return this.#line.aborts;
+  }
+
   /** How often a connection was lost. */
   get losses(): number {
     return this.#losses;
@@ -294,6 +300,12 @@ export class Reconnecting implements Link {
     this.#line.flushFid(fid, reason);
   }
 
+  /** Gives up all requests but Tclunks; see {@linkcode Mux.giveUp}. */
+  giveUp(error: unknown): boolean {
+    this.#withdraw(({ type }) => type !== "Tclunk", () => error);
+    return this.#line.giveUp(error);
+  }
+
   /** Refuses new requests; those that were sent go on. */
   seal(error: unknown): void {
     this.#refusal ??= { error };
@@ -330,7 +342,7 @@ export class Reconnecting implements Link {
         }
         if (again) {
           if (tag !== undefined) throw noConnection(request, line.error);
-          await abortable(signal, () => waitFor(again, carried));
+          await abortable(this.aborts, signal, () => waitFor(again, carried));
           continue;
         }
         line.check(request);
@@ -401,7 +413,7 @@ export class Reconnecting implements Link {
       await sleep(delayOf(this.#failures++, this.#plan), signal, this.hold);
       try {
         await bounded(
-          { timeout, hold: this.hold },
+          { timeout, aborts: this.aborts, hold: this.hold },
           () => `connect to "${this.peer}"`,
           { signal },
           // There is one, as one was given.

@@ -18,6 +18,7 @@ import { dontTouch, type Stat } from "../codec/stat.ts";
 import { utf8Length } from "../codec/wire.ts";
 import type { Connection } from "../transport/connection.ts";
 import type { ProcessHold } from "../transport/process_hold.ts";
+import type { AbortListeners } from "./abort.ts";
 import type { Link } from "./mux.ts";
 import { FidPool } from "./numbers.ts";
 import type { PeerTraits } from "./peer.ts";
@@ -83,6 +84,11 @@ export class Session {
   /** Whether the connection and timers keep the process alive. */
   get hold(): ProcessHold {
     return this.#link.hold;
+  }
+
+  /** The abort listeners of the client. */
+  get aborts(): AbortListeners {
+    return this.#link.aborts;
   }
 
   /** What it goes over. */
@@ -532,12 +538,18 @@ export class Session {
     this.clunk(fid).catch(() => {});
   }
 
-  /** Clunks all fids, but waits no longer than `timeout` milliseconds, and ends the connection. */
+  /**
+   * Gives up what is pending, clunks all fids, but waits no longer than
+   * `timeout` milliseconds, and ends the connection.
+   */
   async close(timeout: number): Promise<void> {
-    const clunks = this.fids.all().map((fid) => this.clunk(fid));
     const error = new ProtocolError(
       `Connection to "${this.peer}" is closed`,
     );
+    // A server may hold a Tclunk back until it has answered the other requests
+    // of the fid, so these are flushed first.
+    const isFree = this.#link.giveUp(error);
+    const clunks = isFree ? this.fids.all().map((fid) => this.clunk(fid)) : [];
     this.#link.seal(error);
     const timer = this.hold.after(timeout, () => this.#link.fail(error));
     await Promise.allSettled(clunks);

@@ -1,6 +1,7 @@
 // What streams of a file stand on: reads ahead of who wants the bytes, writes
 // behind who gives them, no more of either than a window.
 
+import type { AbortListeners } from "./abort.ts";
 import type { OpenFid } from "./session.ts";
 import {
   chunkSize,
@@ -48,18 +49,19 @@ class Flight {
 
   /** Runs work that waits for the requests: when it fails or is aborted, so are they. */
   async during<T>(
+    aborts: AbortListeners,
     signal: AbortSignal | undefined,
     work: () => Promise<T>,
   ): Promise<T> {
     const onAbort = () => this.abort(signal?.reason);
-    signal?.addEventListener("abort", onAbort, { once: true });
+    if (signal) aborts.add(signal, onAbort);
     try {
       return await work();
     } catch (error) {
       this.abort(error);
       throw error;
     } finally {
-      signal?.removeEventListener("abort", onAbort);
+      if (signal) aborts.remove(signal, onAbort);
     }
   }
 }
@@ -99,7 +101,11 @@ export class ReadAhead {
 
   /** The next bytes, which are the caller's to keep; undefined at the end. */
   next(signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer> | undefined> {
-    return this.#flight.during(signal, () => this.#next());
+    return this.#flight.during(
+      this.#open.session.aborts,
+      signal,
+      () => this.#next(),
+    );
   }
 
   /** Takes back bytes that next() gave, to read into them again. */
@@ -206,12 +212,16 @@ export class WriteBehind {
 
   /** Takes bytes, which are the caller's again when it resolves; rejects with the first failure so far. */
   write(data: Uint8Array, signal?: AbortSignal): Promise<void> {
-    return this.#flight.during(signal, () => this.#write(data));
+    return this.#flight.during(
+      this.#open.session.aborts,
+      signal,
+      () => this.#write(data),
+    );
   }
 
   /** Waits until everything is written; rejects with the first failure. */
   flush(signal?: AbortSignal): Promise<void> {
-    return this.#flight.during(signal, async () => {
+    return this.#flight.during(this.#open.session.aborts, signal, async () => {
       await this.#flight.over();
       if (this.#failure) throw this.#failure.error;
     });

@@ -25,6 +25,8 @@ export interface ErrorEnvelope {
 export interface FunctionErrorOptions {
   /** Text on the wire; the message by default. */
   ename?: string;
+  /** Message of the error object; that of the envelope, or its class, by default. */
+  message?: string;
   /** What led to the error. */
   cause?: unknown;
 }
@@ -55,7 +57,7 @@ export class FunctionError extends NinePError {
     options: FunctionErrorOptions = {},
   ) {
     super(options.ename ?? envelope.str, {
-      message: envelope.str || envelope.class,
+      message: options.message ?? (envelope.str || envelope.class),
       code: codeOfEnvelope(envelope),
       cause: options.cause,
     });

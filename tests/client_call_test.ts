@@ -420,7 +420,7 @@ test("call() and our server: arguments, errors, what no message holds", async ()
       assertEquals(await client.call("size", { kwarg }), length);
     }
     const large = await assertRejects(() => client.call("large"), NinePError);
-    assertEquals(large.message, "i/o count too large");
+    assertEquals(large.message, 'Cannot call "large": i/o count too large');
     const denied = await assertRejects(
       () => client.call("fail"),
       FunctionError,

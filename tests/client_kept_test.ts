@@ -10,6 +10,7 @@ import {
   sent,
   settled,
   start,
+  stat,
   walkTo,
 } from "./scripted.ts";
 import { type Client, connect } from "../client.ts";
@@ -242,6 +243,90 @@ test("proxy(): what a function says of other files is not about its own", async 
   assertEquals(await calling, 2);
 });
 
+/** The error by which a server refuses to call a function that was removed. */
+const REMOVED = JSON.stringify({
+  class: "StaleFileError",
+  argv: [116, "file has been removed"],
+  str: "file has been removed",
+});
+const UNKNOWN = JSON.stringify({
+  class: "OSError",
+  argv: [9, "fid unknown or out of range"],
+  str: "fid unknown or out of range",
+});
+
+test("proxy(): a function that was removed is looked for once more, and called once", async () => {
+  await using scene = await start();
+  const { server } = scene;
+  const api = await method(scene);
+  const calling = api.f();
+  server.refuse(await server.expect("Tcall", { fid: 1 }), REMOVED);
+  await server.exchange("Tclunk", { fid: 1 }, { type: "Rclunk" });
+  await walkTo(scene, 2);
+  await server.exchange("Tcall", { fid: 2 }, rcall(2));
+  assertEquals(await calling, 2);
+  const failing = assertRejects(() => api.f(), NinePError, "does not exist");
+  server.refuse(await server.expect("Tcall", { fid: 2 }), REMOVED);
+  await server.exchange("Tclunk", { fid: 2 }, { type: "Rclunk" });
+  server.refuse(await server.expect("Twalk"), "file does not exist");
+  await failing;
+});
+
+test("proxy(): a function that is removed again and again is not looked for for ever", async () => {
+  await using scene = await start();
+  const { server } = scene;
+  const api = await method(scene);
+  const failing = assertRejects(
+    () => api.f(),
+    FunctionError,
+    'Cannot call "f": file has been removed',
+  );
+  server.refuse(await server.expect("Tcall", { fid: 1 }), REMOVED);
+  await server.exchange("Tclunk", { fid: 1 }, { type: "Rclunk" });
+  await walkTo(scene, 2);
+  server.refuse(await server.expect("Tcall", { fid: 2 }), REMOVED);
+  await failing;
+  await server.exchange("Tclunk", { fid: 2 }, { type: "Rclunk" });
+});
+
+test("proxy(): a fid that the server does not have is walked to again, when a Tstat proves it", async () => {
+  await using scene = await start();
+  const { server } = scene;
+  const api = await method(scene);
+  const calling = api.f();
+  server.refuse(await server.expect("Tcall", { fid: 1 }), UNKNOWN);
+  const probe = await server.expect("Tstat", { fid: 1 });
+  server.refuse(probe, "fid unknown or out of range");
+  const clunk = await server.expect("Tclunk", { fid: 1 });
+  server.refuse(clunk, "fid unknown or out of range");
+  await walkTo(scene, 2);
+  await server.exchange("Tcall", { fid: 2 }, rcall(2));
+  assertEquals(await calling, 2);
+  // A function says the same of a fid of its own: it is not called again.
+  const failing = assertRejects(() => api.f(), FunctionError, "fid unknown");
+  server.refuse(await server.expect("Tcall", { fid: 2 }), UNKNOWN);
+  await server.exchange("Tstat", { fid: 2 }, {
+    type: "Rstat",
+    stat: stat("f"),
+  });
+  await failing;
+  await settled(scene);
+});
+
+test("fid() walks again when a call of the fid says that its function was removed", async () => {
+  await using scene = await start();
+  const { client, server } = scene;
+  const keeping = client.fid("f");
+  await walkTo(scene);
+  const fid = await keeping;
+  const failing = assertRejects(() => client.call(fid), FunctionError);
+  server.refuse(await server.expect("Tcall"), REMOVED);
+  await failing;
+  const again = client.fid("f");
+  await walkTo(scene, 2);
+  assertEquals(await again, 2);
+});
+
 test("fid() walks again when a call on the fid says that its file is gone", async () => {
   await using scene = await start();
   const { client, server } = scene;
@@ -273,8 +358,10 @@ test("proxy(): its methods live through a reconnect to other files", async () =>
   fs.register("f", () => 2);
   home.answer(call);
   assertEquals(await api.f(), 2);
-  assertEquals(home.client.allocFid(), 2, "one fid stays");
-  home.client.releaseFid(2);
+  // Of the numbers 1 and 2 the fid that stays has one.
+  const free = [home.client.allocFid(), home.client.allocFid()];
+  assertEquals(free[1], 3, "one fid stays");
+  for (const fid of free) home.client.releaseFid(fid);
 });
 
 test("proxy(): behind a reconnect one walk and one Tcall replace the fid that is lost", async () => {

@@ -1,0 +1,129 @@
+// What the errors of a client's methods say: what was tried, and where.
+import {
+  assertEquals,
+  assertInstanceOf,
+  assertMatch,
+  assertRejects,
+  assertStrictEquals,
+} from "@std/assert";
+import { test } from "./harness.ts";
+import type { CallerOptions, Client } from "../client.ts";
+import { FunctionError, NinePError, Plan9Exit } from "../codec.ts";
+import { MemoryFs } from "../fs/mod.ts";
+import { withTestServer } from "./testing.ts";
+
+/** A tree whose functions fail. */
+function failingFs(): MemoryFs {
+  const fs = new MemoryFs({ plain: "text" }, { mode: 0o777 });
+  fs.register("boom", () => {
+    throw new RangeError("no such day");
+  });
+  fs.register("bye", () => {
+    throw new Plan9Exit("see you");
+  });
+  return fs;
+}
+
+const operations: Record<
+  string,
+  (client: Client, options: CallerOptions) => Promise<unknown>
+> = {
+  call: (client, options) => client.call("boom", options),
+  open: (client, options) => client.open("gone", options),
+  stat: (client, options) => client.stat("gone", options),
+  readTextFile: (client, options) => client.readTextFile("gone/x", options),
+  writeTextFile: (client, options) =>
+    client.writeTextFile("gone/x", "", options),
+  mkdir: (client, options) => client.mkdir("plain", options),
+  remove: (client, options) => client.remove("gone", options),
+  rename: (client, options) => client.rename("gone", "x", options),
+  walk: (client, options) => client.walk("gone", options),
+  fid: (client, options) => client.fid("gone", options),
+  "method of a proxy": async (client, options) => {
+    const api = await client.proxy<{ boom(): void }>("/", options);
+    await api.boom();
+  },
+};
+
+for (const [name, operation] of Object.entries(operations)) {
+  test(`the stack of an error of ${name}() names its caller`, async () => {
+    await withTestServer(async ({ client }) => {
+      // A runtime finds the caller by the promise that it awaits.
+      async function theCallersOwnFunction(options: CallerOptions) {
+        await operation(client, options);
+      }
+      const { signal } = new AbortController();
+      for (
+        const options of [{}, { signal }, { timeout: 600_000 }, {
+          signal,
+          timeout: 600_000,
+        }]
+      ) {
+        const error = await assertRejects(
+          () => theCallersOwnFunction(options),
+          NinePError,
+          "Cannot ",
+        );
+        assertMatch(error.stack ?? "", /theCallersOwnFunction/);
+      }
+    }, { fs: failingFs() });
+  });
+}
+
+test("an error of a function says which file was called, and keeps its parts", async () => {
+  await withTestServer(async ({ client }) => {
+    const error = await assertRejects(
+      () => client.call("boom"),
+      FunctionError,
+    );
+    assertEquals(error.message, 'Cannot call "boom": no such day');
+    assertEquals(
+      [error.name, error.class, error.str, error.code],
+      ["FunctionError", "RangeError", "no such day", "EINVAL"],
+    );
+    assertInstanceOf(error.cause, FunctionError);
+    const fid = await client.walk("boom");
+    await assertRejects(
+      () => client.call(fid),
+      FunctionError,
+      `Cannot call fid ${fid}: no such day`,
+    );
+    const exit = await assertRejects(() => client.call("bye"), Plan9Exit);
+    assertEquals(
+      [exit.message, exit.str],
+      ['Cannot call "bye": see you', "see you"],
+    );
+  }, { fs: failingFs() });
+});
+
+test("an error of a function goes through a second server as it is", async () => {
+  await withTestServer(async ({ client: inner }) => {
+    const outer = new MemoryFs();
+    outer.register("relay", () => inner.call("boom"));
+    await withTestServer(async ({ client }) => {
+      const error = await assertRejects(
+        () => client.call("relay"),
+        FunctionError,
+      );
+      assertEquals(
+        [error.message, error.class, error.str],
+        ['Cannot call "relay": no such day', "RangeError", "no such day"],
+      );
+    }, { fs: outer });
+  }, { fs: failingFs() });
+});
+
+test("the reason of an abort is untouched, also a NinePError", async () => {
+  await withTestServer(async ({ client }) => {
+    const reason = new NinePError("not now");
+    for (const signal of [AbortSignal.abort(reason)]) {
+      const error = await client.stat("plain", { signal }).catch((e) => e);
+      assertStrictEquals(error, reason);
+    }
+    const controller = new AbortController();
+    const { signal } = controller;
+    const failing = client.stat("plain", { signal }).catch((e) => e);
+    controller.abort(reason);
+    assertStrictEquals(await failing, reason);
+  }, { fs: failingFs() });
+});
