@@ -16,7 +16,7 @@
  */
 
 import process from "node:process";
-import { dial } from "../mod.ts";
+import { dial, printable } from "../mod.ts";
 import {
   Count,
   formatResult,
@@ -28,7 +28,7 @@ import {
 
 /** Ends before the first case. */
 function refuse(error: Error): never {
-  console.error(error.message);
+  console.error(printable(error.message));
   if (error instanceof TypeError) console.error(usage); // A misuse.
   process.exit(2);
 }
@@ -46,7 +46,7 @@ await probeServer(connect, options).catch(refuse);
 const count = new Count();
 for await (const result of runConformance(connect, options)) {
   count.add(result);
-  if (json) console.log(JSON.stringify(result));
+  if (json) console.log(printable(JSON.stringify(result)));
   else if (result.status !== "not run") console.log(formatResult(result));
 }
 console.log(json ? JSON.stringify(count) : String(count));

@@ -391,3 +391,20 @@ test("conformance: S117 skips where so many fids take too long, and names --pati
     /^too slow here for 65546 fids; a larger --patience tries them$/,
   );
 });
+
+test("formatResult() escapes what the server says", async () => {
+  const evil = "\x1b[2J\nok S99 fake\x9b";
+  const results = await run(() => ({
+    request: (message, link) =>
+      message.type === "Tcreate" || message.type === "Tauth"
+        ? link.toClient(error(message.tag, evil))
+        : link.toServer(message),
+  }), { only: ["S27", "S28", "S35"] });
+  assertEquals(results.map(({ status }) => status), ["ok", "skip", "fail"]);
+  for (const result of results) {
+    for (const line of formatResult(result).split("\n")) {
+      assert(!/\p{Cc}/u.test(line), line);
+      assert(!line.startsWith("ok S99"), line);
+    }
+  }
+});

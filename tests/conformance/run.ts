@@ -8,7 +8,7 @@ import type {
   Connect,
   Status,
 } from "./case.ts";
-import { NOTAG } from "../../codec.ts";
+import { NOTAG, printable } from "../../codec.ts";
 import { Failure, NoConnection, Silence, Skip } from "./check.ts";
 import type { Line } from "./line.ts";
 import { T } from "./requests.ts";
@@ -243,11 +243,12 @@ export function formatResult(result: CaseResult): string {
   const word = status === "fail" ? "FAIL" : status;
   if (reason === undefined) return `${word} ${id} ${title}`;
   const line = `${word} ${id} ${title.replace(/\.$/, "")}`;
-  if (status !== "fail") return `${line}: ${reason}`;
+  if (status !== "fail") return printable(`${line}: ${reason}`);
   const shown = frames.slice(-FRAMES_MAX).map((frame) => `    ${frame}`);
   if (frames.length > shown.length) shown.unshift("    …");
   if (end !== undefined) shown.push(end);
-  return [`${line} [${manual}]: ${reason}`, ...shown].join("\n");
+  return [`${line} [${manual}]: ${reason}`, ...shown].map(printable)
+    .join("\n");
 }
 
 /** Messages of a failure that are shown: the last ones matter. */
