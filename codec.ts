@@ -35,7 +35,7 @@ export {
   ProtocolError,
   type ProtocolErrorOptions,
 } from "./codec/errors.ts";
-export { formatMessage } from "./codec/format.ts";
+export { formatMessage, printable } from "./codec/format.ts";
 export {
   FrameSplitter,
   readMessages,

@@ -101,6 +101,7 @@ export {
   OTRUNC,
   OWRITE,
   Plan9Exit,
+  printable,
   ProtocolError,
   type Qid,
   QTAPPEND,

@@ -81,12 +81,42 @@ export function quoteStart(bytes: Uint8Array): string {
   return quote(bytes.length > MOST ? `${text}…` : text);
 }
 
-/** In quotes, with all control characters escaped: C1 ones drive terminals, too. */
+/** The text in quotes, printable. */
 function quote(text: string): string {
-  return JSON.stringify(text).replace(
-    /[\x7f-\x9f\u2028\u2029]/g,
-    (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`,
-  );
+  return printable(JSON.stringify(text));
+}
+
+/**
+ * Characters that drive a terminal, break a line, or change the order in which
+ * a line is shown: control characters (also those from U+0080 to U+009F), halves
+ * of surrogate pairs, line separators, and marks of the writing direction.
+ */
+const UNSAFE = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu;
+
+/**
+ * Makes a text of a peer safe to print in one line: a name, or the message of
+ * an error, which has names and texts of the peer in it. Characters that drive
+ * a terminal, break a line or turn its direction are escaped, as in
+ * `\\u001b[31m`; all others are left as they are.
+ *
+ * @param text Any text.
+ * @returns The text in one line, without such characters.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { printable } from "@ninep/ninep/codec";
+ *
+ * assertEquals(printable("a\nb\x1b[2J"), "a\\nb\\u001b[2J");
+ * ```
+ */
+export function printable(text: string): string {
+  return text.replace(UNSAFE, (unit) => {
+    const code = unit.charCodeAt(0);
+    return code < 0x20
+      ? JSON.stringify(unit).slice(1, -1) // Such as \n.
+      : `\\u${code.toString(16).padStart(4, "0")}`;
+  });
 }
 
 function hexOf(bytes: Uint8Array): string {

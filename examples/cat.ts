@@ -8,7 +8,7 @@
  */
 
 import process from "node:process";
-import { connect, QTDIR } from "../mod.ts";
+import { connect, printable, QTDIR } from "../mod.ts";
 
 const [address, ...paths] = process.argv.slice(2);
 if (address === undefined || paths.length === 0) {
@@ -35,6 +35,6 @@ async function cat() {
 }
 
 await cat().catch((error: Error) => {
-  console.error(error.message);
+  console.error(printable(error.message));
   process.exitCode = 1;
 });

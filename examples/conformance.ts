@@ -7,10 +7,8 @@
  *
  * --help tells the options, among them --dir, --aname, --only and --strict.
  *
- * A line for each case, the messages of each failure, and the counts. With
- * --json, each line is an object: that of a case has id, title, manual, status
- * ("ok", "fail", "skip"), milliseconds, where there is one a reason, and frames
- * where it failed; the last one is {"passed":…,"failed":…,"skipped":…}.
+ * The output is a line for each case, the messages of each failure, and the
+ * counts. --json makes an object of each line, as the README tells.
  *
  * The exit code is 1 when a case fails, 2 when none could be run.
  *
@@ -18,8 +16,9 @@
  */
 
 import process from "node:process";
-import { dial } from "../mod.ts";
+import { dial, printable } from "../mod.ts";
 import {
+  Count,
   formatResult,
   parseArguments,
   probeServer,
@@ -29,7 +28,7 @@ import {
 
 /** Ends before the first case. */
 function refuse(error: Error): never {
-  console.error(error.message);
+  console.error(printable(error.message));
   if (error instanceof TypeError) console.error(usage); // A misuse.
   process.exit(2);
 }
@@ -44,15 +43,11 @@ if (address === undefined) {
 
 const connect = () => dial(address);
 await probeServer(connect, options).catch(refuse);
-const count = { ok: 0, fail: 0, skip: 0 };
+const count = new Count();
 for await (const result of runConformance(connect, options)) {
-  count[result.status]++;
-  console.log(json ? JSON.stringify(result) : formatResult(result));
+  count.add(result);
+  if (json) console.log(printable(JSON.stringify(result)));
+  else if (result.status !== "not run") console.log(formatResult(result));
 }
-const { ok: passed, fail: failed, skip: skipped } = count;
-console.log(
-  json
-    ? JSON.stringify({ passed, failed, skipped })
-    : `${passed} passed, ${failed} failed, ${skipped} skipped`,
-);
-process.exitCode = failed > 0 ? 1 : 0;
+console.log(json ? JSON.stringify(count) : String(count));
+process.exitCode = count.failed > 0 ? 1 : 0;

@@ -52,9 +52,9 @@ export function makeTree(options: ninep.MemoryFsOptions = {}): ninep.MemoryFs {
 
 if (import.meta.main) {
   const [address = "tcp://127.0.0.1:5640"] = process.argv.slice(2);
-  const server = await ninep.listen(address, makeTree()).catch((error) => {
-    console.error(error.message);
-    process.exit(1);
-  });
+  const onError = (e: unknown) => console.error(ninep.printable(String(e)));
+  const server = await ninep.listen(address, makeTree(), { onError })
+    .catch(({ message }) => onError(message));
+  if (server === undefined) process.exit(1);
   console.log(`listening on ${server.addr}`);
 }

@@ -9,7 +9,7 @@
  */
 
 import process from "node:process";
-import { connect, type CopyProgress } from "../mod.ts";
+import { connect, type CopyProgress, printable } from "../mod.ts";
 
 const [address, path, toAddress, toPath] = process.argv.slice(2);
 if (
@@ -28,7 +28,7 @@ function show({ path, bytes, total }: CopyProgress) {
   if (bytes < total) return;
   files++;
   copied += bytes;
-  console.log(`${path}: ${bytes} bytes`);
+  console.log(printable(`${path}: ${bytes} bytes`));
 }
 
 async function copy() {
@@ -43,6 +43,6 @@ async function copy() {
 }
 
 await copy().catch((error: Error) => {
-  console.error(error.message);
+  console.error(printable(error.message));
   process.exitCode = 1;
 });

@@ -8,7 +8,7 @@
  */
 
 import process from "node:process";
-import { connect } from "../mod.ts";
+import { connect, printable } from "../mod.ts";
 
 const [address, path = "/"] = process.argv.slice(2);
 if (address === undefined) {
@@ -29,11 +29,12 @@ async function list() {
     const type = isDirectory ? "d" : "-";
     const time = new Date(mtime * 1000).toISOString().slice(0, 16);
     const size = `${length}`.padStart(9);
-    console.log(type + permissions(mode), uid, gid, size, time, name);
+    const attributes = [type + permissions(mode), uid, gid, size, time, name];
+    console.log(printable(attributes.join(" ")));
   }
 }
 
 await list().catch((error: Error) => {
-  console.error(error.message);
+  console.error(printable(error.message));
   process.exitCode = 1;
 });

@@ -16,6 +16,7 @@ import {
   formatMessage,
   listen,
   MemoryFs,
+  printable,
   type TracedFrame,
   type TracedMessage,
 } from "../mod.ts";
@@ -31,7 +32,7 @@ if (address.startsWith("-") || more.length > 0) {
 function trace(traced: TracedMessage | TracedFrame) {
   const { direction, peer, message, error } = traced;
   const arrow = direction === "in" ? "->" : "<-";
-  const text = message ? formatMessage(message) : error.message;
+  const text = message ? formatMessage(message) : printable(error.message);
   console.error(`${peer} ${arrow} ${text}`);
 }
 const options = words.includes("--trace") ? { onMessage: trace } : {};
@@ -40,7 +41,7 @@ const fs = new MemoryFs({}, { mode: 0o777 });
 fs.register("add", (a: number, b: number) => a + b, { params: ["a", "b"] });
 
 const server = await listen(address, fs, options).catch((error: Error) => {
-  console.error(error.message);
+  console.error(printable(error.message));
   process.exit(1);
 });
 console.log(`listening on ${server.addr}`);

@@ -9,7 +9,7 @@
  */
 
 import process from "node:process";
-import { connect } from "../mod.ts";
+import { connect, printable } from "../mod.ts";
 
 const [address, path] = process.argv.slice(2);
 if (address === undefined || path === undefined) {
@@ -21,10 +21,10 @@ async function put() {
   await using client = await connect(address);
   await client.writeFile(path, process.stdin); // An iterable of its chunks.
   const { length } = await client.stat(path);
-  console.error(`"${path}" has ${length} bytes`);
+  console.error(printable(`"${path}" has ${length} bytes`));
 }
 
 await put().catch((error: Error) => {
-  console.error(error.message);
+  console.error(printable(error.message));
   process.exitCode = 1;
 });

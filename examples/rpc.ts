@@ -14,6 +14,7 @@ import {
   formatMessage,
   type Message,
   OREAD,
+  printable,
   type RpcReply,
   type RpcRequest,
 } from "../mod.ts";
@@ -53,6 +54,7 @@ async function main() {
 
 await main().catch(({ message }: Error) => {
   const isTold = message.startsWith("Cannot "); // What was attempted.
-  console.error(isTold ? message : `Cannot read "${path}": ${message}`);
+  const text = isTold ? message : `Cannot read "${path}": ${message}`;
+  console.error(printable(text));
   process.exitCode = 1;
 });

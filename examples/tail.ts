@@ -11,7 +11,7 @@
 
 import process from "node:process";
 import { setTimeout } from "node:timers/promises";
-import { connect, QTDIR } from "../mod.ts";
+import { connect, printable, QTDIR } from "../mod.ts";
 
 /** How long to wait at the end of a file that grows, in milliseconds. */
 const PAUSE = 200;
@@ -52,6 +52,6 @@ async function follow() {
 
 await follow().catch((error: Error) => {
   if (signal.aborted) return;
-  console.error(error.message);
+  console.error(printable(error.message));
   process.exitCode = 1;
 });

@@ -10,7 +10,7 @@
  */
 
 import process from "node:process";
-import { connect, listen, MemoryFs } from "../mod.ts";
+import { connect, listen, MemoryFs, printable } from "../mod.ts";
 
 /** A window manager, as far as files show it. */
 function windows(): MemoryFs {
@@ -27,7 +27,7 @@ async function show(address: string, isOurs: boolean) {
   for await (const { name, isDirectory } of client.readDir("/")) {
     if (!isDirectory) continue; // No window.
     const label = await client.readTextFile(`${name}/label`);
-    console.log(`window ${name}: ${label.trim()}`);
+    console.log(printable(`window ${name}: ${label.trim()}`));
   }
   if (!isOurs) return;
   await client.writeTextFile("1/label", "editor of notes\n");
@@ -40,7 +40,7 @@ const server = given === undefined
   : undefined;
 await show(given ?? server?.addr ?? "", server !== undefined)
   .catch((error: Error) => {
-    console.error(error.message);
+    console.error(printable(error.message));
     process.exitCode = 1;
   });
 await server?.close();

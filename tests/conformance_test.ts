@@ -234,43 +234,49 @@ test("conformance: a connection of streams will do", async () => {
   assertEquals(await idsOf("ok", connect, { only }), only);
 });
 
-/** Servers that are none: each costs every case, and no case costs the run. */
-const none: Record<string, { connect: Connect; reason: RegExp }> = {
-  "refuses": {
-    connect: () => Promise.reject(new Error("connection refused")),
-    reason: /^got no connection: connection refused$/,
-  },
-  "throws": {
-    connect: () => {
-      throw new Error("no such address");
+/** Servers that are none: how the first case fails, and how the run ends then. */
+const none: Record<string, { connect: Connect; reason: RegExp; end?: string }> =
+  {
+    "refuses": {
+      connect: () => Promise.reject(new Error("connection refused")),
+      reason: /^got no connection: connection refused$/,
+      end: "server ended at S2",
     },
-    reason: /^got no connection: no such address$/,
-  },
-  "does not connect": {
-    connect: () => new Promise(() => {}),
-    reason: /^got no connection, wanted one$/,
-  },
-  "says nothing": {
-    connect: () => pair()[0],
-    reason: /^got nothing in 50 ms, wanted Rversion/,
-  },
-  "hangs up": {
-    connect: () => {
-      const [here, there] = pair();
-      there.close();
-      return here;
+    "throws": {
+      connect: () => {
+        throw new Error("no such address");
+      },
+      reason: /^got no connection: no such address$/,
+      end: "server ended at S2",
     },
-    reason: /^got the end of the connection, wanted Rversion$/,
-  },
-  "speaks another language": {
-    connect: () => speak("220 mail.example ESMTP\r\n"),
-    reason: /^got a reply that is none: .*size/,
-  },
-  "answers with half a message": {
-    connect: () => speak("\x13\0\0\0e", true),
-    reason: /^got 5 bytes of half a reply, wanted Rversion/,
-  },
-};
+    "does not connect": {
+      connect: () => new Promise(() => {}),
+      reason: /^got no connection, wanted one$/,
+      end: "server says nothing since S2",
+    },
+    "says nothing": {
+      connect: () => pair()[0],
+      reason: /^got nothing in 50 ms, wanted Rversion/,
+      end: "server says nothing since S2",
+    },
+    "hangs up": {
+      connect: () => {
+        const [here, there] = pair();
+        there.close();
+        return here;
+      },
+      reason: /^got the end of the connection, wanted Rversion$/,
+      end: "server ended at S2",
+    },
+    "speaks another language": {
+      connect: () => speak("220 mail.example ESMTP\r\n"),
+      reason: /^got a reply that is none: .*size/,
+    },
+    "answers with half a message": {
+      connect: () => speak("\x13\0\0\0e", true),
+      reason: /^got 5 bytes of half a reply, wanted Rversion/,
+    },
+  };
 
 /** A peer that says one thing, whatever it is told. */
 function speak(text: string, ends = false): Connection {
@@ -280,16 +286,21 @@ function speak(text: string, ends = false): Connection {
   return here;
 }
 
-for (const [what, { connect, reason }] of Object.entries(none)) {
-  test(`conformance: a server that ${what} costs a case, not the run`, async () => {
+for (const [what, { connect, reason, end }] of Object.entries(none)) {
+  const costs = end === undefined ? "every case" : "a case, and ends the run";
+  test(`conformance: a server that ${what} costs ${costs}`, async () => {
     const only = ["S2", "S35", "S106"];
     const results: CaseResult[] = [];
     const run = runConformance(connect, { only, patience: 50 });
     for await (const result of run) results.push(result);
     assertEquals(results.map(({ id }) => id), only);
-    for (const result of results) {
-      assertEquals(result.status, "fail");
-      assert(reason.test(result.reason ?? ""), result.reason);
+    const [first, ...rest] = results;
+    assertEquals([first.status, first.end], ["fail", end]);
+    assert(reason.test(first.reason ?? ""), first.reason);
+    for (const result of rest) {
+      assertEquals(result.status, end === undefined ? "fail" : "not run");
+      if (end === undefined) assert(reason.test(result.reason ?? ""));
+      else assertEquals(result.reason, end);
     }
   });
 }

@@ -8,8 +8,9 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { readFile } from "node:fs/promises";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
-import { connect, listen, MemoryFs } from "../mod.ts";
+import { connect, listen, MemoryFs, NinePError } from "../mod.ts";
 import { type Child, firstLine, run, start } from "./child.ts";
+import { override } from "./conformance_host.ts";
 
 const root = fileURLToPath(new URL("../", import.meta.url));
 const encoder = new TextEncoder();
@@ -224,6 +225,41 @@ const checks: Record<string, () => Promise<void>> = {
     assertMatch(output, /^[1-9][0-9]* passed, 0 failed, 3 skipped$/m);
     judged.kill();
     await judged.ended;
+  },
+
+  async "names that drive a terminal"() {
+    const evil = "\x1b[2J\x1b[31mevil\nd--------- root root 0 fake\x9b1A\u202e";
+    const shown = "\\u001b[2J\\u001b[31mevil\\nd--------- root root 0 fake" +
+      "\\u009b1A\\u202e";
+    const handler = new MemoryFs({}, { mode: 0o777 }).handler;
+    const refuse = () => Promise.reject(new NinePError(evil));
+    const fs = override(handler, { open: refuse, create: refuse });
+    await using refusing = await listen("tcp://127.0.0.1:0", fs);
+    await client.mkdir("evil");
+    await client.writeFile(["evil", evil], "x");
+    const ls = (await outputOf("ls", address, "evil")).split("\n");
+    assertEquals(ls.length, 2, "lines of ls");
+    assertMatch(ls[0] ?? "", / 1 [0-9T:-]+ .*evil/);
+    assert(ls[0]?.endsWith(` ${shown}`), ls[0]);
+    const words = [address, "evil", address, "evil-copy"];
+    const lines = (await outputOf("copy_tree", ...words)).split("\n");
+    assertEquals(lines[0], `evil/${shown}: 1 bytes`);
+    assertEquals(lines.length, 3, "lines of copy_tree");
+    await client.remove("evil", { recursive: true });
+    await client.remove("evil-copy", { recursive: true });
+    // A name of the command line, and the text of a server's error.
+    for (const example of ["ls", "cat", "put", "tail", "rpc", "copy_tree"]) {
+      for (const server of [address, refusing.addr]) {
+        const path = server === address ? `none/${evil}` : "/";
+        const more = example === "copy_tree" ? [server, "copy"] : [];
+        const words = [server, path, ...more];
+        const { code, errors } = await runExample(example, words);
+        assertEquals(code, 1, `${example}: ${errors}`);
+        assertMatch(errors, /^[^\p{Cc}\p{Bidi_Control}]+\n$/u, example);
+      }
+    }
+    const child = await runExample("conformance", [refusing.addr]);
+    assertMatch(child.errors, /^[^\p{Cc}\p{Bidi_Control}]+\n$/u);
   },
 
   async "bad input"() {

@@ -116,6 +116,17 @@ Deno.test("house: library sources do without `using`", () => {
   );
 });
 
+Deno.test("house: examples that meet a foreign server escape what it says", () => {
+  assertNone(
+    files
+      .filter(({ layer }) => layer === "examples")
+      .filter(({ code }) => /process\.argv\.slice/.test(code))
+      .filter(({ code }) => /console\.(log|error)\([^"]*message/.test(code))
+      .filter(({ code }) => !/console\.error\((ninep\.)?printable\(/.test(code))
+      .map(({ path }) => `${path}: prints a message as it is`),
+  );
+});
+
 Deno.test("house: no file is too long", () => {
   assertNone(files.flatMap(({ path, layer, text }) => {
     const lines = text.split("\n").length - 1;

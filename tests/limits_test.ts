@@ -1,9 +1,9 @@
 // The limits of a server that can be set, each with its test; how it stops;
 // and the trace of its messages.
 
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { concat } from "@std/bytes";
-import { encode, formatMessage, type Message } from "../codec.ts";
+import { encode, formatMessage, type Message, printable } from "../codec.ts";
 import {
   listen,
   serve,
@@ -386,6 +386,25 @@ test("formatMessage() cuts data and escapes control characters", () => {
     line({ type: "Tattach", tag: 1, fid: 0, afid: 5, uname: "", aname: "a b" }),
     'Tattach tag 1 fid 0 afid 5 uname "" aname "a b"',
   );
+});
+
+test("printable() escapes all that drives a terminal or turns a line, and nothing else", () => {
+  const cases = [
+    ["", ""],
+    ["plain, é, €, 日本, \u{1f600}", "plain, é, €, 日本, \u{1f600}"],
+    ['"a" \\n', '"a" \\n'],
+    ["\x1b[2J\x1b[31mevil", "\\u001b[2J\\u001b[31mevil"],
+    ["a\nb\rc\td\0", "a\\nb\\rc\\td\\u0000"],
+    ["\x7f\x9b1A\x85", "\\u007f\\u009b1A\\u0085"],
+    ["\u2028\u2029", "\\u2028\\u2029"],
+    ["a\u202etxt.exe\u2066\u200f", "a\\u202etxt.exe\\u2066\\u200f"],
+    ["\ud800x\udc00", "\\ud800x\\udc00"],
+  ] as const;
+  for (const [text, shown] of cases) assertEquals(printable(text), shown);
+  for (let code = 0; code < 0x20; code++) {
+    const shown = printable(String.fromCharCode(code));
+    assertMatch(shown, /^\\(u00[01][0-9a-f]|[bfnrt])$/);
+  }
 });
 
 /** Has a function told of the bytes that a server takes in. */

@@ -11,7 +11,8 @@ Usage: conformance.ts ADDRESS [OPTION…]
   --dir NAME       work in this directory of the tree, not in its root
   --only IDS       run these cases only, such as S35,S39
   --skip IDS       leave these out
-  --patience MS    longest time that a reply may take, 3000 by default
+  --patience MS    longest time that a reply may take, 3000 by default; more
+                   for a slow server
   --strict         take only the answers of this library
   --json           a line of JSON for each case, and one for the counts
   --help           print this`;

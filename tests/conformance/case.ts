@@ -27,6 +27,13 @@ export interface Case {
   run(connect: Connect, options?: ConformanceOptions): Promise<CaseResult>;
 }
 
+/**
+ * What came of a case: `ok`; `fail`: the server is wrong; `advice`: the server
+ * may do so, and would do better not to; `skip`: the server has no such
+ * feature, or the manual promises nothing; `not run`: the server had ended.
+ */
+export type Status = "ok" | "fail" | "advice" | "skip" | "not run";
+
 /** How a case went. */
 export interface CaseResult {
   /** Number of the line. */
@@ -35,12 +42,14 @@ export interface CaseResult {
   readonly title: string;
   /** Page of the manual. */
   readonly manual: string;
-  /** `skip` when the server has no such feature. */
-  readonly status: "ok" | "fail" | "skip";
+  /** What came of it. */
+  readonly status: Status;
   /** What was got and wanted, or why it was skipped; what could not be cleaned up. */
   readonly reason?: string;
-  /** Messages of a case that failed, in order, one line each. */
+  /** Messages of a case that failed, or gave advice, in order, one line each. */
   readonly frames?: readonly string[];
+  /** `server ended at S73`, where it was not there any more after this case. */
+  readonly end?: string;
   /** How long it took. */
   readonly milliseconds: number;
 }
@@ -141,12 +150,16 @@ export interface ConformanceOptions {
   /**
    * Take only the answers of this library, its error texts included, where the
    * checklist lets servers choose. False by default: then every right answer
-   * passes, and any text of an error.
+   * passes, any text of an error too, and cases that the manual does not demand
+   * give advice where they would fail.
    */
   readonly strict?: boolean;
-  /** Longest time in milliseconds that a reply may take, 3000 by default. */
+  /**
+   * Longest time in milliseconds that a reply may take, 3000 by default; more
+   * for a slow server. All other waits of the kit follow from it.
+   */
   readonly patience?: number;
-  /** Longest time in milliseconds that a case may take; by default 30000, or ten times `patience` if that is more. */
+  /** Longest time in milliseconds that a case may take, ten times `patience` by default, but at least 30000. */
   readonly timeout?: number;
   /** Paths of the files that some cases need, where they are not the names that {@linkcode Fixtures} tells. */
   readonly files?: Partial<Fixtures>;

@@ -1,9 +1,17 @@
 // How a case says that something is wrong, or is not there.
 
+import type { Stat } from "../../codec.ts";
+
 /** The server is wrong: what it did, and what the checklist wants. */
 export class Failure extends Error {
   override readonly name = "Failure";
 }
+
+/** The server did not say anything for as long as a reply may take. */
+export class Silence extends Failure {}
+
+/** The server let no connection in. */
+export class NoConnection extends Failure {}
 
 /** The server has no such feature. */
 export class Skip extends Error {
@@ -65,6 +73,19 @@ function around(text: string, at: number): string {
   const part = text.slice(from, from + 60);
   const dots = [from > 0 ? "…" : "", from + 60 < text.length ? "…" : ""];
   return `${dots[0]}${part}${dots[1]}`;
+}
+
+/**
+ * Fails unless attributes are as they should be, but for `type` and `dev`: the
+ * manual leaves these two to the kernel.
+ */
+export function equalStats(got: Stat, wanted: Stat, what: string): void {
+  equal(withoutKernel(got), withoutKernel(wanted), what);
+}
+
+function withoutKernel(stat: Stat): Omit<Stat, "type" | "dev"> {
+  const { type: _type, dev: _dev, ...rest } = stat;
+  return rest;
 }
 
 /** Fails unless a value is another one than before. */

@@ -11,7 +11,7 @@ import {
   type Stat,
 } from "../../codec.ts";
 import type { Line } from "./line.ts";
-import { equal, moved } from "./check.ts";
+import { equal, equalStats, moved } from "./check.ts";
 import { T } from "./requests.ts";
 import { DIR, type Session } from "./session.ts";
 
@@ -83,7 +83,7 @@ export const createLines: readonly Line[] = [
       await session.refuses(T.create(fid, "f", 0o777, OWRITE | OTRUNC), exists);
       await session.refuses(T.create(fid, "f", DMDIR + 0o777), exists);
       await session.refuses(T.create(fid, "d", 0o666, ORDWR), exists);
-      equal(await session.statOf("f"), before, "the file's attributes");
+      equalStats(await session.statOf("f"), before, "the file's attributes");
       equal(await session.content("f"), "text", "the content");
       await session.standsFor(fid, (await session.stat(DIR)).qid);
       await session.open(fid, OREAD);
@@ -212,6 +212,7 @@ export const createLines: readonly Line[] = [
     title:
       "Create, remove and rename move the parent's mtime, muid and qid.version.",
     manual: "stat(9P)",
+    isAdvice: true,
     async check(trial) {
       const owner = await trial.session();
       await owner.mkdir("d", 0o777);
@@ -219,11 +220,15 @@ export const createLines: readonly Line[] = [
         await movesParent(owner, user, uname, "a Tcreate", async () => {
           await user.make("d/f");
         });
-        await movesParent(owner, user, uname, "a rename", async () => {
-          await user.wstat(await user.at("d/f"), { name: "g" });
-        });
+        let name = "f";
+        if (await user.hasWstat()) {
+          await movesParent(owner, user, uname, "a rename", async () => {
+            await user.wstat(await user.at("d/f"), { name: "g" });
+          });
+          name = "g";
+        }
         await movesParent(owner, user, uname, "a Tremove", async () => {
-          await user.remove(await user.at("d/g"));
+          await user.remove(await user.at(`d/${name}`));
         });
       };
       await changes(owner, trial.uname);

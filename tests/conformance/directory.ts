@@ -2,7 +2,7 @@
 
 import { DMDIR, encodeStat, OREAD } from "../../codec.ts";
 import type { Line } from "./line.ts";
-import { equal, hex, holds } from "./check.ts";
+import { equal, hex, holds, skip } from "./check.ts";
 import { T } from "./requests.ts";
 import { membersOf, type Session } from "./session.ts";
 import type { Trial } from "./trial.ts";
@@ -52,7 +52,9 @@ export const directoryLines: readonly Line[] = [
         const rstat = await session.do(T.stat(await session.at(`d/${name}`)));
         // Behind size, type, tag and n[2] is the record as it is.
         const record = hex(session.frameOf(rstat).subarray(9));
-        equal(data.slice(0, record.length), record, `the record of ${name}`);
+        const listed = data.slice(0, record.length);
+        const what = `the record of ${name}, without type and dev`;
+        equal(withoutKernel(listed), withoutKernel(record), what);
         data = data.slice(record.length);
       }
       equal(data, "", "what is behind the records");
@@ -143,12 +145,26 @@ export const directoryLines: readonly Line[] = [
       }
       for (const count of [largest, largest + 30, 3 * largest]) {
         const names = await listAmidChanges(session, fid, count);
-        const kept = names.filter((name) => name.startsWith("m"));
-        equal(kept.toSorted(), wanted, `amid changes, by a count of ${count}`);
+        const twice = names.filter((name, at) => names.indexOf(name) !== at);
+        const kept = names.filter((name) => name.startsWith("m")).toSorted();
+        const isRight = twice.length === 0 && `${kept}` === `${wanted}`;
+        if (!isRight && !trial.strict) {
+          skip(
+            "right while nothing changes; amid changes, of which the manual " +
+              "promises nothing, names are lost or come twice",
+          );
+        }
+        equal(twice, [], "names that came twice");
+        equal(kept, wanted, `amid changes, by a count of ${count}`);
       }
     },
   },
 ];
+
+/** The digits of a record but for `type[2] dev[4]` behind its `size[2]`, which are the kernel's. */
+function withoutKernel(record: string): string {
+  return record.slice(0, 4) + record.slice(16);
+}
 
 /** Lists a directory while, between the reads, other names come and go. */
 async function listAmidChanges(
@@ -169,8 +185,6 @@ async function listAmidChanges(
     await session.clunk(dir);
     if (turn < 4) await session.remove(await session.at(`d/old${turn}`));
   }
-  const twice = names.filter((name, at) => names.indexOf(name) !== at);
-  equal(twice, [], "names that came twice");
   for (const name of await session.names("d")) {
     if (name.startsWith("m")) continue;
     await session.remove(await session.at(`d/${name}`));

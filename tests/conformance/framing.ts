@@ -124,6 +124,7 @@ export const framingLines: readonly Line[] = [
     title:
       "A size above msize ends the connection, before the body is read or memory of that size is taken.",
     manual: "version(9P)",
+    isAdvice: true,
     async check(trial) {
       // Headers only: a server that waits for the body waits for ever.
       for (const size of ["01200000", "00000080", "ffffffff"]) {

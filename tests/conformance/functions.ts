@@ -322,7 +322,9 @@ export const functionLines: readonly Line[] = [
       await truncate();
       const file = await trial.openFixture(fuse, "add", OWRITE);
       await truncate();
-      await fuse.wstat(file, { length: 0n });
+      const cut = T.wstat(file, { length: 0n });
+      if (trial.strict) await fuse.do(cut);
+      else await fuse.ask(cut); // A server without Twstat is right as well.
       await fuse.write(file, '{"a": 1, "b": 2}\n');
       await fuse.clunk(file);
       equal(await reads(), 3, "the value after `>`");

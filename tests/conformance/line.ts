@@ -10,6 +10,8 @@ export interface Line {
   readonly title: string;
   /** Page of the manual that it stands on. */
   readonly manual: string;
+  /** True when the manual does not demand it: a failure is advice, unless strict. */
+  readonly isAdvice?: boolean;
   /**
    * Sees whether it holds: throws a Failure when not, a Skip when the server
    * has no such feature.

@@ -47,6 +47,7 @@ import { writeLines } from "./write.ts";
 
 export type * from "./case.ts";
 export { type Arguments, parseArguments, usage } from "./arguments.ts";
+export { Count } from "./count.ts";
 export { formatResult } from "./run.ts";
 
 /** All cases, S1 to S126. */
@@ -71,8 +72,9 @@ export const cases: readonly Case[] = [
  * Runs the kit against a server: one case after the other, each with
  * connections and a directory of its own.
  *
- * A server that dies, or says nothing, costs a case and not the run; a case
- * takes a bounded time and cleans up after itself.
+ * A case takes a bounded time and cleans up after itself. A server that is gone
+ * after a case, and does not come back, has failed it: its result has an `end`,
+ * and those of the cases behind it are `not run`.
  *
  * @param connect How to connect: a function that gives a new connection at
  *   each call, such as `() => dial(address)`.

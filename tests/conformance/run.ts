@@ -1,19 +1,20 @@
 // The runner: one case after the other, each with its own connections, its own
 // directory and its own bound of time, so that none costs another.
 
-import type { Case, CaseResult, ConformanceOptions, Connect } from "./case.ts";
-import { Failure, Skip } from "./check.ts";
+import type {
+  Case,
+  CaseResult,
+  ConformanceOptions,
+  Connect,
+  Status,
+} from "./case.ts";
+import { NOTAG, printable } from "../../codec.ts";
+import { Failure, NoConnection, Silence, Skip } from "./check.ts";
 import type { Line } from "./line.ts";
+import { T } from "./requests.ts";
 import { ROOT } from "./session.ts";
-import { Trial } from "./trial.ts";
-
-const TIMEOUT_MS = 30_000;
-/** Replies that a case may wait for at the least, each as long as it may take. */
-const REPLIES = 10;
-
-function timeoutOf({ timeout, patience = 0 }: ConformanceOptions): number {
-  return timeout ?? Math.max(TIMEOUT_MS, REPLIES * patience);
-}
+import { pause, REPLIES, Trial } from "./trial.ts";
+import { END } from "./wire.ts";
 
 /** A line of the checklist as a case that can be run. */
 export function caseOf(line: Line): Case {
@@ -31,21 +32,22 @@ async function runLine(
   connect: Connect,
   options: ConformanceOptions,
 ): Promise<CaseResult> {
-  const { id, title, manual } = line;
-  const timeout = timeoutOf(options);
+  const { id, title, manual, isAdvice = false } = line;
   const start = Date.now();
   const trial = new Trial(connect, options);
+  const { timeout } = trial;
   const outcome = await settled(line.check(trial), timeout);
   const frames = [...trial.log];
   const cleaning = await settled(trial.cleanUp(), timeout);
   trial.end();
-  const result = verdict(outcome, cleaning);
+  const result = verdict(outcome, cleaning, isAdvice && !trial.strict);
+  const isShown = result.status === "fail" || result.status === "advice";
   return {
     id,
     title,
     manual,
     ...result,
-    ...(result.status === "fail" ? { frames } : {}),
+    ...(isShown ? { frames } : {}),
     milliseconds: Date.now() - start,
   };
 }
@@ -76,6 +78,7 @@ async function settled(
 function verdict(
   outcome: Error | undefined,
   cleaning: Error | undefined,
+  isAdvice: boolean,
 ): Pick<CaseResult, "status" | "reason"> {
   const left = cleaning === undefined ? "" : `(${cleaning.message})`;
   if (outcome === undefined) {
@@ -85,7 +88,7 @@ function verdict(
   // What is no Failure is a defect of the case: its place is needed.
   const what = known ? outcome.message : outcome.stack ?? String(outcome);
   return {
-    status: outcome instanceof Skip ? "skip" : "fail",
+    status: statusOf(outcome, isAdvice),
     // A dead server is not told twice.
     reason: left === "" || outcome instanceof Failure
       ? what
@@ -93,8 +96,14 @@ function verdict(
   };
 }
 
+function statusOf(outcome: Error, isAdvice: boolean): Status {
+  if (outcome instanceof Skip) return "skip";
+  return isAdvice && outcome instanceof Failure ? "advice" : "fail";
+}
+
 /**
- * Runs cases, one after the other.
+ * Runs cases, one after the other. A case after which the server is gone has
+ * failed, and the cases behind it are not run.
  *
  * @param cases The cases.
  * @param connect How to connect to the server.
@@ -107,8 +116,61 @@ export async function* runCases(
   connect: Connect,
   options: ConformanceOptions = {},
 ): AsyncGenerator<CaseResult, void, void> {
+  let end: string | undefined;
   for (const test of select(cases, options)) {
-    yield await test.run(connect, options);
+    const { id, title, manual } = test;
+    if (end !== undefined) {
+      const status = "not run";
+      yield { id, title, manual, status, reason: end, milliseconds: 0 };
+      continue;
+    }
+    const result = await test.run(connect, options);
+    if (!isGood(result)) end = await endOf(result, connect, options);
+    yield end === undefined ? result : { ...result, status: "fail", end };
+  }
+}
+
+/** Whether a result leaves no doubt that the server is there. */
+function isGood({ status, reason }: CaseResult): boolean {
+  return status === "ok" && reason === undefined;
+}
+
+/**
+ * Sees whether the server still answers a Tversion on a new connection.
+ *
+ * @returns Undefined when it does, else the line that says since when not.
+ */
+async function endOf(
+  { id }: CaseResult,
+  connect: Connect,
+  options: ConformanceOptions,
+): Promise<string | undefined> {
+  const { patience } = new Trial(connect, options);
+  // A server that is busy, perhaps with what the case left, gets longer.
+  const trial = new Trial(connect, {
+    ...options,
+    patience: patience * REPLIES,
+  });
+  const isThere = async () => {
+    const session = await trial.connect();
+    try {
+      session.start(T.version(8192), NOTAG);
+      return await session.next("Rversion") !== END;
+    } finally {
+      session.close();
+    }
+  };
+  // A server that is started again by itself needs a moment.
+  const last = Date.now() + patience;
+  while (true) {
+    try {
+      if (await isThere()) return undefined;
+    } catch (error) {
+      if (error instanceof Silence) return `server says nothing since ${id}`;
+      if (!(error instanceof NoConnection)) return undefined; // It says nonsense.
+    }
+    if (Date.now() >= last) return `server ended at ${id}`;
+    await pause(50);
   }
 }
 
@@ -149,8 +211,7 @@ export async function probeCases(
 ): Promise<void> {
   select(cases, options);
   const trial = new Trial(connect, options);
-  const timeout = timeoutOf(options);
-  const { uname, aname } = trial;
+  const { timeout, uname, aname } = trial;
   let step = "connect to the server";
   const steps = async () => {
     const session = await trial.connect();
@@ -171,20 +232,23 @@ export async function probeCases(
 
 /**
  * A result as lines: `ok S35 …`, `FAIL S39 …: got …, wanted …` and the messages
- * of the case, or `skip S28 …: no authentication here`.
+ * of the case, `advice S69 …: got …, wanted …`, or `skip S28 …: no
+ * authentication here`; a further line, `server ended at S73`, where it did.
  *
  * @param result How a case went.
  * @returns The lines, without a newline at the end.
  */
 export function formatResult(result: CaseResult): string {
-  const { id, title, status, reason, manual, frames = [] } = result;
+  const { id, title, status, reason, manual, frames = [], end } = result;
   const word = status === "fail" ? "FAIL" : status;
   if (reason === undefined) return `${word} ${id} ${title}`;
   const line = `${word} ${id} ${title.replace(/\.$/, "")}`;
-  if (status !== "fail") return `${line}: ${reason}`;
+  if (status !== "fail") return printable(`${line}: ${reason}`);
   const shown = frames.slice(-FRAMES_MAX).map((frame) => `    ${frame}`);
   if (frames.length > shown.length) shown.unshift("    …");
-  return [`${line} [${manual}]: ${reason}`, ...shown].join("\n");
+  if (end !== undefined) shown.push(end);
+  return [`${line} [${manual}]: ${reason}`, ...shown].map(printable)
+    .join("\n");
 }
 
 /** Messages of a failure that are shown: the last ones matter. */

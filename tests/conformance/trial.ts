@@ -11,7 +11,7 @@ import type {
   Fixtures,
   ServerLimits,
 } from "./case.ts";
-import { fail, Failure, skip } from "./check.ts";
+import { fail, Failure, NoConnection, Silence, skip } from "./check.ts";
 import { T } from "./requests.ts";
 import { DIR, ROOT, Session, split } from "./session.ts";
 import { brief, END } from "./wire.ts";
@@ -23,6 +23,11 @@ export interface SessionOptions {
   /** User, the one of the options by default. */
   readonly uname?: string;
 }
+
+const PATIENCE_MS = 3_000;
+const TIMEOUT_MS = 30_000;
+/** Replies that a case may wait for at the least, each as long as it may take. */
+export const REPLIES = 10;
 
 const FILES: Fixtures = {
   add: "add",
@@ -59,6 +64,8 @@ export class Trial {
   readonly randomTime: number;
   /** Longest time in milliseconds that a reply may take. */
   readonly patience: number;
+  /** Longest time in milliseconds that the case may take. */
+  readonly timeout: number;
   /** A server that wants an authentication. */
   readonly auth: AuthServer | undefined;
   /** Starts a server that may be stopped. */
@@ -83,7 +90,9 @@ export class Trial {
     this.limits = { fids: 65536, requests: 1024, ...options.limits };
     this.seed = options.seed ?? 1;
     this.randomTime = options.randomTime ?? 1000;
-    this.patience = options.patience ?? 3000;
+    this.patience = options.patience ?? PATIENCE_MS;
+    this.timeout = options.timeout ??
+      Math.max(TIMEOUT_MS, REPLIES * this.patience);
     this.auth = options.auth;
     this.expendable = options.expendable;
     this.#files = { ...FILES, ...options.files };
@@ -96,7 +105,7 @@ export class Trial {
     let timer;
     const late = new Promise<never>((_, reject) => {
       timer = setTimeout(
-        () => reject(new Failure("got no connection, wanted one")),
+        () => reject(new Silence("got no connection, wanted one")),
         this.patience,
       );
     });
@@ -108,7 +117,7 @@ export class Trial {
       connecting.then((late) => late.close(), () => {});
       if (error instanceof Failure) throw error;
       const reason = error instanceof Error ? error.message : String(error);
-      throw new Failure(`got no connection: ${reason}`);
+      throw new NoConnection(`got no connection: ${reason}`);
     } finally {
       clearTimeout(timer);
     }
@@ -365,7 +374,7 @@ async function removeAll(session: Session, fid: number): Promise<void> {
 }
 
 /** Waits. */
-function pause(milliseconds: number): Promise<void> {
+export function pause(milliseconds: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }
 

@@ -11,7 +11,7 @@ import {
   type Tmessage,
 } from "../../codec.ts";
 import type { Connection } from "../../transport.ts";
-import { fail, Failure, hex, show, unhex } from "./check.ts";
+import { fail, Failure, hex, show, Silence, unhex } from "./check.ts";
 import type { AnswerTo, Request } from "./requests.ts";
 
 /** Largest frame that is taken before a session has set its msize. */
@@ -266,7 +266,7 @@ export class Wire {
       timer = setTimeout(
         () =>
           reject(
-            new Failure(`got nothing in ${patience} ms, wanted ${wanted}`),
+            new Silence(`got nothing in ${patience} ms, wanted ${wanted}`),
           ),
         patience,
       );
