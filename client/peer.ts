@@ -9,6 +9,8 @@ export interface PeerTraits {
   readonly wholeRecords: boolean;
   /** The arguments of a function file may be written in pieces. */
   readonly longArguments: boolean;
+  /** OAPPEND can be tried. Otherwise the server takes the bit for something else. */
+  readonly appendMode: boolean;
 }
 
 /** A server as the manual describes it. */
@@ -16,6 +18,7 @@ export const REGULAR: PeerTraits = {
   flushes: true,
   wholeRecords: true,
   longArguments: true,
+  appendMode: true,
 };
 
 /** The server of pyroute2's `plan9` package. */
@@ -23,6 +26,7 @@ export const PYROUTE2: PeerTraits = {
   flushes: false,
   wholeRecords: false,
   longArguments: false,
+  appendMode: false,
 };
 
 /** Largest message for pyroute2, which takes none that arrives in two pieces. */

@@ -20,6 +20,7 @@ import type { Connection } from "../transport/connection.ts";
 import type { Link } from "./mux.ts";
 import { FidPool } from "./numbers.ts";
 import type { PeerTraits } from "./peer.ts";
+import { Appends } from "./turns.ts";
 
 /** Most bytes of a transfer that are in flight by default: more gain nothing, see bench/README.md. */
 export const WINDOW: number = 1024 * 1024;
@@ -50,6 +51,8 @@ export class Session {
   readonly fids: FidPool;
   /** Whether the server has Tcall, as far as it has shown. */
   hasTcall: boolean | undefined;
+  /** Appends to files, in order. */
+  readonly appends: Appends = new Appends();
   /** Clunks under way, so that a fid is clunked once. */
   readonly #clunks = new Map<number, Promise<void>>();
   readonly #fidBase: number;
