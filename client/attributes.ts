@@ -1,9 +1,12 @@
 // What is known of a file without opening it, and how it is changed.
 
+import { DMDIR } from "../codec/constants.ts";
 import { NinePError } from "../codec/errors.ts";
+import type { Stat } from "../codec/stat.ts";
 import {
   type FileStat,
   fileStat,
+  isDirectory,
   PERMISSIONS,
   type StatChanges,
   wishesOf,
@@ -388,6 +391,22 @@ export class Attributes extends Requests {
     );
   }
 
+  /**
+   * The wishes, with DMDIR in the mode of a directory: a caller who names a
+   * mode such as 0o755 does not want to make a plain file of it.
+   */
+  async #withKind(
+    fid: number,
+    wishes: Partial<Stat>,
+    signal: AbortSignal | undefined,
+  ): Promise<Partial<Stat>> {
+    const { mode } = wishes;
+    if (mode === undefined || (mode & DMDIR) !== 0) return wishes;
+    const { qid } = await this.session.stat(fid, signal);
+    if (!isDirectory(qid)) return wishes;
+    return { ...wishes, mode: (mode | DMDIR) >>> 0 };
+  }
+
   /** Checks before anything is sent. */
   async #change(
     verb: string,
@@ -402,8 +421,9 @@ export class Attributes extends Requests {
       verb,
       file,
       options,
-      (fid, signal) => {
-        const wstat = () => this.session.wstat(fid, wishes, signal);
+      async (fid, signal) => {
+        const all = await this.#withKind(fid, wishes, signal);
+        const wstat = () => this.session.wstat(fid, all, signal);
         if (wishes.name === undefined) return wstat();
         return this.paths.moving(path, wstat);
       },

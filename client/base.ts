@@ -1,15 +1,25 @@
 // From a directory to the files below it: walked to, opened and made.
 
-import { ORCLOSE, ORDWR, OREAD, OTRUNC, OWRITE } from "../codec/constants.ts";
+import {
+  OAPPEND,
+  ORCLOSE,
+  ORDWR,
+  OREAD,
+  OTRUNC,
+  OWRITE,
+} from "../codec/constants.ts";
 import { NinePError } from "../codec/errors.ts";
 import { type FileRef, hasCode, namesOf } from "./operation.ts";
 import type { OpenFid, Session } from "./session.ts";
+import { openToAppend } from "./turns.ts";
 
 /** How to open a path. */
 export interface How {
   read?: boolean | undefined;
   write?: boolean | undefined;
   truncate?: boolean | undefined;
+  /** Goes with write. */
+  append?: boolean | undefined;
   create?: boolean | undefined;
   createNew?: boolean | undefined;
   /** Permissions of a new file. */
@@ -54,7 +64,8 @@ export class Base {
   ): Promise<OpenFid> {
     const mode = modeOf(how);
     const { create = false, createNew = false, mode: perm = 0o666 } = how;
-    const open = (fid: number) => this.session.open(fid, mode, signal);
+    const open = (fid: number) =>
+      this.#opened(mode, (mode) => this.session.open(fid, mode, signal));
     if (typeof file === "number") {
       if (!createNew) return await open(file);
       throw new TypeError(
@@ -90,8 +101,21 @@ export class Base {
     const fid = await this.session.walk(this.start(path), dir, signal);
     return await this.#orDrop(
       fid,
-      () => this.session.create(fid, name, perm, mode, signal),
+      () =>
+        this.#opened(
+          mode,
+          (mode) => this.session.create(fid, name, perm, mode, signal),
+        ),
     );
+  }
+
+  #opened(
+    mode: number,
+    open: (mode: number) => Promise<OpenFid>,
+  ): Promise<OpenFid> {
+    return (mode & OAPPEND) === 0
+      ? open(mode)
+      : openToAppend(this.session, mode, open);
   }
 
   /** Walks to a file for some work, with which its fid ends. */
@@ -130,14 +154,17 @@ export class Base {
 
 /** The mode of a Topen. */
 function modeOf(how: How): number {
-  const { read, write = false, truncate = false, flags } = how;
+  const { read, write = false, truncate = false, append, flags } = how;
   if (flags !== undefined) {
-    if (read || write || truncate) {
+    if (read || write || truncate || append) {
       throw new TypeError(
         "Cannot open a file: flags goes without read, write, append and truncate",
       );
     }
-    if ((flags & (3 | OTRUNC | ORCLOSE)) === flags) return flags;
+    const access = flags & 3;
+    const isWritable = access === OWRITE || access === ORDWR;
+    const known = 3 | OTRUNC | ORCLOSE | (isWritable ? OAPPEND : 0);
+    if ((flags & known) === flags) return flags;
     throw new TypeError(`Cannot open a file: flags is ${flags}`);
   }
   if (truncate && !write) {
@@ -149,5 +176,5 @@ function modeOf(how: How): number {
     );
   }
   const access = !write ? OREAD : read ? ORDWR : OWRITE;
-  return truncate ? access | OTRUNC : access;
+  return access | (truncate ? OTRUNC : 0) | (append ? OAPPEND : 0);
 }

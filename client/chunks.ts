@@ -1,7 +1,8 @@
 // What is written to a file, where it comes bit by bit.
 
 import type { OpenFid } from "./session.ts";
-import { chunkSize, LANES, lanesBehind, writeAll } from "./transfer.ts";
+import { chunkSize, lanesBehind, writeAll } from "./transfer.ts";
+import { endOfFile } from "./turns.ts";
 
 const encoder = new TextEncoder();
 
@@ -126,16 +127,15 @@ function kindOf(value: unknown): string {
  * {@linkcode lanesBehind} has it. The source is asked for the next one when
  * there is room for it.
  *
- * @param most Most writes in flight; 1 where the order of arrival matters.
+ * @param offset Where the first chunk goes; undefined appends each chunk.
  */
 export async function writeChunks(
   open: OpenFid,
   source: ChunkSource,
-  offset: number,
-  most: number = LANES,
+  offset: number | undefined,
   signal?: AbortSignal,
 ): Promise<void> {
-  const writer = new ChunkWriter(open, offset, most, signal);
+  const writer = new ChunkWriter(open, offset, signal);
   const onAbort = () => writer.fail(signal?.reason);
   const { aborts } = open.session;
   if (signal) aborts.add(signal, onAbort);
@@ -149,13 +149,36 @@ export async function writeChunks(
   }
 }
 
+/**
+ * Appends bytes to a file as a whole, after all other appends to it in this
+ * session.
+ *
+ * @param least Where earlier bytes of the same caller end: a length that the
+ *   server gives may be older than they are.
+ * @returns Where these bytes end.
+ */
+export function appendAll(
+  open: OpenFid,
+  data: Uint8Array,
+  least: number,
+  signal: AbortSignal | undefined,
+): Promise<number> {
+  return open.session.appends.run(open, signal, async () => {
+    const end = Math.max(least, await endOfFile(open, signal));
+    await writeAll(open, data, end, 1, signal);
+    return end + data.length;
+  });
+}
+
 class ChunkWriter {
   readonly #open: OpenFid;
   readonly #size: number;
   readonly #start: number;
   /** Where the next request starts. */
   #offset: number;
-  readonly #most: number;
+  readonly #appends: boolean;
+  /** Where what was appended ends. */
+  #end = 0;
   /** Most writes in flight, once it is known. */
   #lanes: number | undefined;
   readonly #signal: AbortSignal | undefined;
@@ -168,15 +191,15 @@ class ChunkWriter {
 
   constructor(
     open: OpenFid,
-    offset: number,
-    most: number,
+    offset: number | undefined,
     signal: AbortSignal | undefined,
   ) {
     this.#open = open;
-    this.#size = chunkSize(open);
-    this.#start = this.#offset = offset;
-    this.#most = most;
-    if (most === 1) this.#lanes = 1;
+    this.#appends = offset === undefined;
+    // A chunk is appended as a whole.
+    this.#size = this.#appends ? Infinity : chunkSize(open);
+    this.#start = this.#offset = offset ?? 0;
+    if (this.#appends) this.#lanes = 1;
     this.#signal = signal;
   }
 
@@ -211,19 +234,26 @@ class ChunkWriter {
   /** Behind the first write, when nothing is in flight, asks how many may be. */
   async #widen(): Promise<void> {
     if (this.#lanes !== undefined || this.#offset === this.#start) return;
-    const lanes = await lanesBehind(this.#open, this.#offset, this.#signal);
-    this.#lanes = Math.min(this.#most, lanes);
+    this.#lanes = await lanesBehind(this.#open, this.#offset, this.#signal);
   }
 
   #send(data: Uint8Array): void {
     this.#running++;
-    writeAll(this.#open, data, this.#offset, 1, this.#signal)
+    this.#put(data, this.#offset)
       .catch((error) => this.fail(error))
       .finally(() => {
         this.#running--;
         this.#wake();
       });
     this.#offset += data.length;
+  }
+
+  async #put(data: Uint8Array, offset: number): Promise<void> {
+    if (this.#appends) {
+      this.#end = await appendAll(this.#open, data, this.#end, this.#signal);
+    } else {
+      await writeAll(this.#open, data, offset, 1, this.#signal);
+    }
   }
 
   /** Waits until another write may begin; false after a failure. */

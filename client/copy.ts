@@ -194,19 +194,41 @@ async function copyFile(
     (source.qid.type & QTAPPEND) !== 0;
   const length = Number(stat.length);
   try {
-    const bytes = await pour(source, target.open, {
+    const { end, reach } = await pour(source, target.open, {
       length,
       isBounded,
       path: from.label,
     }, plan);
-    if (old && !isTail && old.length > bytes) {
-      await session.wstat(fid, { length: BigInt(bytes) }, signal);
-    }
+    // Behind its end the source has nothing, whatever the target has there.
+    const there = old && !isTail ? Math.max(Number(old.length), reach) : reach;
+    if (there > end) await cut(target.open, end, signal);
   } catch (error) {
     session.drop(fid);
     throw error;
   }
   await session.clunk(fid); // It tells failed writes.
+}
+
+/**
+ * Cuts the target of a copy to the length of what was copied.
+ *
+ * @throws {NinePError} The server does not cut the file: then it holds bytes that
+ *   its source does not have, and the copy has failed.
+ */
+async function cut(
+  { session, fid }: OpenFid,
+  length: number,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  try {
+    await session.wstat(fid, { length: BigInt(length) }, signal);
+  } catch (error) {
+    if (!(error instanceof NinePError) || error === signal?.reason) throw error;
+    const { ename, code } = error;
+    const message =
+      `${ename}: the source became shorter while it was read, and its copy cannot be cut to ${length} bytes`;
+    throw new NinePError(ename, { code, message });
+  }
 }
 
 /** A file that is written. */
@@ -290,21 +312,27 @@ interface Load {
 }
 
 /**
- * Moves the content of a file, and gives its length. As far as the length that
- * the source names, several chunks are under way behind the first one, if
+ * Moves the content of a file. As far as the length that the source names,
+ * several chunks are under way behind the first one, if
  * {@linkcode lanesBehind} has it so; behind it, one.
+ *
+ * @returns The end of the source, and how far the target was written. That is
+ *   further where a read found the end before a chunk that was already written:
+ *   the source was cut meanwhile.
  */
 async function pour(
   source: OpenFid,
   target: OpenFid,
   { length, isBounded, path }: Load,
   { signal, onProgress }: CopyPlan,
-): Promise<number> {
+): Promise<{ end: number; reach: number }> {
   const size = chunkSize(source);
   let bytes = 0;
+  let reach = 0;
   const report = () =>
     onProgress?.({ path, bytes, total: Math.max(length, bytes) });
   const write = async (data: Uint8Array, offset: number) => {
+    reach = Math.max(reach, offset + data.length);
     await writeAll(target, data, offset, 1, signal);
     bytes += data.length;
     report();
@@ -319,7 +347,9 @@ async function pour(
     let count = 0;
     try {
       count = await readInto(source, chunk, at, 1, signal);
-      if (count > 0) await write(chunk.subarray(0, count), at);
+      // Another lane may have found the end before this chunk.
+      const known = Math.min(count, Math.max(end - at, 0));
+      if (known > 0) await write(chunk.subarray(0, known), at);
     } finally {
       // Also for the other lanes: the file ends here, or it failed.
       if (count < chunk.length) end = Math.min(end, at + count);
@@ -353,8 +383,11 @@ async function pour(
       end += count;
     }
   }
-  if (bytes === 0) report();
-  return bytes;
+  if (bytes > end) { // What was written behind the end does not count.
+    bytes = end;
+    report();
+  } else if (bytes === 0) report();
+  return { end, reach };
 }
 
 /**

@@ -18,6 +18,9 @@ import { readAll } from "./transfer.ts";
 /** Size of the reads of a directory: no record is larger. */
 const CHUNK = 64 * 1024;
 
+/** Permissions of directories that are made on the way to another one. */
+const MODE_ON_THE_WAY = 0o777;
+
 /**
  * Reads a directory, a batch of members at a time. The next read is under way
  * while the caller works on a batch, never more: each offset is where the last
@@ -169,8 +172,12 @@ export async function makeDirectory(
 
 /**
  * Makes a directory and those on the way to it, as far as they are missing,
- * whoever else does the same meanwhile. A plain file in the way is `EEXIST`
+ * also while other clients do the same. A plain file in the way is `EEXIST`
  * at the end of the path, `ENOTDIR` before it.
+ *
+ * @param mode Permissions of the last directory. Those on the way get the default
+ *   ones, as by `mkdir -p -m`: without the right to write, nothing could be made
+ *   in them.
  */
 export async function makeDirectories(
   base: Base,
@@ -183,8 +190,10 @@ export async function makeDirectories(
   const isAbsolute = typeof path === "string" && path.startsWith("/");
   let fid = await base.walk(isAbsolute ? "/" : "", signal);
   try {
-    for (const name of names) {
-      const next = await step(base, fid, name, mode, signal);
+    for (const [i, name] of names.entries()) {
+      const isLast = i === names.length - 1;
+      const perm = isLast ? mode : MODE_ON_THE_WAY;
+      const next = await step(base, fid, name, perm, signal);
       session.drop(fid);
       fid = next;
     }

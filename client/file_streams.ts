@@ -3,6 +3,7 @@
 import { bytesOf } from "./chunks.ts";
 import type { Handle } from "./handle.ts";
 import type { CallerOptions } from "./operation.ts";
+import { writeAll } from "./transfer.ts";
 import { copyInto, leftOff, ReadAhead, WriteBehind } from "./stream.ts";
 
 /** There is no timeout for a stream: the next event may be hours away. */
@@ -13,20 +14,58 @@ interface Cursor {
   position: number;
 }
 
-/** Reads the next chunk, and moves the position behind it. */
-export async function nextChunk(
-  handle: Handle,
-  cursor: Cursor,
-  ahead: ReadAhead,
-  options: CallerOptions,
-): Promise<Uint8Array<ArrayBuffer> | undefined> {
-  const chunk = await handle.operate(
-    "read",
-    options,
-    (signal) => ahead.next(signal),
-  );
-  if (chunk) cursor.position += chunk.length;
-  return chunk;
+/** Reads a file from its position on, chunk by chunk, and moves the position. */
+export class ChunkReader {
+  readonly #handle: Handle;
+  readonly #cursor: Cursor;
+  #ahead: ReadAhead | undefined;
+
+  constructor(handle: Handle, cursor: Cursor) {
+    this.#handle = handle;
+    this.#cursor = cursor;
+  }
+
+  /** Reads the next chunk, or gives undefined at the end. */
+  async next(
+    options: CallerOptions,
+  ): Promise<Uint8Array<ArrayBuffer> | undefined> {
+    const { turns } = this.#handle;
+    const rest = turns.take()
+      ? options
+      : await this.#handle.turn("read", options);
+    try {
+      const ahead = this.#here();
+      const chunk = await this.#handle.operate(
+        "read",
+        rest,
+        (signal) => ahead.next(signal),
+      );
+      if (chunk) this.#cursor.position += chunk.length;
+      return chunk;
+    } finally {
+      turns.pass();
+    }
+  }
+
+  /** What reads ahead from the position: another one after a seek or a read that came between. */
+  #here(): ReadAhead {
+    const { position } = this.#cursor;
+    if (this.#ahead?.offset !== position) {
+      this.#ahead?.stop(leftOff());
+      this.#ahead = new ReadAhead(this.#handle.open, position);
+    }
+    return this.#ahead!; // As just made.
+  }
+
+  /** Takes back a chunk, to read into it again. */
+  recycle(chunk: Uint8Array<ArrayBuffer>): void {
+    this.#ahead?.recycle(chunk);
+  }
+
+  /** Aborts what is in flight. */
+  stop(reason: unknown): void {
+    this.#ahead?.stop(reason);
+  }
 }
 
 /** The bytes of a file from its position on, as a byte stream that closes it. */
@@ -34,13 +73,11 @@ export function readableOf(
   handle: Handle,
   cursor: Cursor,
 ): ReadableStream<Uint8Array<ArrayBuffer>> {
-  let ahead: ReadAhead | undefined;
+  const source = new ChunkReader(handle, cursor);
   /** Of a chunk that was longer than a BYOB reader's buffer. */
   let rest: Uint8Array<ArrayBuffer> | undefined;
   const pull = async (controller: ReadableByteStreamController) => {
-    const source = ahead ??= new ReadAhead(handle.open, cursor.position);
-    const chunk = rest ??
-      await nextChunk(handle, cursor, source, SILENT);
+    const chunk = rest ?? await source.next(SILENT);
     rest = undefined;
     const request = controller.byobRequest;
     if (!chunk) {
@@ -60,7 +97,7 @@ export function readableOf(
     type: "bytes",
     pull: (controller) => handle.orClose(() => pull(controller)),
     cancel: (reason) => {
-      ahead?.stop(reason ?? leftOff());
+      source.stop(reason ?? leftOff());
       handle.drop(); // Who gives up does not wait for a server that may hang.
     },
   });
@@ -84,15 +121,37 @@ export function writableOf(
       throw error;
     }
   };
+  const append = async (bytes: Uint8Array, options: CallerOptions) => {
+    const { position } = await handle.append(
+      options,
+      async (offset, signal) => {
+        await writeAll(handle.open, bytes, offset, 1, signal);
+        return bytes.length;
+      },
+    );
+    cursor.position = position;
+  };
   const write = async (data: unknown) => {
     const bytes = bytesOf(data);
-    const target = behind ??= new WriteBehind(handle.open, cursor.position);
-    await handle.operate(
-      "write",
-      { signal },
-      (signal) => target.write(bytes, signal),
-    );
-    cursor.position += bytes.length;
+    const own = { signal };
+    const { turns } = handle;
+    const rest = turns.take() ? own : await handle.turn("write", own);
+    try {
+      if (handle.appends) return await append(bytes, rest);
+      if (behind && behind.offset !== cursor.position) { // After a seek.
+        await flush(behind);
+        behind = undefined;
+      }
+      const target = behind ??= new WriteBehind(handle.open, cursor.position);
+      await handle.operate(
+        "write",
+        rest,
+        (signal) => target.write(bytes, signal),
+      );
+      cursor.position += bytes.length;
+    } finally {
+      turns.pass();
+    }
   };
   const flush = async (target: WriteBehind) => {
     await handle.operate(

@@ -1,10 +1,16 @@
 // Files by their paths, in the words of Deno.
 
-import { ORDWR } from "../codec/constants.ts";
+import { OAPPEND, ORDWR } from "../codec/constants.ts";
 import { NinePError } from "../codec/errors.ts";
 import { Attributes } from "./attributes.ts";
 import { callFile, type CallOptions } from "./call.ts";
-import { bytesOf, chunksOf, type FileData, writeChunks } from "./chunks.ts";
+import {
+  appendAll,
+  bytesOf,
+  chunksOf,
+  type FileData,
+  writeChunks,
+} from "./chunks.ts";
 import { isDirectory } from "./file_stat.ts";
 import { lend } from "./lend.ts";
 import {
@@ -15,7 +21,7 @@ import {
 } from "./operation.ts";
 import { RemoteFile } from "./remote_file.ts";
 import type { OpenFid } from "./session.ts";
-import { readAll, writeAll } from "./transfer.ts";
+import { LANES, readAll, writeAll } from "./transfer.ts";
 
 /** Options of {@linkcode Files.open}. */
 export interface OpenOptions extends CallerOptions {
@@ -23,7 +29,17 @@ export interface OpenOptions extends CallerOptions {
   read?: boolean | undefined;
   /** Open for writing. */
   write?: boolean | undefined;
-  /** Open for writing, with the position at the end. */
+  /**
+   * Open for writing, where each write goes to the end of the file; the position
+   * starts there.
+   *
+   * The writes of one session are made in their order, and none is lost. Between
+   * clients a write is atomic on a server that knows OAPPEND, such as this
+   * library's own, up to {@linkcode RemoteFile.limit} bytes; the client asks for
+   * it. Any other server writes at the offset where the client has seen the end,
+   * so clients that append at the same time overwrite each other: a file that
+   * was made with DMAPPEND is safe on each server, see {@linkcode Files.create}.
+   */
   append?: boolean | undefined;
   /** Cut the file to nothing; goes with `write`. */
   truncate?: boolean | undefined;
@@ -35,7 +51,8 @@ export interface OpenOptions extends CallerOptions {
   mode?: number | undefined;
   /**
    * Mode of the Topen, such as `ORDWR | OTRUNC`, or with OEXEC or ORCLOSE,
-   * which have no option of their own. Goes without `read`, `write`, `append`
+   * which have no option of their own. OAPPEND is the same as `append`, and goes
+   * with OWRITE or ORDWR. Goes without `read`, `write`, `append`
    * and `truncate`.
    */
   flags?: number | undefined;
@@ -51,7 +68,11 @@ export interface CreateOptions extends CallerOptions {
 
 /** Options of {@linkcode Files.writeFile}. */
 export interface WriteFileOptions extends CallerOptions {
-  /** Write behind what is in the file, instead of replacing it. */
+  /**
+   * Write behind what is in the file, instead of replacing it. What is safe
+   * between clients {@linkcode OpenOptions.append} tells; data that come chunk
+   * by chunk are appended chunk by chunk, between those of others.
+   */
   append?: boolean | undefined;
   /** Make the file if it is not there, true by default. */
   create?: boolean | undefined;
@@ -109,15 +130,16 @@ export class Files extends Attributes {
    */
   open(file: FileRef, options: OpenOptions = {}): Promise<RemoteFile> {
     const { session } = this;
-    const { append = false, write = append } = options;
+    const { append = false, write = append, flags = 0 } = options;
+    const appends = append || (flags & OAPPEND) !== 0;
     const drop = ({ fid }: { fid: number }) => {
       if (typeof file !== "number") session.drop(fid);
     };
     return operate(session, "open", file, options, async (signal) => {
       const open = await this.paths.open(file, { ...options, write }, signal);
-      const result = new RemoteFile(open, file);
+      const result = new RemoteFile(open, file, appends);
       try {
-        if (append) await result.seek(0, "end", { signal });
+        if (appends) await result.seek(0, "end", { signal });
         return result;
       } catch (error) {
         drop(open);
@@ -163,7 +185,11 @@ export class Files extends Attributes {
       path,
       options,
       async (signal) =>
-        new RemoteFile(await this.paths.create(path, perm, mode, signal), path),
+        new RemoteFile(
+          await this.paths.create(path, perm, mode, signal),
+          path,
+          (mode & OAPPEND) !== 0,
+        ),
       (file) => session.drop(file.fid),
     );
   }
@@ -298,20 +324,28 @@ export class Files extends Attributes {
     data: FileData,
     options: WriteFileOptions = {},
   ): Promise<void> {
+    const { append = false, create = true } = options;
+    const how = {
+      ...options,
+      write: true,
+      append,
+      truncate: !append,
+      create,
+    };
+    const write = (
+      work: (open: OpenFid, signal: AbortSignal | undefined) => Promise<void>,
+    ) => this.paths.withOpen("write", path, how, options, work);
     if (typeof data === "string" || data instanceof Uint8Array) {
       const bytes = bytesOf(data);
-      return await this.#write(
-        path,
-        options,
-        (open, ...how) => writeAll(open, bytes, ...how),
-      );
+      return await write(async (open, signal) => {
+        if (append) await appendAll(open, bytes, 0, signal);
+        else await writeAll(open, bytes, 0, LANES, signal);
+      });
     }
     const source = chunksOf(data);
     try {
-      await this.#write(
-        path,
-        options,
-        (open, ...how) => writeChunks(open, source, ...how),
+      await write((open, signal) =>
+        writeChunks(open, source, append ? undefined : 0, signal)
       );
     } catch (error) {
       source.cancel(error);
@@ -347,30 +381,6 @@ export class Files extends Attributes {
     options: WriteFileOptions = {},
   ): Promise<void> {
     return this.writeFile(path, text, options);
-  }
-
-  /** Opens a file for a writer, and tells it where to begin and how many requests may be in flight at most. */
-  #write(
-    path: string | readonly string[],
-    options: WriteFileOptions,
-    write: (
-      open: OpenFid,
-      offset: number,
-      lanes: number | undefined,
-      signal: AbortSignal | undefined,
-    ) => Promise<void>,
-  ): Promise<void> {
-    const { append = false, create = true } = options;
-    const how = { ...options, write: true, truncate: !append, create };
-    return this.paths.withOpen("write", path, how, options, async (
-      open,
-      signal,
-    ) => {
-      const { session, fid } = open;
-      const end = append ? (await session.stat(fid, signal)).length : 0;
-      // At the end of a file writes must arrive in their order.
-      await write(open, Number(end), append ? 1 : undefined, signal);
-    });
   }
 
   /**

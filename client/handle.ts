@@ -9,16 +9,22 @@ import {
   operate,
 } from "./operation.ts";
 import type { OpenFid } from "./session.ts";
+import { endOfFile, Turns } from "./turns.ts";
 
 /** An open fid, until it is closed. */
 export class Handle {
   readonly open: OpenFid;
+  /** Whether what is written goes to the end of the file. */
+  readonly appends: boolean;
+  /** Turns of what uses the position. */
+  readonly turns: Turns = new Turns();
   /** As the caller named it. */
   readonly #file: FileRef;
   #closing: Promise<void> | undefined;
 
-  constructor(open: OpenFid, file: FileRef) {
+  constructor(open: OpenFid, file: FileRef, appends: boolean) {
     this.open = open;
+    this.appends = appends;
     this.#file = file;
   }
 
@@ -36,13 +42,66 @@ export class Handle {
     verb: string,
     options: CallerOptions,
     work: (signal: AbortSignal | undefined) => Promise<T>,
+    undo?: (result: T) => void,
   ): Promise<T> {
     if (!this.#closing) {
-      return operate(this.open.session, verb, this.#file, options, work);
+      return operate(this.open.session, verb, this.#file, options, work, undo);
     }
     return Promise.reject(
       new TypeError(`Cannot ${verb} ${this.label}: the file is closed`),
     );
+  }
+
+  /**
+   * Waits for the turn of what uses the position, which the caller then passes
+   * on. The turn is taken without this method while nothing is under way.
+   *
+   * @returns The options for the rest: the time of waiting counts.
+   */
+  async turn(verb: string, options: CallerOptions): Promise<CallerOptions> {
+    const { timeout = this.open.session.timeout } = options;
+    const start = performance.now();
+    await this.operate(
+      verb,
+      options,
+      () => this.turns.wait(),
+      () => this.turns.pass(),
+    );
+    if (timeout === undefined || timeout === Infinity) return options;
+    const left = timeout - (performance.now() - start);
+    return { ...options, timeout: Math.max(left, 1) };
+  }
+
+  /**
+   * Appends to the file, after all other appends to it in this session.
+   *
+   * @param write Gets the offset to write at, and gives the number of bytes.
+   * @returns That number, and the position behind them.
+   */
+  append(
+    options: CallerOptions,
+    write: (
+      offset: number,
+      signal: AbortSignal | undefined,
+    ) => Promise<number>,
+  ): Promise<{ count: number; position: number }> {
+    const { open } = this;
+    return this.operate(
+      "write",
+      options,
+      (signal) =>
+        open.session.appends.run(open, signal, async () => {
+          // The fid may be given back while this waits.
+          if (this.#closing) throw this.#closed();
+          const end = await endOfFile(open, signal);
+          const count = await write(end, signal);
+          return { count, position: end + count };
+        }),
+    );
+  }
+
+  #closed(): DOMException {
+    return new DOMException(`The file ${this.label} was closed`, "AbortError");
   }
 
   /** Ends what is under way with the fid and gives it back, once; an abort only ends the waiting. */
@@ -69,11 +128,9 @@ export class Handle {
 
   async #close(): Promise<void> {
     const { session, fid } = this.open;
+    this.turns.refuse(this.#closed());
     // A server may hold a Tclunk back until it has answered them.
-    session.flushFid(fid, () => {
-      const message = `The file ${this.label} was closed`;
-      return new DOMException(message, "AbortError");
-    });
+    session.flushFid(fid, () => this.#closed());
     try {
       await explained("close", this.#file, () => session.clunk(fid));
     } catch (error) {

@@ -11,6 +11,8 @@ export interface PeerTraits {
   readonly longArguments: boolean;
   /** Largest reply in bytes, for a server that does not keep to msize; 0 for one that does. */
   readonly largestReply: number;
+  /** OAPPEND can be tried. Otherwise the server takes the bit for something else. */
+  readonly appendMode: boolean;
 }
 
 /** A server as the manual describes it. */
@@ -19,6 +21,7 @@ export const REGULAR: PeerTraits = {
   wholeRecords: true,
   longArguments: true,
   largestReply: 0,
+  appendMode: true,
 };
 
 /** The server of pyroute2's `plan9` package. */
@@ -27,6 +30,7 @@ export const PYROUTE2: PeerTraits = {
   wholeRecords: false,
   longArguments: false,
   largestReply: 64 * 1024 * 1024,
+  appendMode: false,
 };
 
 /** Largest message for pyroute2, which takes none that arrives in two pieces. */

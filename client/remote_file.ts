@@ -4,11 +4,11 @@ import type { Qid } from "../codec/messages.ts";
 import type { Connection } from "../transport/connection.ts";
 import { bytesOf } from "./chunks.ts";
 import { type FileStat, fileStat } from "./file_stat.ts";
-import { nextChunk, readableOf, writableOf } from "./file_streams.ts";
+import { ChunkReader, readableOf, writableOf } from "./file_streams.ts";
 import { Handle } from "./handle.ts";
 import { type CallerOptions, checkRange, type FileRef } from "./operation.ts";
 import type { OpenFid } from "./session.ts";
-import { leftOff, ReadAhead } from "./stream.ts";
+import { leftOff } from "./stream.ts";
 import { writeAll } from "./transfer.ts";
 
 /** Most characters of a line. */
@@ -26,9 +26,14 @@ export type Whence = "start" | "current" | "end" | 0 | 1 | 2;
 /**
  * An open file of a server: a fid, and the position of the next read or write.
  *
- * Made by `Client.open()` and `Client.create()`. The position is kept here, so
- * reads and writes at it are to be awaited one by one; `readAt()` and
- * `writeAt()` take their own and may be in flight together.
+ * Made by `Client.open()` and `Client.create()`. The client keeps the position.
+ * What uses the position (`read()`, `write()`, `writeAll()`, `seek()`, chunks and
+ * streams) is done one after the other, in the order of the calls, so it need
+ * not be awaited one by one. `readAt()` and `writeAt()` take an offset of their
+ * own and are in flight together.
+ *
+ * Where the file was opened with `append`, each write goes to the end of the
+ * file, wherever the position is, and moves the position behind it.
  *
  * It is an async iterable of its bytes from the position on; see
  * {@linkcode RemoteFile.chunks}. Recognize one by `instanceof` (`handle?` of
@@ -63,10 +68,10 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
   #writable: WritableStream<Uint8Array | string> | undefined;
 
   /** @ignore Files are made by `Client.open()` and `Client.create()`. */
-  constructor(open: OpenFid, file: FileRef) {
+  constructor(open: OpenFid, file: FileRef, appends = false) {
     this.fid = open.fid;
     this.qid = open.qid;
-    this.#handle = new Handle(open, file);
+    this.#handle = new Handle(open, file, appends);
   }
 
   /** Connection to the server (`handle-connection` of the Scheme egg). */
@@ -120,9 +125,17 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
     into: Uint8Array,
     options: CallerOptions = {},
   ): Promise<number | null> {
-    const count = await this.readAt(into, this.position, options);
-    if (count !== null) this.position += count;
-    return count;
+    const { turns } = this.#handle;
+    const rest = turns.take()
+      ? options
+      : await this.#handle.turn("read", options);
+    try {
+      const count = await this.readAt(into, this.position, rest);
+      if (count !== null) this.position += count;
+      return count;
+    } finally {
+      turns.pass();
+    }
   }
 
   /**
@@ -206,16 +219,16 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
     options: CallerOptions,
     areLent: boolean,
   ): AsyncGenerator<Uint8Array<ArrayBuffer>, void, void> {
-    const ahead = new ReadAhead(this.#handle.open, this.position);
+    const source = new ChunkReader(this.#handle, this);
     try {
       while (true) {
-        const chunk = await nextChunk(this.#handle, this, ahead, options);
+        const chunk = await source.next(options);
         if (!chunk) break;
         yield chunk;
-        if (areLent) ahead.recycle(chunk);
+        if (areLent) source.recycle(chunk);
       }
     } finally {
-      ahead.stop(leftOff());
+      source.stop(leftOff());
     }
   }
 
@@ -260,8 +273,10 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
     const { maxLength = LINE_MAX, signal } = options;
     const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
     let line = "";
-    const check = (start: string, end: string) => {
-      if (start.length + end.length <= maxLength) return;
+    /** @param held Characters of a line, of which the last may belong to its end. */
+    const check = (held: number, last: string) => {
+      const length = last.endsWith("\r") ? held - 1 : held;
+      if (length <= maxLength) return;
       throw new RangeError(
         `Cannot read ${this.#handle.label}: a line has more than ${maxLength} characters`,
       );
@@ -272,16 +287,17 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
       for (const part of parts) {
         const whole = line + part;
         const end = whole.endsWith("\r") ? whole.slice(0, -1) : whole;
-        check(end, "");
+        check(end.length, "");
         line = "";
         signal?.throwIfAborted(); // The chunk may have many more.
         yield end;
       }
       // Before it is joined, so that no more than that is ever held.
-      check(line, rest);
+      check(line.length + rest.length, rest === "" ? line : rest);
       line += rest;
     }
     line += decoder.decode();
+    check(line.length, "");
     if (line !== "") yield line;
   }
 
@@ -313,13 +329,25 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
     data: Uint8Array | string,
     options: CallerOptions = {},
   ): Promise<number> {
-    const count = await this.writeAt(data, this.position, options);
-    this.position += count;
-    return count;
+    const { turns, appends } = this.#handle;
+    const rest = turns.take()
+      ? options
+      : await this.#handle.turn("write", options);
+    try {
+      if (appends) return await this.#append(data, rest, writeOnce);
+      const count = await this.writeAt(data, this.position, rest);
+      this.position += count;
+      return count;
+    } finally {
+      turns.pass();
+    }
   }
 
   /**
    * Writes at an offset; the position stays. See `read(9P)`.
+   *
+   * Where the file was opened with `append`, a server that knows OAPPEND takes no
+   * notice of the offset.
    *
    * @param data Bytes, or a text, which becomes UTF-8: the first of them, in
    *   one request.
@@ -350,10 +378,29 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
   ): Promise<number> {
     return this.#handle.operate("write", options, async (signal) => {
       checkOffset(offset);
-      const { limit, session } = this.#handle.open;
-      const part = bytesOf(data).subarray(0, limit);
-      return await session.write(this.fid, offset, part, signal);
+      return await writeOnce(
+        this.#handle.open,
+        bytesOf(data),
+        offset,
+        signal,
+      );
     });
+  }
+
+  /** Writes at the end of the file, and moves the position behind it. */
+  async #append(
+    data: Uint8Array | string,
+    options: CallerOptions,
+    write: typeof writeOnce,
+  ): Promise<number> {
+    const { open } = this.#handle;
+    const bytes = bytesOf(data);
+    const { count, position } = await this.#handle.append(
+      options,
+      (offset, signal) => write(open, bytes, offset, signal),
+    );
+    this.position = position;
+    return count;
   }
 
   /**
@@ -381,14 +428,26 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
     data: Uint8Array | string,
     options: CallerOptions = {},
   ): Promise<void> {
-    const bytes = bytesOf(data);
-    await this.#handle.operate(
-      "write",
-      options,
-      // One by one: the file may be append-only, or take no notice of offsets.
-      (signal) => writeAll(this.#handle.open, bytes, this.position, 1, signal),
-    );
-    this.position += bytes.length;
+    const { turns, appends } = this.#handle;
+    const rest = turns.take()
+      ? options
+      : await this.#handle.turn("write", options);
+    try {
+      if (appends) {
+        await this.#append(data, rest, writeInOrder);
+        return;
+      }
+      const bytes = bytesOf(data);
+      await this.#handle.operate(
+        "write",
+        rest,
+        (signal) =>
+          writeInOrder(this.#handle.open, bytes, this.position, signal),
+      );
+      this.position += bytes.length;
+    } finally {
+      turns.pass();
+    }
   }
 
   /**
@@ -422,9 +481,17 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
     whence: Whence = "start",
     options: CallerOptions = {},
   ): Promise<number> {
-    return this.position = checkOffset(
-      await this.#base(whence, options) + offset,
-    );
+    const { turns } = this.#handle;
+    const rest = turns.take()
+      ? options
+      : await this.#handle.turn("seek in", options);
+    try {
+      return this.position = checkOffset(
+        await this.#base(whence, rest) + offset,
+      );
+    } finally {
+      turns.pass();
+    }
   }
 
   /** The position that a seek counts from. */
@@ -539,7 +606,8 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
    * The file is told to be written one chunk at a time, until the server shows
    * that it keeps what was written where it was written, as plain files do.
    * From then on as much is in flight as `window` of `connect()` allows, and a
-   * failure is told by a later write, or by closing.
+   * failure is told by a later write, or by closing. What is appended is always
+   * written one chunk at a time.
    *
    * The timeout of `connect()` holds for each chunk, and for closing. Aborting
    * waits for nothing; {@linkcode RemoteFile.close} tells when the server is
@@ -594,6 +662,30 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
+}
+
+/** Writes with one request, and gives the number of bytes that the server took. */
+function writeOnce(
+  { session, fid, limit }: OpenFid,
+  data: Uint8Array,
+  offset: number,
+  signal: AbortSignal | undefined,
+): Promise<number> {
+  return session.write(fid, offset, data.subarray(0, limit), signal);
+}
+
+/**
+ * Writes all data with one request after the other: the file may be
+ * append-only, or take no notice of offsets.
+ */
+async function writeInOrder(
+  open: OpenFid,
+  data: Uint8Array,
+  offset: number,
+  signal: AbortSignal | undefined,
+): Promise<number> {
+  await writeAll(open, data, offset, 1, signal);
+  return data.length;
 }
 
 /** Checks a number of the file API that becomes 8 bytes on the wire. */

@@ -32,9 +32,12 @@ export interface ReadDirNamesOptions extends CallerOptions {
 
 /** Options of {@linkcode RemoteTree.mkdir}. */
 export interface MkdirOptions extends CallerOptions {
-  /** Permissions and DM bits, 0o777 by default. */
+  /** Permissions and DM bits of the directory itself, 0o777 by default. */
   mode?: number | undefined;
-  /** Make the directories on the way, too, and take one that is there; false by default. */
+  /**
+   * Make the directories on the way, too, with permissions 0o777, and take one
+   * that is there; false by default.
+   */
   recursive?: boolean | undefined;
 }
 

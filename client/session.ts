@@ -22,6 +22,7 @@ import type { AbortListeners } from "./abort.ts";
 import type { Link } from "./mux.ts";
 import { FidPool } from "./numbers.ts";
 import type { PeerTraits } from "./peer.ts";
+import { Appends } from "./turns.ts";
 
 /** Most bytes of a transfer that are in flight by default: more gain nothing, see bench/README.md. */
 export const WINDOW: number = 1024 * 1024;
@@ -61,6 +62,8 @@ export class Session {
   #keepsFids = false;
   /** Numbers of incomplete walks, while that is not known. */
   readonly #doubtful = new Set<number>();
+  /** Appends to files, in order. */
+  readonly appends: Appends = new Appends();
   /** Clunks under way, so that a fid is clunked once. */
   readonly #clunks = new Map<number, Promise<void>>();
   readonly #fidBase: number;

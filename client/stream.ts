@@ -86,6 +86,8 @@ export class ReadAhead {
   readonly #flight = new Flight();
   /** Where the next request starts. */
   #at: number;
+  /** Where the next bytes that the caller gets start. */
+  #offset: number;
   /** As far as reads are in flight together, once the server was asked. */
   #length: number | undefined;
   readonly #parts: Part[] = [];
@@ -96,7 +98,12 @@ export class ReadAhead {
 
   constructor(open: OpenFid, offset: number) {
     this.#open = open;
-    this.#at = offset;
+    this.#at = this.#offset = offset;
+  }
+
+  /** Where the next bytes start. */
+  get offset(): number {
+    return this.#offset;
   }
 
   /** The next bytes, which are the caller's to keep; undefined at the end. */
@@ -137,6 +144,7 @@ export class ReadAhead {
     const part = this.#parts.shift();
     if (!part) return await this.#single();
     const bytes = await part.bytes;
+    this.#offset += bytes.length;
     if (bytes.length < part.size) { // What is asked for behind it is void.
       this.#isOver = true;
       await this.#flight.over();
@@ -176,7 +184,7 @@ export class ReadAhead {
     const count = await this.#flight.start((signal) =>
       session.read(fid, this.#at, buffer, signal)
     );
-    this.#at += count;
+    this.#offset = this.#at += count;
     this.#isLastFull = count === size;
     if (count === 0) {
       this.#isOver = true;
@@ -208,6 +216,11 @@ export class WriteBehind {
   constructor(open: OpenFid, offset: number) {
     this.#open = open;
     this.#start = this.#at = offset;
+  }
+
+  /** Where the next bytes go. */
+  get offset(): number {
+    return this.#at;
   }
 
   /** Takes bytes, which are the caller's again when it resolves; rejects with the first failure so far. */

@@ -168,7 +168,8 @@ export class PlainNode extends FileNode {
   ): number {
     if (data.length > 0) {
       const content = this.#data ??= new FileData(this.quota);
-      content.write(data, this.isAppendOnly ? content.length : offset);
+      const isTail = this.isAppendOnly || fid.appends;
+      content.write(data, isTail ? content.length : offset);
       this.modified(fid.uname);
     }
     return data.length;

@@ -206,7 +206,7 @@ export class HookNode extends FileNode {
     } else {
       open.written ??= new FileData(this.quota);
       const { length } = open.written;
-      const at = this.isAppendOnly ? length : offset;
+      const at = this.isAppendOnly || fid.appends ? length : offset;
       if (data.length > 0) open.written.write(data, at);
     }
     if (data.length > 0) this.touched(fid.uname);

@@ -1,7 +1,7 @@
 // A fid: a number, chosen by the client, that stands for one file for one
 // user. See intro(9P).
 
-import { ORDWR, OWRITE, type Qid, QTDIR } from "../codec.ts";
+import { OAPPEND, ORDWR, OWRITE, type Qid, QTDIR } from "../codec.ts";
 import type { DirMember } from "./handler.ts";
 import type { Operation } from "./operation.ts";
 
@@ -40,6 +40,8 @@ export interface Fid<N extends Node = Node> {
   readonly readable: boolean;
   /** Whether the fid is open in a mode that writes. */
   readonly writable: boolean;
+  /** Whether each write goes to the end of the file, whatever its offset: the fid was opened with OAPPEND. */
+  readonly appends: boolean;
 }
 
 /** A fid, with what only its session knows. */
@@ -102,6 +104,10 @@ export class FidState<N extends Node = Node> implements Fid<N> {
   get writable(): boolean {
     const access = this.mode & 3;
     return this.mode >= 0 && (access === OWRITE || access === ORDWR);
+  }
+
+  get appends(): boolean {
+    return this.mode >= 0 && (this.mode & OAPPEND) !== 0;
   }
 }
 

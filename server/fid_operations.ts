@@ -279,7 +279,7 @@ export class Walk<N extends Node> extends Request<N, Walked<N>> {
 export class Open<N extends Node> extends Request<N, Opened<N> | void> {
   /** Kind of the request. */
   readonly type = "Topen";
-  /** OREAD, OWRITE, ORDWR or OEXEC, with OTRUNC, ORCLOSE. */
+  /** OREAD, OWRITE, ORDWR or OEXEC, with OTRUNC, ORCLOSE, OAPPEND. */
   mode: number;
 
   /** Made by a session. */
@@ -454,20 +454,19 @@ function isWalkable(name: string): boolean {
   return name !== "" && name !== "." && !name.includes("/");
 }
 
-/** The mode without the bits that only clients mean. */
+/** The mode without the bit that only clients use. */
 function checkMode(mode: number, strict: boolean): number {
-  if ((mode & ~(OEXEC | OTRUNC | ORCLOSE)) !== 0) {
-    const tolerated = OCEXEC | OAPPEND;
-    if (strict || (mode & ~(OEXEC | OTRUNC | ORCLOSE | tolerated)) !== 0) {
-      throw new NinePError("illegal mode");
-    }
-    return mode & ~tolerated;
+  const known = OEXEC | OTRUNC | ORCLOSE;
+  if ((mode & ~known) === 0) return mode;
+  if (strict || (mode & ~(known | OCEXEC | OAPPEND)) !== 0) {
+    throw new NinePError("illegal mode");
   }
-  return mode;
+  return mode & ~OCEXEC;
 }
 
-/** Directories are only read. */
+/** Directories are only read; OAPPEND means nothing for them. */
 function checkDirMode(mode: number): number {
-  if (mode !== OREAD && mode !== OEXEC) throw new NinePError("Is a directory");
-  return OREAD;
+  const access = mode & ~OAPPEND;
+  if (access === OREAD || access === OEXEC) return OREAD;
+  throw new NinePError("Is a directory");
 }

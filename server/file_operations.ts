@@ -199,7 +199,7 @@ abstract class Sending<N extends Node, Answer> extends Request<N, Answer> {
 export class Write<N extends Node> extends Sending<N, WriteAnswer> {
   /** Kind of the request. */
   readonly type = "Twrite";
-  /** Byte to start at, 0 to 2^53 - 1; where it says nothing, for an append-only file, perhaps more. */
+  /** Byte to start at, 0 to 2^53 - 1; where it says nothing, for an append-only file or a fid that appends, perhaps more. */
   readonly offset: number;
 
   /** Made by a session. */
@@ -214,7 +214,8 @@ export class Write<N extends Node> extends Sending<N, WriteAnswer> {
     if (!fid.writable) checkImplicit(this);
     const { length } = this.data;
     // Where data go to the end, or into a dialogue, the offset says nothing.
-    const isPlaced = !fid.auth && (fid.node.qid.type & QTAPPEND) === 0;
+    const isPlaced = !fid.auth && !fid.appends &&
+      (fid.node.qid.type & QTAPPEND) === 0;
     if (isPlaced && length > 0 && !Number.isSafeInteger(this.offset + length)) {
       throw new NinePError("file too big");
     }

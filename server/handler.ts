@@ -40,7 +40,10 @@ export interface AttachRequest<N extends Node> extends AuthRequest<N> {
 
 /** A Topen. See `open(9P)`. */
 export interface OpenRequest<N extends Node> extends RequestContext<N> {
-  /** OREAD, OWRITE, ORDWR or OEXEC, with OTRUNC, ORCLOSE. */
+  /**
+   * OREAD, OWRITE, ORDWR or OEXEC, with OTRUNC, ORCLOSE, OAPPEND. The last one
+   * asks for writes that go to the end; {@linkcode Fid.appends} tells it later.
+   */
   readonly mode: number;
 }
 

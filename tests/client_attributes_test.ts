@@ -2,7 +2,7 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { test } from "./harness.ts";
 import { type Scene, sent, start, stat } from "./scripted.ts";
-import type { StatChanges } from "../client.ts";
+import { connect, type StatChanges } from "../client.ts";
 import {
   changesOf,
   DMAPPEND,
@@ -11,6 +11,9 @@ import {
   type Stat,
   type Tmessage,
 } from "../codec.ts";
+import { MemoryFs } from "../fs/mod.ts";
+import { serve } from "../server.ts";
+import { pair } from "../transport.ts";
 
 const yes = { type: "Rwstat" } as const;
 
@@ -283,4 +286,28 @@ test("stat() with a length beyond 2^53 - 1 can be copied", async () => {
   for (const copy of [{ ...attributes }, structuredClone(attributes)]) {
     assertEquals([copy.name, "length" in copy], ["big", false]);
   }
+});
+
+test("wstat() and chmod() of a directory keep DMDIR, and give it to no other file", async () => {
+  const fs = new MemoryFs({ d: {}, f: "" }, { mode: 0o777 });
+  const [near, far] = pair();
+  void serve(far, fs);
+  await using client = await connect(near);
+  await client.wstat("d", { mode: 0o755, mtime: 5 });
+  const { mode, mtime } = await client.stat("d");
+  assertEquals([mode, mtime], [DMDIR + 0o755, 5]);
+  await client.wstat(await client.walk("d"), { mode: DMDIR + 0o700 });
+  assertEquals((await client.stat("d")).mode, DMDIR + 0o700);
+  await client.chmod("d", 0o711);
+  assertEquals((await client.stat("d")).mode, DMDIR + 0o711);
+  await client.wstat("f", { mode: DMAPPEND + 0o640 });
+  assertEquals((await client.stat("f")).mode, DMAPPEND + 0o640);
+  await client.wstat("f", { mode: 0o600 });
+  assertEquals((await client.stat("f")).mode, 0o600);
+  const error = await assertRejects(
+    () => client.wstat("f", { mode: DMDIR + 0o755 }),
+    NinePError,
+    "wstat can't convert between files and directories",
+  );
+  assertEquals(error.code, "EPERM");
 });

@@ -518,3 +518,85 @@ test("copy() fails when the target's connection is lost", async () => {
   assertStrictEquals(error, await to.client.closed);
   await settled(from);
 });
+
+const MiB = 1 << 20;
+
+/** A tree with a file of 8 MiB whose n-th read finds the end, as of one that is rotated; that read may be late. */
+async function rotating(
+  n: number,
+  isLate: boolean,
+): Promise<{ client: Client; fs: MemoryFs; content: Uint8Array }> {
+  const fs = new MemoryFs({ d: {} }, { mode: 0o777 });
+  const content = new Uint8Array(8 * MiB).fill(65);
+  const late = Promise.withResolvers<void>();
+  let reads = 0;
+  fs.define("d/log", {
+    length: () => content.length,
+    read: async ({ offset, count }) => {
+      if (++reads !== n) return content.subarray(offset, offset + count);
+      if (isLate) await late.promise;
+      return new Uint8Array(0);
+    },
+  });
+  // A target that keeps what it gets, and says when something came behind the end.
+  const target = { content: new Uint8Array(0) };
+  fs.define("target", {
+    length: () => target.content.length,
+    read: ({ offset, count }) =>
+      target.content.subarray(offset, offset + count),
+    write: ({ data, offset }) => {
+      const end = Math.max(target.content.length, offset + data.length);
+      const longer = new Uint8Array(end);
+      longer.set(target.content);
+      longer.set(data, offset);
+      target.content = longer;
+      if (offset >= n * 128 * 1024) late.resolve();
+      return data.length;
+    },
+    truncate: (length) => {
+      if (length > 0 && n === REFUSED) throw new NinePError("wstat prohibited");
+      target.content = target.content.slice(0, length);
+    },
+  });
+  const [near, far] = pair();
+  void serve(far, fs);
+  return { client: await connect(near), fs, content };
+}
+
+/** The read whose target cannot be cut. */
+const REFUSED = 4;
+
+test("copy() holds nothing that its source never had, whichever read finds the end", async () => {
+  for (const n of [1, 2, 3, 5, 9, 10, 30]) {
+    for (const isLate of [false, true]) {
+      if (isLate && n < 3) continue; // No other read is under way with it.
+      const { client, content } = await rotating(n, isLate);
+      const told: CopyProgress[] = [];
+      const onProgress = (progress: CopyProgress) => told.push(progress);
+      await client.copy("d/log", "target", { onProgress });
+      const copy = await client.readFile("target");
+      assertEquals(copy, content.subarray(0, copy.length), `read ${n}`);
+      assert(copy.length < content.length);
+      assertEquals(told.at(-1)?.bytes, copy.length);
+      await client.close();
+    }
+  }
+});
+
+test("copy() of a tree holds nothing that its source never had", async () => {
+  const { client, fs } = await rotating(6, false);
+  await client.copy("d", "copy", { recursive: true });
+  assertEquals(fs.readFile("copy/log").includes(0), false);
+  await client.close();
+});
+
+test("copy() fails where the target cannot be cut to what its source has", async () => {
+  const { client } = await rotating(REFUSED, true);
+  const error = await assertRejects(
+    () => client.copy("d/log", "target"),
+    NinePError,
+    'Cannot copy "d/log" to "target": wstat prohibited: the source became shorter while it was read, and its copy cannot be cut to 393216 bytes',
+  );
+  assertEquals(error.code, "EPERM");
+  await client.close();
+});

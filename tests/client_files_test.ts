@@ -81,8 +81,8 @@ test("open() asks for the mode that its options say", async () => {
     [{ write: true }, 1],
     [{ write: true, truncate: true }, 0x11],
     [{ read: true, write: true }, 2],
-    [{ append: true }, 1],
-    [{ read: true, append: true }, 2],
+    [{ append: true }, 0x81],
+    [{ read: true, append: true }, 0x82],
     [{ read: true, write: true, truncate: true, create: true }, 0x12],
   ];
   for (const [options, mode] of cases) {
@@ -279,7 +279,7 @@ test("writeFile() with append, and to an append-only file, writes one by one", a
     const writing = client.writeFile("f", data, { append: isAppend });
     await walkTo(scene);
     const type = isAppend ? 0 : QTAPPEND;
-    await server.exchange("Topen", { mode: isAppend ? 1 : 0x11 }, {
+    await server.exchange("Topen", { mode: isAppend ? 0x81 : 0x11 }, {
       type: "Ropen",
       qid: qid(1, type),
       iounit: 100,

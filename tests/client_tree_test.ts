@@ -446,6 +446,18 @@ test("mkdir() with recursive makes what is missing, and takes what is there", as
   assertEquals(there.code, "EEXIST");
 });
 
+test("mkdir() with recursive gives its mode to the last directory alone", async () => {
+  await using scene = await served({});
+  const { client, fs } = scene;
+  for (const mode of [0o555, 0o500, 0]) {
+    const path = `a${mode}/b/c`;
+    await client.mkdir(path, { recursive: true, mode });
+    const modes = [`a${mode}`, `a${mode}/b`, path]
+      .map((path) => fs.stat(path).mode & 0o777);
+    assertEquals(modes, [0o777, 0o777, mode]);
+  }
+});
+
 test("mkdir() with recursive below directories that nobody may write to", async () => {
   const fs = new MemoryFs({}, { mode: 0o755 });
   fs.mkdir("usr", { mode: 0o755 });

@@ -421,6 +421,39 @@ test("RemoteFile.lines() refuses a line that is too long, and leaves the file op
   }
 });
 
+test("RemoteFile.lines(): the limit is the same wherever a reply ends", async () => {
+  const cases: [string, string[] | undefined][] = [
+    ["1234\r\n5678\r\n", ["1234", "5678"]],
+    ["\r\n1234\r\n", ["", "1234"]],
+    ["123\r\r\n", ["123\r"]],
+    ["12\u{1f40e}\r\n\u{1f40e}34", ["12\u{1f40e}", "\u{1f40e}34"]],
+    ["1234\r\r\n", undefined],
+    ["1234\r", undefined], // Nothing ends with that.
+    ["1234\rx\n", undefined],
+    ["123\u{1f40e}\r\n", undefined],
+    ["1234\ud83d\r\n", undefined],
+  ];
+  for (const [content, lines] of cases) {
+    const bytes = text.encode(content);
+    for (let most = 1; most <= bytes.length; most++) {
+      for (let first = 0; first < Math.min(most, bytes.length); first++) {
+        await using scene = await start();
+        let isFirst = first > 0;
+        scene.run((request) => {
+          if (request.type !== "Tread") return undefined;
+          const reply = part(bytes, request, isFirst ? first : most);
+          isFirst = false;
+          return reply;
+        });
+        await using file = await scene.client.open("f");
+        const got = await Array.fromAsync(file.lines({ maxLength: 4 }))
+          .catch((error) => error instanceof RangeError ? undefined : error);
+        assertEquals(got, lines, `${JSON.stringify(content)} by ${most}`);
+      }
+    }
+  }
+});
+
 test("RemoteFile.lines(): an abort ends them, whatever is there of the chunk", async () => {
   for (const most of [1, 2, 3]) {
     await using scene = await start();
