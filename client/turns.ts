@@ -59,7 +59,7 @@ export class Appends {
 
   /** Runs an append to a file when those before it have ended. */
   async run<T>(
-    { qid: { path: key } }: OpenFid,
+    { session, qid: { path: key } }: OpenFid,
     signal: AbortSignal | undefined,
     append: () => Promise<T>,
   ): Promise<T> {
@@ -69,7 +69,13 @@ export class Appends {
     file.users++;
     try {
       if (!turns.take()) {
-        await abortable(signal, () => turns.wait(), () => turns.pass());
+        const { aborts } = session;
+        await abortable(
+          aborts,
+          signal,
+          () => turns.wait(),
+          () => turns.pass(),
+        );
       }
       try {
         return await append();
