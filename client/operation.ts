@@ -116,7 +116,7 @@ export interface Limits {
   /** Most milliseconds that an operation takes; undefined is any time. */
   readonly timeout: number | undefined;
   /** Has the timers: decides whether they keep the process alive, as they do by default. */
-  readonly hold?: ProcessHold;
+  readonly hold?: ProcessHold | undefined;
   /** Where operations listen to the signals of their callers. */
   readonly aborts: AbortListeners;
 }
@@ -166,10 +166,10 @@ export function bounded<T>(
   undo?: (result: T) => void,
 ): Promise<T> {
   const { signal, timeout = limits.timeout } = options;
-  const { aborts } = limits;
+  const { aborts, hold } = limits;
   if (timeout === undefined) return abortable(aborts, signal, work, undo);
   return timed(
-    { ...limits, timeout },
+    { timeout, aborts, hold },
     signal,
     what,
     (signal) => abortable(aborts, signal, work, undo),
