@@ -8,6 +8,7 @@ import type {
   Rcreate,
   ReplyTo,
   Ropen,
+  Rwalk,
   Tattach,
   Tauth,
   Tmessage,
@@ -273,10 +274,12 @@ export class Session {
     signal?: AbortSignal,
     newfid?: number,
   ): Promise<number> {
-    const [fid, walked] = await this.walkStep(from, names, signal, newfid);
-    if (walked.length === names.length) return fid;
+    const wname = this.#step(names, 0);
+    const [fid, { wqid }] = await this.#walkFirst(from, wname, signal, newfid);
+    if (wqid.length < wname.length) throw notFound(names[wqid.length]);
+    if (wqid.length === names.length) return fid;
     try {
-      await this.#walkOn(fid, names, walked.length, signal);
+      await this.#walkOn(fid, names, wqid.length, signal);
     } catch (error) {
       this.drop(fid);
       throw error;
@@ -285,26 +288,32 @@ export class Session {
   }
 
   /**
-   * Walks to a new fid with one Twalk, as far as that takes the names.
+   * Walks to a new fid with one Twalk, which must take all names.
    *
-   * @returns The fid, and the qids of the names that the Twalk has taken.
+   * @returns The fid, and the qids of the names.
    * @throws {NinePError} An element was not found; the message says which.
    */
   async walkStep(
     from: number,
-    names: readonly string[],
+    wname: string[],
+    signal?: AbortSignal,
+  ): Promise<[fid: number, wqid: readonly Qid[]]> {
+    const [fid, { wqid }] = await this.#walkFirst(from, wname, signal);
+    if (wqid.length < wname.length) throw notFound(wname[wqid.length]);
+    return [fid, wqid];
+  }
+
+  #walkFirst(
+    from: number,
+    wname: string[],
     signal?: AbortSignal,
     newfid?: number,
-  ): Promise<[fid: number, wqid: readonly Qid[]]> {
-    const wname = this.#step(names, 0);
-    const request = (newfid: number): Twalk => (
-      { type: "Twalk", tag: 0, fid: from, newfid, wname }
+  ): Promise<[fid: number, reply: Rwalk]> {
+    return this.#bearNew(
+      (newfid): Twalk => ({ type: "Twalk", tag: 0, fid: from, newfid, wname }),
+      signal,
+      newfid,
     );
-    const [fid, { wqid }] = newfid === undefined
-      ? await this.#bearNew(request, signal)
-      : [newfid, await this.bear(request(newfid), signal)];
-    if (wqid.length < wname.length) throw notFound(names[wqid.length]);
-    return [fid, wqid];
   }
 
   /** Walks on with a fid, in as many steps as it takes. */
@@ -343,65 +352,51 @@ export class Session {
   }
 
   /**
-   * Sends a request that makes a fid. When it makes none, its number is given
-   * back, or clunked first where the server may have it: when the promise
-   * rejects, and after an incomplete Rwalk.
+   * Sends a request that makes a fid, with a number that the server takes for
+   * free, too. When the promise rejects, and after an incomplete Rwalk, there is
+   * no fid: the number is given back, or clunked first where the server may
+   * have it.
+   *
+   * @param own The number, which is the only one then; any that is free by default.
    */
-  async bear<T extends Bearing>(
-    request: T,
-    signal?: AbortSignal,
-    tag?: number,
-  ): Promise<ReplyTo<T>> {
-    const reply = await this.#bear(request, signal, tag);
-    const fid = newFidOf(request);
-    if (fid === undefined) return reply;
-    if (!isIncomplete(request, reply)) {
-      if (this.#doubtful.size > 0) this.#doubtful.delete(fid);
-    } else if (this.#keepsFids) {
-      this.drop(fid);
-    } else {
-      this.#doubtful.add(fid);
-      this.fids.give(fid);
-    }
-    return reply;
-  }
-
-  async #bear<T extends Bearing>(
-    request: T,
-    signal?: AbortSignal,
-    tag?: number,
-  ): Promise<ReplyTo<T>> {
-    const fid = newFidOf(request);
-    const isDoubtful = fid !== undefined && this.#doubtful.has(fid);
-    try {
-      return await this.rpc(request, signal, tag);
-    } catch (error) {
-      if (fid === undefined) throw error;
-      const isKept = isInUse(error, isDoubtful);
-      if (isKept || error instanceof ProtocolError) this.drop(fid);
-      else this.fids.give(fid);
-      if (isKept) this.#clearDoubtful();
-      throw error;
-    }
-  }
-
-  /** Sends a request that makes a fid, whose number the server takes for free, too. */
   async #bearNew<T extends Bearing>(
     request: (fid: number) => T,
     signal: AbortSignal | undefined,
+    own?: number,
   ): Promise<[fid: number, reply: ReplyTo<T>]> {
-    let fid = this.fids.take();
+    let fid = own ?? this.fids.take();
     for (let attempt = 1;; attempt++) {
+      const bearing = request(fid);
       const isDoubtful = this.#doubtful.has(fid);
       try {
-        return [fid, await this.bear(request(fid), signal)];
+        const reply = await this.rpc(bearing, signal);
+        if (isIncomplete(bearing, reply)) this.#unborn(fid);
+        else if (isDoubtful) this.#doubtful.delete(fid);
+        return [fid, reply];
       } catch (error) {
-        if (attempt === FID_ATTEMPTS || !isInUse(error, isDoubtful)) {
+        const isKept = this.#failed(fid, error, isDoubtful);
+        if (!isKept || own !== undefined || attempt === FID_ATTEMPTS) {
           throw error;
         }
         fid = this.fids.take(fid);
       }
     }
+  }
+
+  /** Looks after the number of an incomplete walk. */
+  #unborn(fid: number): void {
+    if (this.#keepsFids) return this.drop(fid);
+    this.#doubtful.add(fid);
+    this.fids.give(fid);
+  }
+
+  /** Looks after the number of a request that has failed; true when the server has a fid of that number. */
+  #failed(fid: number, error: unknown, isDoubtful: boolean): boolean {
+    const isKept = isInUse(error, isDoubtful);
+    if (isKept || error instanceof ProtocolError) this.drop(fid);
+    else this.fids.give(fid);
+    if (isKept) this.#clearDoubtful();
+    return isKept;
   }
 
   /** Clunks the free numbers that the server may have: it has shown that it keeps fids. */
@@ -416,8 +411,9 @@ export class Session {
   }
 
   /**
-   * Sends a request that makes a fid whose number is the caller's own, as
-   * bear() does. An incomplete Rwalk makes none: the number stays the caller's.
+   * Sends a request that makes a fid whose number is the caller's own. When the
+   * promise rejects, the number is looked after as any other one. An incomplete
+   * Rwalk makes no fid: the number stays the caller's.
    *
    * @throws {RangeError} The number is not the caller's.
    */
@@ -428,12 +424,17 @@ export class Session {
     tag?: number,
   ): Promise<ReplyTo<T>> {
     this.fids.use(fid);
-    const reply = await this.#bear(request, signal, tag);
-    if (isIncomplete(request, reply)) {
-      if (this.#keepsFids) await this.#clunkUnused(fid);
-      this.fids.unuse(fid);
+    try {
+      const reply = await this.rpc(request, signal, tag);
+      if (isIncomplete(request, reply)) {
+        if (this.#keepsFids) await this.#clunkUnused(fid);
+        this.fids.unuse(fid);
+      }
+      return reply;
+    } catch (error) {
+      this.#failed(fid, error, false);
+      throw error;
     }
-    return reply;
   }
 
   /** Makes a fid ready for reading or writing. See `open(9P)`. */

@@ -45,6 +45,10 @@ export interface Server extends AsyncDisposable {
 /**
  * Serves a tree, or a handler, at an address.
  *
+ * No error of a connection ends the server. An error that keeps it from
+ * accepting connections, such as `EMFILE`, goes to `onError`, as a
+ * ProtocolError without a peer; the server tries again after a short pause.
+ *
  * @param address `tcp://host:port`, `tcp!host!port`, `host:port` or
  *   `unix:///path`; port 0 takes a free one, see `addr` of the result.
  * @param handler What to serve: a handler object, or a tree such as a MemoryFs.

@@ -89,7 +89,7 @@ export interface ListenerOptions {
   /**
    * Receives the errors of the system that keep the listener from accepting
    * connections, such as one with the code `EMFILE`. The listener goes on, after
-   * a pause of 5 to 1000 milliseconds. By default nobody is told.
+   * a pause of 5 to 1000 milliseconds. By default they are dropped.
    */
   onError?: ((error: ProtocolError) => void) | undefined;
 }
