@@ -71,9 +71,14 @@ function textOf(bytes: Uint8Array): string | undefined {
   return /[^\P{Cc}\n\t]/u.test(text) ? undefined : quote(text);
 }
 
-/** The text in quotes, printable. */
+/** In quotes, with all control characters escaped: C1 ones drive terminals, too. */
 function quote(text: string): string {
   return printable(JSON.stringify(text));
+}
+
+function hexOf(bytes: Uint8Array): string {
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0"))
+    .join("");
 }
 
 /**
@@ -107,9 +112,4 @@ export function printable(text: string): string {
       ? JSON.stringify(unit).slice(1, -1) // Such as \n.
       : `\\u${code.toString(16).padStart(4, "0")}`;
   });
-}
-
-function hexOf(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0"))
-    .join("");
 }
