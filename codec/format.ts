@@ -86,6 +86,11 @@ function quote(text: string): string {
   return printable(JSON.stringify(text));
 }
 
+function hexOf(bytes: Uint8Array): string {
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0"))
+    .join("");
+}
+
 /**
  * Characters that drive a terminal, break a line, or change the order in which
  * a line is shown: control characters (also those from U+0080 to U+009F), halves
@@ -117,9 +122,4 @@ export function printable(text: string): string {
       ? JSON.stringify(unit).slice(1, -1) // Such as \n.
       : `\\u${code.toString(16).padStart(4, "0")}`;
   });
-}
-
-function hexOf(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0"))
-    .join("");
 }

@@ -1,6 +1,6 @@
 /**
- * Cancels what takes too long: by a signal, by a timeout, and what the server
- * learns of it. The server is in this process.
+ * Cancels calls that take too long, by a signal and by a timeout, and shows how
+ * the server learns of it. The server is in this process.
  *
  *     deno run examples/cancel.ts
  *     bun examples/cancel.ts
@@ -12,7 +12,7 @@ import { connect, MemoryFs, pair, serve } from "../mod.ts";
 
 const fs = new MemoryFs({ motd: "hello\n" });
 
-/** A function that never ends by itself, but hears when nobody waits for it any more. */
+/** A function that never ends by itself; its signal says when the caller gives up. */
 fs.register(
   "ponder",
   (_question: string, { signal }) =>

@@ -1,5 +1,5 @@
 /**
- * Writes files of a server to the standard output, whatever their size.
+ * Writes files of a server, of any size, to the standard output.
  *
  *     deno run --allow-net examples/cat.ts ADDRESS PATH…
  *     bun examples/cat.ts ADDRESS PATH…
@@ -16,7 +16,7 @@ if (address === undefined || paths.length === 0) {
   process.exit(2);
 }
 
-process.stdout.on("error", () => {}); // print() tells it.
+process.stdout.on("error", () => {}); // print() rejects with it.
 
 /** Waits until the reader of our output has taken the bytes. */
 function print(bytes: Uint8Array): Promise<void> {

@@ -1,6 +1,6 @@
 /**
- * Files that are made by functions: one whose content is computed at each open,
- * one that takes lines, one that controls the server. All in one process.
+ * Files that are made by functions: a file whose content is computed at each
+ * open, a file that takes lines, and a file that controls the server.
  *
  *     deno run examples/computed_files.ts
  *     bun examples/computed_files.ts
@@ -16,14 +16,14 @@ let unit = 1;
 
 const fs = new MemoryFs();
 fs.define("log", {
-  // Each write is a line, whoever writes it.
+  // Each write is a line of the log.
   write: ({ data, fid }) => {
     log.push(`${fid.uname}: ${decoder.decode(data).trim()}`);
   },
   content: () => log.map((line) => `${line}\n`).join(""),
 });
 fs.define("ctl", {
-  // All that an open wrote, when it is clunked; what is wrong is told then.
+  // Called at the clunk with all that was written; an error rejects the clunk.
   written: (data) => {
     const [word, value] = decoder.decode(data).trim().split(" ");
     if (word !== "unit") throw new NinePError("unknown control message");

@@ -1,11 +1,11 @@
 /**
- * Judges a 9P2000 server that is running already, in any language, line by line
- * of a checklist: its user needs a directory to write in.
+ * Tests a running 9P2000 server, in any language, with the cases of the
+ * conformance kit. The user needs a directory to write in.
  *
  *     deno run --allow-net examples/conformance.ts ADDRESS [OPTION…]
  *     bun examples/conformance.ts ADDRESS [OPTION…]
  *
- * --help tells the options, among them --dir, --aname, --only and --strict.
+ * --help lists the options, among them --dir, --aname, --only and --strict.
  *
  * The output is a line for each case, the messages of each failure, and the
  * counts. --json makes an object of each line, as the README tells.
@@ -26,7 +26,7 @@ import {
   usage,
 } from "../tests/conformance/mod.ts";
 
-/** Ends before the first case. */
+/** Reports why no case can be run, and exits. */
 function refuse(error: Error): never {
   console.error(printable(error.message));
   if (error instanceof TypeError) console.error(usage); // A misuse.

@@ -1,6 +1,6 @@
 /**
- * Serves a tree with every file that a case of the conformance kit looks for,
- * so that one sees the whole kit pass: conformance.ts ADDRESS --strict.
+ * Serves a tree with every file that a case of the conformance kit needs. With
+ * it, the whole kit passes: conformance.ts ADDRESS --strict.
  *
  *     deno run --allow-net examples/conformance_server.ts [ADDRESS]
  *     bun examples/conformance_server.ts [ADDRESS]
@@ -13,7 +13,7 @@
 import process from "node:process";
 import * as ninep from "../mod.ts";
 
-/** A tree that everybody may write in, with the files that the kit's `Fixtures` tells. */
+/** Makes a tree that every user may write in, with the files of the kit's `Fixtures`. */
 export function makeTree(options: ninep.MemoryFsOptions = {}): ninep.MemoryFs {
   const fs = new ninep.MemoryFs({}, { mode: 0o777, ...options });
   const callOnRead = true;

@@ -1,6 +1,6 @@
 /**
- * Writes the standard input into a file of a server, whatever its size; makes
- * the file if it is not there.
+ * Writes the standard input, of any size, into a file of a server; makes the
+ * file if it does not exist.
  *
  *     deno run --allow-net examples/put.ts ADDRESS PATH < file
  *     bun examples/put.ts ADDRESS PATH < file

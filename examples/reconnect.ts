@@ -35,8 +35,8 @@ server = await listen(addr, fs); // The same tree, at the same address.
 console.log("the server is back");
 console.log(`after: ${await later}`);
 
-// Not everything can be done again by itself: what was under way and may have
-// been done rejects, and it is for the program to find out.
+// The library repeats only calls that change nothing. A write that was under way
+// when the connection was lost rejects: the program must find out what was done.
 await client.writeTextFile("poem", "sugar is sweet\n");
 console.log(`now: ${(await client.readTextFile("poem")).trim()}`);
 

@@ -1,7 +1,7 @@
 /**
- * Follows a file of a server, as `tail -f` does: shows what is in it, then
- * what comes, until it is interrupted. An event file is followed as well: its
- * server answers a read when there is something to tell.
+ * Follows a file of a server, as `tail -f` does: shows its content, then all
+ * that is added, until it is interrupted. It follows an event file as well, a
+ * file whose server answers a read when something has happened.
  *
  *     deno run --allow-net examples/tail.ts ADDRESS PATH
  *     bun examples/tail.ts ADDRESS PATH
@@ -27,7 +27,7 @@ const { signal } = interrupted;
 process.once("SIGINT", () => interrupted.abort());
 process.once("SIGTERM", () => interrupted.abort());
 
-process.stdout.on("error", () => {}); // print() tells it.
+process.stdout.on("error", () => {}); // print() rejects with it.
 
 /** Waits until the reader of our output has taken the bytes. */
 function print(bytes: Uint8Array): Promise<void> {
@@ -45,7 +45,7 @@ async function follow() {
     for await (const chunk of file.chunks({ signal })) await print(chunk);
     await setTimeout(PAUSE, undefined, { signal });
     const { length } = await file.stat();
-    if (length < size) await file.seek(0); // It was cut: from the beginning.
+    if (length < size) await file.seek(0); // The file was cut.
     size = length;
   }
 }

@@ -1,7 +1,7 @@
 /**
- * Scripts a program over a Unix socket, as one scripts a window manager: lists
- * what it has, reads, leaves. Without an ADDRESS it starts such a program itself,
- * and writes, too.
+ * Scripts a program over a Unix socket, such as a window manager: lists its
+ * files and reads them. Without an address, this program serves such files
+ * itself, and also writes to them.
  *
  *     deno run -A examples/unix_socket.ts [unix:///path/to/socket]
  *     bun examples/unix_socket.ts [unix:///path/to/socket]
@@ -34,13 +34,15 @@ async function show(address: string, isOurs: boolean) {
   console.log(`renamed: ${(await client.readTextFile("1/label")).trim()}`);
 }
 
-const [given] = process.argv.slice(2);
-const server = given === undefined
-  ? await listen(`unix:///tmp/ninep_example_${process.pid}.sock`, windows())
-  : undefined;
-await show(given ?? server?.addr ?? "", server !== undefined)
-  .catch((error: Error) => {
-    console.error(printable(error.message));
-    process.exitCode = 1;
-  });
-await server?.close();
+async function main() {
+  const [given] = process.argv.slice(2);
+  if (given !== undefined) return await show(given, false);
+  const address = `unix:///tmp/ninep_example_${process.pid}.sock`;
+  await using server = await listen(address, windows());
+  await show(server.addr, true);
+}
+
+await main().catch((error: Error) => {
+  console.error(printable(error.message));
+  process.exitCode = 1;
+});

@@ -1,9 +1,9 @@
 // The conformance kit over servers of other kinds than ours: slower ones, ones
 // that lack a request, that die, or that do what the manual leaves open. They
 // are made of our own server, after plan9port's ramfs and others.
-import { assert, assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { decodeDir, decodeStat, DMAPPEND, encodeDir } from "../codec.ts";
-import { listen, MemoryFs } from "../mod.ts";
+import { listen, MemoryFs, pair } from "../mod.ts";
 import { runScript } from "./child.ts";
 import {
   type CaseResult,
@@ -11,6 +11,7 @@ import {
   type Connect,
   Count,
   formatResult,
+  probeServer,
   runConformance,
 } from "./conformance/mod.ts";
 import { inMemory, makeHandler, override } from "./conformance_host.ts";
@@ -389,6 +390,21 @@ test("conformance: S117 skips where so many fids take too long, and names --pati
   assertMatch(
     results[0].reason ?? "",
     /^too slow here for 65546 fids; a larger --patience tries them$/,
+  );
+});
+
+test("probeServer() says that a server speaks 9P2000.L only, as diod does", async () => {
+  const connect = () => {
+    const [here, there] = pair();
+    // Rlerror tag NOTAG ecode EIO.
+    const rlerror = [11, 0, 0, 0, 7, 0xff, 0xff, 5, 0, 0, 0];
+    void there.write?.(Uint8Array.from(rlerror));
+    return here;
+  };
+  await assertRejects(
+    () => probeServer(connect),
+    Error,
+    "Cannot begin a session: got Rlerror, an error of 9P2000.L: the server does not speak 9P2000",
   );
 });
 

@@ -9,8 +9,8 @@ const blocks = [...readme.matchAll(/```ts[^\n]*\n(.*?)```/gs)]
   .map(([, code]) => code);
 const first = blocks[0] ?? "";
 /** What a client does, from connecting to errors. */
-const client = blocks.slice(1, -4);
-const [tree, hooks, handler, fixture = ""] = blocks.slice(-4);
+const client = blocks.slice(1, -5);
+const [tree, hooks, handler, forPython, fixture = ""] = blocks.slice(-5);
 
 /** A port that was free a moment ago. */
 function freePort(): number {
@@ -113,10 +113,96 @@ Deno.test("README: a handler answers", async () => {
   assertEquals(output, "20\nENOENT\n");
 });
 
+Deno.test("README: what a client of pyroute2 needs of a server", async () => {
+  const output = await run(`
+    import { connect, listen, MemoryFs } from "jsr:@ninep/ninep";
+    const fs = new MemoryFs({ motd: "hello" });
+    ${forPython}
+    await using client = await connect(forPython.addr);
+    // Nothing is opened.
+    const fid = await client.walk("motd");
+    const read = { type: "Tread", fid, offset: 0n, count: 8192 } as const;
+    const { data } = await client.rpc(read);
+    console.log(new TextDecoder().decode(data));
+    const error = await client.rpc({ type: "Tstat", fid: 99 }).catch((e) => e);
+    console.log(error.class, error.str);
+  `);
+  assertEquals(output, "hello\nOSError fid unknown or out of range\n");
+});
+
 Deno.test("README: the fixture for tests", async () => {
   assertEquals(await run(fixture), "changed\n");
 });
 
 Deno.test("README: no block of TypeScript is left out", () => {
-  assertEquals(blocks.length, 15);
+  assertEquals(blocks.length, 16);
+});
+
+/** The commands of the README that run an example under Deno. */
+const commands = [...readme.matchAll(/^deno run (--\S+) (examples\/.*)$/gm)]
+  .map(([, flag = "", words = ""]) => ({ flag, words }));
+
+/** Starts a command of the README, at another port; `<` gives it a file to read. */
+async function start(
+  { flag, words }: { flag: string; words: string },
+  port: number,
+) {
+  const [line = "", input] = words.replace(":5640", `:${port}`).split(" < ");
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["run", "--quiet", "--no-prompt", flag, ...line.split(" ")],
+    cwd: root,
+    stdin: "piped",
+    stdout: "piped",
+  }).spawn();
+  const data = input
+    ? await Deno.readFile(new URL(input, root))
+    : new Uint8Array(0);
+  // A server reads nothing.
+  await ReadableStream.from([data]).pipeTo(child.stdin).catch(() => {});
+  return child;
+}
+
+/** What a command prints that ends well. */
+async function outputOf(name: string, port: number): Promise<string> {
+  const command = commands.find(({ words }) =>
+    words.startsWith(`examples/${name}.ts `)
+  );
+  if (command === undefined) throw new Error(`the README has no ${name}.ts`);
+  const child = await start(command, port);
+  const { code, stdout } = await child.output();
+  assertEquals(code, 0, name);
+  return new TextDecoder().decode(stdout);
+}
+
+/** Runs a server of the README while it is used. */
+async function withServer(name: string, use: (port: number) => Promise<void>) {
+  const port = freePort();
+  const command = commands.find(({ words }) =>
+    words.startsWith(`examples/${name}.ts `)
+  );
+  if (command === undefined) throw new Error(`the README has no ${name}.ts`);
+  const server = await start(command, port);
+  const reader = server.stdout.getReader();
+  try {
+    const { value } = await reader.read();
+    const line = new TextDecoder().decode(value);
+    assertEquals(line, `listening on tcp://127.0.0.1:${port}\n`);
+    await use(port);
+  } finally {
+    reader.releaseLock();
+    await server.stdout.cancel();
+    server.kill("SIGTERM");
+    await server.status;
+  }
+}
+
+Deno.test("README: the commands of the examples do what it says", async () => {
+  await withServer("memory_server", async (port) => {
+    assertEquals(await outputOf("put", port), "");
+    assertStringIncludes(await outputOf("ls", port), " readme\n");
+    assertEquals(await outputOf("cat", port), readme);
+    assertStringIncludes(await outputOf("conformance", port), " 0 failed, ");
+  });
+  await withServer("conformance_server", () => Promise.resolve());
+  assertEquals(commands.length, 6, "all commands are run here");
 });

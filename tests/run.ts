@@ -3,6 +3,8 @@
 // otherwise with the stand-ins of tests/std. Used by the tasks of deno.json:
 //
 //     tests/run.ts test|check|bench|doc|ok [ARGUMENT…]
+//
+// `test` without an argument runs all suites, several at a time.
 import config from "../deno.json" with { type: "json" };
 
 const PROBE = "tests/std_test.ts";
@@ -10,6 +12,13 @@ const PROBE_MS = 3_000;
 const STAND_INS = "--import-map=tests/std/import_map.json";
 const LOOPBACK = "127.0.0.1,[::1],localhost";
 const ENTRIES = Object.values(config.exports);
+/** What has examples in docstrings. */
+const DOCUMENTED = [
+  ...ENTRIES,
+  ...["client", "codec", "fs", "server", "transport", "tests/conformance"],
+];
+/** Suites that look at the memory of the whole process: no other runs beside them. */
+const ALONE = ["flood", "leak", "soak"].map((name) => `tests/${name}_test.ts`);
 
 /** What of deno's output and end the caller sees. */
 interface Outcome {
@@ -87,8 +96,21 @@ async function test(std: string[], args: string[]): Promise<number> {
   }
 }
 
-/** Everything that must be clean; goes on after a failure. */
-async function ok(std: string[]): Promise<number> {
+/** Runs all suites. */
+async function testAll(std: string[]): Promise<number> {
+  const code = await test(std, ["--parallel", `--ignore=${ALONE.join()}`]);
+  return await test(std, ALONE) || code;
+}
+
+/** Everything that must be clean, and the tests; goes on after a failure. */
+async function ok(std: string[], args: string[]): Promise<number> {
+  const wrong = args.find((word) => word !== "--no-tests");
+  if (wrong !== undefined) {
+    console.error(
+      `Usage: tests/run.ts ok [--no-tests]: there is no "${wrong}"`,
+    );
+    return 2;
+  }
   const steps: [string, () => Promise<Outcome>][] = [
     ["fmt", () => quietDeno(["fmt", "--check"])],
     ["lint", () => quietDeno(["lint"])],
@@ -99,6 +121,14 @@ async function ok(std: string[]): Promise<number> {
       // What is being checked is seldom committed yet.
       () => quietDeno(["publish", "--dry-run", "--allow-dirty", ...std]),
     ],
+    [
+      "examples of docstrings",
+      () =>
+        quietDeno([
+          ...["test", "--doc", "--no-prompt", `--allow-net=${LOOPBACK}`],
+          ...[...std, ...DOCUMENTED],
+        ]),
+    ],
   ];
   const failed: string[] = [];
   for (const [name, step] of steps) {
@@ -108,7 +138,7 @@ async function ok(std: string[]): Promise<number> {
     console.error(output);
     failed.push(name);
   }
-  if (await test(std, ["--doc"]) !== 0) failed.push("test --doc");
+  if (args.length === 0 && await testAll(std) !== 0) failed.push("test");
   console.error(failed.length ? `FAILED: ${failed.join(", ")}` : "All clean");
   return failed.length ? 1 : 0;
 }
@@ -116,7 +146,9 @@ async function ok(std: string[]): Promise<number> {
 async function main(command = "", ...args: string[]): Promise<number> {
   switch (command) {
     case "test":
-      return await test(await chooseStd(), args);
+      return args.length === 0
+        ? await testAll(await chooseStd())
+        : await test(await chooseStd(), args);
     case "check":
       return await deno(["check", ...await chooseStd(), ...args]);
     case "bench":
@@ -141,7 +173,7 @@ async function main(command = "", ...args: string[]): Promise<number> {
         ...args,
       ]);
     case "ok":
-      return await ok(await chooseStd());
+      return await ok(await chooseStd(), args);
     default:
       console.error("Usage: tests/run.ts test|check|bench|doc|ok [ARGUMENT…]");
       return 2;

@@ -10,6 +10,7 @@ import { assert, assertEquals } from "@std/assert";
 import type { Client } from "../client.ts";
 import { NinePError, ORCLOSE, ORDWR, OWRITE, QTDIR } from "../codec.ts";
 import type { MemoryFs } from "../fs/mod.ts";
+import type { Kinds } from "./soak_kinds.ts";
 import type { Shared } from "./soak_shared.ts";
 import type { Random } from "./vectors.ts";
 
@@ -182,13 +183,15 @@ export class Chance {
   readonly #home: string;
   readonly #random: Random;
   readonly #shared: Shared;
+  readonly #kinds: Kinds;
   #count = 0;
 
-  constructor(name: string, random: Random, shared: Shared) {
+  constructor(name: string, random: Random, shared: Shared, kinds: Kinds) {
     this.#name = name;
     this.#home = `own/${name}`;
     this.#random = random;
     this.#shared = shared;
+    this.#kinds = kinds;
   }
 
   /** An operation on a state. */
@@ -198,6 +201,7 @@ export class Chance {
     const dir = `${this.#home}/${random.pick(DIRS)}`;
     const name = this.#name;
     const shared = this.#shared;
+    const kinds = this.#kinds;
     const makers = [
       () => this.#createNew(state, path),
       () => this.#writeFile(state, path),
@@ -218,6 +222,9 @@ export class Chance {
       () => shared.writeRecord(state, name, random),
       () => shared.exclusive(state, name),
       () => shared.giveUpCall(state),
+      () => kinds.wait(state, random),
+      () => kinds.append(state, name, random),
+      () => kinds.callReplaced(state, random),
       () => this.#burst(state),
       () => this.#burst(state),
       () => this.#burst(state),

@@ -28,13 +28,13 @@ const RECORDS = [64, 200, 400];
 /** A path that takes several walks. */
 const DEEP = ["deep", ...Array.from({ length: 40 }, (_, at) => `d${at}`)];
 /** A log that is longer is checked, and begun anew. */
-const LOG_MAX = 64 * 1024;
+export const LOG_MAX: number = 64 * 1024;
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
 /** A mark of who wrote it, which shows every loss or mixture: `u17 42 ccc`, of a given length. */
-function mark(who: string, seq: number, length: number): string {
+export function mark(who: string, seq: number, length: number): string {
   const letter = String.fromCharCode(97 + seq % 26);
   return `${who} ${seq} `.padEnd(length, letter);
 }
@@ -92,7 +92,7 @@ export class Register {
 }
 
 /** Lines that are appended to a file: each acknowledged one is there once, whole. */
-class Log {
+export class Log {
   /** Lines that were not seen yet, and whether they were acknowledged. */
   readonly #lines = new Map<string, boolean>();
   readonly #last = new Map<string, number>();
@@ -124,7 +124,8 @@ class Log {
   }
 }
 
-function lineLength(seq: number): number {
+/** Length of the line of a number. */
+export function lineLength(seq: number): number {
   return 20 + seq * 7 % 300;
 }
 

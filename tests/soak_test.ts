@@ -27,6 +27,8 @@ import {
   type State,
   type Step,
 } from "./soak_model.ts";
+import { dig, Kinds } from "./soak_kinds.ts";
+import type { Order } from "./soak_resets.ts";
 import { Shared } from "./soak_shared.ts";
 import { assertSteady, settledMemory } from "./live_memory.ts";
 import { Census, ServedConnection, Wire } from "./soak_watch.ts";
@@ -37,8 +39,8 @@ const SECONDS = setting("NINEP_SOAK_SECONDS", 3);
 const SEED = setting("NINEP_SOAK_SEED", Date.now() % 1_000_000);
 /** Bytes that the files may have together. */
 const MAX_SIZE = 64 * 1024 * 1024;
-/** Names that there may be. */
-const MAX_FILES = 10_000;
+/** Names that there may be: a deep tree is among them. */
+const MAX_FILES = 30_000;
 /** How long the soak goes on before memory is looked at, in seconds. */
 const WARM_UP = Math.min(5, SECONDS);
 /** Whoever takes longer than the soak and this has hung. */
@@ -60,6 +62,7 @@ class World {
     maxFiles: MAX_FILES,
   });
   readonly shared = new Shared(this.fs);
+  readonly kinds = new Kinds(this.fs);
   readonly census = new Census();
   readonly seconds: number;
   readonly listener: Listener;
@@ -68,6 +71,7 @@ class World {
   failure: unknown;
   operations = 0;
   cuts = 0;
+  resets = 0;
   aborts = 0;
   readonly #begin = performance.now();
   readonly #handler = this.census.watch(
@@ -106,7 +110,7 @@ class World {
 }
 
 /** A user: one connection after the other, one operation after the other. */
-class Worker {
+class Person {
   readonly name: string;
   /** What it is doing. */
   step: Step | undefined;
@@ -124,7 +128,8 @@ class Worker {
     this.name = `u${at}`;
     this.#world = world;
     this.#random = new Random(SEED * USERS + at);
-    this.#chance = new Chance(this.name, this.#random, world.shared);
+    const { shared, kinds } = world;
+    this.#chance = new Chance(this.name, this.#random, shared, kinds);
     this.#overTcp = at % 2 === 1;
     this.#isCut = at % 4 < 2;
     world.shared.addUser(this.name);
@@ -272,16 +277,61 @@ function checkQuota(fs: MemoryFs): void {
   assertThrows(() => fs.create("probe"), NinePError);
 }
 
+/** Has connections reset by another thread. */
+class Resets {
+  readonly #world: World;
+  readonly #thread: Worker;
+  readonly #counted: Promise<number>;
+
+  constructor(world: World) {
+    this.#world = world;
+    const file = new URL("soak_resets.ts", import.meta.url);
+    this.#thread = new Worker(file, { type: "module" });
+    this.#counted = new Promise((resolve, reject) => {
+      this.#thread.onmessage = ({ data }) => resolve(data);
+      this.#thread.onerror = (event) => {
+        event.preventDefault();
+        reject(new Error(event.message));
+      };
+    });
+    this.#counted.catch((error) => {
+      world.failure ??= error;
+    });
+    const order: Order = { address: world.listener.addr, seed: SEED };
+    this.#thread.postMessage(order);
+  }
+
+  /** Stops the thread, which counts its resets. */
+  async stop(): Promise<void> {
+    this.#thread.postMessage("stop");
+    try {
+      this.#world.resets = await deadline(this.#counted, PATIENCE_MS);
+    } finally {
+      this.#thread.terminate();
+    }
+  }
+}
+
+/** Digs with a client of its own. */
+async function digAll(world: World): Promise<void> {
+  const client = await connect(await world.dial(false), { uname: "deep" });
+  await dig(world.fs, client, () => world.goesOn());
+  await client.close();
+}
+
 /** Waits for all; names those who hang. */
-async function all(workers: Worker[], world: World): Promise<void> {
-  const runs = workers.map((worker) =>
-    worker.run().catch((error) => {
+async function all(people: Person[], world: World): Promise<void> {
+  const runs = [
+    ...people.map((person) => person.run()),
+    digAll(world),
+  ].map((run) =>
+    run.catch((error) => {
       world.failure ??= error;
     })
   );
   const most = world.seconds * 1000 + PATIENCE_MS;
   await deadline(Promise.all(runs), most).catch((cause) => {
-    const hanging = workers.filter(({ step }) => step !== undefined)
+    const hanging = people.filter(({ step }) => step !== undefined)
       .map(({ name, step }) => `${name}: ${step?.name}`);
     throw new Error(`Hangs: ${hanging.join("; ")}`, { cause });
   });
@@ -292,13 +342,15 @@ async function all(workers: Worker[], world: World): Promise<void> {
 async function soak(seconds: number): Promise<void> {
   const world = new World(await listen("tcp://127.0.0.1:0"), seconds);
   const { fs, shared, census, listener } = world;
-  const workers = Array.from(
+  const people = Array.from(
     { length: USERS },
-    (_, at) => new Worker(world, at),
+    (_, at) => new Person(world, at),
   );
+  const resets = new Resets(world);
   try {
-    await all(workers, world);
+    await all(people, world);
   } finally {
+    await resets.stop();
     listener.close();
     for (const { stop } of census.served.values()) stop.abort();
     await world.accepting;
@@ -307,14 +359,15 @@ async function soak(seconds: number): Promise<void> {
   }
   console.log(
     `soak: seed ${SEED}, ${seconds} s, ${world.operations} operations, ` +
-      `${world.cuts} cuts, ${world.aborts} aborts`,
+      `${world.cuts} cuts, ${world.aborts} aborts, ${world.resets} resets`,
   );
   assertEquals([...new Set(census.errors.map(String))], []);
   assertEquals(census.served.size, 0, "connections are still served");
   assertEquals(census.fids.size, 0, "fids are not clunked");
   assertEquals(census.listeners.size, 0, "listeners are left on signals");
-  for (const worker of workers) worker.check();
+  for (const person of people) person.check();
   await shared.check();
+  world.kinds.check();
 
   const [near, far] = pair();
   const served = serve(far, fs);

@@ -1,62 +1,63 @@
-// What the kit is to those who use it: cases, options, results.
+// The public types of the kit: cases, options, results.
 
 import type { Connection } from "../../transport.ts";
 
-/** Opens a new connection to the server that is judged. */
+/** Opens a new connection to the server under test. */
 export type Connect = () => Connection | Promise<Connection>;
 
-/**
- * One line of the checklist: a sentence about a server, and a function that
- * sees whether it holds.
- */
+/** One line of the checklist: a rule for servers, and a function that tests it. */
 export interface Case {
-  /** Number of the line, `S1` to `S126`; it never changes. */
+  /** Number of the case, `S1` to `S126`; it never changes. */
   readonly id: string;
-  /** Its sentence. */
+  /** The rule that the case tests. */
   readonly title: string;
-  /** Page of the manual that it stands on, such as `walk(9P)`. */
+  /** Page of the manual that has the rule, such as `walk(9P)`. */
   readonly manual: string;
   /**
-   * Sees whether it holds: in a bounded time, with connections and a directory
-   * of its own, which it removes.
+   * Tests the rule in a bounded time. The case opens connections of its own and
+   * works in a directory of its own, which it removes at the end.
    *
    * @param connect How to connect to the server.
    * @param options What the case may use, and demand.
-   * @returns How it went; it never rejects.
+   * @returns The result; the promise never rejects.
    */
   run(connect: Connect, options?: ConformanceOptions): Promise<CaseResult>;
 }
 
 /**
- * What came of a case: `ok`; `fail`: the server is wrong; `advice`: the server
- * may do so, and would do better not to; `skip`: the server has no such
- * feature, or the manual promises nothing; `not run`: the server had ended.
+ * The outcome of a case:
+ *
+ * - `ok`: the server follows the rule.
+ * - `fail`: the server breaks the rule.
+ * - `advice`: the server breaks a rule that the manual only recommends.
+ * - `skip`: the server lacks the feature, or the manual promises nothing.
+ * - `not run`: the server had ended before the case.
  */
 export type Status = "ok" | "fail" | "advice" | "skip" | "not run";
 
-/** How a case went. */
+/** The result of a case. */
 export interface CaseResult {
-  /** Number of the line. */
+  /** Number of the case. */
   readonly id: string;
-  /** Its sentence. */
+  /** The rule that the case tests. */
   readonly title: string;
-  /** Page of the manual. */
+  /** Page of the manual that has the rule. */
   readonly manual: string;
-  /** What came of it. */
+  /** The outcome. */
   readonly status: Status;
-  /** What was got and wanted, or why it was skipped; what could not be cleaned up. */
+  /** The answer of the server and the expected one, the reason of a skip, or what could not be cleaned up. */
   readonly reason?: string;
-  /** Messages of a case that failed, or gave advice, in order, one line each. */
+  /** The messages of a case that failed or gave advice, in order, one line each. */
   readonly frames?: readonly string[];
-  /** `server ended at S73`, where it was not there any more after this case. */
+  /** `server ended at S73`: the server could not be reached any more after this case. */
   readonly end?: string;
-  /** How long it took. */
+  /** Duration of the case in milliseconds. */
   readonly milliseconds: number;
 }
 
 /**
- * Files that some cases need, as paths below the root. They are looked for
- * under the names given here; what is not there costs those cases.
+ * Files that some cases need, as paths below the root. The names given here are
+ * the defaults. A case whose file is missing is skipped.
  */
 export interface Fixtures {
   /** `add`: a function that adds its arguments `a` and `b`, by position or by name. */

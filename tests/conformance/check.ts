@@ -1,19 +1,19 @@
-// How a case says that something is wrong, or is not there.
+// The checks of a case, and the errors by which a case fails or is skipped.
 
 import type { Stat } from "../../codec.ts";
 
-/** The server is wrong: what it did, and what the checklist wants. */
+/** The server breaks the rule; the message has its answer and the expected one. */
 export class Failure extends Error {
   override readonly name = "Failure";
 }
 
-/** The server did not say anything for as long as a reply may take. */
+/** The server sent nothing for as long as a reply may take. */
 export class Silence extends Failure {}
 
-/** The server let no connection in. */
+/** The connection to the server was refused. */
 export class NoConnection extends Failure {}
 
-/** The server has no such feature. */
+/** The server lacks the feature, or the manual promises nothing. */
 export class Skip extends Error {
   override readonly name = "Skip";
 }
@@ -23,7 +23,7 @@ export function fail(got: string, wanted: string): never {
   throw new Failure(`got ${got}, wanted ${wanted}`);
 }
 
-/** Leaves the case, or the rest of it, out. */
+/** Skips the case, or the rest of the case. */
 export function skip(reason: string): never {
   throw new Skip(reason);
 }

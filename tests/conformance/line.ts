@@ -2,19 +2,19 @@
 
 import type { Trial } from "./trial.ts";
 
-/** A sentence about servers, and how to see whether it holds. */
+/** A rule for servers, and the test for it. */
 export interface Line {
   /** Number, `S1` to `S126`. */
   readonly id: string;
-  /** The sentence. */
+  /** The rule. */
   readonly title: string;
-  /** Page of the manual that it stands on. */
+  /** Page of the manual that has the rule. */
   readonly manual: string;
-  /** True when the manual does not demand it: a failure is advice, unless strict. */
+  /** True when the manual only recommends the rule: a failure is advice, but not in a strict run. */
   readonly isAdvice?: boolean;
   /**
-   * Sees whether it holds: throws a Failure when not, a Skip when the server
-   * has no such feature.
+   * Tests the rule: throws a Failure when the server breaks the rule, a Skip
+   * when the server lacks the feature.
    */
   check(trial: Trial): Promise<void>;
 }

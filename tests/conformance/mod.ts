@@ -1,10 +1,10 @@
 /**
- * The conformance kit: judges any 9P2000 server, in any language, line by line
- * of a checklist, S1 to S126. It talks to the server with frames of its own.
+ * The conformance kit: tests any 9P2000 server, in any language, by the cases
+ * S1 to S126 of a checklist. The kit makes its frames itself.
  *
- * The server needs a directory that the user may write in. What else a case
- * needs, such as more users, a function file or a read that blocks, is found
- * out or told by options; where it is not there, the case is skipped.
+ * The server needs a directory that the user may write in. Some cases need more,
+ * such as a second user, a function file or a read that blocks: the kit looks
+ * for it, or options name it. A case that lacks it is skipped.
  *
  * `examples/conformance.ts` runs the kit against a server at an address.
  *
@@ -69,17 +69,17 @@ export const cases: readonly Case[] = [
 ].map(caseOf);
 
 /**
- * Runs the kit against a server: one case after the other, each with
+ * Runs the cases against a server, one after the other. Each case has
  * connections and a directory of its own.
  *
- * A case takes a bounded time and cleans up after itself. A server that is gone
- * after a case, and does not come back, has failed it: its result has an `end`,
- * and those of the cases behind it are `not run`.
+ * A case takes a bounded time and cleans up after itself. When the server cannot
+ * be reached after a case, nor within the next `patience`, the case has failed,
+ * its result has an `end`, and the results of all later cases are `not run`.
  *
  * @param connect How to connect: a function that gives a new connection at
  *   each call, such as `() => dial(address)`.
  * @param options Which cases, what they may use, and demand.
- * @returns How each case went, as soon as it is known.
+ * @returns The result of each case, as soon as the case is over.
  * @throws {RangeError} `only` or `skip` names no case, or they leave none.
  */
 export function runConformance(
@@ -90,13 +90,13 @@ export function runConformance(
 }
 
 /**
- * Sees whether the kit can be run against a server, with the same options:
- * before a hundred cases fail for one reason.
+ * Checks that the kit can be run against a server with these options, so that
+ * a hundred cases do not fail for one reason.
  *
  * @param connect How to connect to the server.
  * @param options Which cases, what they may use, and demand.
  * @throws {RangeError} `only` or `skip` names no case, or they leave none.
- * @throws {Error} The server does not answer, does not let the user in, or not
+ * @throws {Error} The server does not answer, refuses the user, or refuses to
  *   make a directory; the message says which.
  */
 export function probeServer(

@@ -1,5 +1,5 @@
-// The runner: one case after the other, each with its own connections, its own
-// directory and its own bound of time, so that none costs another.
+// The runner of cases. Each case has its own connections, its own directory and
+// its own time limit, so that no case disturbs another.
 
 import type {
   Case,
@@ -102,8 +102,8 @@ function statusOf(outcome: Error, isAdvice: boolean): Status {
 }
 
 /**
- * Runs cases, one after the other. A case after which the server is gone has
- * failed, and the cases behind it are not run.
+ * Runs cases, one after the other. A case after which the server cannot be
+ * reached has failed, and all later cases are not run.
  *
  * @param cases The cases.
  * @param connect How to connect to the server.
@@ -130,15 +130,15 @@ export async function* runCases(
   }
 }
 
-/** Whether a result leaves no doubt that the server is there. */
+/** Whether a result proves that the server is there. */
 function isGood({ status, reason }: CaseResult): boolean {
   return status === "ok" && reason === undefined;
 }
 
 /**
- * Sees whether the server still answers a Tversion on a new connection.
+ * Checks that the server still answers a Tversion on a new connection.
  *
- * @returns Undefined when it does, else the line that says since when not.
+ * @returns Undefined when the server does, else the line that reports its end.
  */
 async function endOf(
   { id }: CaseResult,
@@ -146,7 +146,7 @@ async function endOf(
   options: ConformanceOptions,
 ): Promise<string | undefined> {
   const { patience } = new Trial(connect, options);
-  // A server that is busy, perhaps with what the case left, gets longer.
+  // The server may be busy with clunks of the case: it gets more time.
   const trial = new Trial(connect, {
     ...options,
     patience: patience * REPLIES,
@@ -160,14 +160,14 @@ async function endOf(
       session.close();
     }
   };
-  // A server that is started again by itself needs a moment.
+  // A supervisor may start the server again; that takes a moment.
   const last = Date.now() + patience;
   while (true) {
     try {
       if (await isThere()) return undefined;
     } catch (error) {
       if (error instanceof Silence) return `server says nothing since ${id}`;
-      if (!(error instanceof NoConnection)) return undefined; // It says nonsense.
+      if (!(error instanceof NoConnection)) return undefined; // The server answers, with nonsense.
     }
     if (Date.now() >= last) return `server ended at ${id}`;
     await pause(50);

@@ -16,6 +16,8 @@ import type { AnswerTo, Request } from "./requests.ts";
 
 /** Largest frame that is taken before a session has set its msize. */
 const FIRST_MSIZE = 64 * 1024;
+/** Type of an error of 9P2000.L. */
+const RLERROR = 7;
 /** Messages of a case that are kept to be shown. */
 const LOG_MAX = 400;
 
@@ -248,6 +250,11 @@ export class Wire {
       reply = decode(frame);
     } catch (error) {
       this.#log("<-", formatBytes(frame));
+      if (frame[4] === RLERROR) {
+        throw new Failure(
+          "got Rlerror, an error of 9P2000.L: the server does not speak 9P2000",
+        );
+      }
       throw new Failure(`got a malformed reply: ${messageOf(error)}`);
     }
     this.#log("<-", formatMessage(reply));
