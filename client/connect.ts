@@ -188,7 +188,7 @@ export async function connect(
   check("window", window, 4096, 2 ** 30);
   const { timeout, signal, reconnect = false } = options;
   const settings = reconnect
-    ? settingsOf(target, reconnect === true ? {} : reconnect)
+    ? settingsOf(target, reconnect === true ? {} : reconnect, timeout)
     : undefined;
   const peer = typeof target === "string" ? target : target.peer;
   const aborts = new AbortListeners();
@@ -206,7 +206,6 @@ export async function connect(
       const link = settings
         ? new Reconnecting(new Line(connection, maxInFlight, traits, aborts), {
           ...settings,
-          timeout,
           fidBase,
           open: async (signal) =>
             new Line(await settings.dial(signal), maxInFlight, traits, aborts),

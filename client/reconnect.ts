@@ -45,10 +45,24 @@ import { Restoration, type RestorationPlan } from "./restoration.ts";
  */
 export interface ReconnectOptions {
   /**
-   * Attempts in a row without the answer to a call, 1 to Infinity, after which
-   * the client gives up; 10 by default, which takes 41 seconds on average.
+   * Attempts in a row, 1 to Infinity, after which the client gives up; 10 by
+   * default, which takes 41 seconds on average, and the time that the attempts
+   * take themselves. The count begins anew when a connection has lasted for
+   * `steadyAfter`.
    */
   attempts?: number | undefined;
+  /**
+   * Most milliseconds of one attempt, from the first byte of the dialling until
+   * all fids are there again, above 0 and up to 2^31 - 1; 30000 by default, or
+   * the `timeout` of `connect()` where that is less.
+   */
+  attemptTimeout?: number | undefined;
+  /**
+   * Milliseconds that a connection must last, 0 to 2^31 - 1, 10000 by default:
+   * a server that loses each connection sooner is dialled after growing delays,
+   * and given up after `attempts`.
+   */
+  steadyAfter?: number | undefined;
   /** Most milliseconds before the first attempt, 0 to 2^31 - 1; 100 by default. */
   minDelay?: number | undefined;
   /** Most milliseconds before any attempt, 0 to 2^31 - 1; 30000 by default. */
@@ -63,6 +77,8 @@ export interface ReconnectOptions {
 /** The options with their defaults. */
 export interface ReconnectSettings {
   readonly attempts: number;
+  readonly attemptTimeout: number;
+  readonly steadyAfter: number;
   readonly minDelay: number;
   readonly maxDelay: number;
   readonly dial: (signal: AbortSignal) => Promise<Connection>;
@@ -71,8 +87,6 @@ export interface ReconnectSettings {
 /** What a {@linkcode Reconnecting} works by. */
 export interface ReconnectPlan
   extends Omit<ReconnectSettings, "dial">, RestorationPlan {
-  /** Most milliseconds of one attempt; any time by default. */
-  readonly timeout: number | undefined;
   /** Makes a connection, on which nothing was sent. */
   readonly open: (signal: AbortSignal) => Promise<Line>;
 }
@@ -86,27 +100,43 @@ interface Carried {
   wake: (() => void) | undefined;
 }
 
-/** Checks the options for a target of `connect()`. */
+/** Most milliseconds of one attempt, where nothing is said. */
+const ATTEMPT_TIMEOUT = 30_000;
+
+/**
+ * Checks the options for a target of `connect()`.
+ *
+ * @param timeout That of `connect()`.
+ */
 export function settingsOf(
   target: string | Connection,
   options: ReconnectOptions,
+  timeout: number = Infinity,
 ): ReconnectSettings {
   const { attempts = 10, minDelay = 100, maxDelay = 30_000 } = options;
+  const { steadyAfter = 10_000 } = options;
+  const { attemptTimeout = Math.min(timeout, ATTEMPT_TIMEOUT) } = options;
   const isCount = Number.isInteger(attempts) || attempts === Infinity;
   check("attempts", attempts, isCount && attempts >= 1, "1 to Infinity");
-  for (const [name, value] of Object.entries({ minDelay, maxDelay })) {
+  const delays = { minDelay, maxDelay, steadyAfter };
+  for (const [name, value] of Object.entries(delays)) {
     const isDelay = value >= 0 && value <= TIMEOUT_MAX;
     check(name, value, isDelay, "0 to 2^31 - 1");
   }
+  if (options.attemptTimeout !== undefined) {
+    const isTime = attemptTimeout > 0 && attemptTimeout <= TIMEOUT_MAX;
+    check("attemptTimeout", attemptTimeout, isTime, "above 0 to 2^31 - 1");
+  }
+  const bounds = { attempts, attemptTimeout, ...delays };
   const { dial: redial } = options;
-  if (redial) return { attempts, minDelay, maxDelay, dial: redial };
+  if (redial) return { ...bounds, dial: redial };
   if (typeof target !== "string") {
     throw new TypeError(
       "Cannot connect: reconnect needs a dial function where a connection is given",
     );
   }
   const redialAddress = (signal: AbortSignal) => dial(target, { signal });
-  return { attempts, minDelay, maxDelay, dial: redialAddress };
+  return { ...bounds, dial: redialAddress };
 }
 
 function check(
@@ -169,8 +199,10 @@ export class Reconnecting implements Link {
   #line: Line;
   /** Resolves when there is a connection again, or never will be. */
   #again: Promise<void> | undefined;
-  /** Attempts since a request was answered. */
+  /** Attempts since a connection has lasted. */
   #failures = 0;
+  /** When the connection was made, in milliseconds of performance.now(). */
+  #since = performance.now();
   #losses = 0;
   readonly #carried = new Set<Carried>();
   /** Why there are no new requests. */
@@ -339,11 +371,8 @@ export class Reconnecting implements Link {
         }
         line.check(request);
         try {
-          const reply = await send(line, request, into, signal, tag);
-          this.#failures = 0;
-          return reply;
+          return await send(line, request, into, signal, tag);
         } catch (error) {
-          if (error instanceof NinePError) this.#failures = 0;
           if (error !== line.error || this.#refusal) throw error;
           this.#lose(line);
           if (signal?.aborted) throw signal.reason;
@@ -391,12 +420,14 @@ export class Reconnecting implements Link {
   #lose(line: Line): void {
     if (this.#line !== line || this.#again) return;
     this.#losses++;
+    const age = performance.now() - this.#since;
+    if (age >= this.#plan.steadyAfter) this.#failures = 0;
     this.#again = this.#reconnect(line);
   }
 
   /** Makes the next connection, or ends. */
   async #reconnect(lost: Line): Promise<void> {
-    const { attempts, timeout } = this.#plan;
+    const { attempts, attemptTimeout: timeout } = this.#plan;
     const { signal } = this.#ending;
     let cause = lost.error;
     await lost.ended;
@@ -437,6 +468,7 @@ export class Reconnecting implements Link {
       fids.finish();
       // In the same turn as the last sweep, so that no clunk is missed.
       this.#line = line;
+      this.#since = performance.now();
       this.#again = undefined;
       this.#watch(line);
     } catch (error) {
