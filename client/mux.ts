@@ -20,7 +20,7 @@ import { Intake } from "../transport/intake.ts";
 import { Outbox } from "../transport/outbox.ts";
 import { NumberPool } from "./numbers.ts";
 import type { PeerTraits } from "./peer.ts";
-import { AbortListeners } from "./abort.ts";
+import type { AbortListeners } from "./abort.ts";
 
 /** A request whose reply has not come, or whose Rflush has not. */
 class Pending {

@@ -4,7 +4,7 @@
 import { ORCLOSE, OTRUNC } from "../codec/constants.ts";
 import { NinePError, ProtocolError } from "../codec/errors.ts";
 import type { Dialect } from "../codec/layout.ts";
-import type { ReplyTo, Tmessage } from "../codec/messages.ts";
+import type { ReplyTo, Rread, Rwrite, Tmessage } from "../codec/messages.ts";
 import type { Connection } from "../transport/connection.ts";
 import { dial } from "../transport/dial.ts";
 import { codeOf } from "../transport/failure.ts";
@@ -173,7 +173,15 @@ export function delayOf(
  *
  * - A fid is made again by its path from the root, and opened again in its
  *   mode, without OTRUNC. Type and path of its qids must be what they were,
- *   unless it is a root that is not open: that is what an Rattach makes it.
+ *   unless it is a root that is not open: that is what an Rattach makes it. The
+ *   version of a file must not be lower than it was.
+ * - A file must still be as long as what was read or written through its fid.
+ *   Otherwise a server that was started anew may have another file with the
+ *   same qid.
+ * - A fid through which something was written can be read when the file still
+ *   has the end of that, or when something is written anew. Otherwise a server
+ *   may have kept for the fid what was written, as for a function file, and
+ *   would give what belongs to another user's write.
  * - Not made again is what the loss itself has ended: an afid and the trees
  *   that were attached with one; a file of exclusive use (QTEXCL), for others
  *   may have had it meanwhile; a file that was opened with ORCLOSE, for the
@@ -371,7 +379,18 @@ export class Reconnecting implements Link {
         }
         line.check(request);
         try {
-          return await send(line, request, into, signal, tag);
+          if (request.type === "Tread" && line.isUnproven(request.fid)) {
+            await line.prove(request.fid);
+          }
+          const reply = await send(line, request, into, signal, tag);
+          if (request.type === "Tread" || request.type === "Twrite") {
+            const count = countOf(reply);
+            line.noteMoved(request, count);
+            if (request.type === "Tread" && count === 0) {
+              if (line.mayGoOn(request)) await line.checkEnd(request);
+            }
+          }
+          return reply;
         } catch (error) {
           if (error !== line.error || this.#refusal) throw error;
           this.#lose(line);
@@ -510,6 +529,13 @@ function send(
     return line.rpc({ ...request, data }, signal, tag);
   }
   return line.rpc(request, signal, tag);
+}
+
+/** Number of bytes that a Tread or Twrite has moved. */
+function countOf(reply: unknown): number {
+  if (typeof reply === "number") return reply; // Of a read into a buffer.
+  const moved = reply as Rread | Rwrite; // Checked against the request.
+  return moved.type === "Rread" ? moved.data.length : moved.count;
 }
 
 /** Whether a request that may have been done can be sent again. */
