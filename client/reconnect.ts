@@ -52,9 +52,9 @@ export interface ReconnectOptions {
    */
   attempts?: number | undefined;
   /**
-   * Most milliseconds of one attempt, from the first byte of the dialling until
-   * all fids are there again, above 0 and up to 2^31 - 1; 30000 by default, or
-   * the `timeout` of `connect()` where that is less.
+   * Most milliseconds of one attempt, from the dialling until all fids are made
+   * again, above 0 and up to 2^31 - 1; 30000 by default, or the `timeout` of
+   * `connect()` where that is less.
    */
   attemptTimeout?: number | undefined;
   /**
