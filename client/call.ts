@@ -5,7 +5,12 @@ import { encodeCall, FunctionError } from "../codec/call.ts";
 import { ORDWR } from "../codec/constants.ts";
 import { NinePError, ProtocolError } from "../codec/errors.ts";
 import type { Rcall } from "../codec/messages.ts";
-import { type CallerOptions, hasCode, labelOf } from "./operation.ts";
+import {
+  type CallerOptions,
+  isUnsendable,
+  labelOf,
+  withMessage,
+} from "./operation.ts";
 import type { Session } from "./session.ts";
 import { readAll, writeAll } from "./transfer.ts";
 
@@ -13,6 +18,12 @@ import { readAll, writeAll } from "./transfer.ts";
 const NOT_A_FUNCTION = 255;
 /** Error of a Tcall whose value no Rcall holds. */
 const TOO_LARGE = "i/o count too large";
+/** Texts by which servers refuse a request that they do not support. */
+const NOT_SUPPORTED =
+  /^(operation not supported|function not implemented)\W*$/i;
+/** Texts by which servers refuse a type of message that they do not know, such as `bad fcall type 80`. */
+const UNKNOWN_TYPE =
+  /^(unknown|unrecognized|unsupported|unexpected|bad|bogus|illegal|invalid) ((9p )?(message|fcall|msg)|((message|fcall|msg|request) )?type(?=\W+80\b)|(message|fcall|msg|request) type)(\W+80)?\W*$/i;
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true });
@@ -28,6 +39,15 @@ export interface CallOptions<T = unknown> extends CallerOptions {
   data?: Uint8Array | undefined;
   /** Name of the keyword argument for `data`, `data` by default. */
   dataArg?: string | undefined;
+  /**
+   * Call by write and read where no Tcall is possible, true by default: where
+   * the server has none, or keyword arguments are longer than a Tcall holds.
+   *
+   * On our server arguments and value of such a call are the caller's alone. A
+   * server of another kind may let other users read them, those of the file's
+   * permissions; with false such a call is refused instead.
+   */
+  fallback?: boolean | undefined;
   /** Makes the value of its bytes; by default they are JSON in UTF-8, and nothing at all is undefined. */
   loader?: ((data: Uint8Array) => T) | undefined;
 }
@@ -36,6 +56,7 @@ export interface CallOptions<T = unknown> extends CallerOptions {
  * Calls the function file that a fid stands for; the fid stays as it is.
  *
  * @param label What errors say that was called.
+ * @throws {RangeError} No Tcall holds the arguments, and they cannot be written.
  * @throws {TypeError} JSON cannot say the arguments.
  */
 export function callFile<T>(
@@ -46,22 +67,30 @@ export function callFile<T>(
   label: string = labelOf(fid),
 ): Promise<T> {
   const { argv = [], kwarg = {}, data = NOTHING, dataArg = "data" } = options;
+  const { fallback = true } = options;
   // What the function returns is for the caller to know.
   const load = options.loader ?? (loadJson as (data: Uint8Array) => T);
-  const write = () =>
-    writeAndRead(session, fid, encode(label, JSON.stringify, kwarg), signal);
-  const isWritable = argv.length === 0 && data.length === 0;
-  if (isWritable && session.hasTcall === false) return write().then(load);
+  const isWritable = fallback && argv.length === 0 && data.length === 0;
+  const write = () => {
+    const text = encode(label, JSON.stringify, kwarg);
+    return writeAndRead(session, fid, label, text, signal).then(load);
+  };
+  if (isWritable && session.hasTcall === false) return write();
   const text = encode(label, encodeCall, { argv, kwarg, dataArg });
   // One promise from the reply to the value: more cost as much as all the rest.
   return session.rpc({ type: "Tcall", tag: 0, fid, text, data }, signal).then(
     (reply) => load(valueIn(reply, session)),
-    async (error) => {
-      const isOver = !isWritable || signal?.aborted;
-      if (isOver || !await isUncalled(session, fid, error, signal)) throw error;
-      const value = await write();
-      if (!(error instanceof RangeError)) session.hasTcall ??= false;
-      return load(value);
+    (error) => {
+      if (signal?.aborted) throw error;
+      if (isUnsendable(error)) {
+        // Nothing was sent.
+        if (isWritable && session.traits.longArguments) return write();
+        throw tooLong(label, error);
+      }
+      if (!lacksTcall(session, error)) throw error;
+      session.hasTcall ??= false;
+      if (!isWritable) throw error;
+      return write();
     },
   );
 }
@@ -79,6 +108,14 @@ function encode<A>(
   }
 }
 
+/** The error of arguments that no Tcall holds. */
+function tooLong(label: string, cause: RangeError): RangeError {
+  return new RangeError(
+    `Cannot call ${label}: the arguments are too long for a Tcall, and only keyword arguments can be written instead, where that is allowed (${cause.message})`,
+    { cause },
+  );
+}
+
 /** The value in bytes. */
 function valueIn({ err, text, data }: Rcall, session: Session): Uint8Array {
   session.hasTcall = true;
@@ -88,54 +125,55 @@ function valueIn({ err, text, data }: Rcall, session: Session): Uint8Array {
   throw new NinePError(`error ${err}${detail}`);
 }
 
-/** Tells whether an error means that nothing was called, and that it may be called by a write. */
-async function isUncalled(
-  session: Session,
-  fid: number,
-  error: unknown,
-  signal: AbortSignal | undefined,
-): Promise<boolean> {
-  // Too long for a Tcall: nothing was sent.
-  if (error instanceof RangeError) return session.traits.longArguments;
-  return await lacksTcall(session, fid, error, signal);
-}
-
-/** Tells whether an error means that the server has no Tcall, so that nothing was called. */
-async function lacksTcall(
-  session: Session,
-  fid: number,
-  error: unknown,
-  signal: AbortSignal | undefined,
-): Promise<boolean> {
+/**
+ * Tells whether an error proves that the server has no Tcall, so that nothing
+ * was called. Any other text may be that of a function which was called.
+ */
+function lacksTcall(session: Session, error: unknown): boolean {
   if (!(error instanceof NinePError) || session.hasTcall) return false;
   // A function that failed, or a value that no Rcall holds: it was called.
   if (error instanceof FunctionError || error.ename === TOO_LARGE) {
     session.hasTcall = true;
     return false;
   }
-  if (hasCode(error, "EOPNOTSUPP") || hasCode(error, "ENOSYS")) return true;
-  // Any other text, as long as nothing is wrong with the fid.
-  try {
-    await session.stat(fid, signal);
-    return true;
-  } catch {
-    return false;
-  }
+  const { ename } = error;
+  return NOT_SUPPORTED.test(ename) || UNKNOWN_TYPE.test(ename);
 }
 
-/** Calls on a fid of its own, so that calls at the same time do not see each other's arguments. */
+/**
+ * Calls on a fid of its own, so that calls at the same time do not see each
+ * other's arguments.
+ *
+ * Our server keeps to a fid what the fid has written, when the fid has also
+ * read, before or after. A fid that has only written may be one of a program
+ * that leaves the reading to another one. So that arguments are not taken for
+ * such, whatever comes between the write and the read (an abort, the end of the
+ * connection), the fid reads first: at an offset where that calls nothing. A
+ * server that is not known to have Tcall may do anything with such a read, so
+ * there it is sent only after a failure.
+ */
 async function writeAndRead(
   session: Session,
   fid: number,
+  label: string,
   kwarg: string,
   signal: AbortSignal | undefined,
 ): Promise<Uint8Array> {
   const data = encoder.encode(kwarg);
   const copy = await session.walk(fid, [], signal);
+  let isUnsure = false;
   try {
     const open = await session.open(copy, ORDWR, signal);
+    if (session.hasTcall) {
+      await session.read(copy, 1, new Uint8Array(1), signal);
+    } else isUnsure = session.hasTcall === undefined;
     await writeAll(open, data, 0, 1, signal);
     return await readAll(open, signal);
+  } catch (error) {
+    if (isUnsure) session.read(copy, 1, new Uint8Array(1)).catch(() => {});
+    if (!(error instanceof NinePError) || error === signal?.reason) throw error;
+    const message = `Cannot call ${label} by write and read: ${error.message}`;
+    throw withMessage(error, message);
   } finally {
     session.drop(copy);
   }

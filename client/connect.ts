@@ -85,12 +85,19 @@ export interface ConnectOptions extends CallerOptions {
    * one. A fid that is lost fails with the code `ESTALE`, but is closed
    * without an error:
    *
-   * - the file was replaced, moved by others, removed, or must not be opened
-   *   any more;
+   * - the file was replaced, moved by others, removed, has a lower version
+   *   than before, or must not be opened any more;
+   * - the file is shorter than what was written or read through the fid: a
+   *   server that was started anew may give another file the same qid;
    * - it is of exclusive use (DMEXCL), or was opened to be removed (ORCLOSE);
    * - something was written to a file that has no version (the `vers` of its
    *   qid is 0): such a file is made up by the server, which may have kept
    *   what was written with the fid;
+   * - something was written to a file that is to be read through the same fid,
+   *   and the file does not have it any more: a server keeps the arguments and
+   *   the value of a function for a fid, so a read would give another user's.
+   *   Reads fail until something is written anew;
+   * - the value of a function was read in part;
    * - its user was authenticated, unless by `auth` for the tree of `connect()`;
    * - it is a directory that was read in part: it must be read again from its
    *   beginning, as calls do that give all of it at once.
@@ -193,7 +200,7 @@ export async function connect(
   check("window", window, 4096, 2 ** 30);
   const { timeout, signal, reconnect = false } = options;
   const settings = reconnect
-    ? settingsOf(target, reconnect === true ? {} : reconnect)
+    ? settingsOf(target, reconnect === true ? {} : reconnect, timeout)
     : undefined;
   const peer = typeof target === "string" ? target : target.peer;
   const aborts = new AbortListeners();
@@ -214,7 +221,6 @@ export async function connect(
           new Line(connection, maxInFlight, traits, aborts, hold),
           {
             ...settings,
-            timeout,
             fidBase,
             open: async (signal) =>
               new Line(

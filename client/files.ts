@@ -386,11 +386,17 @@ export class Files extends Attributes {
   /**
    * Calls a function file.
    *
-   * With a Tcall; where the connection's server has none, or the keyword
-   * arguments are too long for one, by writing them to the file and reading the
-   * value, if there are no other arguments. That cannot tell a plain file from
-   * a function file. Nothing is called twice: when a call may have been made,
-   * its error is the caller's.
+   * With a Tcall. Where that is not possible, the arguments are written to the
+   * file and the value is read, if there are keyword arguments alone: the server
+   * has no Tcall, or the arguments take more than the 65535 bytes of its text.
+   * A write and read cannot tell a plain file from a function file. On our
+   * server it leaves nothing behind that others can read; a server of another
+   * kind may, and `fallback: false` refuses it. Errors say `by write and read`.
+   *
+   * Nothing is called twice. The server is taken to have no Tcall only when it
+   * says so (`unknown message`, `Operation not supported`, `Function not
+   * implemented`, or that the type is bad); any other error may be the
+   * function's, and is the caller's.
    *
    * A path takes two round trips, a fid from {@linkcode Requests.fid} one.
    *

@@ -1,7 +1,7 @@
 // A connection that remembers how its fids came to be, so that they can be
 // made again on another one.
 
-import { IOHDRSZ, NOFID, ORCLOSE, QTEXCL } from "../codec/constants.ts";
+import { IOHDRSZ, NOFID, ORCLOSE, ORDWR, QTEXCL } from "../codec/constants.ts";
 import { NinePError } from "../codec/errors.ts";
 import type {
   Message,
@@ -9,9 +9,16 @@ import type {
   ReplyTo,
   Tattach,
   Tmessage,
+  Tread,
+  Tstat,
+  Twrite,
 } from "../codec/messages.ts";
 import { Mux } from "./mux.ts";
 import { leadsTo } from "./operation.ts";
+
+/** Most bytes that are kept of a write, to know them again. */
+const TAIL = 64;
+const NOTHING: Uint8Array = new Uint8Array(0);
 
 /** How a fid came to be. */
 export interface Origin {
@@ -24,6 +31,21 @@ export interface Origin {
   open?: { readonly mode: number; readonly qid: Qid; readonly iounit: number };
   /** Something was written through it. */
   isWritten?: boolean;
+  /** Where the data end that were written through it, in bytes from the start of the file. */
+  writtenTo?: number;
+  /** Where the data end that were read through it. */
+  readTo?: number;
+  /** The end of what was written last through it, if it can be read as well. */
+  tail?: { readonly offset: number; readonly data: Uint8Array } | undefined;
+  /**
+   * It was opened again, and something had been written through it before, so
+   * it is not known yet that a read gives what one before would have given. A
+   * server may keep what is written through a fid for the reads of that fid, as
+   * for a function file. Then a read would give what is another user's.
+   */
+  isUnproven?: boolean;
+  /** It was opened again, and read in part before. */
+  isReadOn?: boolean;
   /** It is a directory that was opened again: reading starts at the beginning. */
   isRewound?: boolean;
 }
@@ -87,6 +109,89 @@ export class Line extends Mux {
       );
     }
     origin.isRewound = false;
+  }
+
+  /** Notes how far the data of a file were read or written. */
+  noteMoved(request: Tread | Twrite, count: number): void {
+    const origin = this.origin(request.fid);
+    if (!origin) return;
+    const isWrite = request.type === "Twrite";
+    if (isWrite) origin.isUnproven = false; // A function has new arguments.
+    if (count === 0) return; // The offset may be anywhere.
+    const end = Number(request.offset) + count;
+    if (!isWrite) {
+      origin.readTo = Math.max(origin.readTo ?? 0, end);
+      return;
+    }
+    origin.writtenTo = Math.max(origin.writtenTo ?? 0, end);
+    if (origin.open && (origin.open.mode & 3) === ORDWR) {
+      const data = request.data.slice(Math.max(0, count - TAIL), count);
+      origin.tail = { offset: end - data.length, data };
+    }
+  }
+
+  /** Whether a file must be proven by {@linkcode prove} before it is read. */
+  isUnproven(fid: number): boolean {
+    return this.origin(fid)?.isUnproven === true;
+  }
+
+  /**
+   * Sees that a file has what was written through its fid before the fid was
+   * lost. It is read behind offset 0, where nothing is called.
+   *
+   * @throws {NinePError} It has not, or nobody can tell.
+   */
+  async prove(fid: number): Promise<void> {
+    const origin = this.origin(fid);
+    if (!origin) return;
+    const { offset = 0, data = NOTHING } = origin.tail ?? {};
+    const skipped = offset === 0 ? 1 : 0;
+    const expected = data.subarray(skipped);
+    let read = NOTHING;
+    if (expected.length > 0) {
+      const reply = await super.rpc<Tread>({
+        type: "Tread",
+        tag: 0,
+        fid,
+        offset: BigInt(offset + skipped),
+        count: expected.length,
+      });
+      read = reply.data;
+    }
+    const isProven = expected.length > 0 && read.length === expected.length &&
+      expected.every((byte, i) => byte === read[i]);
+    if (!isProven) {
+      throw stale(
+        origin,
+        "a read may not give what belongs to what was written",
+      );
+    }
+    origin.isUnproven = false;
+  }
+
+  /** Whether an empty reply to a read may not be the end of the file. */
+  mayGoOn({ fid, offset }: Tread): boolean {
+    return offset > 0n && this.origin(fid)?.isReadOn === true;
+  }
+
+  /**
+   * Sees that a file ends where a read gave nothing. It must not be longer: a
+   * server may keep for a fid what it reads on in, such as the value of a
+   * function, and a fid that was opened again has nothing of it. Nor must it be
+   * shorter than what was read of it.
+   *
+   * @throws {NinePError} It does not end there.
+   */
+  async checkEnd({ fid, offset }: Tread): Promise<void> {
+    const { stat } = await super.rpc<Tstat>({ type: "Tstat", tag: 0, fid });
+    const origin = this.origin(fid);
+    if (!origin) return;
+    const { readTo = 0, open } = origin;
+    const { length, qid } = stat;
+    // A stream has no length, and its version does not show what it gives.
+    const isStream = length === 0n && qid.vers === open?.qid.vers;
+    if (isStream || length <= offset && length >= readTo) return;
+    throw stale(origin, "what was read of it in part is not there any more");
   }
 
   /** Most bytes of data in one request for a fid. */

@@ -21,7 +21,7 @@ import { Outbox } from "../transport/outbox.ts";
 import type { ProcessHold } from "../transport/process_hold.ts";
 import { NumberPool } from "./numbers.ts";
 import type { PeerTraits } from "./peer.ts";
-import { AbortListeners } from "./abort.ts";
+import type { AbortListeners } from "./abort.ts";
 
 /** Largest reply to the first Tversion, in bytes; what another protocol sends looks larger. */
 const GREETING_MSIZE = 8192;

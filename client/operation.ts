@@ -263,8 +263,8 @@ export async function explained<T>(
   }
 }
 
-/** An error as the server's, with another message. */
-function withMessage(cause: NinePError, message: string): NinePError {
+/** Gives an error of the server another message. */
+export function withMessage(cause: NinePError, message: string): NinePError {
   const { ename, code, request } = cause;
   if (cause instanceof Plan9Exit) {
     return new Plan9Exit(cause.str, { ename, message, cause });
@@ -276,7 +276,7 @@ function withMessage(cause: NinePError, message: string): NinePError {
 }
 
 /** Recognizes that a request could not be encoded, or is too long. */
-function isUnsendable(error: unknown): error is RangeError {
+export function isUnsendable(error: unknown): error is RangeError {
   return error instanceof RangeError &&
     /^Cannot (encode|send) T/.test(error.message);
 }

@@ -4,7 +4,7 @@
 import { ORCLOSE, OTRUNC } from "../codec/constants.ts";
 import { NinePError, ProtocolError } from "../codec/errors.ts";
 import type { Dialect } from "../codec/layout.ts";
-import type { ReplyTo, Tmessage } from "../codec/messages.ts";
+import type { ReplyTo, Rread, Rwrite, Tmessage } from "../codec/messages.ts";
 import type { Connection } from "../transport/connection.ts";
 import { dial } from "../transport/dial.ts";
 import { codeOf, isPermanent } from "../transport/failure.ts";
@@ -46,12 +46,26 @@ import { Restoration, type RestorationPlan } from "./restoration.ts";
  */
 export interface ReconnectOptions {
   /**
-   * Attempts in a row without the answer to a call, 1 to Infinity, after which
-   * the client gives up; 10 by default, which takes 41 seconds on average. It
-   * gives up at once after an error that another attempt would meet again: a
-   * bad address, a right that Deno was not given, a refused certificate.
+   * Attempts in a row, 1 to Infinity, after which the client gives up; 10 by
+   * default, which takes 41 seconds on average, and the time that the attempts
+   * take themselves. The count begins anew when a connection has lasted for
+   * `steadyAfter`. The client gives up at once after an error that another
+   * attempt would meet again: a bad address, a right that Deno was not given, a
+   * refused certificate.
    */
   attempts?: number | undefined;
+  /**
+   * Most milliseconds of one attempt, from the dialling until all fids are made
+   * again, above 0 and up to 2^31 - 1; 30000 by default, or the `timeout` of
+   * `connect()` where that is less.
+   */
+  attemptTimeout?: number | undefined;
+  /**
+   * Milliseconds that a connection must last, 0 to 2^31 - 1, 10000 by default:
+   * a server that loses each connection sooner is dialled after growing delays,
+   * and given up after `attempts`.
+   */
+  steadyAfter?: number | undefined;
   /** Most milliseconds before the first attempt, 0 to 2^31 - 1; 100 by default. */
   minDelay?: number | undefined;
   /** Most milliseconds before any attempt, 0 to 2^31 - 1; 30000 by default. */
@@ -66,6 +80,8 @@ export interface ReconnectOptions {
 /** The options with their defaults. */
 export interface ReconnectSettings {
   readonly attempts: number;
+  readonly attemptTimeout: number;
+  readonly steadyAfter: number;
   readonly minDelay: number;
   readonly maxDelay: number;
   readonly dial: (signal: AbortSignal) => Promise<Connection>;
@@ -74,8 +90,6 @@ export interface ReconnectSettings {
 /** What a {@linkcode Reconnecting} works by. */
 export interface ReconnectPlan
   extends Omit<ReconnectSettings, "dial">, RestorationPlan {
-  /** Most milliseconds of one attempt; any time by default. */
-  readonly timeout: number | undefined;
   /** Makes a connection, on which nothing was sent. */
   readonly open: (signal: AbortSignal) => Promise<Line>;
 }
@@ -89,27 +103,43 @@ interface Carried {
   wake: (() => void) | undefined;
 }
 
-/** Checks the options for a target of `connect()`. */
+/** Most milliseconds of one attempt, where nothing is said. */
+const ATTEMPT_TIMEOUT = 30_000;
+
+/**
+ * Checks the options for a target of `connect()`.
+ *
+ * @param timeout That of `connect()`.
+ */
 export function settingsOf(
   target: string | Connection,
   options: ReconnectOptions,
+  timeout: number = Infinity,
 ): ReconnectSettings {
   const { attempts = 10, minDelay = 100, maxDelay = 30_000 } = options;
+  const { steadyAfter = 10_000 } = options;
+  const { attemptTimeout = Math.min(timeout, ATTEMPT_TIMEOUT) } = options;
   const isCount = Number.isInteger(attempts) || attempts === Infinity;
   check("attempts", attempts, isCount && attempts >= 1, "1 to Infinity");
-  for (const [name, value] of Object.entries({ minDelay, maxDelay })) {
+  const delays = { minDelay, maxDelay, steadyAfter };
+  for (const [name, value] of Object.entries(delays)) {
     const isDelay = value >= 0 && value <= TIMEOUT_MAX;
     check(name, value, isDelay, "0 to 2^31 - 1");
   }
+  if (options.attemptTimeout !== undefined) {
+    const isTime = attemptTimeout > 0 && attemptTimeout <= TIMEOUT_MAX;
+    check("attemptTimeout", attemptTimeout, isTime, "above 0 to 2^31 - 1");
+  }
+  const bounds = { attempts, attemptTimeout, ...delays };
   const { dial: redial } = options;
-  if (redial) return { attempts, minDelay, maxDelay, dial: redial };
+  if (redial) return { ...bounds, dial: redial };
   if (typeof target !== "string") {
     throw new TypeError(
       "Cannot connect: reconnect needs a dial function where a connection is given",
     );
   }
   const redialAddress = (signal: AbortSignal) => dial(target, { signal });
-  return { attempts, minDelay, maxDelay, dial: redialAddress };
+  return { ...bounds, dial: redialAddress };
 }
 
 function check(
@@ -146,7 +176,15 @@ export function delayOf(
  *
  * - A fid is made again by its path from the root, and opened again in its
  *   mode, without OTRUNC. Type and path of its qids must be what they were,
- *   unless it is a root that is not open: that is what an Rattach makes it.
+ *   unless it is a root that is not open: that is what an Rattach makes it. The
+ *   version of a file must not be lower than it was.
+ * - A file must still be as long as what was read or written through its fid.
+ *   Otherwise a server that was started anew may have another file with the
+ *   same qid.
+ * - A fid through which something was written can be read when the file still
+ *   has the end of that, or when something is written anew. Otherwise a server
+ *   may have kept for the fid what was written, as for a function file, and
+ *   would give what belongs to another user's write.
  * - Not made again is what the loss itself has ended: an afid and the trees
  *   that were attached with one; a file of exclusive use (QTEXCL), for others
  *   may have had it meanwhile; a file that was opened with ORCLOSE, for the
@@ -172,8 +210,10 @@ export class Reconnecting implements Link {
   #line: Line;
   /** Resolves when there is a connection again, or never will be. */
   #again: Promise<void> | undefined;
-  /** Attempts since a request was answered. */
+  /** Attempts since a connection has lasted. */
   #failures = 0;
+  /** When the connection was made, in milliseconds of performance.now(). */
+  #since = performance.now();
   #losses = 0;
   readonly #carried = new Set<Carried>();
   /** Why there are no new requests. */
@@ -347,11 +387,19 @@ export class Reconnecting implements Link {
         }
         line.check(request);
         try {
+          if (request.type === "Tread" && line.isUnproven(request.fid)) {
+            await line.prove(request.fid);
+          }
           const reply = await send(line, request, into, signal, tag);
-          this.#failures = 0;
+          if (request.type === "Tread" || request.type === "Twrite") {
+            const count = countOf(reply);
+            line.noteMoved(request, count);
+            if (request.type === "Tread" && count === 0) {
+              if (line.mayGoOn(request)) await line.checkEnd(request);
+            }
+          }
           return reply;
         } catch (error) {
-          if (error instanceof NinePError) this.#failures = 0;
           if (error !== line.error || this.#refusal) throw error;
           this.#lose(line);
           if (signal?.aborted) throw signal.reason;
@@ -399,12 +447,14 @@ export class Reconnecting implements Link {
   #lose(line: Line): void {
     if (this.#line !== line || this.#again) return;
     this.#losses++;
+    const age = performance.now() - this.#since;
+    if (age >= this.#plan.steadyAfter) this.#failures = 0;
     this.#again = this.#reconnect(line);
   }
 
   /** Makes the next connection, or ends. */
   async #reconnect(lost: Line): Promise<void> {
-    const { attempts, timeout } = this.#plan;
+    const { attempts, attemptTimeout: timeout } = this.#plan;
     const { signal } = this.#ending;
     let cause = lost.error;
     await lost.ended;
@@ -446,6 +496,7 @@ export class Reconnecting implements Link {
       fids.finish();
       // In the same turn as the last sweep, so that no clunk is missed.
       this.#line = line;
+      this.#since = performance.now();
       this.#again = undefined;
       this.#watch(line);
     } catch (error) {
@@ -487,6 +538,13 @@ function send(
     return line.rpc({ ...request, data }, signal, tag);
   }
   return line.rpc(request, signal, tag);
+}
+
+/** Number of bytes that a Tread or Twrite has moved. */
+function countOf(reply: unknown): number {
+  if (typeof reply === "number") return reply; // Of a read into a buffer.
+  const moved = reply as Rread | Rwrite; // Checked against the request.
+  return moved.type === "Rread" ? moved.data.length : moved.count;
 }
 
 /** Whether a request that may have been done can be sent again. */

@@ -1,7 +1,7 @@
 // The fids of a lost connection are made again on the next one: the same
 // numbers for the same files, found by their paths.
 
-import { NOFID, OTRUNC } from "../codec/constants.ts";
+import { NOFID, ORDWR, OTRUNC } from "../codec/constants.ts";
 import { NinePError } from "../codec/errors.ts";
 import type { Qid, Tattach } from "../codec/messages.ts";
 import { isDirectory } from "./file_stat.ts";
@@ -129,18 +129,36 @@ export class Restoration {
     // A root is what the Rattach says, unless something is done in it.
     const isRoot = origin.names.length === 0 && !open;
     if (!isRoot && !isSame(made.qid, origin.qid)) return OTHER;
+    if (!isWritten && isOlder(made.qid, origin.qid)) return OTHER;
     if (!open) return undefined;
     if (isWritten && made.qid.vers === 0) {
       return "what was written to it may be gone";
     }
     const { qid } = await this.#session.open(fid, open.mode & ~OTRUNC);
     if (!isSame(qid, open.qid)) return OTHER;
+    if (!isWritten && isOlder(qid, open.qid)) return OTHER;
     made.isWritten = isWritten;
     made.isRewound = isDirectory(qid);
-    return undefined;
+    if (isDirectory(qid)) return undefined;
+    const { writtenTo = 0, readTo = 0 } = origin;
+    made.writtenTo = writtenTo;
+    made.readTo = readTo;
+    made.tail = origin.tail;
+    made.isUnproven = isWritten && (open.mode & 3) === ORDWR;
+    made.isReadOn = readTo > 0;
+    if (writtenTo === 0) return undefined;
+    const { length } = await this.#session.stat(fid);
+    return length < writtenTo
+      ? "it is shorter than what was written through it"
+      : undefined;
   }
 }
 
 function isSame(one: Qid, other: Qid): boolean {
   return one.type === other.type && one.path === other.path;
+}
+
+/** Whether a file has a version that it had before a known one; versions are 32 bits that wrap. */
+function isOlder(qid: Qid, known: Qid): boolean {
+  return !isDirectory(qid) && (qid.vers - known.vers | 0) < 0;
 }

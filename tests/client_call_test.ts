@@ -179,6 +179,11 @@ for (
     "Function not implemented",
     "unknown message",
     "bad type 80",
+    "unknown message type",
+    "bad fcall type",
+    "Illegal message type: 80.",
+    "bogus fcall (80)",
+    "unknown request type",
   ]
 ) {
   test(`call() without Tcall on the server ("${ename}") writes and reads, and remembers`, async () => {
@@ -201,6 +206,56 @@ for (
   });
 }
 
+for (
+  const ename of [
+    "permission denied",
+    "no",
+    "bad type",
+    "invalid type 7",
+    "illegal operation",
+    "bad message from the printer",
+    "unknown type of paper",
+    "i/o error",
+  ]
+) {
+  test(`call() does not call again when its error ("${ename}") may be the function's`, async () => {
+    await using scene = await start();
+    scene.run(withoutTcall(ename));
+    const { client } = scene;
+    for (let i = 0; i < 2; i++) {
+      const error = await assertRejects(() => client.call("f"), NinePError);
+      assertEquals([error.ename, error.message], [
+        ename,
+        `Cannot call "f": ${ename}`,
+      ]);
+    }
+    const asked = sent(scene).filter((type) => type !== "Tclunk");
+    assertEquals(asked, ["Twalk", "Tcall", "Twalk", "Tcall"]);
+  });
+}
+
+test("call() with fallback: false writes nothing", async () => {
+  await using scene = await start();
+  scene.run(withoutTcall("unknown message"));
+  const { client } = scene;
+  const fill = "x".repeat(70_000);
+  await assertRejects(
+    () => client.call("f", { kwarg: { fill }, fallback: false }),
+    RangeError,
+    'Cannot call "f": the arguments are too long for a Tcall',
+  );
+  for (let i = 0; i < 2; i++) {
+    await assertRejects(
+      () => client.call("f", { kwarg: { a: 1 }, fallback: false }),
+      NinePError,
+      'Cannot call "f": unknown message',
+    );
+  }
+  assertEquals(sent(scene).includes("Topen"), false);
+  // It is for the one call: the server is known to have no Tcall.
+  assertEquals(await client.call("f", { kwarg: { a: 1 } }), 1);
+});
+
 test("call() with positional arguments does not fall back", async () => {
   await using scene = await start();
   scene.run(withoutTcall("unknown message"));
@@ -220,7 +275,6 @@ test("call() does not fall back where the fid is the trouble, or Tcall is known"
   const { client, server } = scene;
   const failing = assertRejects(() => client.call(7), NinePError);
   server.refuse(await server.expect("Tcall"), "unknown fid");
-  server.refuse(await server.expect("Tstat"), "unknown fid");
   await failing;
   const working = client.call("f");
   await answerCall(scene, rcall("1"));

@@ -66,6 +66,11 @@ test("connect() refuses reconnect without a way to dial, and numbers out of rang
       { attempts: 0 },
       { attempts: 1.5 },
       { attempts: NaN },
+      { attemptTimeout: 0 },
+      { attemptTimeout: 2 ** 31 },
+      { attemptTimeout: NaN },
+      { steadyAfter: -1 },
+      { steadyAfter: Infinity },
       { minDelay: -1 },
       { maxDelay: 2 ** 31 },
       { maxDelay: NaN },
@@ -382,8 +387,48 @@ test("reconnect: attempts end, and all that waits rejects with one error", async
   for (const outcome of waiting) assertStrictEquals(await outcome, error);
 });
 
-test("reconnect: an answer sets the count of attempts back, a connection alone does not", async () => {
-  await using on = await stage({}, { attempts: 2 });
+test("reconnect: a server that is lost behind each answer is given up", async () => {
+  // No connection of a test lasts so long.
+  const steadyAfter = 2 ** 31 - 1;
+  await using on = await stage({}, { attempts: 3, steadyAfter });
+  const { client } = on;
+  let { server } = on;
+  for (let i = 0; i < 3; i++) {
+    server.close();
+    server = await restored(on);
+    const asking = client.stat(0);
+    await server.exchange("Tstat", {}, { type: "Rstat", stat: stat("/") });
+    await asking;
+  }
+  const asking = failure(client.stat(0));
+  await server.expect("Tstat");
+  server.close();
+  assertInstanceOf(await asking, ProtocolError);
+  assertMatch(String(await client.closed), /Cannot reconnect/);
+});
+
+test("reconnect: a server that accepts and is silent has the time of an attempt, each time", async () => {
+  const bounds = { attempts: 3, attemptTimeout: 1 };
+  await using on = await stage({}, bounds);
+  const { client, server, exchange } = on;
+  server.close();
+  const silent = [];
+  for (let i = 0; i < 3; i++) silent.push(await exchange.play());
+  const error = await client.closed;
+  assertInstanceOf(error, ProtocolError);
+  assertEquals(
+    error.message,
+    'Cannot reconnect to "pair": Cannot connect to "pair": no answer within 1 ms',
+  );
+  for (const server of silent) {
+    // There is a Tversion, unless the machine was too slow for that.
+    while (await server.next() !== null) { /* The client closes it. */ }
+    server.close();
+  }
+});
+
+test("reconnect: a connection that has lasted sets the count of attempts back", async () => {
+  await using on = await stage({}, { attempts: 2, steadyAfter: 0 });
   const { client } = on;
   let { server } = on;
   for (let i = 0; i < 5; i++) {
@@ -396,9 +441,7 @@ test("reconnect: an answer sets the count of attempts back, a connection alone d
   server.close();
   const asking = failure(client.stat(0));
   for (let i = 0; i < 2; i++) {
-    server = await restored(on);
-    await server.expect("Tstat");
-    server.close();
+    (await on.exchange.call()).reject(new Error("no"));
   }
   assertInstanceOf(await asking, ProtocolError);
   assertMatch(String(await client.closed), /Cannot reconnect/);

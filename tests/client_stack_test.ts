@@ -12,6 +12,9 @@ import { FunctionError, NinePError, Plan9Exit } from "../codec.ts";
 import { MemoryFs } from "../fs/mod.ts";
 import { withTestServer } from "./testing.ts";
 
+/** What functions throw may be told to the owner of the server. */
+const onError = () => {};
+
 /** A tree whose functions fail. */
 function failingFs(): MemoryFs {
   const fs = new MemoryFs({ plain: "text" }, { mode: 0o777 });
@@ -66,7 +69,7 @@ for (const [name, operation] of Object.entries(operations)) {
         );
         assertMatch(error.stack ?? "", /theCallersOwnFunction/);
       }
-    }, { fs: failingFs() });
+    }, { fs: failingFs(), serve: { onError } });
   });
 }
 
@@ -93,7 +96,7 @@ test("an error of a function says which file was called, and keeps its parts", a
       [exit.message, exit.str],
       ['Cannot call "bye": see you', "see you"],
     );
-  }, { fs: failingFs() });
+  }, { fs: failingFs(), serve: { onError } });
 });
 
 test("an error of a function goes through a second server as it is", async () => {
@@ -109,8 +112,8 @@ test("an error of a function goes through a second server as it is", async () =>
         [error.message, error.class, error.str],
         ['Cannot call "relay": no such day', "RangeError", "no such day"],
       );
-    }, { fs: outer });
-  }, { fs: failingFs() });
+    }, { fs: outer, serve: { onError } });
+  }, { fs: failingFs(), serve: { onError } });
 });
 
 test("the reason of an abort is untouched, also a NinePError", async () => {
@@ -125,5 +128,5 @@ test("the reason of an abort is untouched, also a NinePError", async () => {
     const failing = client.stat("plain", { signal }).catch((e) => e);
     controller.abort(reason);
     assertStrictEquals(await failing, reason);
-  }, { fs: failingFs() });
+  }, { fs: failingFs(), serve: { onError } });
 });

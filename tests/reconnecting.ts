@@ -83,12 +83,12 @@ export class Exchange {
   }
 }
 
-/** Options without delays. */
+/** Options without delays; a connection counts as steady at once. */
 export function again(
   { dial }: Exchange,
   options: ReconnectOptions = {},
 ): ConnectOptions {
-  return { reconnect: { dial, minDelay: 0, ...options } };
+  return { reconnect: { dial, minDelay: 0, steadyAfter: 0, ...options } };
 }
 
 /** A client of a tree, whose connection can be lost. */
