@@ -40,10 +40,12 @@ export {
   type CreateOptions,
   Files,
   type OpenOptions,
+  type ReadFileOptions,
   type WriteFileOptions,
 } from "./client/files.ts";
 export type { Authenticate } from "./client/login.ts";
 export type { CallerOptions, FileRef } from "./client/operation.ts";
+export type { TransferOptions } from "./client/stall.ts";
 export { normalizePath } from "./client/paths.ts";
 export type { ProxyOptions, RemoteApi, RemoteMethod } from "./client/proxy.ts";
 export type { ReconnectOptions } from "./client/reconnect.ts";

@@ -48,6 +48,7 @@ export {
   type OpenOptions,
   type ProxyOptions,
   type ReadDirNamesOptions,
+  type ReadFileOptions,
   type ReadOptions,
   type ReconnectOptions,
   type RemoteApi,

@@ -7,7 +7,14 @@ import { NinePError, ProtocolError } from "../codec/errors.ts";
 import type { Rcall } from "../codec/messages.ts";
 import { type CallerOptions, hasCode, labelOf } from "./operation.ts";
 import type { Session } from "./session.ts";
-import { readAll, writeAll } from "./transfer.ts";
+import {
+  checkMaxLength,
+  MAX_LENGTH,
+  readAll,
+  type ReadBounds,
+  tooLarge,
+  writeAll,
+} from "./transfer.ts";
 
 /** Err of an Rcall when the file is not a function. */
 const NOT_A_FUNCTION = 255;
@@ -28,6 +35,11 @@ export interface CallOptions<T = unknown> extends CallerOptions {
   data?: Uint8Array | undefined;
   /** Name of the keyword argument for `data`, `data` by default. */
   dataArg?: string | undefined;
+  /**
+   * Most bytes of the value, 0 to 2^53 - 1, or Infinity; 1 GiB by default. A
+   * longer one is a RangeError. A Tcall gives no more than a message holds.
+   */
+  maxLength?: number | undefined;
   /** Makes the value of its bytes; by default they are JSON in UTF-8, and nothing at all is undefined. */
   loader?: ((data: Uint8Array) => T) | undefined;
 }
@@ -46,16 +58,23 @@ export function callFile<T>(
   label: string = labelOf(fid),
 ): Promise<T> {
   const { argv = [], kwarg = {}, data = NOTHING, dataArg = "data" } = options;
+  const bounds = {
+    maxLength: options.maxLength ?? MAX_LENGTH,
+    what: `call ${label}`,
+  };
+  checkMaxLength(bounds.what, bounds.maxLength);
   // What the function returns is for the caller to know.
   const load = options.loader ?? (loadJson as (data: Uint8Array) => T);
-  const write = () =>
-    writeAndRead(session, fid, encode(label, JSON.stringify, kwarg), signal);
+  const write = () => {
+    const text = encode(label, JSON.stringify, kwarg);
+    return writeAndRead(session, fid, text, bounds, signal);
+  };
   const isWritable = argv.length === 0 && data.length === 0;
   if (isWritable && session.hasTcall === false) return write().then(load);
   const text = encode(label, encodeCall, { argv, kwarg, dataArg });
   // One promise from the reply to the value: more cost as much as all the rest.
   return session.rpc({ type: "Tcall", tag: 0, fid, text, data }, signal).then(
-    (reply) => load(valueIn(reply, session)),
+    (reply) => load(valueIn(reply, session, bounds)),
     async (error) => {
       const isOver = !isWritable || signal?.aborted;
       if (isOver || !await isUncalled(session, fid, error, signal)) throw error;
@@ -80,9 +99,16 @@ function encode<A>(
 }
 
 /** The value in bytes. */
-function valueIn({ err, text, data }: Rcall, session: Session): Uint8Array {
+function valueIn(
+  { err, text, data }: Rcall,
+  session: Session,
+  { what, maxLength }: ReadBounds,
+): Uint8Array {
   session.hasTcall = true;
-  if (err === 0) return data;
+  if (err === 0) {
+    if (data.length > maxLength) throw tooLarge(what, maxLength);
+    return data;
+  }
   if (err === NOT_A_FUNCTION) throw new NinePError("not a function file");
   const detail = text === "" ? "" : `: ${text}`;
   throw new NinePError(`error ${err}${detail}`);
@@ -128,6 +154,7 @@ async function writeAndRead(
   session: Session,
   fid: number,
   kwarg: string,
+  bounds: ReadBounds,
   signal: AbortSignal | undefined,
 ): Promise<Uint8Array> {
   const data = encoder.encode(kwarg);
@@ -135,7 +162,7 @@ async function writeAndRead(
   try {
     const open = await session.open(copy, ORDWR, signal);
     await writeAll(open, data, 0, 1, signal);
-    return await readAll(open, signal);
+    return await readAll(open, signal, bounds);
   } finally {
     session.drop(copy);
   }

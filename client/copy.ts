@@ -20,6 +20,7 @@ import {
 import type { Paths } from "./paths.ts";
 import type { OpenFid } from "./session.ts";
 import { Bases, memberOf, type NearSpot, type Spot } from "./spot.ts";
+import type { Watchdog } from "./stall.ts";
 import { chunkSize, lanesBehind, readInto, writeAll } from "./transfer.ts";
 
 /** Most files that are copied at a time. */
@@ -40,6 +41,8 @@ export interface CopyProgress {
 /** How a file or directory is copied. */
 export interface CopyPlan extends CallerOptions {
   readonly recursive: boolean;
+  /** Is told of the progress. */
+  readonly watchdog: Watchdog | undefined;
   readonly onProgress: ((progress: CopyProgress) => void) | undefined;
 }
 
@@ -156,6 +159,7 @@ async function copyAll(top: Task, bases: Bases, plan: CopyPlan): Promise<void> {
   };
   await drain(top, AT_ONCE, (task) => {
     const { from, to } = task;
+    plan.watchdog?.note(); // The task before it has ended.
     return explained(`copy "${from.label}" to`, to.label, () => copyOne(task));
   });
 }
@@ -188,6 +192,7 @@ async function copyFile(
   const { signal } = plan;
   const target = await openTarget(from, source, to, stat.mode, signal);
   const { open: { session, fid, qid }, old } = target;
+  source.watchdog = target.open.watchdog = plan.watchdog;
   const isTail = (qid.type & QTAPPEND) !== 0;
   // What may be its own end, which a made-up file of no length is not.
   const isBounded = old !== undefined && isTail && stat.length > 0n &&
@@ -385,6 +390,7 @@ async function pour(
     const { session, fid } = source;
     while (true) {
       const count = await session.read(fid, end, buffer, signal);
+      source.watchdog?.note();
       if (count === 0) break;
       await write(buffer.subarray(0, count), end);
       end += count;

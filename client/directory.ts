@@ -9,11 +9,12 @@ import {
   type CallerOptions,
   type FileRef,
   hasCode,
+  labelOf,
   namesOf,
   operate,
 } from "./operation.ts";
 import type { OpenFid } from "./session.ts";
-import { readAll } from "./transfer.ts";
+import { MAX_LENGTH, readAll, type ReadBounds } from "./transfer.ts";
 
 /** Size of the reads of a directory: no record is larger. */
 const CHUNK = 64 * 1024;
@@ -52,7 +53,8 @@ export async function* readMembers(
     (open) => session.drop(open.fid),
   );
   if (!session.traits.wholeRecords) {
-    yield await run((signal) => readWhole(open, signal));
+    const bounds = { maxLength: MAX_LENGTH, what: `${verb} ${labelOf(label)}` };
+    yield await run((signal) => readWhole(open, signal, bounds));
     return;
   }
   const { fid, limit } = open;
@@ -138,9 +140,10 @@ async function openDirectory(
 async function readWhole(
   open: OpenFid,
   signal: AbortSignal | undefined,
+  bounds: ReadBounds,
 ): Promise<Stat[]> {
   try {
-    return members(await readAll(open, signal));
+    return members(await readAll(open, signal, bounds));
   } finally {
     open.session.drop(open.fid);
   }

@@ -21,6 +21,12 @@ import { Outbox } from "../transport/outbox.ts";
 import { NumberPool } from "./numbers.ts";
 import type { PeerTraits } from "./peer.ts";
 
+/** What a request that was aborted has left on its way. */
+export interface Leftover {
+  /** When a reply for it came last, by `performance.now()`; -Infinity before. */
+  at: number;
+}
+
 /** A request whose reply has not come, or whose Rflush has not. */
 class Pending {
   readonly request: Tmessage;
@@ -38,6 +44,8 @@ class Pending {
   flushing = false;
   /** Settles with that Tflush. */
   flush: Promise<void> | undefined;
+  /** Its caller has given it up, and the server still works on it. */
+  leftover: Leftover | undefined;
   /** The caller knows the outcome. */
   settled = false;
 
@@ -60,6 +68,8 @@ class Pending {
     if (this.onAbort) this.signal?.removeEventListener("abort", this.onAbort);
   }
 }
+
+const NONE: readonly Leftover[] = [];
 
 /** What a session is on: one connection, or one after the other. */
 export type Link = Pick<Mux, keyof Mux>;
@@ -103,6 +113,8 @@ export class Mux {
   #reserved = 0;
   /** The same for Tflushes, which must not wait for what they are to end. */
   readonly #urgent = new Set<Pending>();
+  /** What was aborted, until the server has done with it. */
+  readonly #leftovers = new Set<Leftover>();
   /** Why there are no new requests. */
   #refusal: { error: unknown } | undefined;
   #dead = false;
@@ -232,6 +244,11 @@ export class Mux {
     return this.#start(request, into, signal, undefined) as Promise<number>;
   }
 
+  /** What aborted requests have left on their way: the next reply has to wait for it. */
+  leftovers(): readonly Leftover[] {
+    return this.#leftovers.size === 0 ? NONE : [...this.#leftovers];
+  }
+
   /** Refuses new requests; those that are made go on. */
   seal(error: unknown): void {
     this.#refusal ??= { error };
@@ -255,6 +272,7 @@ export class Mux {
     ];
     this.#urgent.clear();
     this.#waiting.clear();
+    this.#leftovers.clear();
     this.#reserved = 0;
     for (const pending of all) {
       if (!pending || pending.settled) continue;
@@ -352,10 +370,21 @@ export class Mux {
   }
 
   #abort(pending: Pending, reason: unknown): void {
-    if (this.#waiting.has(pending)) this.#withdraw(pending, reason);
-    else if (this.traits.flushes) {
+    if (this.#waiting.has(pending)) return this.#withdraw(pending, reason);
+    if (!pending.leftover) {
+      pending.leftover = { at: -Infinity };
+      this.#leftovers.add(pending.leftover);
+    }
+    if (this.traits.flushes) {
       this.#flush(pending, reason).catch(() => {}); // It has its own reply then.
     }
+  }
+
+  /** A reply has come for a request; what it has left on its way may be over. */
+  #noteReply({ leftover, flushing, settled }: Pending): void {
+    if (!leftover) return;
+    leftover.at = performance.now();
+    if (settled && !flushing) this.#leftovers.delete(leftover);
   }
 
   /** Rejects a request that was not sent. */
@@ -379,10 +408,13 @@ export class Mux {
       await this.#sendFlush(pending.request.tag);
       if (!pending.settled) pending.reject(reason);
       pending.settle();
+      pending.flushing = false;
+      this.#noteReply(pending);
     } catch (error) {
       // A server that cannot flush: the request's own reply frees the tag.
       pending.flushing = false;
       pending.flush = undefined;
+      this.#noteReply(pending);
       throw error;
     } finally {
       if (pending.settled) {
@@ -431,6 +463,7 @@ export class Mux {
     // The tag is free before its reply can be seen, or it is kept by a Tflush.
     if (!pending.flushing) this.#release(pending);
     pending.settle();
+    this.#noteReply(pending);
     try {
       pending.resolve(this.#take(pending));
     } catch (error) {

@@ -4,6 +4,7 @@
 
 import { FunctionError } from "../codec/call.ts";
 import { NinePError } from "../codec/errors.ts";
+import type { Leftover } from "./mux.ts";
 
 /**
  * A file: its path, or a fid. A path is a text with slashes or the list of its
@@ -113,6 +114,8 @@ export function isMissing(error: unknown): boolean {
 export interface Limits {
   /** Most milliseconds that an operation takes; undefined is any time. */
   readonly timeout: number | undefined;
+  /** What aborted requests have left on their way. */
+  leftovers?(): readonly Leftover[];
 }
 
 /**
@@ -164,6 +167,7 @@ export function bounded<T>(
     signal,
     what,
     (signal) => abortable(signal, work, undo),
+    limits.leftovers?.(),
   );
 }
 
@@ -171,6 +175,9 @@ export function bounded<T>(
  * Runs work with a signal that aborts with the given one, and when the time is
  * up.
  *
+ * @param leftovers What the connection still carries for requests that were
+ *   aborted before. The server's answer cannot come before that, so the time
+ *   counts from its last part. There are no more parts than requests.
  * @throws {RangeError} The timeout is out of its range.
  */
 export async function timed<T>(
@@ -178,6 +185,7 @@ export async function timed<T>(
   signal: AbortSignal | undefined,
   what: () => string,
   work: (signal: AbortSignal | undefined) => Promise<T>,
+  leftovers: readonly Leftover[] = [],
 ): Promise<T> {
   if (timeout === undefined || timeout === Infinity) return await work(signal);
   if (!(timeout > 0 && timeout <= TIMEOUT_MAX)) {
@@ -189,19 +197,27 @@ export async function timed<T>(
   const onAbort = () => both.abort(signal?.reason);
   if (signal?.aborted) onAbort();
   signal?.addEventListener("abort", onAbort, { once: true });
-  const timer = setTimeout(
-    () => {
-      const message = `Cannot ${what()}: no answer within ${timeout} ms`;
-      both.abort(new DOMException(message, "TimeoutError"));
-    },
-    timeout,
-  );
+  const end = () => {
+    const left = lastOf(leftovers) + timeout - performance.now();
+    if (left > 0) {
+      timer = setTimeout(end, left);
+      return;
+    }
+    const message = `Cannot ${what()}: no answer within ${timeout} ms`;
+    both.abort(new DOMException(message, "TimeoutError"));
+  };
+  let timer = setTimeout(end, timeout);
   try {
     return await work(both.signal);
   } finally {
     clearTimeout(timer);
     signal?.removeEventListener("abort", onAbort);
   }
+}
+
+/** When the last part of what was left on its way came; -Infinity before the first. */
+export function lastOf(leftovers: readonly Leftover[]): number {
+  return leftovers.reduce((last, { at }) => Math.max(last, at), -Infinity);
 }
 
 /** Runs work whose promise rejects at once when the signal aborts. */

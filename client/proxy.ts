@@ -24,6 +24,8 @@ const RESERVED: ReadonlySet<string> = new Set(["then", "toJSON"]);
 export interface ProxyOptions<Api = unknown> extends CallerOptions {
   /** Names of the methods behind one file, which the path then is; by default it is a directory. */
   methods?: readonly (keyof Api & string)[] | undefined;
+  /** Most bytes of a value, as of {@linkcode CallOptions.maxLength}. */
+  maxLength?: number | undefined;
 }
 
 /** A method of what {@linkcode RemoteTree.proxy} makes: a call of a function file. */
@@ -84,7 +86,7 @@ export async function proxyOf<Api>(
 ): Promise<RemoteApi<Api>> {
   const top = paths().absolute(path); // The current directory may change.
   const label = pathOf(path);
-  const { methods } = options;
+  const { methods, maxLength } = options;
   for (const name of methods ?? []) {
     if (!RESERVED.has(name)) continue;
     throw new TypeError(
@@ -112,7 +114,14 @@ export async function proxyOf<Api>(
           present.withKept(
             file,
             signal,
-            (fid) => callFile(session, fid, { argv }, signal, labelOf(shown)),
+            (fid) =>
+              callFile(
+                session,
+                fid,
+                { argv, maxLength },
+                signal,
+                labelOf(shown),
+              ),
           ),
       );
     };

@@ -9,7 +9,7 @@ import type { Connection } from "../transport/connection.ts";
 import { dial } from "../transport/dial.ts";
 import { codeOf } from "../transport/failure.ts";
 import type { Line } from "./line.ts";
-import { endsWithFid, type Link, treadInto } from "./mux.ts";
+import { endsWithFid, type Leftover, type Link, treadInto } from "./mux.ts";
 import { abortable, bounded, TIMEOUT_MAX } from "./operation.ts";
 import type { PeerTraits } from "./peer.ts";
 import { Restoration, type RestorationPlan } from "./restoration.ts";
@@ -284,6 +284,11 @@ export class Reconnecting implements Link {
   flushFid(fid: number, reason: () => unknown): void {
     this.#withdraw((request) => endsWithFid(request, fid), reason);
     this.#line.flushFid(fid, reason);
+  }
+
+  /** What aborted requests have left on their way; see {@linkcode Mux.leftovers}. */
+  leftovers(): readonly Leftover[] {
+    return this.#line.leftovers();
   }
 
   /** Refuses new requests; those that were sent go on. */

@@ -8,6 +8,7 @@ import { ChunkReader, readableOf, writableOf } from "./file_streams.ts";
 import { Handle } from "./handle.ts";
 import { type CallerOptions, checkRange, type FileRef } from "./operation.ts";
 import type { OpenFid } from "./session.ts";
+import { type TransferOptions, type Watchdog, watched } from "./stall.ts";
 import { leftOff } from "./stream.ts";
 import { writeAll } from "./transfer.ts";
 
@@ -407,7 +408,7 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
    * Writes all data at the position, with as many requests as it takes.
    *
    * @param data Bytes, or a text, which becomes UTF-8.
-   * @param options Signal.
+   * @param options Signal, timeout, how long the transfer may stand still.
    * @throws {TypeError} The file is closed.
    *
    * @example
@@ -424,27 +425,46 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
    * assertEquals(await client.readTextFile("motd"), "jelly\nfish\n");
    * ```
    */
-  async writeAll(
+  writeAll(
     data: Uint8Array | string,
-    options: CallerOptions = {},
+    options: TransferOptions = {},
   ): Promise<void> {
-    const { turns, appends } = this.#handle;
+    return watched(
+      this.#handle.open.session,
+      () => `write ${this.#handle.label}`,
+      options,
+      (own, watchdog) => this.#writeAll(data, own, watchdog),
+    );
+  }
+
+  async #writeAll(
+    data: Uint8Array | string,
+    options: CallerOptions,
+    watchdog: Watchdog | undefined,
+  ): Promise<void> {
+    const write: typeof writeOnce = async (open, bytes, offset, signal) => {
+      const own = watchdog ? withWatchdog(open, watchdog) : open;
+      // One by one: the file may be append-only, or take no notice of offsets.
+      await writeAll(own, bytes, offset, 1, signal);
+      return bytes.length;
+    };
+    const { turns, appends, open } = this.#handle;
     const rest = turns.take()
       ? options
       : await this.#handle.turn("write", options);
     try {
+      watchdog?.note();
       if (appends) {
-        await this.#append(data, rest, writeInOrder);
+        await this.#append(data, rest, write);
         return;
       }
       const bytes = bytesOf(data);
-      await this.#handle.operate(
+      const count = await this.#handle.operate(
         "write",
         rest,
-        (signal) =>
-          writeInOrder(this.#handle.open, bytes, this.position, signal),
+        (signal) => write(open, bytes, this.position, signal),
       );
-      this.position += bytes.length;
+      this.position += count;
     } finally {
       turns.pass();
     }
@@ -674,18 +694,9 @@ function writeOnce(
   return session.write(fid, offset, data.subarray(0, limit), signal);
 }
 
-/**
- * Writes all data with one request after the other: the file may be
- * append-only, or take no notice of offsets.
- */
-async function writeInOrder(
-  open: OpenFid,
-  data: Uint8Array,
-  offset: number,
-  signal: AbortSignal | undefined,
-): Promise<number> {
-  await writeAll(open, data, offset, 1, signal);
-  return data.length;
+/** An open fid for one transfer, which a watchdog watches. */
+function withWatchdog(open: OpenFid, watchdog: Watchdog): OpenFid {
+  return Object.create(open, { watchdog: { value: watchdog } });
 }
 
 /** Checks a number of the file API that becomes 8 bytes on the wire. */

@@ -22,6 +22,7 @@ import {
 } from "./operation.ts";
 import { proxyOf, type ProxyOptions, type RemoteApi } from "./proxy.ts";
 import { removeTree } from "./remove_tree.ts";
+import { type TransferOptions, watched } from "./stall.ts";
 import { type TreeEntry, walkTree, type WalkTreeOptions } from "./walk_tree.ts";
 
 /** Options of {@linkcode RemoteTree.readDirNames}. */
@@ -48,7 +49,7 @@ export interface RemoveOptions extends CallerOptions {
 }
 
 /** Options of {@linkcode RemoteTree.copy}. */
-export interface CopyOptions extends CallerOptions {
+export interface CopyOptions extends TransferOptions {
   /** Tree to copy to: that of another client, for example; by default the same. */
   target?: RemoteTree | undefined;
   /** Copy a directory with all that is in it; false by default. */
@@ -323,7 +324,7 @@ export class RemoteTree extends Files {
     to: string | readonly string[],
     options: CopyOptions = {},
   ): Promise<void> {
-    const { target = this, recursive = false, onProgress, timeout } = options;
+    const { target = this, recursive = false, onProgress } = options;
     // As callers without types may do.
     if ((target as RemoteTree | null)?.paths === undefined) {
       const what = `Cannot copy ${labelOf(from)} to ${labelOf(to)}`;
@@ -335,12 +336,17 @@ export class RemoteTree extends Files {
       { base: this.paths, path: from, label: pathOf(from) },
       { base: target.paths, path: to, label: pathOf(to) },
     ] as const;
-    return operate(
+    const verb = `copy ${labelOf(from)} to`;
+    return watched(
       this.session,
-      `copy ${labelOf(from)} to`,
-      to,
+      () => `${verb} ${labelOf(to)}`,
       options,
-      (signal) => copyTree(...ends, { recursive, onProgress, signal, timeout }),
+      (own, watchdog) =>
+        operate(this.session, verb, to, own, (signal) => {
+          const { timeout } = own;
+          const plan = { recursive, onProgress, watchdog, signal, timeout };
+          return copyTree(...ends, plan);
+        }),
     );
   }
 
