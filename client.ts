@@ -49,11 +49,8 @@ export type { TransferOptions } from "./client/stall.ts";
 export { normalizePath } from "./client/paths.ts";
 export type { ProxyOptions, RemoteApi, RemoteMethod } from "./client/proxy.ts";
 export type { ReconnectOptions } from "./client/reconnect.ts";
-export {
-  type LinesOptions,
-  RemoteFile,
-  type Whence,
-} from "./client/remote_file.ts";
+export type { LinesOptions } from "./client/lines.ts";
+export { RemoteFile, type Whence } from "./client/remote_file.ts";
 export {
   type CopyOptions,
   type MkdirOptions,

@@ -7,19 +7,11 @@ import { type FileStat, fileStat } from "./file_stat.ts";
 import { ChunkReader, readableOf, writableOf } from "./file_streams.ts";
 import { Handle } from "./handle.ts";
 import { type CallerOptions, checkRange, type FileRef } from "./operation.ts";
+import { linesOf, type LinesOptions } from "./lines.ts";
 import type { OpenFid } from "./session.ts";
 import { type TransferOptions, type Watchdog, watched } from "./stall.ts";
 import { leftOff } from "./stream.ts";
 import { writeAll } from "./transfer.ts";
-
-/** Most characters of a line. */
-const LINE_MAX = 16 * 1024 * 1024;
-
-/** Options of {@linkcode RemoteFile.lines}. */
-export interface LinesOptions extends CallerOptions {
-  /** Most characters of a line, counted in UTF-16, without its end; 16 Mi by default. */
-  maxLength?: number | undefined;
-}
 
 /** What {@linkcode RemoteFile.seek} counts from; by number as in `Deno.SeekMode`. */
 export type Whence = "start" | "current" | "end" | 0 | 1 | 2;
@@ -271,35 +263,11 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
   async *lines(
     options: LinesOptions = {},
   ): AsyncGenerator<string, void, void> {
-    const { maxLength = LINE_MAX, signal } = options;
-    const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
-    let line = "";
-    /** @param held Characters of a line, of which the last may belong to its end. */
-    const check = (held: number, last: string) => {
-      const length = last.endsWith("\r") ? held - 1 : held;
-      if (length <= maxLength) return;
-      throw new RangeError(
-        `Cannot read ${this.#handle.label}: a line has more than ${maxLength} characters`,
-      );
-    };
-    for await (const chunk of this.#chunks(options, true)) {
-      const parts = decoder.decode(chunk, { stream: true }).split("\n");
-      const rest = parts.pop() ?? "";
-      for (const part of parts) {
-        const whole = line + part;
-        const end = whole.endsWith("\r") ? whole.slice(0, -1) : whole;
-        check(end.length, "");
-        line = "";
-        signal?.throwIfAborted(); // The chunk may have many more.
-        yield end;
-      }
-      // Before it is joined, so that no more than that is ever held.
-      check(line.length + rest.length, rest === "" ? line : rest);
-      line += rest;
-    }
-    line += decoder.decode();
-    check(line.length, "");
-    if (line !== "") yield line;
+    yield* linesOf(
+      this.#chunks(options, true),
+      `read ${this.#handle.label}`,
+      options,
+    );
   }
 
   /**
