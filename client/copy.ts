@@ -6,7 +6,7 @@ import type { Qid } from "../codec/messages.ts";
 import type { Stat } from "../codec/stat.ts";
 import { setPermissions } from "./attributes.ts";
 import type { Base } from "./base.ts";
-import { gatherMembers, makeDirectory } from "./directory.ts";
+import { batchesOf, makeDirectory } from "./directory.ts";
 import { drain } from "./drain.ts";
 import { isDirectory, PERMISSIONS } from "./file_stat.ts";
 import {
@@ -22,6 +22,7 @@ import type { OpenFid } from "./session.ts";
 import { Bases, memberOf, type NearSpot, type Spot } from "./spot.ts";
 import type { Watchdog } from "./stall.ts";
 import { chunkSize, lanesBehind, readInto, writeAll } from "./transfer.ts";
+import { type Step, WayDown } from "./way_down.ts";
 
 /** Most files that are copied at a time. */
 const AT_ONCE = 8;
@@ -41,6 +42,8 @@ export interface CopyProgress {
 /** How a file or directory is copied. */
 export interface CopyPlan extends CallerOptions {
   readonly recursive: boolean;
+  /** Most members of one directory. */
+  readonly maxEntries: number | undefined;
   /** Is told of the progress. */
   readonly watchdog: Watchdog | undefined;
   readonly onProgress: ((progress: CopyProgress) => void) | undefined;
@@ -58,8 +61,20 @@ interface Task {
   readonly stat: Stat;
   /** Whether a directory was made for it, with permissions that may be too wide. */
   isMade?: boolean;
-  /** The spots that lead to its members. */
-  inner?: { from: NearSpot; to: NearSpot };
+  /** The directory that it is in. */
+  readonly parent?: Task | undefined;
+  /** Its members, of a directory. */
+  descent?: Descent;
+}
+
+/** A directory whose members are copied, a batch at a time. */
+interface Descent {
+  /** The spots that lead to the members. */
+  readonly from: NearSpot;
+  readonly to: NearSpot;
+  /** Its place on the way down, once its first members are known. */
+  step?: Step;
+  readonly batches: AsyncGenerator<Task[], void, void>;
 }
 
 /**
@@ -105,24 +120,30 @@ async function copyAll(top: Task, bases: Bases, plan: CopyPlan): Promise<void> {
   };
   await refuseTarget(top, "onto itself");
 
-  const membersOf = async ({ from, to }: Pick<Task, "from" | "to">) => {
-    const { base, path, label } = from;
-    const verb = `copy "${label}" to`;
-    const take = (stat: Stat): Task => {
-      const { name } = stat;
-      return { from: memberOf(from, name), to: memberOf(to, name), stat };
-    };
-    const members = await gatherMembers(
-      base,
-      path,
-      verb,
-      to.label,
-      plan,
-      take,
+  const way = new WayDown();
+  const descents = new Set<Descent>();
+  const descend = async (task: Task): Promise<Descent> => {
+    const from = await bases.near(task.from, signal);
+    const to = await bases.near(task.to, signal);
+    const verb = `copy "${from.label}" to`;
+    const { maxEntries, timeout } = plan;
+    const batches = batchesOf(
+      from.base,
+      from.path,
+      { verb, label: to.label, maxEntries, signal, timeout },
+      (stat): Task => {
+        const { name } = stat;
+        return {
+          from: memberOf(from, name),
+          to: memberOf(to, name),
+          stat,
+          parent: task,
+        };
+      },
     );
-    // A directory has one parent: the way down to what is made leads by it.
-    for (const member of members) await refuseTarget(member, "into itself");
-    return members;
+    const descent: Descent = { from, to, batches };
+    descents.add(descent);
+    return descent;
   };
 
   const copyOne = async (task: Task): Promise<Task[]> => {
@@ -136,15 +157,19 @@ async function copyAll(top: Task, bases: Bases, plan: CopyPlan): Promise<void> {
       }
       return [];
     }
-    if (!task.inner) {
-      task.isMade ??= await madeDirectory(to, stat.mode, signal);
-      task.inner = {
-        from: await bases.near(from, signal),
-        to: await bases.near(to, signal),
-      };
-      const members = await membersOf(task.inner);
-      if (members.length > 0) return members; // Behind them it comes again.
+    task.isMade ??= await madeDirectory(to, stat.mode, signal);
+    const descent = task.descent ??= await descend(task);
+    const { value } = await descent.batches.next();
+    if (value) {
+      const names = value.map(({ stat: { name } }) => name);
+      const parent = task.parent?.descent?.step;
+      descent.step ??= way.enter(stat.qid, from.label, names, parent);
+      // A directory has one parent: the way down to what is made leads by it.
+      for (const member of value) await refuseTarget(member, "into itself");
+      return value; // Behind them the directory comes again.
     }
+    descents.delete(descent);
+    if (descent.step) way.leave(descent.step);
     const mode = stat.mode & PERMISSIONS;
     if (task.isMade && (mode & OWNER) !== OWNER) {
       await to.base.visit(
@@ -153,15 +178,23 @@ async function copyAll(top: Task, bases: Bases, plan: CopyPlan): Promise<void> {
         (fid) => setPermissions(to.base.session, fid, mode, signal),
       );
     }
-    bases.leave(task.inner.from);
-    bases.leave(task.inner.to);
+    bases.leave(descent.from);
+    bases.leave(descent.to);
     return [];
   };
-  await drain(top, AT_ONCE, (task) => {
-    const { from, to } = task;
-    plan.watchdog?.note(); // The task before it has ended.
-    return explained(`copy "${from.label}" to`, to.label, () => copyOne(task));
-  });
+  try {
+    await drain(top, AT_ONCE, (task) => {
+      const { from, to } = task;
+      plan.watchdog?.note(); // The task before it has ended.
+      return explained(
+        `copy "${from.label}" to`,
+        to.label,
+        () => copyOne(task),
+      );
+    });
+  } finally {
+    for (const { batches } of descents) void batches.return();
+  }
 }
 
 /** Makes a directory, its owner's for now, where there is none, and tells whether it did. */

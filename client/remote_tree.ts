@@ -4,6 +4,7 @@ import { NinePError } from "../codec/errors.ts";
 import { Base } from "./base.ts";
 import { type CopyProgress, copyTree } from "./copy.ts";
 import {
+  checkMaxEntries,
   gatherMembers,
   makeDirectories,
   makeDirectory,
@@ -29,6 +30,8 @@ import { type TreeEntry, walkTree, type WalkTreeOptions } from "./walk_tree.ts";
 export interface ReadDirNamesOptions extends CallerOptions {
   /** Give the names that start with a dot, too; false by default. */
   dotfiles?: boolean | undefined;
+  /** Most members, 0 to 2^53 - 1, or Infinity; 1,000,000 by default. More are a RangeError. */
+  maxEntries?: number | undefined;
 }
 
 /** Options of {@linkcode RemoteTree.mkdir}. */
@@ -46,6 +49,11 @@ export interface MkdirOptions extends CallerOptions {
 export interface RemoveOptions extends CallerOptions {
   /** Remove a directory with all that is in it; false by default. */
   recursive?: boolean | undefined;
+  /**
+   * Most members of one directory, 0 to 2^53 - 1, or Infinity; 1,000,000 by
+   * default. More are a RangeError, when so many were removed.
+   */
+  maxEntries?: number | undefined;
 }
 
 /** Options of {@linkcode RemoteTree.copy}. */
@@ -54,6 +62,11 @@ export interface CopyOptions extends TransferOptions {
   target?: RemoteTree | undefined;
   /** Copy a directory with all that is in it; false by default. */
   recursive?: boolean | undefined;
+  /**
+   * Most members of one directory, 0 to 2^53 - 1, or Infinity; 1,000,000 by
+   * default. More are a RangeError, when nearly so many were copied.
+   */
+  maxEntries?: number | undefined;
   /** Is told of each part of a file that was written; when it throws, the copy fails. */
   onProgress?: ((progress: CopyProgress) => void) | undefined;
 }
@@ -133,15 +146,14 @@ export class RemoteTree extends Files {
     path: string | readonly string[],
     options: ReadDirNamesOptions = {},
   ): Promise<string[]> {
-    const { dotfiles = false } = options;
+    const { dotfiles = false, maxEntries } = options;
     return operate(this.session, "list", path, options, (signal) => {
-      const own = { ...options, signal };
+      checkMaxEntries(`list ${labelOf(path)}`, maxEntries);
+      const gathering = { ...options, signal, verb: "list", label: path };
       return gatherMembers(
         this.paths,
         path,
-        "list",
-        path,
-        own,
+        gathering,
         ({ name }) => dotfiles || !name.startsWith(".") ? name : undefined,
       );
     });
@@ -245,6 +257,7 @@ export class RemoteTree extends Files {
   remove(file: FileRef, options: RemoveOptions = {}): Promise<void> {
     const { paths, session } = this;
     const remove = async (signal: AbortSignal | undefined) => {
+      checkMaxEntries(`remove ${labelOf(file)}`, options.maxEntries);
       const fid = await this.#doomed(file, signal);
       paths.kept.forget(fid);
       if (!options.recursive) return await session.remove(fid, signal);
@@ -324,7 +337,8 @@ export class RemoteTree extends Files {
     to: string | readonly string[],
     options: CopyOptions = {},
   ): Promise<void> {
-    const { target = this, recursive = false, onProgress } = options;
+    const { target = this, recursive = false, onProgress, maxEntries } =
+      options;
     // As callers without types may do.
     if ((target as RemoteTree | null)?.paths === undefined) {
       const what = `Cannot copy ${labelOf(from)} to ${labelOf(to)}`;
@@ -343,9 +357,10 @@ export class RemoteTree extends Files {
       options,
       (own, watchdog) =>
         operate(this.session, verb, to, own, (signal) => {
+          checkMaxEntries(`${verb} ${labelOf(to)}`, maxEntries);
           const { timeout } = own;
-          const plan = { recursive, onProgress, watchdog, signal, timeout };
-          return copyTree(...ends, plan);
+          const plan = { recursive, onProgress, maxEntries, watchdog };
+          return copyTree(...ends, { ...plan, signal, timeout });
         }),
     );
   }

@@ -6,20 +6,25 @@
 
 import { assert } from "@std/assert";
 
+interface Timer {
+  readonly callback: () => void;
+  /** When its time is up. */
+  readonly due: number;
+}
+
 /** Stands in for the timers and `performance.now()` while it is in use. */
 export class Clock implements Disposable {
   /** Timers that are running, by their delay in milliseconds. */
-  readonly timers: Map<number, () => void> = new Map();
+  readonly timers: Map<number, Timer> = new Map();
   readonly #setTimeout = globalThis.setTimeout;
   readonly #clearTimeout = globalThis.clearTimeout;
   readonly #now = performance.now;
-  /** Milliseconds that have passed. */
-  now = 0;
+  #time = 0;
 
   constructor() {
     const set = (callback: () => void, delay: number): number => {
-      assert(!this.timers.has(delay));
-      this.timers.set(delay, callback);
+      assert(!this.timers.has(delay), `two timers of ${delay} ms`);
+      this.timers.set(delay, { callback, due: this.#time + delay });
       return delay;
     };
     // As far as the client uses them.
@@ -27,16 +32,24 @@ export class Clock implements Disposable {
     globalThis.clearTimeout = ((delay: number) => {
       this.timers.delete(delay);
     }) as typeof clearTimeout;
-    performance.now = () => this.now;
+    performance.now = () => this.#time;
   }
 
-  /** Lets the time of one timer be up: so much time has passed since its start. */
+  /** Lets time pass, in which the time of no timer may be up. */
+  pass(milliseconds: number): void {
+    this.#time += milliseconds;
+    for (const { due } of this.timers.values()) {
+      assert(due > this.#time, `a timer was due at ${due} ms`);
+    }
+  }
+
+  /** Lets the time of one timer be up. */
   expire(delay: number): void {
-    const callback = this.timers.get(delay);
-    assert(callback, `no timer of ${delay} ms`);
+    const timer = this.timers.get(delay);
+    assert(timer, `no timer of ${delay} ms`);
     this.timers.delete(delay);
-    this.now += delay;
-    callback();
+    this.#time = Math.max(this.#time, timer.due);
+    timer.callback();
   }
 
   [Symbol.dispose](): void {
