@@ -128,6 +128,7 @@ export class RemoteTree extends Files {
    * @param path Path.
    * @param options Whether to give all names; signal.
    * @returns The names, in the server's order.
+   * @throws {RangeError} The directory has more than `maxEntries` members.
    *
    * @example
    * ```ts
@@ -170,6 +171,8 @@ export class RemoteTree extends Files {
    * @param options How deep to go; signal, which ends the walk with its reason;
    *   the timeout is for each request.
    * @returns Paths and attributes.
+   * @throws {NinePError} Also with code `ELOOP` for a directory that is in itself,
+   *   and for a tree of more than 100,000 levels.
    * @throws {RangeError} `maxDepth` is negative.
    *
    * @example
@@ -234,11 +237,14 @@ export class RemoteTree extends Files {
    * a directory with all that is in it. See `remove(9P)`.
    *
    * Members that others remove meanwhile are fine, and so are new ones, unless
-   * they keep coming. When it fails, some members may be gone.
+   * they keep coming. A directory is read and emptied in batches of some thousand
+   * members. When it fails, some members may be gone.
    *
    * @param file Path, or a fid, which is gone afterwards, also after an error.
    * @param options Whether to remove what is in a directory; signal.
-   * @throws {NinePError} Also with code `EPERM` for the root.
+   * @throws {NinePError} Also with code `EPERM` for the root, and `ELOOP` for a
+   *   directory that is in itself.
+   * @throws {RangeError} A directory has more than `maxEntries` members.
    *
    * @example
    * ```ts
@@ -304,7 +310,11 @@ export class RemoteTree extends Files {
    * those of their source, as far as their directory allows. A directory is
    * merged into one that is there. Reads and writes are in flight together, for
    * up to 8 files at a time; memory for each is the `window` of `connect()`, so
-   * 8 MiB by default. When it fails, part of the copy may be there.
+   * 8 MiB by default. A directory is read in batches of some thousand members.
+   * When it fails, part of the copy may be there.
+   *
+   * A file that becomes shorter while it is copied is copied up to its new end,
+   * so that the copy has no bytes that its source did not have.
    *
    * @param from Path.
    * @param to Path of the copy itself, not of a directory to put it into.
@@ -312,8 +322,9 @@ export class RemoteTree extends Files {
    * @throws {NinePError} Also with code `EISDIR` for a directory without
    *   `recursive`, and `EINVAL` for a copy onto or into itself. Files are told
    *   apart by their qids, trees by their names, and servers by their
-   *   addresses. Where two addresses lead to one server, a file that is copied
+   *   addresses; `ELOOP` for a directory that is in itself. Where two addresses lead to one server, a file that is copied
    *   onto itself stays as it is; a directory is `EINVAL` all the same.
+   * @throws {RangeError} A directory has more than `maxEntries` members.
    * @throws {TypeError} The target is no tree.
    *
    * @example From one server to another
