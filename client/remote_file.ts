@@ -12,6 +12,7 @@ import type { OpenFid } from "./session.ts";
 import { type TransferOptions, type Watchdog, watched } from "./stall.ts";
 import { leftOff } from "./stream.ts";
 import { writeAll } from "./transfer.ts";
+import { READ, SEEK, WRITE } from "./turns.ts";
 
 /** What {@linkcode RemoteFile.seek} counts from; by number as in `Deno.SeekMode`. */
 export type Whence = "start" | "current" | "end" | 0 | 1 | 2;
@@ -22,7 +23,9 @@ export type Whence = "start" | "current" | "end" | 0 | 1 | 2;
  * Made by `Client.open()` and `Client.create()`. The client keeps the position.
  * What uses the position (`read()`, `write()`, `writeAll()`, `seek()`, chunks and
  * streams) is done one after the other, in the order of the calls, so it need
- * not be awaited one by one. `readAt()` and `writeAt()` take an offset of their
+ * not be awaited one by one. Only where the file has no bytes behind the
+ * position, a write does not wait for reads, nor a read for writes: such a file
+ * may be a dialogue with the server, in which a read waits for data. `readAt()` and `writeAt()` take an offset of their
  * own and are in flight together.
  *
  * Where the file was opened with `append`, each write goes to the end of the
@@ -119,15 +122,16 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
     options: CallerOptions = {},
   ): Promise<number | null> {
     const { turns } = this.#handle;
-    const rest = turns.take()
+    const rest = turns.take(READ)
       ? options
-      : await this.#handle.turn("read", options);
+      : await this.#handle.turn(READ, this, options);
     try {
-      const count = await this.readAt(into, this.position, rest);
+      const start = this.position + this.#handle.writing;
+      const count = await this.readAt(into, start, rest);
       if (count !== null) this.position += count;
       return count;
     } finally {
-      turns.pass();
+      turns.pass(READ);
     }
   }
 
@@ -299,16 +303,19 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
     options: CallerOptions = {},
   ): Promise<number> {
     const { turns, appends } = this.#handle;
-    const rest = turns.take()
+    const rest = turns.take(WRITE)
       ? options
-      : await this.#handle.turn("write", options);
+      : await this.#handle.turn(WRITE, this, options);
     try {
       if (appends) return await this.#append(data, rest, writeOnce);
-      const count = await this.writeAt(data, this.position, rest);
+      const bytes = bytesOf(data);
+      this.#handle.writing = Math.min(bytes.length, this.limit);
+      const count = await this.writeAt(bytes, this.position, rest);
       this.position += count;
       return count;
     } finally {
-      turns.pass();
+      this.#handle.writing = 0;
+      turns.pass(WRITE);
     }
   }
 
@@ -417,9 +424,9 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
       return bytes.length;
     };
     const { turns, appends, open } = this.#handle;
-    const rest = turns.take()
+    const rest = turns.take(WRITE)
       ? options
-      : await this.#handle.turn("write", options);
+      : await this.#handle.turn(WRITE, this, options);
     try {
       watchdog?.note();
       if (appends) {
@@ -427,14 +434,17 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
         return;
       }
       const bytes = bytesOf(data);
+      const start = this.position;
+      this.#handle.writing = bytes.length;
       const count = await this.#handle.operate(
         "write",
         rest,
-        (signal) => write(open, bytes, this.position, signal),
+        (signal) => write(open, bytes, start, signal),
       );
       this.position += count;
     } finally {
-      turns.pass();
+      this.#handle.writing = 0;
+      turns.pass(WRITE);
     }
   }
 
@@ -470,15 +480,15 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
     options: CallerOptions = {},
   ): Promise<number> {
     const { turns } = this.#handle;
-    const rest = turns.take()
+    const rest = turns.take(SEEK)
       ? options
-      : await this.#handle.turn("seek in", options);
+      : await this.#handle.turn(SEEK, this, options);
     try {
       return this.position = checkOffset(
         await this.#base(whence, rest) + offset,
       );
     } finally {
-      turns.pass();
+      turns.pass(SEEK);
     }
   }
 
