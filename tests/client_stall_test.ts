@@ -246,49 +246,64 @@ test("stall must be above 0; nothing is sent otherwise", async () => {
   assertEquals(sent(scene), []);
 });
 
-/** Aborts a readFile() that has eight reads in flight, and gives the Tflushes that come for them. */
-async function abortedRead(
+/** Aborts a transfer that has eight requests in flight, and gives the Tflushes that come for them. */
+async function aborted(
   scene: Scene,
-): Promise<{ reads: Tmessage[]; flushes: Tmessage[] }> {
+  type: "Tread" | "Twrite",
+): Promise<{ requests: Tmessage[]; flushes: Tmessage[] }> {
   const { client, server } = scene;
   const controller = new AbortController();
   const { signal } = controller;
-  const reading = failure(client.readFile("f", { signal, timeout: Infinity }));
+  const options = { signal, timeout: Infinity };
+  const transfer = failure(
+    type === "Tread"
+      ? client.readFile("f", options)
+      : client.writeFile("f", new Uint8Array(5000), options),
+  );
   await opened(scene);
-  const data = new Uint8Array(IOUNIT);
-  await server.exchange("Tread", {}, { type: "Rread", data });
+  const first = await server.expect(type);
+  server.answer(first, replyTo(first));
   await server.exchange("Tstat", {}, { type: "Rstat", stat: stat("f", 5000) });
-  const reads: Tmessage[] = [];
-  for (let i = 0; i < 8; i++) reads.push(await server.expect("Tread"));
+  const requests: Tmessage[] = [];
+  for (let i = 0; i < 8; i++) requests.push(await server.expect(type));
   const reason = new Error("enough");
   controller.abort(reason);
-  assertEquals(await reading, reason);
+  assertEquals(await transfer, reason);
   const flushes: Tmessage[] = [];
   for (let i = 0; i < 8; i++) flushes.push(await server.expect("Tflush"));
-  return { reads, flushes };
+  return { requests, flushes };
 }
 
-test("timeout: what an aborted transfer left on its way does not count for the next call", async () => {
-  using clock = new Clock();
-  await using scene = await start({ timeout: 100 });
-  const { client, server } = scene;
-  const { reads, flushes } = await abortedRead(scene);
-  const stating = client.stat(0);
-  const look = await server.expect("Tstat", { fid: 0 });
-  for (let i = 0; i < 8; i++) {
-    clock.pass(delayOf(clock) - 1);
-    // The data that were asked for come first, and then the Rflush.
-    const data = new Uint8Array(IOUNIT);
-    if (i % 2 === 0) server.answer(reads[i]!, { type: "Rread", data });
-    server.answer(flushes[i]!, { type: "Rflush" });
-    await caughtUp(scene);
-    clock.expire(delayOf(clock)); // 1 ms later.
-    assertEquals(delayOf(clock), 99);
-  }
-  server.answer(look, { type: "Rstat", stat: stat("/") });
-  assertEquals((await stating).name, "/");
-  scene.run(() => undefined);
-});
+/** What the server says to a read or write that it does all the same. */
+function replyTo(request: Tmessage): Reply {
+  return request.type === "Twrite"
+    ? { type: "Rwrite", count: request.data.length }
+    : { type: "Rread", data: new Uint8Array(IOUNIT) };
+}
+
+for (const type of ["Tread", "Twrite"] as const) {
+  test(`timeout: what an aborted transfer left on its way does not count for the next call, each a ${type}`, async () => {
+    using clock = new Clock();
+    await using scene = await start({ timeout: 100 });
+    const { client, server } = scene;
+    const { requests, flushes } = await aborted(scene, type);
+    const stating = client.stat(0);
+    const look = await server.expect("Tstat", { fid: 0 });
+    for (let i = 0; i < 8; i++) {
+      clock.pass(delayOf(clock) - 1);
+      // Some are done before their Tflush arrives: then both are answered.
+      const request = requests[i]!;
+      if (i % 2 === 0) server.answer(request, replyTo(request));
+      server.answer(flushes[i]!, { type: "Rflush" });
+      await caughtUp(scene);
+      clock.expire(delayOf(clock)); // 1 ms later.
+      assertEquals(delayOf(clock), 99);
+    }
+    server.answer(look, { type: "Rstat", stat: stat("/") });
+    assertEquals((await stating).name, "/");
+    scene.run(() => undefined);
+  });
+}
 
 test("timeout: a call is not kept waiting by what was aborted after it, or by a Tflush without an answer", async () => {
   using clock = new Clock();
@@ -297,7 +312,7 @@ test("timeout: a call is not kept waiting by what was aborted after it, or by a 
   const { client, server } = scene;
   const early = failure(client.stat(0));
   await server.expect("Tstat");
-  const { flushes } = await abortedRead(scene);
+  const { flushes } = await aborted(scene, "Tread");
   clock.pass(99);
   server.answer(flushes[0]!, { type: "Rflush" });
   await caughtUp(scene);
@@ -316,7 +331,7 @@ test("timeout: a server that refuses Tflush leaves nothing behind when it has an
   using clock = new Clock();
   await using scene = await start({ timeout: 100 });
   const { client, server } = scene;
-  const { reads, flushes } = await abortedRead(scene);
+  const { requests: reads, flushes } = await aborted(scene, "Tread");
   for (const flush of flushes) server.refuse(flush, "Operation not supported");
   for (const read of reads) {
     server.answer(read, { type: "Rread", data: new Uint8Array(1) });
