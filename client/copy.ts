@@ -22,7 +22,7 @@ import type { OpenFid } from "./session.ts";
 import { Bases, memberOf, type NearSpot, type Spot } from "./spot.ts";
 import type { Watchdog } from "./stall.ts";
 import { chunkSize, lanesBehind, readInto, writeAll } from "./transfer.ts";
-import { type Step, WayDown } from "./way_down.ts";
+import { type DirectoryLevel, LoopDetector } from "./loop_detector.ts";
 
 /** Most files that are copied at a time. */
 const AT_ONCE = 8;
@@ -73,7 +73,7 @@ interface Descent {
   readonly from: NearSpot;
   readonly to: NearSpot;
   /** Its place on the way down, once its first members are known. */
-  step?: Step;
+  step?: DirectoryLevel;
   readonly batches: AsyncGenerator<Task[], void, void>;
 }
 
@@ -120,7 +120,7 @@ async function copyAll(top: Task, bases: Bases, plan: CopyPlan): Promise<void> {
   };
   await refuseTarget(top, "onto itself");
 
-  const way = new WayDown();
+  const loops = new LoopDetector();
   const descents = new Set<Descent>();
   const descend = async (task: Task): Promise<Descent> => {
     const from = await bases.near(task.from, signal);
@@ -163,13 +163,13 @@ async function copyAll(top: Task, bases: Bases, plan: CopyPlan): Promise<void> {
     if (value) {
       const names = value.map(({ stat: { name } }) => name);
       const parent = task.parent?.descent?.step;
-      descent.step ??= way.enter(stat.qid, from.label, names, parent);
+      descent.step ??= loops.enter(stat.qid, from.label, names, parent);
       // A directory has one parent: the way down to what is made leads by it.
       for (const member of value) await refuseTarget(member, "into itself");
       return value; // Behind them the directory comes again.
     }
     descents.delete(descent);
-    if (descent.step) way.leave(descent.step);
+    if (descent.step) loops.leave(descent.step);
     const mode = stat.mode & PERMISSIONS;
     if (task.isMade && (mode & OWNER) !== OWNER) {
       await to.base.visit(
@@ -232,7 +232,7 @@ async function copyFile(
     (source.qid.type & QTAPPEND) !== 0;
   const length = Number(stat.length);
   try {
-    const { end, reach } = await pour(source, target.open, {
+    const { end, reach } = await copyBytes(source, target.open, {
       length,
       isBounded,
       path: from.label,
@@ -365,7 +365,7 @@ interface Load {
  *   further where a read found the end before a chunk that was already written:
  *   the source was cut meanwhile.
  */
-async function pour(
+async function copyBytes(
   source: OpenFid,
   target: OpenFid,
   { length, isBounded, path }: Load,

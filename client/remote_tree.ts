@@ -264,7 +264,7 @@ export class RemoteTree extends Files {
     const { paths, session } = this;
     const remove = async (signal: AbortSignal | undefined) => {
       checkMaxEntries(`remove ${labelOf(file)}`, options.maxEntries);
-      const fid = await this.#doomed(file, signal);
+      const fid = await this.#fidToRemove(file, signal);
       paths.kept.forget(fid);
       if (!options.recursive) return await session.remove(fid, signal);
       const base = new Base(session, fid, paths.aname);
@@ -290,7 +290,7 @@ export class RemoteTree extends Files {
   }
 
   /** The fid of what is to be removed. */
-  async #doomed(
+  async #fidToRemove(
     file: FileRef,
     signal: AbortSignal | undefined,
   ): Promise<number> {

@@ -18,7 +18,7 @@ import {
   isMissing,
 } from "./operation.ts";
 import { Bases, memberOf, type NearSpot } from "./spot.ts";
-import { type Step, WayDown } from "./way_down.ts";
+import { type DirectoryLevel, LoopDetector } from "./loop_detector.ts";
 
 /** Most files that are removed, and directories that are read, at a time. */
 const AT_ONCE = 16;
@@ -26,7 +26,7 @@ const AT_ONCE = 16;
 const ROUNDS = 16;
 
 /** A file or directory that is to be removed. */
-interface Doomed {
+interface RemoveTask {
   readonly spot: NearSpot;
   readonly qid: Qid;
   /** Whether it has, or may have, members to be removed before it. */
@@ -36,9 +36,9 @@ interface Doomed {
   /** How many members were found in it. */
   found: number;
   /** The directory that it is in. */
-  readonly parent: Doomed | undefined;
+  readonly parent: RemoveTask | undefined;
   /** Its own place on the way down, while its members are removed. */
-  step: Step | undefined;
+  step: DirectoryLevel | undefined;
   /** The spot that leads to its members. */
   inner: NearSpot;
 }
@@ -60,13 +60,13 @@ export async function removeTree(
   if (name === "/") throw new NinePError("cannot remove root");
   const bases = new Bases();
 
-  const way = new WayDown();
+  const loops = new LoopDetector();
 
   /**
    * The next members of a directory: its first ones, for while some are removed
    * offsets may shift.
    */
-  const membersOf = async (dir: Doomed): Promise<Doomed[]> => {
+  const membersOf = async (dir: RemoveTask): Promise<RemoveTask[]> => {
     dir.isFull = false;
     const { qid, spot, parent } = dir;
     try {
@@ -83,11 +83,11 @@ export async function removeTree(
         base,
         path,
         gathering,
-        ({ name, qid }) => doomed(memberOf(inner, name), qid, dir),
+        ({ name, qid }) => removeTask(memberOf(inner, name), qid, dir),
       );
       for await (const members of batches) {
         const names = members.map(({ spot }) => spot.path.at(-1) ?? "");
-        dir.step ??= way.enter(qid, spot.label, names, parent?.step);
+        dir.step ??= loops.enter(qid, spot.label, names, parent?.step);
         dir.found += members.length;
         if (dir.found > maxEntries) throw tooMany({ ...gathering, maxEntries });
         // There may be more than that: the directory is read again.
@@ -102,7 +102,7 @@ export async function removeTree(
     return [];
   };
 
-  const remove = async (task: Doomed): Promise<Doomed[]> => {
+  const remove = async (task: RemoveTask): Promise<RemoveTask[]> => {
     const { base, path } = task.spot;
     while (true) {
       if (task.isFull) {
@@ -111,7 +111,7 @@ export async function removeTree(
       }
       bases.leave(task.inner);
       task.inner = task.spot;
-      if (task.step) way.leave(task.step);
+      if (task.step) loops.leave(task.step);
       task.step = undefined;
       try {
         await session.remove(await base.walk(path, signal), signal);
@@ -126,7 +126,7 @@ export async function removeTree(
 
   try {
     await drain(
-      doomed(top, qid, undefined),
+      removeTask(top, qid, undefined),
       AT_ONCE,
       (task) => explained("remove", task.spot.label, () => remove(task)),
     );
@@ -135,7 +135,11 @@ export async function removeTree(
   }
 }
 
-function doomed(spot: NearSpot, qid: Qid, parent: Doomed | undefined): Doomed {
+function removeTask(
+  spot: NearSpot,
+  qid: Qid,
+  parent: RemoveTask | undefined,
+): RemoveTask {
   return {
     spot,
     qid,

@@ -26,7 +26,7 @@ export interface TransferOptions extends CallerOptions {
 /** Sees whether a transfer makes progress. */
 export class Watchdog {
   readonly #stall: number;
-  readonly #bite: () => void;
+  readonly #onStall: () => void;
   readonly #leftovers: readonly Leftover[];
   #last = performance.now();
   #isPaused = false;
@@ -36,16 +36,16 @@ export class Watchdog {
    * @param stall Most milliseconds without progress.
    * @param leftovers What the connection still carries for requests that were
    *   aborted before; its arrival counts as progress.
-   * @param bite Is called once when there was no progress for so long.
+   * @param onStall Is called once when there was no progress for so long.
    */
   constructor(
     stall: number,
     leftovers: readonly Leftover[],
-    bite: () => void,
+    onStall: () => void,
   ) {
     this.#stall = stall;
     this.#leftovers = leftovers;
-    this.#bite = bite;
+    this.#onStall = onStall;
     this.#timer = this.#start(stall);
   }
 
@@ -80,7 +80,7 @@ export class Watchdog {
       ? this.#stall
       : last + this.#stall - performance.now();
     if (left > 0) this.#timer = this.#start(Math.ceil(left));
-    else this.#bite();
+    else this.#onStall();
   }
 }
 

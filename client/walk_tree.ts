@@ -14,7 +14,7 @@ import {
   pathOf,
 } from "./operation.ts";
 import { Bases, memberOf, type NearSpot } from "./spot.ts";
-import { type Step, WayDown } from "./way_down.ts";
+import { type DirectoryLevel, LoopDetector } from "./loop_detector.ts";
 
 /** Most subdirectories of one directory that are read ahead. */
 const AHEAD = 8;
@@ -87,7 +87,7 @@ interface Level {
   spot: NearSpot;
   readonly qid: Qid;
   /** Its place on the way down, once its first members are known. */
-  step: Step | undefined;
+  step: DirectoryLevel | undefined;
   /** Depth of its members: 1 is just below the top. */
   readonly depth: number;
   readonly batches: AsyncGenerator<Stat[], void, void>;
@@ -110,7 +110,7 @@ class Descent {
   readonly #stop = new AbortController();
   readonly #options: CallerOptions;
   readonly #levels: Level[] = [];
-  readonly #way = new WayDown();
+  readonly #loops = new LoopDetector();
   /** Directories that are read ahead. */
   #ahead = 0;
 
@@ -167,7 +167,7 @@ class Descent {
     }
     if (level.batch.length > 0) return this.#readAhead(level);
     this.#levels.pop();
-    if (level.step) this.#way.leave(level.step);
+    if (level.step) this.#loops.leave(level.step);
     this.#bases.leave(level.spot);
   }
 
@@ -175,13 +175,13 @@ class Descent {
   #step(
     { qid, spot: { label } }: Level,
     members: readonly Stat[],
-  ): Promise<Step> {
+  ): Promise<DirectoryLevel> {
     const parent = this.#levels.at(-2)?.step;
     const names = members.map(({ name }) => name);
     return explained(
       "list",
       label,
-      () => Promise.resolve(this.#way.enter(qid, label, names, parent)),
+      () => Promise.resolve(this.#loops.enter(qid, label, names, parent)),
     );
   }
 

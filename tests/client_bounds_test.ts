@@ -3,7 +3,7 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { test } from "./harness.ts";
 import { type Client, connect } from "../client.ts";
-import { type Step, WayDown } from "../client/way_down.ts";
+import { type DirectoryLevel, LoopDetector } from "../client/loop_detector.ts";
 import { DMDIR, NinePError, QTDIR, type Stat } from "../codec.ts";
 import { MemoryFs } from "../fs/mod.ts";
 import { type Handler, type Node, serve } from "../server.ts";
@@ -429,12 +429,12 @@ test("one directory by two names is no loop", async () => {
 });
 
 test("directories without an end, each another one, end at a depth", () => {
-  const way = new WayDown();
-  const steps: Step[] = [];
+  const loops = new LoopDetector();
+  const steps: DirectoryLevel[] = [];
   const enter = () => {
     const path = BigInt(steps.length);
     const qid = { type: QTDIR, vers: 0, path };
-    steps.push(way.enter(qid, "d", ["d"], steps.at(-1)));
+    steps.push(loops.enter(qid, "d", ["d"], steps.at(-1)));
   };
   while (steps.length <= 100_000) enter();
   const error = assertThrows(

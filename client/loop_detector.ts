@@ -11,10 +11,10 @@ const MAX_DEPTH = 100_000;
 const COMPARED = 16;
 
 /** A directory that is gone through. */
-export interface Step {
+export interface DirectoryLevel {
   /** The path of its qid, which is its identity in its tree. */
   readonly path: bigint;
-  readonly parent: Step | undefined;
+  readonly parent: DirectoryLevel | undefined;
   /** 0 for the top. */
   readonly depth: number;
   /** Its path for the caller. */
@@ -24,9 +24,9 @@ export interface Step {
 }
 
 /** All directories that are gone through at present, in any number of branches. */
-export class WayDown {
+export class LoopDetector {
   /** By the path of the qid: a directory may be gone through by two names at once. */
-  readonly #steps = new Map<bigint, Set<Step>>();
+  readonly #levels = new Map<bigint, Set<DirectoryLevel>>();
 
   /**
    * Goes into a directory. It is taken for one that the way leads through already
@@ -43,38 +43,43 @@ export class WayDown {
     { path }: Qid,
     label: string,
     members: readonly string[],
-    parent: Step | undefined,
-  ): Step {
+    parent: DirectoryLevel | undefined,
+  ): DirectoryLevel {
     const names = members.slice(0, COMPARED).join("/");
     const depth = parent ? parent.depth + 1 : 0;
     if (depth > MAX_DEPTH) {
       throw loop(`the tree has more than ${MAX_DEPTH} levels`);
     }
-    const alike = this.#steps.get(path);
+    const alike = this.#levels.get(path);
     for (const other of alike ?? []) {
       if (other.names !== names || !leadsThrough(parent, other)) continue;
       throw loop(
         `it is the same directory as "${other.label}", which it is in`,
       );
     }
-    const step = { path, parent, depth, label, names };
-    if (alike) alike.add(step);
-    else this.#steps.set(path, new Set([step]));
-    return step;
+    const level = { path, parent, depth, label, names };
+    if (alike) alike.add(level);
+    else this.#levels.set(path, new Set([level]));
+    return level;
   }
 
   /** Comes back from a directory. */
-  leave(step: Step): void {
-    const alike = this.#steps.get(step.path);
-    if (alike?.delete(step) && alike.size === 0) this.#steps.delete(step.path);
+  leave(level: DirectoryLevel): void {
+    const alike = this.#levels.get(level.path);
+    if (alike?.delete(level) && alike.size === 0) {
+      this.#levels.delete(level.path);
+    }
   }
 }
 
 /** Whether the way to a directory leads through another one, or ends there. */
-function leadsThrough(way: Step | undefined, other: Step): boolean {
-  let step = way;
-  while (step && step.depth > other.depth) step = step.parent;
-  return step === other;
+function leadsThrough(
+  way: DirectoryLevel | undefined,
+  other: DirectoryLevel,
+): boolean {
+  let level = way;
+  while (level && level.depth > other.depth) level = level.parent;
+  return level === other;
 }
 
 function loop(detail: string): NinePError {
