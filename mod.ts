@@ -61,6 +61,7 @@ export {
   type RpcReply,
   type RpcRequest,
   type StatChanges,
+  type TransferOptions,
   type TreeEntry,
   type Untagged,
   type VersionOptions,
