@@ -40,18 +40,17 @@ export {
   type CreateOptions,
   Files,
   type OpenOptions,
+  type ReadFileOptions,
   type WriteFileOptions,
 } from "./client/files.ts";
 export type { Authenticate } from "./client/login.ts";
 export type { CallerOptions, FileRef } from "./client/operation.ts";
+export type { TransferOptions } from "./client/stall.ts";
 export { normalizePath } from "./client/paths.ts";
 export type { ProxyOptions, RemoteApi, RemoteMethod } from "./client/proxy.ts";
 export type { ReconnectOptions } from "./client/reconnect.ts";
-export {
-  type LinesOptions,
-  RemoteFile,
-  type Whence,
-} from "./client/remote_file.ts";
+export type { LinesOptions } from "./client/lines.ts";
+export { RemoteFile, type Whence } from "./client/remote_file.ts";
 export {
   type CopyOptions,
   type MkdirOptions,

@@ -12,7 +12,14 @@ import {
   withMessage,
 } from "./operation.ts";
 import type { Session } from "./session.ts";
-import { readAll, writeAll } from "./transfer.ts";
+import {
+  checkMaxLength,
+  MAX_LENGTH,
+  readAll,
+  type ReadBounds,
+  tooLarge,
+  writeAll,
+} from "./transfer.ts";
 
 /** Err of an Rcall when the file is not a function. */
 const NOT_A_FUNCTION = 255;
@@ -48,6 +55,11 @@ export interface CallOptions<T = unknown> extends CallerOptions {
    * permissions; with false such a call is refused instead.
    */
   fallback?: boolean | undefined;
+  /**
+   * Most bytes of the value, 0 to 2^53 - 1, or Infinity; 1 GiB by default. A
+   * longer one is a RangeError. A Tcall gives no more than a message holds.
+   */
+  maxLength?: number | undefined;
   /** Makes the value of its bytes; by default they are JSON in UTF-8, and nothing at all is undefined. */
   loader?: ((data: Uint8Array) => T) | undefined;
 }
@@ -67,19 +79,21 @@ export function callFile<T>(
   label: string = labelOf(fid),
 ): Promise<T> {
   const { argv = [], kwarg = {}, data = NOTHING, dataArg = "data" } = options;
-  const { fallback = true } = options;
+  const { fallback = true, maxLength = MAX_LENGTH } = options;
+  const bounds = { maxLength, what: `call ${label}` };
+  checkMaxLength(bounds.what, maxLength);
   // What the function returns is for the caller to know.
   const load = options.loader ?? (loadJson as (data: Uint8Array) => T);
   const isWritable = fallback && argv.length === 0 && data.length === 0;
   const write = () => {
     const text = encode(label, JSON.stringify, kwarg);
-    return writeAndRead(session, fid, label, text, signal).then(load);
+    return writeAndRead(session, fid, label, text, bounds, signal).then(load);
   };
   if (isWritable && session.hasTcall === false) return write();
   const text = encode(label, encodeCall, { argv, kwarg, dataArg });
   // One promise from the reply to the value: more cost as much as all the rest.
   return session.rpc({ type: "Tcall", tag: 0, fid, text, data }, signal).then(
-    (reply) => load(valueIn(reply, session)),
+    (reply) => load(valueIn(reply, session, bounds)),
     (error) => {
       if (signal?.aborted) throw error;
       if (isUnsendable(error)) {
@@ -117,9 +131,16 @@ function tooLong(label: string, cause: RangeError): RangeError {
 }
 
 /** The value in bytes. */
-function valueIn({ err, text, data }: Rcall, session: Session): Uint8Array {
+function valueIn(
+  { err, text, data }: Rcall,
+  session: Session,
+  { what, maxLength }: ReadBounds,
+): Uint8Array {
   session.hasTcall = true;
-  if (err === 0) return data;
+  if (err === 0) {
+    if (data.length > maxLength) throw tooLarge(what, maxLength);
+    return data;
+  }
   if (err === NOT_A_FUNCTION) throw new NinePError("not a function file");
   const detail = text === "" ? "" : `: ${text}`;
   throw new NinePError(`error ${err}${detail}`);
@@ -157,6 +178,7 @@ async function writeAndRead(
   fid: number,
   label: string,
   kwarg: string,
+  bounds: ReadBounds,
   signal: AbortSignal | undefined,
 ): Promise<Uint8Array> {
   const data = encoder.encode(kwarg);
@@ -168,7 +190,7 @@ async function writeAndRead(
       await session.read(copy, 1, new Uint8Array(1), signal);
     } else isUnsure = session.hasTcall === undefined;
     await writeAll(open, data, 0, 1, signal);
-    return await readAll(open, signal);
+    return await readAll(open, signal, bounds);
   } catch (error) {
     if (isUnsure) session.read(copy, 1, new Uint8Array(1)).catch(() => {});
     if (!(error instanceof NinePError) || error === signal?.reason) throw error;

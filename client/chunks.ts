@@ -210,7 +210,7 @@ class ChunkWriter {
         this.#given = { chunk };
         this.#wake();
       }, (error) => this.fail(error));
-      await this.#until(() => this.#given !== undefined);
+      await this.#awaitSource();
       const chunk = this.#given?.chunk;
       this.#given = undefined;
       if (chunk === undefined) break;
@@ -260,6 +260,16 @@ class ChunkWriter {
   async #room(): Promise<boolean> {
     await this.#until(() => this.#running < (this.#lanes ?? 1));
     return this.#failure === undefined;
+  }
+
+  /** Waits for the source, which does not count as a stall while nothing is in flight. */
+  async #awaitSource(): Promise<void> {
+    const { watchdog } = this.#open;
+    while (this.#given === undefined && !this.#failure) {
+      if (this.#running === 0) watchdog?.pause();
+      await this.#change();
+    }
+    watchdog?.resume();
   }
 
   async #until(isReached: () => boolean): Promise<void> {

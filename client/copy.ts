@@ -6,7 +6,7 @@ import type { Qid } from "../codec/messages.ts";
 import type { Stat } from "../codec/stat.ts";
 import { setPermissions } from "./attributes.ts";
 import type { Base } from "./base.ts";
-import { gatherMembers, makeDirectory } from "./directory.ts";
+import { batchesOf, makeDirectory } from "./directory.ts";
 import { drain } from "./drain.ts";
 import { isDirectory, PERMISSIONS } from "./file_stat.ts";
 import {
@@ -20,7 +20,9 @@ import {
 import type { Paths } from "./paths.ts";
 import type { OpenFid } from "./session.ts";
 import { Bases, memberOf, type NearSpot, type Spot } from "./spot.ts";
+import type { Watchdog } from "./stall.ts";
 import { chunkSize, lanesBehind, readInto, writeAll } from "./transfer.ts";
+import { type DirectoryLevel, LoopDetector } from "./loop_detector.ts";
 
 /** Most files that are copied at a time. */
 const AT_ONCE = 8;
@@ -40,6 +42,10 @@ export interface CopyProgress {
 /** How a file or directory is copied. */
 export interface CopyPlan extends CallerOptions {
   readonly recursive: boolean;
+  /** Most members of one directory. */
+  readonly maxEntries: number | undefined;
+  /** Is told of the progress. */
+  readonly watchdog: Watchdog | undefined;
   readonly onProgress: ((progress: CopyProgress) => void) | undefined;
 }
 
@@ -55,8 +61,20 @@ interface Task {
   readonly stat: Stat;
   /** Whether a directory was made for it, with permissions that may be too wide. */
   isMade?: boolean;
-  /** The spots that lead to its members. */
-  inner?: { from: NearSpot; to: NearSpot };
+  /** The directory that it is in. */
+  readonly parent?: Task | undefined;
+  /** Its members, of a directory. */
+  descent?: Descent;
+}
+
+/** A directory whose members are copied, a batch at a time. */
+interface Descent {
+  /** The spots that lead to the members. */
+  readonly from: NearSpot;
+  readonly to: NearSpot;
+  /** Its place on the way down, once its first members are known. */
+  step?: DirectoryLevel;
+  readonly batches: AsyncGenerator<Task[], void, void>;
 }
 
 /**
@@ -102,24 +120,30 @@ async function copyAll(top: Task, bases: Bases, plan: CopyPlan): Promise<void> {
   };
   await refuseTarget(top, "onto itself");
 
-  const membersOf = async ({ from, to }: Pick<Task, "from" | "to">) => {
-    const { base, path, label } = from;
-    const verb = `copy "${label}" to`;
-    const take = (stat: Stat): Task => {
-      const { name } = stat;
-      return { from: memberOf(from, name), to: memberOf(to, name), stat };
-    };
-    const members = await gatherMembers(
-      base,
-      path,
-      verb,
-      to.label,
-      plan,
-      take,
+  const loops = new LoopDetector();
+  const descents = new Set<Descent>();
+  const descend = async (task: Task): Promise<Descent> => {
+    const from = await bases.near(task.from, signal);
+    const to = await bases.near(task.to, signal);
+    const verb = `copy "${from.label}" to`;
+    const { maxEntries, timeout } = plan;
+    const batches = batchesOf(
+      from.base,
+      from.path,
+      { verb, label: to.label, maxEntries, signal, timeout },
+      (stat): Task => {
+        const { name } = stat;
+        return {
+          from: memberOf(from, name),
+          to: memberOf(to, name),
+          stat,
+          parent: task,
+        };
+      },
     );
-    // A directory has one parent: the way down to what is made leads by it.
-    for (const member of members) await refuseTarget(member, "into itself");
-    return members;
+    const descent: Descent = { from, to, batches };
+    descents.add(descent);
+    return descent;
   };
 
   const copyOne = async (task: Task): Promise<Task[]> => {
@@ -133,15 +157,19 @@ async function copyAll(top: Task, bases: Bases, plan: CopyPlan): Promise<void> {
       }
       return [];
     }
-    if (!task.inner) {
-      task.isMade ??= await madeDirectory(to, stat.mode, signal);
-      task.inner = {
-        from: await bases.near(from, signal),
-        to: await bases.near(to, signal),
-      };
-      const members = await membersOf(task.inner);
-      if (members.length > 0) return members; // Behind them it comes again.
+    task.isMade ??= await madeDirectory(to, stat.mode, signal);
+    const descent = task.descent ??= await descend(task);
+    const { value } = await descent.batches.next();
+    if (value) {
+      const names = value.map(({ stat: { name } }) => name);
+      const parent = task.parent?.descent?.step;
+      descent.step ??= loops.enter(stat.qid, from.label, names, parent);
+      // A directory has one parent: the way down to what is made leads by it.
+      for (const member of value) await refuseTarget(member, "into itself");
+      return value; // Behind them the directory comes again.
     }
+    descents.delete(descent);
+    if (descent.step) loops.leave(descent.step);
     const mode = stat.mode & PERMISSIONS;
     if (task.isMade && (mode & OWNER) !== OWNER) {
       await to.base.visit(
@@ -150,14 +178,23 @@ async function copyAll(top: Task, bases: Bases, plan: CopyPlan): Promise<void> {
         (fid) => setPermissions(to.base.session, fid, mode, signal),
       );
     }
-    bases.leave(task.inner.from);
-    bases.leave(task.inner.to);
+    bases.leave(descent.from);
+    bases.leave(descent.to);
     return [];
   };
-  await drain(top, AT_ONCE, (task) => {
-    const { from, to } = task;
-    return explained(`copy "${from.label}" to`, to.label, () => copyOne(task));
-  });
+  try {
+    await drain(top, AT_ONCE, (task) => {
+      const { from, to } = task;
+      plan.watchdog?.note(); // The task before it has ended.
+      return explained(
+        `copy "${from.label}" to`,
+        to.label,
+        () => copyOne(task),
+      );
+    });
+  } finally {
+    for (const { batches } of descents) void batches.return();
+  }
 }
 
 /** Makes a directory, its owner's for now, where there is none, and tells whether it did. */
@@ -188,13 +225,14 @@ async function copyFile(
   const { signal } = plan;
   const target = await openTarget(from, source, to, stat.mode, signal);
   const { open: { session, fid, qid }, old } = target;
+  source.watchdog = target.open.watchdog = plan.watchdog;
   const isTail = (qid.type & QTAPPEND) !== 0;
   // What may be its own end, which a made-up file of no length is not.
   const isBounded = old !== undefined && isTail && stat.length > 0n &&
     (source.qid.type & QTAPPEND) !== 0;
   const length = Number(stat.length);
   try {
-    const { end, reach } = await pour(source, target.open, {
+    const { end, reach } = await copyBytes(source, target.open, {
       length,
       isBounded,
       path: from.label,
@@ -320,7 +358,7 @@ interface Load {
  *   further where a read found the end before a chunk that was already written:
  *   the source was cut meanwhile.
  */
-async function pour(
+async function copyBytes(
   source: OpenFid,
   target: OpenFid,
   { length, isBounded, path }: Load,
@@ -378,6 +416,7 @@ async function pour(
     const { session, fid } = source;
     while (true) {
       const count = await session.read(fid, end, buffer, signal);
+      source.watchdog?.note();
       if (count === 0) break;
       await write(buffer.subarray(0, count), end);
       end += count;

@@ -9,14 +9,20 @@ import {
   type CallerOptions,
   type FileRef,
   hasCode,
+  labelOf,
   namesOf,
   operate,
 } from "./operation.ts";
 import type { OpenFid } from "./session.ts";
-import { readAll } from "./transfer.ts";
+import { MAX_LENGTH, readAll, type ReadBounds } from "./transfer.ts";
 
 /** Size of the reads of a directory: no record is larger. */
 const CHUNK = 64 * 1024;
+
+/** Most members of one directory that are copied, removed or listed, unless the caller says otherwise. */
+export const MAX_ENTRIES = 1_000_000;
+/** How many members of a directory are worked on before the next ones are read. */
+export const BATCH = 4096;
 
 /** Permissions of directories that are made on the way to another one. */
 const MODE_ON_THE_WAY = 0o777;
@@ -52,7 +58,8 @@ export async function* readMembers(
     (open) => session.drop(open.fid),
   );
   if (!session.traits.wholeRecords) {
-    yield await run((signal) => readWhole(open, signal));
+    const bounds = { maxLength: MAX_LENGTH, what: `${verb} ${labelOf(label)}` };
+    yield await run((signal) => readWhole(open, signal, bounds));
     return;
   }
   const { fid, limit } = open;
@@ -91,36 +98,97 @@ export async function* readMembers(
   }
 }
 
+/** How much of a directory is gathered, and what an error says that was tried. */
+export interface Gathering extends CallerOptions {
+  /** Most members; {@linkcode MAX_ENTRIES} by default. */
+  readonly maxEntries?: number | undefined;
+  readonly verb: string;
+  readonly label: FileRef;
+}
+
 /**
- * Reads a directory as a whole, and once more when its fid was lost with the
- * connection: nothing was done with the members yet.
+ * Checks the `maxEntries` of a caller.
+ *
+ * @throws {RangeError} It is no whole number from 0 on, or Infinity.
+ */
+export function checkMaxEntries(what: string, maxEntries = 0): void {
+  const isCount = Number.isSafeInteger(maxEntries) && maxEntries >= 0;
+  if (isCount || maxEntries === Infinity) return;
+  throw new RangeError(
+    `Cannot ${what}: maxEntries is ${maxEntries}, the range is 0 to 2^53 - 1, or Infinity`,
+  );
+}
+
+/** The error of a directory with more members than `maxEntries`. */
+export function tooMany(
+  { verb, label, maxEntries = MAX_ENTRIES }: Gathering,
+): RangeError {
+  return new RangeError(
+    `Cannot ${verb} ${
+      labelOf(label)
+    }: a directory has more than ${maxEntries} members (maxEntries)`,
+  );
+}
+
+/**
+ * Reads a directory in batches of about {@linkcode BATCH} members, so that a
+ * directory of any length takes little memory. A directory whose fid is lost
+ * with the connection is read once more, unless a batch was given already.
  *
  * @param take Makes of a member what is wanted; undefined leaves it out.
+ * @throws {RangeError} The directory has more members than `maxEntries`.
+ */
+export async function* batchesOf<T>(
+  base: Base,
+  path: string | readonly string[],
+  gathering: Gathering,
+  take: (member: Stat) => T | undefined,
+): AsyncGenerator<T[], void, void> {
+  const { verb, label, maxEntries = MAX_ENTRIES } = gathering;
+  let isOnlyTry = false;
+  while (true) {
+    let count = 0;
+    let taken: T[] = [];
+    try {
+      const reads = readMembers(base, path, verb, label, gathering);
+      for await (const members of reads) {
+        count += members.length;
+        if (count > maxEntries) throw tooMany(gathering);
+        for (const member of members) {
+          const one = take(member);
+          if (one !== undefined) taken.push(one);
+        }
+        if (taken.length < BATCH) continue;
+        isOnlyTry = true;
+        yield taken;
+        taken = [];
+      }
+      if (taken.length > 0) yield taken;
+      return;
+    } catch (error) {
+      if (isOnlyTry || !hasCode(error, "ESTALE")) throw error;
+      isOnlyTry = true;
+    }
+  }
+}
+
+/**
+ * Reads a directory as a whole.
+ *
+ * @param take Makes of a member what is wanted; undefined leaves it out.
+ * @throws {RangeError} The directory has more members than `maxEntries`.
  */
 export async function gatherMembers<T>(
   base: Base,
   path: string | readonly string[],
-  verb: string,
-  label: FileRef,
-  options: CallerOptions,
+  gathering: Gathering,
   take: (member: Stat) => T | undefined,
 ): Promise<T[]> {
-  const gather = async () => {
-    const taken: T[] = [];
-    for await (const batch of readMembers(base, path, verb, label, options)) {
-      for (const member of batch) {
-        const one = take(member);
-        if (one !== undefined) taken.push(one);
-      }
-    }
-    return taken;
-  };
-  try {
-    return await gather();
-  } catch (error) {
-    if (!hasCode(error, "ESTALE")) throw error;
-    return await gather();
+  const all: T[] = [];
+  for await (const batch of batchesOf(base, path, gathering, take)) {
+    for (const one of batch) all.push(one);
   }
+  return all;
 }
 
 async function openDirectory(
@@ -138,9 +206,10 @@ async function openDirectory(
 async function readWhole(
   open: OpenFid,
   signal: AbortSignal | undefined,
+  bounds: ReadBounds,
 ): Promise<Stat[]> {
   try {
-    return members(await readAll(open, signal));
+    return members(await readAll(open, signal, bounds));
   } finally {
     open.session.drop(open.fid);
   }

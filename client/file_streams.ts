@@ -1,18 +1,14 @@
 // Web streams of an open file.
 
 import { bytesOf } from "./chunks.ts";
-import type { Handle } from "./handle.ts";
+import type { Cursor, Handle } from "./handle.ts";
 import type { CallerOptions } from "./operation.ts";
 import { writeAll } from "./transfer.ts";
+import { READ, WRITE } from "./turns.ts";
 import { copyInto, leftOff, ReadAhead, WriteBehind } from "./stream.ts";
 
 /** There is no timeout for a stream: the next event may be hours away. */
 const SILENT = { timeout: Infinity };
-
-/** Where a stream starts, and what it moves. */
-interface Cursor {
-  position: number;
-}
 
 /** Reads a file from its position on, chunk by chunk, and moves the position. */
 export class ChunkReader {
@@ -30,9 +26,9 @@ export class ChunkReader {
     options: CallerOptions,
   ): Promise<Uint8Array<ArrayBuffer> | undefined> {
     const { turns } = this.#handle;
-    const rest = turns.take()
+    const rest = turns.take(READ)
       ? options
-      : await this.#handle.turn("read", options);
+      : await this.#handle.turn(READ, this.#cursor, options);
     try {
       const ahead = this.#here();
       const chunk = await this.#handle.operate(
@@ -43,13 +39,13 @@ export class ChunkReader {
       if (chunk) this.#cursor.position += chunk.length;
       return chunk;
     } finally {
-      turns.pass();
+      turns.pass(READ);
     }
   }
 
   /** What reads ahead from the position: another one after a seek or a read that came between. */
   #here(): ReadAhead {
-    const { position } = this.#cursor;
+    const position = this.#cursor.position + this.#handle.writing;
     if (this.#ahead?.offset !== position) {
       this.#ahead?.stop(leftOff());
       this.#ahead = new ReadAhead(this.#handle.open, position);
@@ -135,7 +131,9 @@ export function writableOf(
     const bytes = bytesOf(data);
     const own = { signal };
     const { turns } = handle;
-    const rest = turns.take() ? own : await handle.turn("write", own);
+    const rest = turns.take(WRITE)
+      ? own
+      : await handle.turn(WRITE, cursor, own);
     try {
       if (handle.appends) return await append(bytes, rest);
       if (behind && behind.offset !== cursor.position) { // After a seek.
@@ -143,6 +141,7 @@ export function writableOf(
         behind = undefined;
       }
       const target = behind ??= new WriteBehind(handle.open, cursor.position);
+      handle.writing = bytes.length;
       await handle.operate(
         "write",
         rest,
@@ -150,7 +149,8 @@ export function writableOf(
       );
       cursor.position += bytes.length;
     } finally {
-      turns.pass();
+      handle.writing = 0;
+      turns.pass(WRITE);
     }
   };
   const flush = async (target: WriteBehind) => {

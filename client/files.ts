@@ -21,7 +21,14 @@ import {
 } from "./operation.ts";
 import { RemoteFile } from "./remote_file.ts";
 import type { OpenFid } from "./session.ts";
-import { LANES, readAll, writeAll } from "./transfer.ts";
+import { type TransferOptions, watched } from "./stall.ts";
+import {
+  checkMaxLength,
+  LANES,
+  MAX_LENGTH,
+  readAll,
+  writeAll,
+} from "./transfer.ts";
 
 /** Options of {@linkcode Files.open}. */
 export interface OpenOptions extends CallerOptions {
@@ -66,8 +73,19 @@ export interface CreateOptions extends CallerOptions {
   mode?: number | undefined;
 }
 
+/** Options of {@linkcode Files.readFile}. */
+export interface ReadFileOptions extends TransferOptions {
+  /**
+   * Most bytes of the file, 0 to 2^53 - 1, or Infinity; 1 GiB by default, so
+   * that a file without an end does not take all memory. A longer file is a
+   * RangeError, and no more of it is read. For any length there are
+   * {@linkcode RemoteFile.chunks} and {@linkcode RemoteFile.readable}.
+   */
+  maxLength?: number | undefined;
+}
+
 /** Options of {@linkcode Files.writeFile}. */
-export interface WriteFileOptions extends CallerOptions {
+export interface WriteFileOptions extends TransferOptions {
   /**
    * Write behind what is in the file, instead of replacing it. What is safe
    * between clients {@linkcode OpenOptions.append} tells; data that come chunk
@@ -244,8 +262,10 @@ export class Files extends Attributes {
    * Reads a whole file.
    *
    * @param path Path.
-   * @param options Signal.
+   * @param options How long the file may be, how long the transfer may stand
+   *   still; signal.
    * @returns Its content.
+   * @throws {RangeError} The file is longer than `maxLength`.
    *
    * @example
    * ```ts
@@ -260,20 +280,31 @@ export class Files extends Attributes {
    */
   readFile(
     path: string | readonly string[],
-    options: CallerOptions = {},
+    options: ReadFileOptions = {},
   ): Promise<Uint8Array<ArrayBuffer>> {
-    return this.paths.withOpen("read", path, {}, options, (open, signal) => {
-      if (isDirectory(open.qid)) throw new NinePError("Is a directory");
-      return readAll(open, signal);
-    });
+    const { maxLength = MAX_LENGTH } = options;
+    const what = () => `read ${labelOf(path)}`;
+    return watched(
+      this.session,
+      what,
+      options,
+      (own, watchdog) =>
+        this.paths.withOpen("read", path, {}, own, (open, signal) => {
+          checkMaxLength(what(), maxLength);
+          if (isDirectory(open.qid)) throw new NinePError("Is a directory");
+          open.watchdog = watchdog;
+          return readAll(open, signal, { maxLength, what: what() });
+        }),
+    );
   }
 
   /**
    * Reads a whole file as UTF-8; what is not UTF-8 is replaced by U+FFFD.
    *
    * @param path Path.
-   * @param options Signal.
+   * @param options As of {@linkcode Files.readFile}; `maxLength` counts bytes.
    * @returns Its text.
+   * @throws {RangeError} The file is longer than `maxLength`.
    *
    * @example
    * ```ts
@@ -288,7 +319,7 @@ export class Files extends Attributes {
    */
   async readTextFile(
     path: string | readonly string[],
-    options: CallerOptions = {},
+    options: ReadFileOptions = {},
   ): Promise<string> {
     const bytes = await this.readFile(path, options);
     return new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes);
@@ -334,7 +365,17 @@ export class Files extends Attributes {
     };
     const write = (
       work: (open: OpenFid, signal: AbortSignal | undefined) => Promise<void>,
-    ) => this.paths.withOpen("write", path, how, options, work);
+    ) =>
+      watched(
+        this.session,
+        () => `write ${labelOf(path)}`,
+        options,
+        (own, watchdog) =>
+          this.paths.withOpen("write", path, how, own, (open, signal) => {
+            open.watchdog = watchdog;
+            return work(open, signal);
+          }),
+      );
     if (typeof data === "string" || data instanceof Uint8Array) {
       const bytes = bytesOf(data);
       return await write(async (open, signal) => {

@@ -9,7 +9,13 @@ import {
   operate,
 } from "./operation.ts";
 import type { OpenFid } from "./session.ts";
-import { endOfFile, Turns } from "./turns.ts";
+import { type Access, endOfFile, PositionTurns, READ, WRITE } from "./turns.ts";
+import { lengthOf } from "./transfer.ts";
+
+/** Where what uses the position starts. */
+export interface Cursor {
+  position: number;
+}
 
 /** An open fid, until it is closed. */
 export class Handle {
@@ -17,7 +23,9 @@ export class Handle {
   /** Whether what is written goes to the end of the file. */
   readonly appends: boolean;
   /** Turns of what uses the position. */
-  readonly turns: Turns = new Turns();
+  readonly turns: PositionTurns = new PositionTurns();
+  /** Bytes of a write at the position that is under way: a read that overtakes it starts behind them. */
+  writing = 0;
   /** As the caller named it. */
   readonly #file: FileRef;
   #closing: Promise<void> | undefined;
@@ -58,14 +66,25 @@ export class Handle {
    *
    * @returns The options for the rest: the time of waiting counts.
    */
-  async turn(verb: string, options: CallerOptions): Promise<CallerOptions> {
+  async turn(
+    access: Access,
+    cursor: Cursor,
+    options: CallerOptions,
+  ): Promise<CallerOptions> {
+    const verb = access === READ
+      ? "read"
+      : access === WRITE
+      ? "write"
+      : "seek in";
+    const isAtEnd = async () => await lengthOf(this.open) <= cursor.position;
+
     const { timeout = this.open.session.timeout } = options;
     const start = performance.now();
     await this.operate(
       verb,
       options,
-      () => this.turns.wait(),
-      () => this.turns.pass(),
+      () => this.turns.wait(access, isAtEnd),
+      () => this.turns.pass(access),
     );
     if (timeout === undefined || timeout === Infinity) return options;
     const left = timeout - (performance.now() - start);

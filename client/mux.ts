@@ -28,6 +28,12 @@ const GREETING_MSIZE = 8192;
 /** Number of Rlerror, the error of 9P2000.L: `size[4] Rlerror tag[2] ecode[4]`. */
 const RLERROR = 7;
 
+/** What a request that was aborted has left on its way. */
+export interface Leftover {
+  /** When a reply for it came last, by `performance.now()`; -Infinity before. */
+  at: number;
+}
+
 /** A request whose reply has not come, or whose Rflush has not. */
 class Pending {
   readonly request: Tmessage;
@@ -45,6 +51,8 @@ class Pending {
   flushing = false;
   /** Settles with that Tflush. */
   flush: Promise<void> | undefined;
+  /** Its caller has given it up, and the server still works on it. */
+  leftover: Leftover | undefined;
   /** The outcome is known. */
   settled = false;
   /** The caller was told that the connection ends, and wants no data any more. */
@@ -69,6 +77,8 @@ class Pending {
     if (this.signal && this.onAbort) aborts.remove(this.signal, this.onAbort);
   }
 }
+
+const NONE: readonly Leftover[] = [];
 
 /** What a session is on: one connection, or one after the other. */
 export type Link = Pick<Mux, keyof Mux>;
@@ -117,6 +127,8 @@ export class Mux {
   #reserved = 0;
   /** The same for Tflushes, which must not wait for what they are to end. */
   readonly #urgent = new Set<Pending>();
+  /** What was aborted, until the server has done with it. */
+  readonly #leftovers = new Set<Leftover>();
   /** Why there are no new requests. */
   #refusal: { error: unknown } | undefined;
   #dead = false;
@@ -283,6 +295,11 @@ export class Mux {
     return isFree;
   }
 
+  /** What aborted requests have left on their way: the next reply has to wait for it. */
+  leftovers(): readonly Leftover[] {
+    return this.#leftovers.size === 0 ? NONE : [...this.#leftovers];
+  }
+
   /** Refuses new requests; those that are made go on. */
   seal(error: unknown): void {
     this.#refusal ??= { error };
@@ -307,6 +324,7 @@ export class Mux {
     ];
     this.#urgent.clear();
     this.#waiting.clear();
+    this.#leftovers.clear();
     this.#reserved = 0;
     for (const pending of all) {
       if (!pending || pending.settled) continue;
@@ -404,10 +422,21 @@ export class Mux {
   }
 
   #abort(pending: Pending, reason: unknown): void {
-    if (this.#waiting.has(pending)) this.#withdraw(pending, reason);
-    else if (this.traits.flushes) {
+    if (this.#waiting.has(pending)) return this.#withdraw(pending, reason);
+    if (!pending.leftover) {
+      pending.leftover = { at: -Infinity };
+      this.#leftovers.add(pending.leftover);
+    }
+    if (this.traits.flushes) {
       this.#flush(pending, reason).catch(() => {}); // It has its own reply then.
     }
+  }
+
+  /** A reply has come for a request; what it has left on its way may be over. */
+  #noteReply({ leftover, flushing, settled }: Pending): void {
+    if (!leftover) return;
+    leftover.at = performance.now();
+    if (settled && !flushing) this.#leftovers.delete(leftover);
   }
 
   /** Rejects a request that was not sent. */
@@ -431,10 +460,13 @@ export class Mux {
       await this.#sendFlush(pending.request.tag);
       if (!pending.settled) pending.reject(reason);
       pending.settle(this.aborts);
+      pending.flushing = false;
+      this.#noteReply(pending);
     } catch (error) {
       // A server that cannot flush: the request's own reply frees the tag.
       pending.flushing = false;
       pending.flush = undefined;
+      this.#noteReply(pending);
       throw error;
     } finally {
       if (pending.settled) {
@@ -483,6 +515,7 @@ export class Mux {
     // The tag is free before its reply can be seen, or it is kept by a Tflush.
     if (!pending.flushing) this.#release(pending);
     pending.settle(this.aborts);
+    this.#noteReply(pending);
     try {
       pending.resolve(this.#take(pending));
     } catch (error) {

@@ -6,6 +6,7 @@ import { FunctionError, Plan9Exit } from "../codec/call.ts";
 import { NinePError } from "../codec/errors.ts";
 import { ProcessHold } from "../transport/process_hold.ts";
 import type { AbortListeners } from "./abort.ts";
+import type { Leftover } from "./mux.ts";
 
 /**
  * A file: its path, or a fid. A path is a text with slashes or the list of its
@@ -119,6 +120,8 @@ export interface Limits {
   readonly hold?: ProcessHold | undefined;
   /** Where operations listen to the signals of their callers. */
   readonly aborts: AbortListeners;
+  /** What aborted requests have left on their way. */
+  leftovers?(): readonly Leftover[];
 }
 
 /**
@@ -173,6 +176,7 @@ export function bounded<T>(
     signal,
     what,
     (signal) => abortable(aborts, signal, work, undo),
+    limits.leftovers?.(),
   );
 }
 
@@ -180,6 +184,9 @@ export function bounded<T>(
  * Runs work with a signal that aborts with the given one, and when the time is
  * up.
  *
+ * @param leftovers What the connection still carries for requests that were
+ *   aborted before. The server's answer cannot come before that, so the time
+ *   counts from its last part. There are no more parts than requests.
  * @throws {RangeError} The timeout is out of its range.
  */
 export async function timed<T>(
@@ -187,6 +194,7 @@ export async function timed<T>(
   signal: AbortSignal | undefined,
   what: () => string,
   work: (signal: AbortSignal | undefined) => Promise<T>,
+  leftovers: readonly Leftover[] = [],
 ): Promise<T> {
   if (timeout === undefined || timeout === Infinity) return await work(signal);
   if (!(timeout > 0 && timeout <= TIMEOUT_MAX)) {
@@ -198,16 +206,27 @@ export async function timed<T>(
   const onAbort = () => both.abort(signal?.reason);
   if (signal?.aborted) onAbort();
   else if (signal) aborts.add(signal, onAbort);
-  const timer = hold.after(timeout, () => {
+  const end = () => {
+    const left = lastOf(leftovers) + timeout - performance.now();
+    if (left > 0) {
+      timer = hold.after(left, end);
+      return;
+    }
     const message = `Cannot ${what()}: no answer within ${timeout} ms`;
     both.abort(new DOMException(message, "TimeoutError"));
-  });
+  };
+  let timer = hold.after(timeout, end);
   try {
     return await work(both.signal);
   } finally {
     hold.cancel(timer);
     if (signal) aborts.remove(signal, onAbort);
   }
+}
+
+/** When the last part of what was left on its way came; -Infinity before the first. */
+export function lastOf(leftovers: readonly Leftover[]): number {
+  return leftovers.reduce((last, { at }) => Math.max(last, at), -Infinity);
 }
 
 /** Runs work whose promise rejects at once when the signal aborts. */

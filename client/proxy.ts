@@ -3,7 +3,7 @@
 // has not is undefined, which a Proxy could not tell.
 
 import { callFile } from "./call.ts";
-import { gatherMembers } from "./directory.ts";
+import { checkMaxEntries, gatherMembers } from "./directory.ts";
 import { isDirectory } from "./file_stat.ts";
 import {
   type CallerOptions,
@@ -14,6 +14,8 @@ import {
 } from "./operation.ts";
 import type { Paths } from "./paths.ts";
 
+/** Most members of a directory whose files become methods: each takes memory for as long as the object lives. */
+const METHODS_MAX = 10_000;
 /** Names that the language asks any object for: with a `then`, awaiting it would call a file. */
 const RESERVED: ReadonlySet<string> = new Set(["then", "toJSON"]);
 
@@ -24,6 +26,10 @@ const RESERVED: ReadonlySet<string> = new Set(["then", "toJSON"]);
 export interface ProxyOptions<Api = unknown> extends CallerOptions {
   /** Names of the methods behind one file, which the path then is; by default it is a directory. */
   methods?: readonly (keyof Api & string)[] | undefined;
+  /** Most members of the directory, 0 to 2^53 - 1, or Infinity; 10,000 by default. More are a RangeError. */
+  maxEntries?: number | undefined;
+  /** Most bytes of a value, as of {@linkcode CallOptions.maxLength}. */
+  maxLength?: number | undefined;
 }
 
 /** A method of what {@linkcode RemoteTree.proxy} makes: a call of a function file. */
@@ -84,7 +90,7 @@ export async function proxyOf<Api>(
 ): Promise<RemoteApi<Api>> {
   const top = paths().absolute(path); // The current directory may change.
   const label = pathOf(path);
-  const { methods } = options;
+  const { methods, maxLength } = options;
   for (const name of methods ?? []) {
     if (!RESERVED.has(name)) continue;
     throw new TypeError(
@@ -92,7 +98,8 @@ export async function proxyOf<Api>(
     );
   }
   const isFile = methods !== undefined;
-  const names = methods ?? await filesIn(paths(), path, options);
+  const names = methods ??
+    await filesIn(paths(), path, options);
   // Without a prototype: no name of a file means anything, and none is there that is no file.
   const api: Record<string, unknown> = Object.create(null);
   for (const name of names) {
@@ -112,7 +119,14 @@ export async function proxyOf<Api>(
           present.withKept(
             file,
             signal,
-            (fid) => callFile(session, fid, { argv }, signal, labelOf(shown)),
+            (fid) =>
+              callFile(
+                session,
+                fid,
+                { argv, maxLength },
+                signal,
+                labelOf(shown),
+              ),
           ),
       );
     };
@@ -139,14 +153,14 @@ function joined(all: CallerOptions, own: CallerOptions): CallerOptions {
 function filesIn(
   paths: Paths,
   path: string | readonly string[],
-  options: CallerOptions,
+  options: Omit<ProxyOptions, "methods">,
 ): Promise<string[]> {
+  const { maxEntries = METHODS_MAX } = options;
+  checkMaxEntries(`list ${labelOf(path)}`, maxEntries);
   return gatherMembers(
     paths,
     path,
-    "list",
-    path,
-    options,
+    { ...options, maxEntries, verb: "list", label: path },
     ({ name, qid }) => isDirectory(qid) ? undefined : name,
   );
 }

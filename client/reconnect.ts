@@ -10,7 +10,7 @@ import { dial } from "../transport/dial.ts";
 import { codeOf, isPermanent } from "../transport/failure.ts";
 import type { ProcessHold } from "../transport/process_hold.ts";
 import type { Line } from "./line.ts";
-import { endsWithFid, type Link, treadInto } from "./mux.ts";
+import { endsWithFid, type Leftover, type Link, treadInto } from "./mux.ts";
 import { abortable, bounded, TIMEOUT_MAX } from "./operation.ts";
 import type { AbortListeners } from "./abort.ts";
 import type { PeerTraits } from "./peer.ts";
@@ -344,6 +344,11 @@ export class Reconnecting implements Link {
   giveUp(error: unknown): boolean {
     this.#withdraw(({ type }) => type !== "Tclunk", () => error);
     return this.#line.giveUp(error);
+  }
+
+  /** What aborted requests have left on their way; see {@linkcode Mux.leftovers}. */
+  leftovers(): readonly Leftover[] {
+    return this.#line.leftovers();
   }
 
   /** Refuses new requests; those that were sent go on. */

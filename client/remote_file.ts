@@ -7,18 +7,12 @@ import { type FileStat, fileStat } from "./file_stat.ts";
 import { ChunkReader, readableOf, writableOf } from "./file_streams.ts";
 import { Handle } from "./handle.ts";
 import { type CallerOptions, checkRange, type FileRef } from "./operation.ts";
+import { linesOf, type LinesOptions } from "./lines.ts";
 import type { OpenFid } from "./session.ts";
+import { type TransferOptions, type Watchdog, watched } from "./stall.ts";
 import { leftOff } from "./stream.ts";
 import { writeAll } from "./transfer.ts";
-
-/** Most characters of a line. */
-const LINE_MAX = 16 * 1024 * 1024;
-
-/** Options of {@linkcode RemoteFile.lines}. */
-export interface LinesOptions extends CallerOptions {
-  /** Most characters of a line, counted in UTF-16, without its end; 16 Mi by default. */
-  maxLength?: number | undefined;
-}
+import { READ, SEEK, WRITE } from "./turns.ts";
 
 /** What {@linkcode RemoteFile.seek} counts from; by number as in `Deno.SeekMode`. */
 export type Whence = "start" | "current" | "end" | 0 | 1 | 2;
@@ -29,7 +23,9 @@ export type Whence = "start" | "current" | "end" | 0 | 1 | 2;
  * Made by `Client.open()` and `Client.create()`. The client keeps the position.
  * What uses the position (`read()`, `write()`, `writeAll()`, `seek()`, chunks and
  * streams) is done one after the other, in the order of the calls, so it need
- * not be awaited one by one. `readAt()` and `writeAt()` take an offset of their
+ * not be awaited one by one. Only where the file has no bytes behind the
+ * position, a write does not wait for reads, nor a read for writes: such a file
+ * may be a dialogue with the server, in which a read waits for data. `readAt()` and `writeAt()` take an offset of their
  * own and are in flight together.
  *
  * Where the file was opened with `append`, each write goes to the end of the
@@ -126,15 +122,16 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
     options: CallerOptions = {},
   ): Promise<number | null> {
     const { turns } = this.#handle;
-    const rest = turns.take()
+    const rest = turns.take(READ)
       ? options
-      : await this.#handle.turn("read", options);
+      : await this.#handle.turn(READ, this, options);
     try {
-      const count = await this.readAt(into, this.position, rest);
+      const start = this.position + this.#handle.writing;
+      const count = await this.readAt(into, start, rest);
       if (count !== null) this.position += count;
       return count;
     } finally {
-      turns.pass();
+      turns.pass(READ);
     }
   }
 
@@ -270,35 +267,11 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
   async *lines(
     options: LinesOptions = {},
   ): AsyncGenerator<string, void, void> {
-    const { maxLength = LINE_MAX, signal } = options;
-    const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
-    let line = "";
-    /** @param held Characters of a line, of which the last may belong to its end. */
-    const check = (held: number, last: string) => {
-      const length = last.endsWith("\r") ? held - 1 : held;
-      if (length <= maxLength) return;
-      throw new RangeError(
-        `Cannot read ${this.#handle.label}: a line has more than ${maxLength} characters`,
-      );
-    };
-    for await (const chunk of this.#chunks(options, true)) {
-      const parts = decoder.decode(chunk, { stream: true }).split("\n");
-      const rest = parts.pop() ?? "";
-      for (const part of parts) {
-        const whole = line + part;
-        const end = whole.endsWith("\r") ? whole.slice(0, -1) : whole;
-        check(end.length, "");
-        line = "";
-        signal?.throwIfAborted(); // The chunk may have many more.
-        yield end;
-      }
-      // Before it is joined, so that no more than that is ever held.
-      check(line.length + rest.length, rest === "" ? line : rest);
-      line += rest;
-    }
-    line += decoder.decode();
-    check(line.length, "");
-    if (line !== "") yield line;
+    yield* linesOf(
+      this.#chunks(options, true),
+      `read ${this.#handle.label}`,
+      options,
+    );
   }
 
   /**
@@ -330,16 +303,19 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
     options: CallerOptions = {},
   ): Promise<number> {
     const { turns, appends } = this.#handle;
-    const rest = turns.take()
+    const rest = turns.take(WRITE)
       ? options
-      : await this.#handle.turn("write", options);
+      : await this.#handle.turn(WRITE, this, options);
     try {
       if (appends) return await this.#append(data, rest, writeOnce);
-      const count = await this.writeAt(data, this.position, rest);
+      const bytes = bytesOf(data);
+      this.#handle.writing = Math.min(bytes.length, this.limit);
+      const count = await this.writeAt(bytes, this.position, rest);
       this.position += count;
       return count;
     } finally {
-      turns.pass();
+      this.#handle.writing = 0;
+      turns.pass(WRITE);
     }
   }
 
@@ -407,7 +383,7 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
    * Writes all data at the position, with as many requests as it takes.
    *
    * @param data Bytes, or a text, which becomes UTF-8.
-   * @param options Signal.
+   * @param options Signal, timeout, how long the transfer may stand still.
    * @throws {TypeError} The file is closed.
    *
    * @example
@@ -424,29 +400,51 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
    * assertEquals(await client.readTextFile("motd"), "jelly\nfish\n");
    * ```
    */
-  async writeAll(
+  writeAll(
     data: Uint8Array | string,
-    options: CallerOptions = {},
+    options: TransferOptions = {},
   ): Promise<void> {
-    const { turns, appends } = this.#handle;
-    const rest = turns.take()
+    return watched(
+      this.#handle.open.session,
+      () => `write ${this.#handle.label}`,
+      options,
+      (own, watchdog) => this.#writeAll(data, own, watchdog),
+    );
+  }
+
+  async #writeAll(
+    data: Uint8Array | string,
+    options: CallerOptions,
+    watchdog: Watchdog | undefined,
+  ): Promise<void> {
+    const write: typeof writeOnce = async (open, bytes, offset, signal) => {
+      const own = watchdog ? withWatchdog(open, watchdog) : open;
+      // One by one: the file may be append-only, or take no notice of offsets.
+      await writeAll(own, bytes, offset, 1, signal);
+      return bytes.length;
+    };
+    const { turns, appends, open } = this.#handle;
+    const rest = turns.take(WRITE)
       ? options
-      : await this.#handle.turn("write", options);
+      : await this.#handle.turn(WRITE, this, options);
     try {
+      watchdog?.note();
       if (appends) {
-        await this.#append(data, rest, writeInOrder);
+        await this.#append(data, rest, write);
         return;
       }
       const bytes = bytesOf(data);
-      await this.#handle.operate(
+      const start = this.position;
+      this.#handle.writing = bytes.length;
+      const count = await this.#handle.operate(
         "write",
         rest,
-        (signal) =>
-          writeInOrder(this.#handle.open, bytes, this.position, signal),
+        (signal) => write(open, bytes, start, signal),
       );
-      this.position += bytes.length;
+      this.position += count;
     } finally {
-      turns.pass();
+      this.#handle.writing = 0;
+      turns.pass(WRITE);
     }
   }
 
@@ -482,15 +480,15 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
     options: CallerOptions = {},
   ): Promise<number> {
     const { turns } = this.#handle;
-    const rest = turns.take()
+    const rest = turns.take(SEEK)
       ? options
-      : await this.#handle.turn("seek in", options);
+      : await this.#handle.turn(SEEK, this, options);
     try {
       return this.position = checkOffset(
         await this.#base(whence, rest) + offset,
       );
     } finally {
-      turns.pass();
+      turns.pass(SEEK);
     }
   }
 
@@ -674,18 +672,9 @@ function writeOnce(
   return session.write(fid, offset, data.subarray(0, limit), signal);
 }
 
-/**
- * Writes all data with one request after the other: the file may be
- * append-only, or take no notice of offsets.
- */
-async function writeInOrder(
-  open: OpenFid,
-  data: Uint8Array,
-  offset: number,
-  signal: AbortSignal | undefined,
-): Promise<number> {
-  await writeAll(open, data, offset, 1, signal);
-  return data.length;
+/** An open fid for one transfer, which a watchdog watches. */
+function withWatchdog(open: OpenFid, watchdog: Watchdog): OpenFid {
+  return Object.create(open, { watchdog: { value: watchdog } });
 }
 
 /** Checks a number of the file API that becomes 8 bytes on the wire. */

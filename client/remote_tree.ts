@@ -4,6 +4,7 @@ import { NinePError } from "../codec/errors.ts";
 import { Base } from "./base.ts";
 import { type CopyProgress, copyTree } from "./copy.ts";
 import {
+  checkMaxEntries,
   gatherMembers,
   makeDirectories,
   makeDirectory,
@@ -22,12 +23,15 @@ import {
 } from "./operation.ts";
 import { proxyOf, type ProxyOptions, type RemoteApi } from "./proxy.ts";
 import { removeTree } from "./remove_tree.ts";
+import { type TransferOptions, watched } from "./stall.ts";
 import { type TreeEntry, walkTree, type WalkTreeOptions } from "./walk_tree.ts";
 
 /** Options of {@linkcode RemoteTree.readDirNames}. */
 export interface ReadDirNamesOptions extends CallerOptions {
   /** Give the names that start with a dot, too; false by default. */
   dotfiles?: boolean | undefined;
+  /** Most members, 0 to 2^53 - 1, or Infinity; 1,000,000 by default. More are a RangeError. */
+  maxEntries?: number | undefined;
 }
 
 /** Options of {@linkcode RemoteTree.mkdir}. */
@@ -45,14 +49,24 @@ export interface MkdirOptions extends CallerOptions {
 export interface RemoveOptions extends CallerOptions {
   /** Remove a directory with all that is in it; false by default. */
   recursive?: boolean | undefined;
+  /**
+   * Most members of one directory, 0 to 2^53 - 1, or Infinity; 1,000,000 by
+   * default. More are a RangeError, when so many were removed.
+   */
+  maxEntries?: number | undefined;
 }
 
 /** Options of {@linkcode RemoteTree.copy}. */
-export interface CopyOptions extends CallerOptions {
+export interface CopyOptions extends TransferOptions {
   /** Tree to copy to: that of another client, for example; by default the same. */
   target?: RemoteTree | undefined;
   /** Copy a directory with all that is in it; false by default. */
   recursive?: boolean | undefined;
+  /**
+   * Most members of one directory, 0 to 2^53 - 1, or Infinity; 1,000,000 by
+   * default. More are a RangeError, when nearly so many were copied.
+   */
+  maxEntries?: number | undefined;
   /** Is told of each part of a file that was written; when it throws, the copy fails. */
   onProgress?: ((progress: CopyProgress) => void) | undefined;
 }
@@ -114,6 +128,7 @@ export class RemoteTree extends Files {
    * @param path Path.
    * @param options Whether to give all names; signal.
    * @returns The names, in the server's order.
+   * @throws {RangeError} The directory has more than `maxEntries` members.
    *
    * @example
    * ```ts
@@ -132,15 +147,14 @@ export class RemoteTree extends Files {
     path: string | readonly string[],
     options: ReadDirNamesOptions = {},
   ): Promise<string[]> {
-    const { dotfiles = false } = options;
+    const { dotfiles = false, maxEntries } = options;
     return operate(this.session, "list", path, options, (signal) => {
-      const own = { ...options, signal };
+      checkMaxEntries(`list ${labelOf(path)}`, maxEntries);
+      const gathering = { ...options, signal, verb: "list", label: path };
       return gatherMembers(
         this.paths,
         path,
-        "list",
-        path,
-        own,
+        gathering,
         ({ name }) => dotfiles || !name.startsWith(".") ? name : undefined,
       );
     });
@@ -157,6 +171,8 @@ export class RemoteTree extends Files {
    * @param options How deep to go; signal, which ends the walk with its reason;
    *   the timeout is for each request.
    * @returns Paths and attributes.
+   * @throws {NinePError} Also with code `ELOOP` for a directory that is in itself,
+   *   and for a tree of more than 100,000 levels.
    * @throws {RangeError} `maxDepth` is negative.
    *
    * @example
@@ -221,11 +237,14 @@ export class RemoteTree extends Files {
    * a directory with all that is in it. See `remove(9P)`.
    *
    * Members that others remove meanwhile are fine, and so are new ones, unless
-   * they keep coming. When it fails, some members may be gone.
+   * they keep coming. A directory is read and emptied in batches of some thousand
+   * members. When it fails, some members may be gone.
    *
    * @param file Path, or a fid, which is gone afterwards, also after an error.
    * @param options Whether to remove what is in a directory; signal.
-   * @throws {NinePError} Also with code `EPERM` for the root.
+   * @throws {NinePError} Also with code `EPERM` for the root, and `ELOOP` for a
+   *   directory that is in itself.
+   * @throws {RangeError} A directory has more than `maxEntries` members.
    *
    * @example
    * ```ts
@@ -244,7 +263,8 @@ export class RemoteTree extends Files {
   remove(file: FileRef, options: RemoveOptions = {}): Promise<void> {
     const { paths, session } = this;
     const remove = async (signal: AbortSignal | undefined) => {
-      const fid = await this.#doomed(file, signal);
+      checkMaxEntries(`remove ${labelOf(file)}`, options.maxEntries);
+      const fid = await this.#fidToRemove(file, signal);
       paths.kept.forget(fid);
       if (!options.recursive) return await session.remove(fid, signal);
       const base = new Base(session, fid, paths.aname);
@@ -270,7 +290,7 @@ export class RemoteTree extends Files {
   }
 
   /** The fid of what is to be removed. */
-  async #doomed(
+  async #fidToRemove(
     file: FileRef,
     signal: AbortSignal | undefined,
   ): Promise<number> {
@@ -290,7 +310,11 @@ export class RemoteTree extends Files {
    * those of their source, as far as their directory allows. A directory is
    * merged into one that is there. Reads and writes are in flight together, for
    * up to 8 files at a time; memory for each is the `window` of `connect()`, so
-   * 8 MiB by default. When it fails, part of the copy may be there.
+   * 8 MiB by default. A directory is read in batches of some thousand members.
+   * When it fails, part of the copy may be there.
+   *
+   * A file that becomes shorter while it is copied is copied up to its new end,
+   * so that the copy has no bytes that its source did not have.
    *
    * @param from Path.
    * @param to Path of the copy itself, not of a directory to put it into.
@@ -298,8 +322,9 @@ export class RemoteTree extends Files {
    * @throws {NinePError} Also with code `EISDIR` for a directory without
    *   `recursive`, and `EINVAL` for a copy onto or into itself. Files are told
    *   apart by their qids, trees by their names, and servers by their
-   *   addresses. Where two addresses lead to one server, a file that is copied
+   *   addresses; `ELOOP` for a directory that is in itself. Where two addresses lead to one server, a file that is copied
    *   onto itself stays as it is; a directory is `EINVAL` all the same.
+   * @throws {RangeError} A directory has more than `maxEntries` members.
    * @throws {TypeError} The target is no tree.
    *
    * @example From one server to another
@@ -323,7 +348,8 @@ export class RemoteTree extends Files {
     to: string | readonly string[],
     options: CopyOptions = {},
   ): Promise<void> {
-    const { target = this, recursive = false, onProgress, timeout } = options;
+    const { target = this, recursive = false, onProgress, maxEntries } =
+      options;
     // As callers without types may do.
     if ((target as RemoteTree | null)?.paths === undefined) {
       const what = `Cannot copy ${labelOf(from)} to ${labelOf(to)}`;
@@ -335,12 +361,18 @@ export class RemoteTree extends Files {
       { base: this.paths, path: from, label: pathOf(from) },
       { base: target.paths, path: to, label: pathOf(to) },
     ] as const;
-    return operate(
+    const verb = `copy ${labelOf(from)} to`;
+    return watched(
       this.session,
-      `copy ${labelOf(from)} to`,
-      to,
+      () => `${verb} ${labelOf(to)}`,
       options,
-      (signal) => copyTree(...ends, { recursive, onProgress, signal, timeout }),
+      (own, watchdog) =>
+        operate(this.session, verb, to, own, (signal) => {
+          checkMaxEntries(`${verb} ${labelOf(to)}`, maxEntries);
+          const { timeout } = own;
+          const plan = { recursive, onProgress, maxEntries, watchdog };
+          return copyTree(...ends, { ...plan, signal, timeout });
+        }),
     );
   }
 

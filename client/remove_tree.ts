@@ -1,7 +1,14 @@
 // Whole trees, removed from the bottom up.
 
 import { NinePError } from "../codec/errors.ts";
-import { gatherMembers } from "./directory.ts";
+import type { Qid } from "../codec/messages.ts";
+import {
+  BATCH,
+  batchesOf,
+  type Gathering,
+  MAX_ENTRIES,
+  tooMany,
+} from "./directory.ts";
 import { drain } from "./drain.ts";
 import { isDirectory } from "./file_stat.ts";
 import {
@@ -11,6 +18,7 @@ import {
   isMissing,
 } from "./operation.ts";
 import { Bases, memberOf, type NearSpot } from "./spot.ts";
+import { type DirectoryLevel, LoopDetector } from "./loop_detector.ts";
 
 /** Most files that are removed, and directories that are read, at a time. */
 const AT_ONCE = 16;
@@ -18,12 +26,19 @@ const AT_ONCE = 16;
 const ROUNDS = 16;
 
 /** A file or directory that is to be removed. */
-interface Doomed {
+interface RemoveTask {
   readonly spot: NearSpot;
+  readonly qid: Qid;
   /** Whether it has, or may have, members to be removed before it. */
   isFull: boolean;
   /** How many times it was emptied. */
   rounds: number;
+  /** How many members were found in it. */
+  found: number;
+  /** The directory that it is in. */
+  readonly parent: RemoveTask | undefined;
+  /** Its own place on the way down, while its members are removed. */
+  step: DirectoryLevel | undefined;
   /** The spot that leads to its members. */
   inner: NearSpot;
 }
@@ -37,36 +52,57 @@ interface Doomed {
  */
 export async function removeTree(
   top: NearSpot,
-  options: CallerOptions,
+  options: CallerOptions & { readonly maxEntries?: number | undefined },
 ): Promise<void> {
-  const { signal } = options;
+  const { signal, maxEntries = MAX_ENTRIES } = options;
   const { session, fid } = top.base;
   const { name, qid } = await session.stat(fid, signal);
   if (name === "/") throw new NinePError("cannot remove root");
   const bases = new Bases();
 
-  /** A directory's members, all of them: while some are removed, offsets could shift. */
-  const membersOf = async (dir: Doomed): Promise<Doomed[]> => {
+  const loops = new LoopDetector();
+
+  /**
+   * The next members of a directory: its first ones, for while some are removed
+   * offsets may shift.
+   */
+  const membersOf = async (dir: RemoveTask): Promise<RemoveTask[]> => {
     dir.isFull = false;
-    dir.rounds++;
+    const { qid, spot, parent } = dir;
     try {
-      const inner = dir.inner = await bases.near(dir.spot, signal);
+      if (dir.inner === spot) dir.inner = await bases.near(spot, signal);
+      const { inner } = dir;
       const { base, path, label } = inner;
-      return await gatherMembers(
+      const gathering: Gathering = {
+        ...options,
+        maxEntries: Infinity, // All batches count together.
+        verb: "remove",
+        label,
+      };
+      const batches = batchesOf(
         base,
         path,
-        "remove",
-        label,
-        options,
-        ({ name, qid }) => doomed(memberOf(inner, name), isDirectory(qid)),
+        gathering,
+        ({ name, qid }) => removeTask(memberOf(inner, name), qid, dir),
       );
+      for await (const members of batches) {
+        const names = members.map(({ spot }) => spot.path.at(-1) ?? "");
+        dir.step ??= loops.enter(qid, spot.label, names, parent?.step);
+        dir.found += members.length;
+        if (dir.found > maxEntries) throw tooMany({ ...gathering, maxEntries });
+        // There may be more than that: the directory is read again.
+        dir.isFull = members.length >= BATCH;
+        if (!dir.isFull) dir.rounds++;
+        return members;
+      }
     } catch (error) {
-      if (!isMissing(error)) throw error; // Or a plain file by now.
-      return [];
+      if (!isMissing(error)) throw error; // Or it is a plain file by now.
     }
+    dir.rounds++;
+    return [];
   };
 
-  const remove = async (task: Doomed): Promise<Doomed[]> => {
+  const remove = async (task: RemoveTask): Promise<RemoveTask[]> => {
     const { base, path } = task.spot;
     while (true) {
       if (task.isFull) {
@@ -74,6 +110,9 @@ export async function removeTree(
         if (members.length > 0) return members; // Behind them it comes again.
       }
       bases.leave(task.inner);
+      task.inner = task.spot;
+      if (task.step) loops.leave(task.step);
+      task.step = undefined;
       try {
         await session.remove(await base.walk(path, signal), signal);
         return [];
@@ -87,7 +126,7 @@ export async function removeTree(
 
   try {
     await drain(
-      doomed(top, isDirectory(qid)),
+      removeTask(top, qid, undefined),
       AT_ONCE,
       (task) => explained("remove", task.spot.label, () => remove(task)),
     );
@@ -96,6 +135,19 @@ export async function removeTree(
   }
 }
 
-function doomed(spot: NearSpot, isFull: boolean): Doomed {
-  return { spot, isFull, rounds: 0, inner: spot };
+function removeTask(
+  spot: NearSpot,
+  qid: Qid,
+  parent: RemoveTask | undefined,
+): RemoveTask {
+  return {
+    spot,
+    qid,
+    isFull: isDirectory(qid),
+    rounds: 0,
+    found: 0,
+    parent,
+    step: undefined,
+    inner: spot,
+  };
 }

@@ -20,9 +20,10 @@ import { utf8Length } from "../codec/wire.ts";
 import type { Connection } from "../transport/connection.ts";
 import type { ProcessHold } from "../transport/process_hold.ts";
 import type { AbortListeners } from "./abort.ts";
-import type { Link } from "./mux.ts";
+import type { Leftover, Link } from "./mux.ts";
 import { FidPool } from "./numbers.ts";
 import type { PeerTraits } from "./peer.ts";
+import type { Watchdog } from "./stall.ts";
 import { Appends } from "./turns.ts";
 
 /** Most bytes of a transfer that are in flight by default: more gain nothing, see bench/README.md. */
@@ -43,6 +44,8 @@ export interface OpenFid {
   iounit: number;
   /** Largest transfer in bytes, at this time. */
   readonly limit: number;
+  /** Is told of the progress of the transfer that the file was opened for. */
+  watchdog?: Watchdog | undefined;
 }
 
 /** A request that makes a fid. */
@@ -234,6 +237,11 @@ export class Session {
   /** Has the server give up all that is under way with a fid; see {@linkcode Mux.flushFid}. */
   flushFid(fid: number, reason: () => unknown): void {
     if (!this.#over) this.#link.flushFid(fid, reason);
+  }
+
+  /** What aborted requests have left on their way; see {@linkcode Mux.leftovers}. */
+  leftovers(): readonly Leftover[] {
+    return this.#link.leftovers();
   }
 
   /** Gets the root of a tree, as a new fid. See `attach(9P)`. */

@@ -9,8 +9,14 @@ import type { OpenFid } from "./session.ts";
 export const LANES = 8;
 /** What a first read asks for: enough for most files. */
 export const FIRST: number = 64 * 1024;
-/** Most bytes that are allocated only because the server says so; no memory is used for them before it is written to. */
-const TRUSTED = 64 * 1024 * 1024;
+/** Most bytes of a file that is read as a whole, unless the caller says otherwise. */
+export const MAX_LENGTH: number = 1024 * 1024 * 1024;
+/** Most bytes that are allocated because the server names a length; the system gives no memory for them before it is written to. */
+const TRUSTED = MAX_LENGTH;
+/** Most bytes that are allocated at a time where the server names no length. */
+const PART_MAX = 16 * 1024 * 1024;
+/** Most bytes that are copied in one turn of the event loop. */
+const COPY_MAX = 16 * 1024 * 1024;
 /** Times the bytes that came are trusted in to be followed by further ones. */
 const GROWTH = 4;
 
@@ -50,6 +56,14 @@ export async function lanesBehind(
   return await lengthOf(open, signal) >= end ? LANES : 1;
 }
 
+/** How much of a file is read, and what an error says that was tried. */
+export interface ReadBounds {
+  /** Most bytes. */
+  readonly maxLength: number;
+  /** What is tried, such as `read "motd"`. */
+  readonly what: string;
+}
+
 /**
  * Reads a whole file.
  *
@@ -57,31 +71,66 @@ export async function lanesBehind(
  * length that the server names, reads are in flight together; behind it, and
  * where it names none (a file that is made up, a stream that takes no
  * notice of offsets), they come one by one.
+ *
+ * @throws {RangeError} The file has more than `maxLength` bytes: no more than
+ *   one byte beyond them is asked for.
  */
 export async function readAll(
   open: OpenFid,
-  signal?: AbortSignal,
+  signal: AbortSignal | undefined,
+  { maxLength, what }: ReadBounds,
 ): Promise<Uint8Array<ArrayBuffer>> {
   const { session, fid, limit } = open;
-  let bytes = new Uint8Array(Math.min(limit, FIRST));
+  const most = maxLength + 1;
+  const check = (length: number) => {
+    if (length <= maxLength) return;
+    throw tooLarge(what, maxLength);
+  };
+  let bytes = new Uint8Array(Math.min(limit, FIRST, most));
   let filled = await readInto(open, bytes, 0, 1, signal);
+  check(filled);
   if (filled < bytes.length) return bytes.slice(0, filled);
-  const length = Number((await session.stat(fid, signal)).length);
+  const stat = await session.stat(fid, signal);
+  open.watchdog?.note();
+  const length = Math.min(Number(stat.length), most);
   while (filled < length) {
     const size = Math.min(length, Math.max(TRUSTED, GROWTH * filled));
-    bytes = joined([bytes], size);
+    bytes = await joined([bytes], size, signal);
     const rest = bytes.subarray(filled);
     filled += await readInto(open, rest, filled, LANES, signal);
+    check(filled);
     if (filled < size) return bytes.slice(0, filled);
   }
   const parts = [bytes];
-  for (let size = FIRST;; size = Math.min(2 * size, TRUSTED)) {
-    const part = new Uint8Array(size);
+  for (let size = FIRST;; size = Math.min(2 * size, PART_MAX)) {
+    const part = new Uint8Array(Math.min(size, most - filled));
     const count = await readInto(open, part, filled, 1, signal);
     filled += count;
+    check(filled);
     if (count > 0) parts.push(part.subarray(0, count));
-    if (count < size) return parts.length > 1 ? joined(parts, filled) : bytes;
+    if (count === part.length) continue;
+    return parts.length > 1 ? await joined(parts, filled, signal) : bytes;
   }
+}
+
+/** The error of a file or value that is longer than `maxLength`. */
+export function tooLarge(what: string, maxLength: number): RangeError {
+  return new RangeError(
+    `Cannot ${what}: it has more than ${maxLength} bytes (maxLength)`,
+  );
+}
+
+/**
+ * Checks the `maxLength` of a caller.
+ *
+ * @throws {RangeError} It is no whole number from 0 on, or Infinity.
+ */
+export function checkMaxLength(what: string, maxLength: number): void {
+  const isCount = Number.isSafeInteger(maxLength) && maxLength >= 0;
+  if (isCount || maxLength === Infinity) return;
+  throw new RangeError(
+    `Cannot ${what}: maxLength is ${maxLength}, the range is 0 to 2^53 - 1, or Infinity`,
+  );
 }
 
 /**
@@ -102,6 +151,7 @@ export async function readInto(
     while (at < chunkEnd) {
       const rest = into.subarray(at, chunkEnd);
       const count = await session.read(fid, offset + at, rest, signal);
+      open.watchdog?.note();
       if (count === 0) {
         end = Math.min(end, at);
         return false;
@@ -159,6 +209,7 @@ async function writeInLanes(
     while (at < chunkEnd) {
       const rest = data.subarray(at, chunkEnd);
       const count = await session.write(fid, offset + at, rest, signal);
+      open.watchdog?.note();
       if (count === 0) {
         throw new ProtocolError(
           `Cannot write: the server took none of ${rest.length} bytes`,
@@ -208,16 +259,26 @@ async function inChunks(
   if (failure) throw failure.error;
 }
 
-/** The parts in one array of `size` bytes. */
-function joined(
+/** The parts in one array of `size` bytes; other work has its turn between much that is copied. */
+async function joined(
   parts: readonly Uint8Array[],
   size: number,
-): Uint8Array<ArrayBuffer> {
+  signal: AbortSignal | undefined,
+): Promise<Uint8Array<ArrayBuffer>> {
   const all = new Uint8Array(size);
   let at = 0;
+  let turn = COPY_MAX;
   for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
+    for (let start = 0; start < part.length; start += COPY_MAX) {
+      const piece = part.subarray(start, start + COPY_MAX);
+      if (at + piece.length > turn) {
+        await new Promise((resolve) => setTimeout(resolve, 0));
+        signal?.throwIfAborted();
+        turn = at + COPY_MAX;
+      }
+      all.set(piece, at);
+      at += piece.length;
+    }
   }
   return all;
 }

@@ -12,13 +12,10 @@ interface Waiting {
   readonly refuse: (reason: unknown) => void;
 }
 
-/**
- * The turns of work that is done in order of arrival. While nothing is under
- * way, taking a turn costs no promise.
- */
-export class Turns {
+/** Turns of work that is done in order of arrival. */
+class Turns {
   #isTaken = false;
-  readonly #waiting: Waiting[] = [];
+  readonly #waiting: (() => void)[] = [];
 
   /** Takes the turn if no work has it, and tells whether it did. */
   take(): boolean {
@@ -30,21 +27,106 @@ export class Turns {
   /** Waits for the turn, which the caller has when the promise resolves. */
   wait(): Promise<void> {
     if (this.take()) return Promise.resolve();
-    return new Promise((begin, refuse) =>
-      this.#waiting.push({ begin, refuse })
-    );
+    return new Promise((begin) => this.#waiting.push(begin));
   }
 
   /** Passes the turn on to the work that has waited longest. */
   pass(): void {
-    const next = this.#waiting.shift();
-    if (next) next.begin();
+    const begin = this.#waiting.shift();
+    if (begin) begin();
     else this.#isTaken = false;
+  }
+}
+
+/** What work does at the position of a file: the bits of a set. */
+export type Access = typeof READ | typeof WRITE | typeof SEEK;
+/** It reads. */
+export const READ = 1;
+/** It writes. */
+export const WRITE = 2;
+/** It moves the position. */
+export const SEEK = 4;
+
+/** Work that waits for the position of a file. */
+interface WaitingAccess extends Waiting {
+  readonly access: Access;
+  readonly mayOvertake: () => Promise<boolean>;
+  /** The server is being asked. */
+  isAsking: boolean;
+}
+
+/**
+ * The turns of what uses the position of an open file, in order of arrival. While
+ * nothing is under way, taking a turn costs no promise.
+ *
+ * Where a read has to wait for data, as in a dialogue with the server, a write
+ * must not wait for that read, nor the other way round. So a write may overtake
+ * reads, and a read may overtake writes, where the file has no bytes behind the
+ * position: there a read moves the position only in a file that has none.
+ */
+export class PositionTurns {
+  /** What is under way: at most one of each. */
+  #running = 0;
+  readonly #waiting: WaitingAccess[] = [];
+
+  /** Takes the turn if no work has it, and tells whether it did. */
+  take(access: Access): boolean {
+    if (this.#running !== 0) return false;
+    this.#running = access;
+    return true;
+  }
+
+  /**
+   * Waits for the turn, which the caller has when the promise resolves.
+   *
+   * @param mayOvertake Asks whether the file has no bytes behind the position.
+   */
+  wait(access: Access, mayOvertake: () => Promise<boolean>): Promise<void> {
+    if (this.take(access)) return Promise.resolve();
+    return new Promise((begin, refuse) => {
+      const isAsking = false;
+      this.#waiting.push({ access, begin, refuse, mayOvertake, isAsking });
+      void this.#overtake(access);
+    });
+  }
+
+  /** Gives a turn back: the work that has waited longest is next. */
+  pass(access: Access): void {
+    this.#running &= ~access;
+    const [next] = this.#waiting;
+    if (!next) return;
+    if (this.#running === 0) this.#begin(next);
+    void this.#overtake(READ);
+    void this.#overtake(WRITE);
   }
 
   /** Rejects all work that waits. */
   refuse(reason: unknown): void {
     for (const { refuse } of this.#waiting.splice(0)) refuse(reason);
+  }
+
+  #begin(waiting: WaitingAccess): void {
+    this.#waiting.splice(this.#waiting.indexOf(waiting), 1);
+    this.#running |= waiting.access;
+    waiting.begin();
+  }
+
+  /** Lets the first read overtake writes, or the first write reads, if that can be. */
+  async #overtake(access: Access): Promise<void> {
+    const first = this.#overtaker(access);
+    if (!first || first.isAsking) return;
+    first.isAsking = true;
+    const isFree = await first.mayOvertake().catch(() => false);
+    first.isAsking = false;
+    if (isFree && this.#overtaker(access) === first) this.#begin(first);
+  }
+
+  #overtaker(access: Access): WaitingAccess | undefined {
+    const other = access === READ ? WRITE : READ;
+    const isBeside = access !== SEEK && this.#running === other;
+    if (!isBeside || this.#waiting.length === 0) return undefined;
+    const first = this.#waiting.find((waiting) => waiting.access !== other);
+    return first?.access === access ? first : undefined;
   }
 }
 

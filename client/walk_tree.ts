@@ -1,17 +1,20 @@
 // Whole trees, from the top down.
 
+import type { Qid } from "../codec/messages.ts";
 import type { Stat } from "../codec/stat.ts";
 import type { Base } from "./base.ts";
 import { readMembers } from "./directory.ts";
 import { type FileStat, fileStat, isDirectory } from "./file_stat.ts";
 import {
   type CallerOptions,
+  explained,
   isMissing,
   join,
   operate,
   pathOf,
 } from "./operation.ts";
 import { Bases, memberOf, type NearSpot } from "./spot.ts";
+import { type DirectoryLevel, LoopDetector } from "./loop_detector.ts";
 
 /** Most subdirectories of one directory that are read ahead. */
 const AHEAD = 8;
@@ -60,7 +63,7 @@ export async function* walkTree(
       },
     );
     const depth = isDirectory(stat.qid) ? maxDepth : 0;
-    const descent = new Descent(bases, top, depth, options);
+    const descent = new Descent(bases, top, stat.qid, depth, options);
     try {
       yield { path: top.label, stat: fileStat(stat) };
       for (
@@ -82,6 +85,9 @@ export async function* walkTree(
 /** A directory on the way down, or one that is read ahead. */
 interface Level {
   spot: NearSpot;
+  readonly qid: Qid;
+  /** Its place on the way down, once its first members are known. */
+  step: DirectoryLevel | undefined;
   /** Depth of its members: 1 is just below the top. */
   readonly depth: number;
   readonly batches: AsyncGenerator<Stat[], void, void>;
@@ -104,12 +110,14 @@ class Descent {
   readonly #stop = new AbortController();
   readonly #options: CallerOptions;
   readonly #levels: Level[] = [];
+  readonly #loops = new LoopDetector();
   /** Directories that are read ahead. */
   #ahead = 0;
 
   constructor(
     bases: Bases,
     top: NearSpot,
+    qid: Qid,
     maxDepth: number,
     { signal, timeout }: CallerOptions,
   ) {
@@ -120,7 +128,7 @@ class Descent {
       signal: signal ? AbortSignal.any([signal, stop]) : stop,
       timeout,
     };
-    if (maxDepth > 0) this.#levels.push(this.#begin(top, 1));
+    if (maxDepth > 0) this.#levels.push(this.#begin(top, qid, 1));
   }
 
   /** The next entry, or undefined at the end. */
@@ -150,6 +158,7 @@ class Descent {
     try {
       const { value } = await (first ?? level.batches.next());
       if (first && value) level.spot = await this.#near(level.spot);
+      if (first && value) level.step = await this.#step(level, value);
       if (value) level.batch = value;
     } catch (error) {
       // It was removed, or is a plain file by now.
@@ -158,7 +167,22 @@ class Descent {
     }
     if (level.batch.length > 0) return this.#readAhead(level);
     this.#levels.pop();
+    if (level.step) this.#loops.leave(level.step);
     this.#bases.leave(level.spot);
+  }
+
+  /** Goes into a directory, unless the way down leads through it already. */
+  #step(
+    { qid, spot: { label } }: Level,
+    members: readonly Stat[],
+  ): Promise<DirectoryLevel> {
+    const parent = this.#levels.at(-2)?.step;
+    const names = members.map(({ name }) => name);
+    return explained(
+      "list",
+      label,
+      () => Promise.resolve(this.#loops.enter(qid, label, names, parent)),
+    );
   }
 
   /** Gets the spot of a directory whose members are walked to. */
@@ -195,11 +219,11 @@ class Descent {
     }
   }
 
-  #beginMember({ spot, depth }: Level, { name }: Stat): Level {
-    return this.#begin(memberOf(spot, name), depth + 1);
+  #beginMember({ spot, depth }: Level, { name, qid }: Stat): Level {
+    return this.#begin(memberOf(spot, name), qid, depth + 1);
   }
 
-  #begin(spot: NearSpot, depth: number): Level {
+  #begin(spot: NearSpot, qid: Qid, depth: number): Level {
     const { base, path, label } = spot;
     const batches = readMembers(base, path, "list", label, this.#options);
     const first = batches.next();
@@ -207,6 +231,8 @@ class Descent {
     const ahead = new Map<Stat, Level>();
     return {
       spot,
+      qid,
+      step: undefined,
       depth,
       batches,
       first,

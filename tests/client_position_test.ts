@@ -221,8 +221,111 @@ test("RemoteFile: a read under way holds up a write at the position, and no stat
   const tail = file.stat();
   await tail;
   const types = scene.server.log.slice(4).map(({ type }) => type);
-  assertEquals(types, ["Tread", "Tstat"]);
+  // One Tstat asks whether the file has bytes behind the position.
+  assertEquals(types, ["Tread", "Tstat", "Tstat"]);
   await file.close();
   await read;
   await written;
+});
+
+/** A tree with a file that is a dialogue: a read waits for what is written, and so does a write for the reading once `most` messages wait. */
+function dialogue(most = Infinity): MemoryFs {
+  const fs = new MemoryFs();
+  const messages: Uint8Array[] = [];
+  let wakeReader = () => {};
+  let wakeWriter = () => {};
+  const wait = (set: (wake: () => void) => void, signal: AbortSignal) =>
+    new Promise<void>((resolve, reject) => {
+      set(resolve);
+      signal.onabort = () => reject(signal.reason);
+    });
+  fs.define("talk", {
+    read: async ({ signal }) => {
+      while (messages.length === 0) {
+        await wait((wake) => wakeReader = wake, signal);
+      }
+      wakeWriter();
+      return messages.shift()!;
+    },
+    write: async ({ data, signal }) => {
+      while (messages.length >= most) {
+        await wait((wake) => wakeWriter = wake, signal);
+      }
+      messages.push(data.slice());
+      wakeReader();
+      return data.length;
+    },
+  });
+  return fs;
+}
+
+async function onDialogue(
+  fs: MemoryFs,
+  use: (file: RemoteFile) => Promise<void>,
+): Promise<void> {
+  const [near, far] = pair();
+  void serve(far, fs);
+  await using client = await connect(near);
+  await using file = await client.open("talk", { read: true, write: true });
+  await use(file);
+}
+
+test("RemoteFile: in a dialogue a write does not wait for a read that waits for it", async () => {
+  await onDialogue(dialogue(), async (file) => {
+    const reads = [textOf(file, 9), textOf(file, 9), textOf(file, 9)];
+    const counts = await Promise.all([file.write("one"), file.write("two")]);
+    await file.writeAll("three");
+    assertEquals(counts, [3, 3]);
+    assertEquals(await Promise.all(reads), ["one", "two", "three"]);
+    assertEquals(file.position, 22);
+  });
+});
+
+test("RemoteFile: in a dialogue chunks and streams go both ways at once", async () => {
+  await onDialogue(dialogue(), async (file) => {
+    const chunks = file.chunks();
+    for (const text of ["one", "two", "three"]) {
+      const next = chunks.next();
+      await file.write(text);
+      assertEquals(utf8.decode((await next).value!), text);
+    }
+    await chunks.return();
+  });
+  await onDialogue(dialogue(), async (file) => {
+    const reader = file.readable.getReader();
+    const writer = file.writable.getWriter();
+    for (const text of ["one", "two", "three"]) {
+      const read = reader.read();
+      await writer.write(text);
+      assertEquals(utf8.decode((await read).value), text);
+    }
+    await reader.cancel();
+  });
+});
+
+test("RemoteFile: in a dialogue a read does not wait for a write that waits for it", async () => {
+  await onDialogue(dialogue(1), async (file) => {
+    const writes = ["one", "two", "three"].map((text) => file.write(text));
+    for (const text of ["one", "two", "three"]) {
+      assertEquals(await textOf(file, 9), text);
+    }
+    assertEquals(await Promise.all(writes), [3, 3, 5]);
+  });
+});
+
+test("RemoteFile: a read at the end of a plain file, and a write beside it", async () => {
+  await onFile("ab", async (file, fs) => {
+    await file.seek(2);
+    const results = await Promise.all([
+      textOf(file, 9),
+      file.write("cd"),
+      textOf(file, 9),
+      file.writeAll("ef"),
+      textOf(file, 9),
+      file.seek(0),
+      textOf(file, 9),
+    ]);
+    assertEquals(results, [null, 2, null, undefined, null, 0, "abcdef"]);
+    assertEquals([fs.readTextFile("f"), file.position], ["abcdef", 6]);
+  });
 });

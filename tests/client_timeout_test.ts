@@ -7,6 +7,7 @@ import {
   assertInstanceOf,
   assertRejects,
 } from "@std/assert";
+import { Clock } from "./clock.ts";
 import { test } from "./harness.ts";
 import {
   defaultReply,
@@ -147,40 +148,6 @@ function replyTo(request: Tmessage): Reply {
       assert(reply, request.type);
       return reply;
     }
-  }
-}
-
-/** Stands in for the timers while it is in use: time passes when the test says so. */
-class Clock implements Disposable {
-  /** Those that are running, by their delay in milliseconds. */
-  readonly timers: Map<number, () => void> = new Map();
-  readonly #setTimeout = globalThis.setTimeout;
-  readonly #clearTimeout = globalThis.clearTimeout;
-
-  constructor() {
-    const set = (callback: () => void, delay: number): number => {
-      assert(!this.timers.has(delay));
-      this.timers.set(delay, callback);
-      return delay;
-    };
-    // As far as the client uses them.
-    globalThis.setTimeout = set as unknown as typeof setTimeout;
-    globalThis.clearTimeout = ((delay: number) => {
-      this.timers.delete(delay);
-    }) as typeof clearTimeout;
-  }
-
-  /** Lets the time of one timer be up. */
-  expire(delay: number): void {
-    const callback = this.timers.get(delay);
-    assert(callback, `no timer of ${delay} ms`);
-    this.timers.delete(delay);
-    callback();
-  }
-
-  [Symbol.dispose](): void {
-    globalThis.setTimeout = this.#setTimeout;
-    globalThis.clearTimeout = this.#clearTimeout;
   }
 }
 

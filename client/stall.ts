@@ -1,0 +1,137 @@
+// Transfers that stop moving: a time limit that counts from the last progress.
+
+import type { Leftover } from "./mux.ts";
+import {
+  type CallerOptions,
+  lastOf,
+  type Limits,
+  TIMEOUT_MAX,
+} from "./operation.ts";
+
+/** Options of what moves much data. */
+export interface TransferOptions extends CallerOptions {
+  /**
+   * Most milliseconds without progress, above 0 and up to 2^31 - 1, or Infinity;
+   * then the transfer is aborted with a DOMException named `TimeoutError`.
+   * Progress is each reply of the server that moves bytes or ends a step. Time
+   * in which the client waits for the caller's own data does not count.
+   *
+   * Where `stall` is given, the default `timeout` of `connect()`, which is for an
+   * operation as a whole, does not hold: a large transfer may take any time as
+   * long as it moves. A `timeout` that is given beside it does hold.
+   */
+  stall?: number | undefined;
+}
+
+/** Sees whether a transfer makes progress. */
+export class Watchdog {
+  readonly #stall: number;
+  readonly #onStall: () => void;
+  readonly #leftovers: readonly Leftover[];
+  #last = performance.now();
+  #isPaused = false;
+  #timer: ReturnType<typeof setTimeout>;
+
+  /**
+   * @param stall Most milliseconds without progress.
+   * @param leftovers What the connection still carries for requests that were
+   *   aborted before; its arrival counts as progress.
+   * @param onStall Is called once when there was no progress for so long.
+   */
+  constructor(
+    stall: number,
+    leftovers: readonly Leftover[],
+    onStall: () => void,
+  ) {
+    this.#stall = stall;
+    this.#leftovers = leftovers;
+    this.#onStall = onStall;
+    this.#timer = this.#start(stall);
+  }
+
+  /** Notes progress. */
+  note(): void {
+    this.#last = performance.now();
+  }
+
+  /** Stops counting: the transfer waits for the caller. */
+  pause(): void {
+    this.#isPaused = true;
+  }
+
+  /** Counts again, from now on. */
+  resume(): void {
+    this.#isPaused = false;
+    this.note();
+  }
+
+  /** Ends the watch. */
+  end(): void {
+    clearTimeout(this.#timer);
+  }
+
+  #start(delay: number): ReturnType<typeof setTimeout> {
+    return setTimeout(() => this.#look(), delay);
+  }
+
+  #look(): void {
+    const last = Math.max(this.#last, lastOf(this.#leftovers));
+    const left = this.#isPaused
+      ? this.#stall
+      : last + this.#stall - performance.now();
+    if (left > 0) this.#timer = this.#start(Math.ceil(left));
+    else this.#onStall();
+  }
+}
+
+/**
+ * Runs a transfer, which is aborted when it makes no progress for as long as
+ * `stall` says. Without `stall` nothing is watched.
+ *
+ * @param what What is tried, for errors.
+ * @param work Gets the options for all of it.
+ * @throws {RangeError} `stall` is out of its range.
+ */
+export function watched<T>(
+  limits: Limits,
+  what: () => string,
+  options: TransferOptions,
+  work: (
+    options: CallerOptions,
+    watchdog: Watchdog | undefined,
+  ) => Promise<T>,
+): Promise<T> {
+  const { stall, timeout = Infinity } = options;
+  if (stall === undefined) return work(options, undefined);
+  if (stall === Infinity) return work({ ...options, timeout }, undefined);
+  return watch(limits, stall, what, { ...options, timeout }, work);
+}
+
+async function watch<T>(
+  limits: Limits,
+  stall: number,
+  what: () => string,
+  options: CallerOptions,
+  work: (options: CallerOptions, watchdog: Watchdog) => Promise<T>,
+): Promise<T> {
+  if (!(stall > 0 && stall <= TIMEOUT_MAX)) {
+    throw new RangeError(
+      `Cannot ${what()}: stall is ${stall}, the range is above 0 to 2^31 - 1, or Infinity`,
+    );
+  }
+  const { signal } = options;
+  const both = new AbortController();
+  const onAbort = () => both.abort(signal?.reason);
+  if (signal?.aborted) onAbort();
+  signal?.addEventListener("abort", onAbort, { once: true });
+  const watchdog = new Watchdog(stall, limits.leftovers?.() ?? [], () => {
+    const message = `Cannot ${what()}: no progress within ${stall} ms`;
+    both.abort(new DOMException(message, "TimeoutError"));
+  });
+  try {
+    return await work({ ...options, signal: both.signal }, watchdog);
+  } finally {
+    watchdog.end();
+    signal?.removeEventListener("abort", onAbort);
+  }
+}
