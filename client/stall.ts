@@ -1,5 +1,6 @@
 // Transfers that stop moving: a time limit that counts from the last progress.
 
+import { ProcessHold, type Timer } from "../transport/process_hold.ts";
 import type { Leftover } from "./mux.ts";
 import {
   type CallerOptions,
@@ -28,24 +29,28 @@ export class Watchdog {
   readonly #stall: number;
   readonly #onStall: () => void;
   readonly #leftovers: readonly Leftover[];
+  readonly #hold: ProcessHold;
   #last = performance.now();
   #isPaused = false;
-  #timer: ReturnType<typeof setTimeout>;
+  #timer: Timer;
 
   /**
    * @param stall Most milliseconds without progress.
    * @param leftovers What the connection still carries for requests that were
    *   aborted before; its arrival counts as progress.
    * @param onStall Is called once when there was no progress for so long.
+   * @param hold Has the timer.
    */
   constructor(
     stall: number,
     leftovers: readonly Leftover[],
     onStall: () => void,
+    hold: ProcessHold,
   ) {
     this.#stall = stall;
     this.#leftovers = leftovers;
     this.#onStall = onStall;
+    this.#hold = hold;
     this.#timer = this.#start(stall);
   }
 
@@ -67,11 +72,11 @@ export class Watchdog {
 
   /** Ends the watch. */
   end(): void {
-    clearTimeout(this.#timer);
+    this.#hold.cancel(this.#timer);
   }
 
-  #start(delay: number): ReturnType<typeof setTimeout> {
-    return setTimeout(() => this.#look(), delay);
+  #start(delay: number): Timer {
+    return this.#hold.after(delay, () => this.#look());
   }
 
   #look(): void {
@@ -120,18 +125,21 @@ async function watch<T>(
     );
   }
   const { signal } = options;
+  const { aborts, hold = new ProcessHold() } = limits;
   const both = new AbortController();
   const onAbort = () => both.abort(signal?.reason);
   if (signal?.aborted) onAbort();
-  signal?.addEventListener("abort", onAbort, { once: true });
-  const watchdog = new Watchdog(stall, limits.leftovers?.() ?? [], () => {
+  else if (signal) aborts.add(signal, onAbort);
+  const onStall = () => {
     const message = `Cannot ${what()}: no progress within ${stall} ms`;
     both.abort(new DOMException(message, "TimeoutError"));
-  });
+  };
+  const leftovers = limits.leftovers?.() ?? [];
+  const watchdog = new Watchdog(stall, leftovers, onStall, hold);
   try {
     return await work({ ...options, signal: both.signal }, watchdog);
   } finally {
     watchdog.end();
-    signal?.removeEventListener("abort", onAbort);
+    if (signal) aborts.remove(signal, onAbort);
   }
 }
