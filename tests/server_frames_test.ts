@@ -207,6 +207,22 @@ test("serve() ends the connection before the body of a frame that is too large",
   ]);
 });
 
+test("serve() tells its owner what a client speaks that is no 9P", async () => {
+  const foreign: [start: string, what: string][] = [
+    ["GET / HTTP/1.1\r\n", "the peer is an HTTP client"],
+    ["\x16\x03\x01\x02\x00\x01", "the peer speaks TLS, or expects it"],
+  ];
+  for (const [start, what] of foreign) {
+    await using scene = await serveToy({}, { msize: 4096 });
+    const { client } = scene;
+    client.raw(Uint8Array.from(start, (unit) => unit.charCodeAt(0)));
+    await client.end();
+    const [message, ...others] = scene.takeErrors();
+    assertEquals(others, []);
+    assert(message.endsWith(what), message);
+  }
+});
+
 test("serve() answers what came before a frame that ends the connection", async () => {
   await using scene = await serveToy();
   const { client } = scene;

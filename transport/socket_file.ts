@@ -48,11 +48,11 @@ export class SocketFile {
     const now = statOf(this.#path);
     const own = this.#own;
     // While a listener lives, no other file gets the number of its own.
-    const isForeign = now !== undefined && own !== undefined &&
-      (now.ino !== own.ino || now.dev !== own.dev);
+    const isForeign = now !== undefined &&
+      (now.ino !== own?.ino || now.dev !== own.dev);
     if (!isForeign) return close();
     const aside = `${this.#path}.${crypto.randomUUID().slice(0, 8)}`;
-    const { linkSync, unlinkSync } = files();
+    const { linkSync } = files();
     try {
       linkSync(this.#path, aside);
     } catch {
@@ -64,7 +64,7 @@ export class SocketFile {
     } catch {
       // There is a newer file.
     }
-    unlinkSync(aside);
+    removeFile(aside);
   }
 }
 
@@ -111,15 +111,12 @@ export async function withLock<T>(
   }
 }
 
-/** What is known of a file; undefined when there is none, or when Deno has no right to it. */
+/** What is known of a file; undefined when there is none, or nothing can be known, such as without the right to it. */
 function statOf(path: string): FileStat | undefined {
   try {
     return files().lstatSync(path);
-  } catch (error) {
-    if (hasCode(error, "ENOENT") || hasName(error, "NotCapable")) {
-      return undefined;
-    }
-    throw error;
+  } catch {
+    return undefined;
   }
 }
 
