@@ -3,10 +3,11 @@
 // Rcall; the form is that of pyroute2's `plan9` package.
 
 import { NinePError } from "./errors.ts";
+import { encodeJson } from "./json.ts";
 import { utf8Length } from "./wire.ts";
 
 /** Deepest nesting of arrays and objects in arguments. */
-const DEPTH_MAX = 64;
+export const DEPTH_MAX = 64;
 
 /** Names that would reach an object's prototype. */
 const FORBIDDEN = new Set(["__proto__", "constructor", "prototype"]);
@@ -93,6 +94,30 @@ export class Plan9Exit extends FunctionError {
   }
 }
 
+/** Class of the error for a function file that was removed. */
+const REMOVED_CLASS = "StaleFileError";
+/** Text of the error for a file that was removed. */
+const REMOVED = "file has been removed";
+
+// A fid of a function file outlives the file. Its next Tcall fails with
+// {"class": "StaleFileError", "argv": [116, "file has been removed"], "str": "file has been removed"}
+// and its next read or write with the text of `str`. 116 is Linux's ESTALE.
+// The class tells this error from all errors of functions: a function may
+// throw any text and any code, but the server sends what a function throws
+// under another class. So a client may walk again and call again: the function
+// was not called.
+
+/** Makes the error for a fid whose function file was removed. */
+export function removedError(): FunctionError {
+  const argv = [errnoOf("ESTALE"), REMOVED];
+  return new FunctionError({ class: REMOVED_CLASS, argv, str: REMOVED });
+}
+
+/** Tells whether a call failed since its file was removed: the function was not called. */
+export function isRemovedError(error: unknown): boolean {
+  return error instanceof FunctionError && error.class === REMOVED_CLASS;
+}
+
 const CODE_OF_CLASS: ReadonlyMap<string, string> = new Map([
   ["ValueError", "EINVAL"],
   ["SyntaxError", "EINVAL"],
@@ -126,6 +151,7 @@ const ERRNO: ReadonlyArray<readonly [code: string, errno: number]> = [
   ["ENOTDIR", 20],
   ["EISDIR", 21],
   ["EINVAL", 22],
+  ["ENOMEM", 12],
   ["EMFILE", 24],
   ["ETXTBSY", 26],
   ["EFBIG", 27],
@@ -139,6 +165,7 @@ const ERRNO: ReadonlyArray<readonly [code: string, errno: number]> = [
   ["EPROTO", 71],
   ["EOPNOTSUPP", 95],
   ["ETIMEDOUT", 110],
+  ["ESTALE", 116],
   ["EDQUOT", 122],
 ];
 
@@ -290,14 +317,26 @@ export interface CallArguments {
   dataArg: string;
 }
 
-/** The text of a Tcall. */
+/**
+ * The text of a Tcall.
+ *
+ * @throws {TypeError} JSON would change an argument; see encodeJson().
+ */
 export function encodeCall(call: CallArguments): string {
   const { argv, kwarg, dataArg } = call;
-  // Mostly nothing but the arguments themselves has to be encoded.
-  if (dataArg === "data" && Object.keys(kwarg).length === 0) {
-    return `{"argv":${JSON.stringify(argv)},"kwarg":{},"data_arg":"data"}`;
-  }
-  return JSON.stringify({ argv, kwarg, data_arg: dataArg });
+  const values = encodeJson(argv, "argv");
+  const named = encodeJson(kwarg, "kwarg");
+  const name = dataArg === "data" ? '"data"' : JSON.stringify(dataArg);
+  return `{"argv":${values},"kwarg":${named},"data_arg":${name}}`;
+}
+
+/**
+ * The text of keyword arguments that are written to a function file.
+ *
+ * @throws {TypeError} JSON would change an argument; see encodeJson().
+ */
+export function encodeKwarg(kwarg: CallArguments["kwarg"]): string {
+  return encodeJson(kwarg, "kwarg");
 }
 
 /** Checks what the loader made of a Tcall's text; members that are missing take their defaults. */

@@ -19,6 +19,9 @@ export type { Group, Users } from "./access.ts";
 export {
   type CallableOptions,
   type CallContext,
+  type ContextFunction,
+  type ContextMethods,
+  type ContextOptions,
   type FileFunction,
   type FileMethods,
   rawDumper,

@@ -2,6 +2,7 @@
 // clients can take.
 
 import { NinePError } from "../codec.ts";
+import type { Budget } from "../server.ts";
 
 /** The bounds of a tree. */
 export interface Bounds {
@@ -19,8 +20,55 @@ export const BLOCK: number = 1024 * 1024;
 const SPARE_MAX = 64;
 const SPARE_PART = 1 / 32;
 
+/** Counts bytes, of a tree or of a connection. */
+export interface Room {
+  /** Most bytes of one file. */
+  readonly maxFileSize: number;
+  /** Throws unless there is room for so many bytes more. */
+  check(bytes: number): void;
+  /** Takes room for bytes, or throws; a negative number gives it back. */
+  take(bytes: number): void;
+  /** A block that was used before, with what was in it, if there is one. */
+  takeBlock(): Uint8Array | undefined;
+  /** Keeps a block that nobody uses or sees any more, for another file. */
+  giveBlock(block: Uint8Array): void;
+}
+
+/** Counts what a file holds for a connection, which takes it from the connection's budget. */
+export class HeldRoom implements Room {
+  /** Most bytes of one content. */
+  readonly maxFileSize: number;
+  readonly #memory: Budget;
+
+  constructor(memory: Budget, maxFileSize: number = Infinity) {
+    this.#memory = memory;
+    this.maxFileSize = maxFileSize;
+  }
+
+  /** Throws unless there is room for so many bytes more. */
+  check(bytes: number): void {
+    this.take(bytes);
+    this.#memory.give(bytes);
+  }
+
+  /** Takes room for bytes; a negative number gives it back. */
+  take(bytes: number): void {
+    if (bytes < 0) {
+      this.#memory.give(-bytes);
+    } else if (!this.#memory.take(bytes)) {
+      throw new NinePError("Cannot allocate memory");
+    }
+  }
+
+  /** None: blocks are kept for files of the tree. */
+  takeBlock(): undefined {}
+
+  /** Lets the block go. */
+  giveBlock(_block: Uint8Array): void {}
+}
+
 /** Counts what a tree holds. */
-export class Quota {
+export class Quota implements Room {
   /** Most bytes of one file. */
   readonly maxFileSize: number;
   readonly #maxSize: number;

@@ -17,6 +17,7 @@ import {
   type Stat,
 } from "../codec.ts";
 import { then } from "../codec/_awaitable.ts";
+import { removedError } from "../codec/call.ts";
 import { utf8Length } from "../codec/wire.ts";
 import type {
   AttachRequest,
@@ -82,8 +83,10 @@ export class TreeHandler implements Handler<TreeNode> {
   /** The root directory. */
   readonly root: DirNode;
   readonly #settings: TreeSettings;
-  // Numbers of qids come from a counter: none is given twice.
-  #lastPath = 0n;
+  // Numbers of qids come from a counter: none is given twice. It starts
+  // anywhere, so that a client of a server that was started again does not
+  // take another file for the one that it had.
+  #lastPath = randomPath();
   /** Names that files will have which are being cut by the same Twstat. */
   readonly #promised: Set<string> = new Set();
   /** What each fid has open, also without a Topen: counted once, until the clunk. */
@@ -140,9 +143,7 @@ export class TreeHandler implements Handler<TreeNode> {
     const file = node.target;
     const used = this.#uses.get(fid);
     const again = used === file; // It was open implicitly.
-    if (node.isRemoved && !again) {
-      throw new NinePError("file has been removed");
-    }
+    if (node.isRemoved && !again) throw removed(file);
     const access = accessOf(mode);
     this.#need(node, uname, mode & OTRUNC ? access | WRITE : access);
     if (mode & ORCLOSE) this.#need(parentOf(node), uname, WRITE);
@@ -376,9 +377,7 @@ export class TreeHandler implements Handler<TreeNode> {
 
   /** What a fid stands for, by the name that it was walked to. */
   #nodeOf({ node }: Fid<TreeNode>): TreeNode {
-    if (this.#settings.strict && node.isRemoved) {
-      throw new NinePError("file has been removed");
-    }
+    if (this.#settings.strict && node.isRemoved) throw removed(node.target);
     return node;
   }
 
@@ -446,6 +445,20 @@ function placeOf(dir: DirNode, name: string): string {
 function parentOf({ parent }: TreeNode): DirNode {
   if (parent === undefined) throw new NinePError("file has been removed");
   return parent;
+}
+
+/** The error for a fid whose file was removed; of a function file, callers can tell it from errors of functions. */
+function removed(file: TreeNode): NinePError {
+  return file instanceof FileNode && file.implicitOpen
+    ? removedError()
+    : new NinePError("file has been removed");
+}
+
+/** The first number for qids. Two servers, of which one takes the place of the other, have no number in common. */
+function randomPath(): bigint {
+  const [high, low] = crypto.getRandomValues(new Uint32Array(2));
+  // 52 bits, so that numbers stay below 2^53: programs of Node take an inode for a double.
+  return BigInt(high >>> 12) << 32n | BigInt(low);
 }
 
 function accessOf(mode: number): number {
