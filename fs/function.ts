@@ -110,17 +110,23 @@ export class FunctionNode extends FileNode {
     const calls = this.#callsOf(fid, request);
     const { written } = calls;
     // Programs that write and read in turn do not seek back.
-    const isNew = offset === 0 || written?.isUsed === true;
-    const start = isNew ? 0 : written?.text.length;
-    if (!isNew && offset !== start) throw new NinePError("illegal offset");
-    if ((start ?? 0) + data.length > this.#callable.maxText) {
-      throw new NinePError("file too big");
-    }
-    if (!isNew) {
-      written?.append(data);
-      return data.length;
-    }
-    const record = new CallRecord(request, data.slice());
+    if (offset === 0 || written?.isUsed) return this.#begin(calls, request);
+    if (offset !== written?.end) throw new NinePError("illegal offset");
+    this.#checkText(written.text.length + data.length);
+    written.append(data);
+    return data.length;
+  }
+
+  #checkText(length: number): void {
+    if (length > this.#callable.maxText) throw new NinePError("file too big");
+  }
+
+  /** Keeps the first bytes of new arguments. */
+  #begin(calls: FidCalls, request: WriteRequest<TreeNode>): number {
+    const { fid, data, offset } = request;
+    this.#checkText(data.length);
+    const { written } = calls;
+    const record = new CallRecord(request, data.slice(), offset);
     calls.written = replace(written, record, calls.room);
     if (fid.open && !fid.readable) this.#share(record);
     else if (!calls.hasRead) calls.unread = record;

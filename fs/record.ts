@@ -30,6 +30,8 @@ export class CallRecord {
   readonly fid: Fid<TreeNode>;
   /** The end of the connection that the fid is of. */
   readonly peer: string;
+  /** Offset that the first byte of the text was written at. */
+  readonly #start: number;
   /** The call that is under way. */
   call: SharedCall | undefined = undefined;
   /** Whether the call is over, or at least the text complete. */
@@ -45,15 +47,22 @@ export class CallRecord {
   constructor(
     { fid, peer }: Pick<RequestContext<TreeNode>, "fid" | "peer">,
     text: Uint8Array,
+    start = 0,
   ) {
     this.fid = fid;
     this.peer = peer;
     this.#text = text;
+    this.#start = start;
   }
 
   /** Arguments, until they are used. */
   get text(): Uint8Array {
     return this.#text;
+  }
+
+  /** Offset behind the text: a write there adds to the text. */
+  get end(): number {
+    return this.#start + this.#text.length;
   }
 
   /** Whether the function was, or is being, called with the text. */
