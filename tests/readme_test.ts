@@ -52,13 +52,13 @@ Deno.test("README: what a client does", async () => {
     import {
       connect, listen, MemoryFs, NinePError, OREAD,
     } from "jsr:@ninep/ninep";
-    const never = (_: unknown, { signal }: { signal: AbortSignal }) =>
+    const never = ({ signal }: { signal: AbortSignal }) =>
       new Promise<never>((_, reject) => {
         signal.addEventListener("abort", () => reject(signal.reason));
       });
     const fs = new MemoryFs({ motd: "hello\\n" }, { mode: 0o777 });
     fs.register("add", (a, b) => a + b, { params: ["a", "b"] });
-    fs.register("events", never, { callOnRead: true });
+    fs.register("events", never, { callOnRead: true, context: true });
     await using server = await listen("tcp://127.0.0.1:5640", fs);
     ${connecting}
     console.log(length, uid, isFile);
