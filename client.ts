@@ -45,7 +45,12 @@ export {
 export type { Authenticate } from "./client/login.ts";
 export type { CallerOptions, FileRef } from "./client/operation.ts";
 export { normalizePath } from "./client/paths.ts";
-export type { ProxyOptions, RemoteApi, RemoteMethod } from "./client/proxy.ts";
+export type {
+  ProxyOptions,
+  RemoteApi,
+  RemoteMethod,
+  RemoteValue,
+} from "./client/proxy.ts";
 export type { ReconnectOptions } from "./client/reconnect.ts";
 export {
   type LinesOptions,

@@ -54,6 +54,7 @@ export {
   RemoteFile,
   type RemoteMethod,
   RemoteTree,
+  type RemoteValue,
   type RemoveOptions,
   Requests,
   type RpcOptions,

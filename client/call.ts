@@ -1,7 +1,7 @@
 // Function files: one round trip with Tcall, or arguments written and the
 // value read where the server has no Tcall.
 
-import { encodeCall, FunctionError } from "../codec/call.ts";
+import { encodeCall, encodeKwarg, FunctionError } from "../codec/call.ts";
 import { ORDWR } from "../codec/constants.ts";
 import { NinePError, ProtocolError } from "../codec/errors.ts";
 import type { Rcall } from "../codec/messages.ts";
@@ -20,7 +20,7 @@ const NOTHING = new Uint8Array(0);
 
 /** Options of {@linkcode Files.call}. */
 export interface CallOptions<T = unknown> extends CallerOptions {
-  /** Positional arguments; none by default. */
+  /** Positional arguments; none by default. JSON must be able to carry them: no Date, no Map, no bytes, no undefined. */
   argv?: readonly unknown[] | undefined;
   /** Keyword arguments; none by default. */
   kwarg?: Readonly<Record<string, unknown>> | undefined;
@@ -36,7 +36,7 @@ export interface CallOptions<T = unknown> extends CallerOptions {
  * Calls the function file that a fid stands for; the fid stays as it is.
  *
  * @param label What errors say that was called.
- * @throws {TypeError} JSON cannot say the arguments.
+ * @throws {TypeError} JSON would change an argument, such as a Date.
  */
 export function callFile<T>(
   session: Session,
@@ -49,7 +49,7 @@ export function callFile<T>(
   // What the function returns is for the caller to know.
   const load = options.loader ?? (loadJson as (data: Uint8Array) => T);
   const write = () =>
-    writeAndRead(session, fid, encode(label, JSON.stringify, kwarg), signal);
+    writeAndRead(session, fid, encode(label, encodeKwarg, kwarg), signal);
   const isWritable = argv.length === 0 && data.length === 0;
   if (isWritable && session.hasTcall === false) return write().then(load);
   const text = encode(label, encodeCall, { argv, kwarg, dataArg });

@@ -14,14 +14,7 @@ import {
 import { type FileHooks, MemoryFs, type MemoryFsOptions } from "../fs/mod.ts";
 import { test } from "./harness.ts";
 import { nextTask } from "./toy.ts";
-import {
-  aborted,
-  bytes,
-  refusal,
-  refused,
-  ServedTree,
-  textOf,
-} from "./tree_client.ts";
+import { aborted, bytes, refused, ServedTree, textOf } from "./tree_client.ts";
 
 /** A tree with one defined file f. */
 function serving<State>(

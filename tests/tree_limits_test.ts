@@ -1,10 +1,10 @@
 // What a tree bounds: names, users' names, files, bytes.
 import { assertEquals, assertThrows } from "@std/assert";
-import { DMDIR, NinePError, ORDWR, OREAD, OWRITE } from "../codec.ts";
+import { DMDIR, NinePError, ORDWR, OWRITE } from "../codec.ts";
 import { MemoryFs, type MemoryFsOptions } from "../fs/mod.ts";
 import type { Quota } from "../fs/quota.ts";
 import { test } from "./harness.ts";
-import { refusal, refused, ServedTree } from "./tree_client.ts";
+import { refused, ServedTree } from "./tree_client.ts";
 
 const FULL = "file system is full";
 
