@@ -3,14 +3,11 @@
 // Rcall; the form is that of pyroute2's `plan9` package.
 
 import { NinePError } from "./errors.ts";
-import { encodeJson } from "./json.ts";
+import { checkExact, encodeJson, isPlain } from "./json.ts";
 import { utf8Length } from "./wire.ts";
 
 /** Deepest nesting of arrays and objects in arguments. */
 export const DEPTH_MAX = 64;
-
-/** Names that would reach an object's prototype. */
-const FORBIDDEN = new Set(["__proto__", "constructor", "prototype"]);
 
 /** What a failed function tells its caller. */
 export interface ErrorEnvelope {
@@ -324,10 +321,18 @@ export interface CallArguments {
  */
 export function encodeCall(call: CallArguments): string {
   const { argv, kwarg, dataArg } = call;
-  const values = encodeJson(argv, "argv");
-  const named = encodeJson(kwarg, "kwarg");
-  const name = dataArg === "data" ? '"data"' : JSON.stringify(dataArg);
-  return `{"argv":${values},"kwarg":${named},"data_arg":${name}}`;
+  checkExact(argv, "argv");
+  // Mostly nothing but the arguments themselves has to be encoded.
+  if (dataArg === "data" && isEmpty(kwarg)) {
+    return `{"argv":${JSON.stringify(argv)},"kwarg":{},"data_arg":"data"}`;
+  }
+  checkExact(kwarg, "kwarg");
+  return JSON.stringify({ argv, kwarg, data_arg: dataArg });
+}
+
+function isEmpty(kwarg: CallArguments["kwarg"]): boolean {
+  for (const _ in kwarg) return false;
+  return isPlain(kwarg);
 }
 
 /**
@@ -351,7 +356,7 @@ export function checkCall(value: unknown): CallArguments {
   if (typeof dataArg !== "string") {
     throw new TypeError("data_arg must be a string");
   }
-  if (FORBIDDEN.has(dataArg)) {
+  if (isForbidden(dataArg)) {
     throw new TypeError(`data_arg must not be "${dataArg}"`);
   }
   return { argv, kwarg, dataArg };
@@ -364,15 +369,25 @@ export function checkSafe(value: unknown, depth = 0): void {
     throw new RangeError(`arguments are nested deeper than ${DEPTH_MAX}`);
   }
   if (Array.isArray(value)) {
-    for (const item of value) checkSafe(item, depth + 1);
-  } else if (!ArrayBuffer.isView(value)) {
-    for (const name of Object.keys(value)) {
-      if (FORBIDDEN.has(name)) {
+    for (let i = 0; i < value.length; i++) {
+      const item: unknown = value[i];
+      if (typeof item === "object") checkSafe(item, depth + 1);
+    }
+  } else if (isRecord(value)) {
+    // A loop over the names makes no array of them.
+    for (const name in value) {
+      if (isForbidden(name)) {
         throw new TypeError(`arguments must not have a member "${name}"`);
       }
-      checkSafe(Reflect.get(value, name), depth + 1);
+      const member = value[name];
+      if (typeof member === "object") checkSafe(member, depth + 1);
     }
   }
+}
+
+/** Recognizes names that would reach an object's prototype. */
+function isForbidden(name: string): boolean {
+  return name === "__proto__" || name === "constructor" || name === "prototype";
 }
 
 /** Recognizes objects that are not arrays or bytes. */
