@@ -104,10 +104,17 @@ export interface CallableOptions {
   params?: readonly string[] | { readonly [method: string]: readonly string[] };
   /**
    * Decodes arguments: the bytes that were written, or the text of a Tcall.
-   * JSON by default; an empty text is never asked for, it means no arguments.
+   * JSON by default. An empty text means no arguments, without the loader. It
+   * throws a NinePError for bad arguments: other errors are reported to the
+   * server's `onError`, as those of the function. While the call runs, the
+   * arguments count 40 bytes for each byte of their text (`maxHeldBytes`).
    */
   loader?: (bytes: Uint8Array) => unknown;
-  /** Encodes the value. By default JSON; bytes stay as they are. */
+  /**
+   * Encodes the value. By default bytes stay as they are, nothing is null, and
+   * all else is JSON; what JSON would change, such as a Date, is a TypeError
+   * that names the place.
+   */
   dumper?: (value: unknown) => Uint8Array | string;
   /** Longest time of a call in milliseconds, up to 2^31 - 1; Infinity, none, by default, for a call may well wait for something to happen. */
   timeout?: number;

@@ -41,7 +41,7 @@ export interface MemoryFsOptions {
   maxSize?: number;
   /**
    * Most files and directories, by their names, 1,048,576 by default: an empty
-   * one costs up to 1 KiB that `maxSize` does not count. Beyond it `file system
+   * one costs up to 3 KiB that `maxSize` does not count. Beyond it `file system
    * is full`.
    */
   maxFiles?: number;
