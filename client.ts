@@ -14,7 +14,7 @@
  * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
  *
  * const [near, far] = pair();
- * void serve(far, new MemoryFs({ motd: "hello\n" }));
+ * void serve(far, new MemoryFs({ motd: "hello\n" }, { uid: "none" }));
  * await using client = await connect(near);
  * await client.writeTextFile("motd", "goodbye\n");
  * assertEquals(await client.readTextFile("motd"), "goodbye\n");

@@ -83,7 +83,7 @@ export class MemoryFs implements Tree<TreeNode> {
    * @throws {RangeError} A limit is negative or not a number.
    */
   constructor(content: Content = {}, options: MemoryFsOptions = {}) {
-    const { uid = "none", gid = uid, mode = 0o755 } = options;
+    const { uid = "sys", gid = uid, mode = 0o755 } = options;
     const { users, strict = false, maxCalls = 4096 } = options;
     const limits = {
       maxFileSize: options.maxFileSize ?? GiB,

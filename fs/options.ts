@@ -10,7 +10,12 @@ export interface Content {
 
 /** Options of a {@linkcode MemoryFs}. */
 export interface MemoryFsOptions {
-  /** Owner of the root, and of what the program makes; `none` by default. */
+  /**
+   * Owner of the root, and of what the program makes; `sys` by default. It is
+   * not `none`, the user of a client that names no user: such a client has the
+   * rights of others. It reads what all may read, and writes where all may
+   * write, such as a tree with the mode 0777.
+   */
   uid?: string;
   /** Group of them; the owner by default. */
   gid?: string;

@@ -556,7 +556,7 @@ test("wstat: a length or times are accepted, without effect", async () => {
 
 test("wstat: mode, name and group are those of any file", async () => {
   await using served = serving(SUM);
-  const client = await served.client("none");
+  const client = await served.client("sys");
   await client.wstat("f", { mode: 0o600, name: "g" });
   const { mode, name } = await client.stat("g");
   assertEquals([mode, name], [0o600, "g"]);
