@@ -128,8 +128,17 @@ export class FunctionNode extends FileNode {
     const { written } = calls;
     const record = new CallRecord(request, data.slice(), offset);
     calls.written = replace(written, record, calls.room);
-    if (fid.open && !fid.readable) this.#share(record);
-    else if (!calls.hasRead) calls.unread = record;
+    if (!fid.open || fid.readable) {
+      if (!calls.hasRead) calls.unread = record;
+      return data.length;
+    }
+    try {
+      this.#share(record);
+    } catch (error) {
+      calls.written = undefined; // A write that is refused leaves nothing.
+      record.drop(calls.room);
+      throw error;
+    }
     return data.length;
   }
 

@@ -46,7 +46,7 @@ export interface FileHooks<State = unknown> {
   /**
    * Gets all that an open wrote, when it is clunked or its connection ends: also
    * after a write of no bytes, but not without a write, and not when one of the
-   * writes was refused.
+   * writes was refused or given up.
    */
   written?(
     data: Uint8Array,
@@ -123,8 +123,6 @@ interface Open {
   content: FileData | undefined;
   /** What it wrote. */
   written: FileData | undefined;
-  /** Whether one of its writes was refused. */
-  failed: boolean;
 }
 
 /** A file that is defined by functions. */
@@ -176,7 +174,6 @@ export class HookNode extends FileNode {
       beginning: undefined,
       content: undefined,
       written: undefined,
-      failed: false,
     };
     this.#opens.set(fid, open);
     return open.beginning = this.#begin(open, request);
@@ -240,14 +237,9 @@ export class HookNode extends FileNode {
       throw new NinePError("Operation not supported");
     }
     const { data, offset, memory } = request;
-    try {
-      open.written ??= new FileData(new HeldRoom(memory, maxLength));
-      const at = this.isAppendOnly ? open.written.length : offset;
-      if (data.length > 0) open.written.write(data, at);
-    } catch (error) {
-      open.failed = true;
-      throw error;
-    }
+    open.written ??= new FileData(new HeldRoom(memory, maxLength));
+    const at = this.isAppendOnly ? open.written.length : offset;
+    if (data.length > 0) open.written.write(data, at);
   }
 
   #wrote(fid: Fid<TreeNode>, length: number, count?: number | void): number {
@@ -292,10 +284,10 @@ export class HookNode extends FileNode {
     this.#opens.delete(fid);
     // It goes on when the client gave up the request that it is for.
     await open.beginning?.catch(() => {});
-    const { state, begun, content, written, failed } = open;
+    const { state, begun, content, written } = open;
     content?.resize(0);
     try {
-      if (written !== undefined && !failed) {
+      if (written !== undefined && !fid.writeFailed) {
         await this.#hooks.written?.(written.copy(), fid, state);
       }
     } finally {

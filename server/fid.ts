@@ -40,6 +40,8 @@ export interface Fid<N extends Node = Node> {
   readonly readable: boolean;
   /** Whether the fid is open in a mode that writes. */
   readonly writable: boolean;
+  /** Whether a write of the fid was refused or given up, so that what it wrote is not complete. */
+  readonly writeFailed: boolean;
 }
 
 /** A fid, with what only its session knows. */
@@ -50,6 +52,7 @@ export class FidState<N extends Node = Node> implements Fid<N> {
   // Set before a handler sees the fid: one whose walk or attach is under way is not born.
   node!: N;
   mode = -1;
+  writeFailed = false;
   /** Whether the fid stands for a file yet. */
   born = false;
   /** Whether it is an authentication file. */

@@ -66,6 +66,40 @@ test("written: not called when a write of that open was refused", async () => {
   assertEquals(got, ["12345678"]);
 });
 
+test("written: not called when a write of that open was given up, or refused by the tree", async () => {
+  const got: string[] = [];
+  const gate = Promise.withResolvers<void>();
+  const fs = new MemoryFs({}, { strict: true });
+  const written = (data: Uint8Array) => void got.push(textOf(data));
+  fs.define("f", { open: () => gate.promise, written, call: () => "" });
+  fs.define("g", { written });
+  await using served = new ServedTree(fs);
+  const client = await served.client();
+  // The first write opens the file implicitly; the second one waits for that.
+  const fid = await client.walk("f");
+  const writes = ["one", "two"].map((text, at) =>
+    client.start({
+      type: "Twrite",
+      fid,
+      offset: BigInt(3 * at),
+      data: bytes(text),
+    })
+  );
+  const flushed = client.flush(writes[1].tag);
+  gate.resolve();
+  await flushed;
+  assertEquals((await writes[0].reply).type, "Rwrite");
+  await client.clunk(fid);
+
+  const other = await client.open("g", OWRITE);
+  await client.write(other, "one");
+  fs.remove("g");
+  await refused("file has been removed", client.write(other, "two", 3));
+  await client.clunk(other);
+  await client.stat("/");
+  assertEquals(got, []);
+});
+
 test("maxLength: 64 KiB by default, and no memory for what is refused", async () => {
   const got: number[] = [];
   await using served = serving({

@@ -353,6 +353,18 @@ test("maxHeldBytes: a loader's arguments count 40 times their text", async () =>
   assertEquals(await callError(client, "x".repeat(101)), NO_MEMORY);
 });
 
+test("maxSize: a write that is refused leaves nothing", async () => {
+  const held = { maxHeldBytes: 100 };
+  await using served = serving(echo, {}, { maxSize: 10 }, held);
+  const client = await served.client();
+  const fid = await client.open("f", OWRITE);
+  await refused("file system is full", client.write(fid, "x".repeat(60)));
+  await refused("illegal offset", client.write(fid, "x", 60));
+  assertEquals(await client.text(await client.open("f")), "");
+  await client.clunk(fid);
+  await client.write(await client.open("f", ORDWR), "x".repeat(100));
+});
+
 test("maxSize: the record that a file shares counts until it is replaced, or the file removed", async () => {
   await using served = serving(
     ({ n = 0 }) => "x".repeat(n),
