@@ -9,7 +9,7 @@ import { utf8Length } from "./wire.ts";
 /** Deepest nesting of arrays and objects in arguments. */
 export const DEPTH_MAX = 64;
 
-/** What a failed function tells its caller. */
+/** The error of a function, as its caller gets it. */
 export interface ErrorEnvelope {
   /** Name of the error's class, such as `ValueError`. */
   class: string;
@@ -23,7 +23,7 @@ export interface ErrorEnvelope {
 export interface FunctionErrorOptions {
   /** Text on the wire; the message by default. */
   ename?: string;
-  /** What led to the error. */
+  /** Cause of the error. */
   cause?: unknown;
 }
 
@@ -178,7 +178,7 @@ export function errnoOf(code: string): number | undefined {
   return ERRNO.find((row) => row[0] === code)?.[1];
 }
 
-/** What an error that a function threw looks like to its caller; only the message goes out, never the stack. */
+/** The envelope of an error that a function threw: with the message, never with the stack. */
 export function envelopeOf(error: unknown): ErrorEnvelope {
   if (error instanceof FunctionError) {
     return { class: error.class, argv: error.argv, str: error.str };
@@ -256,7 +256,7 @@ export function encodeEnvelope(
   return JSON.stringify(cut);
 }
 
-/** The JSON of an envelope, or undefined when `argv` has what JSON cannot say. */
+/** The JSON of an envelope, or undefined when JSON cannot carry `argv`. */
 function jsonOf({ class: name, argv, str }: ErrorEnvelope): string | undefined {
   try {
     return JSON.stringify({ class: name, argv, str });
@@ -344,7 +344,7 @@ export function encodeKwarg(kwarg: CallArguments["kwarg"]): string {
   return encodeJson(kwarg, "kwarg");
 }
 
-/** Checks what the loader made of a Tcall's text; members that are missing take their defaults. */
+/** Checks the value of a Tcall's text; members that are missing take their defaults. */
 export function checkCall(value: unknown): CallArguments {
   if (!isRecord(value)) {
     throw new TypeError("the arguments of a call must be an object");

@@ -1,5 +1,5 @@
-// Values as JSON, without a loss: what JSON would turn into something else is
-// refused, and a text is measured before it is parsed.
+// Values as JSON, without a loss: a value that JSON would change is refused. And
+// the size of a JSON text in memory, before it is parsed.
 
 /** Levels from which on a value may well contain itself. */
 const DEEP = 64;
@@ -78,7 +78,7 @@ function check(value: unknown, path: string, parents: object[]): void {
   parents.pop();
 }
 
-/** What is wrong with a value itself, apart from its parts. */
+/** The fault of a value itself, apart from its parts. */
 function faultOf(value: unknown): string | undefined {
   switch (typeof value) {
     case "string":
@@ -115,7 +115,7 @@ function place(path: string, name: string): string {
     : `${path}[${JSON.stringify(name)}]`;
 }
 
-/** What a text takes when it is parsed. */
+/** Size of a JSON text when it is parsed. */
 export interface JsonSize {
   /** Deepest nesting of arrays and objects. */
   readonly depth: number;

@@ -35,11 +35,11 @@ const decoder = new TextDecoder("utf-8", { fatal: true });
 const encoder = new TextEncoder();
 
 /**
- * What a function learns of its caller.
+ * The caller of a function, as the function sees it.
  *
  * A function gets it as its first argument, if it is registered with `context:
  * true`; see {@linkcode ContextOptions}. Nothing that a caller sends ever stands
- * there, so a function may decide by it who may do what.
+ * there, so a function may decide by the context what its caller may do.
  */
 export interface CallContext {
   /** User that calls: of a Tcall the sender; of a read the user who wrote the arguments, or the reader where nothing was written. */
@@ -48,7 +48,7 @@ export interface CallContext {
   readonly fid: Fid<TreeNode>;
   /** Label of that user's end of the connection. */
   readonly peer: string;
-  /** Aborted when nobody waits for the value any more, or when `timeout` is over. */
+  /** Aborted when no client waits for the value any more, or when `timeout` is over. */
   readonly signal: AbortSignal;
 }
 
@@ -92,7 +92,7 @@ export interface ContextOptions {
 /**
  * How functions are called.
  *
- * What a caller sends is untrusted: the function checks it. With `params` the
+ * The arguments are untrusted: the function checks them. With `params` the
  * function gets its arguments by these names. Without, it gets the positional
  * arguments of the caller, and behind them one object of the keyword arguments,
  * if there are any. A call without positional arguments gives a function of one
@@ -123,8 +123,8 @@ export interface CallableOptions {
   /** Most bytes of a value, 64 MiB by default: each fid may keep one. */
   maxValue?: number;
   /**
-   * Hide what the function throws from its caller, who gets `i/o error`; a
-   * NinePError is meant for the caller and always told. By default (that of the
+   * Hide the errors of the function: the caller gets `i/o error`. A NinePError
+   * is meant for the caller and always told. By default (that of the
    * tree, false) the caller gets the message and the class of any error, never
    * the stack: whoever calls a function uses it, and needs to know what was
    * wrong. Set it where a message may hold secrets, as those of databases do.
@@ -314,11 +314,11 @@ export class Callable {
   }
 
   /**
-   * Calls the function; what it throws becomes an error for its caller, and is
-   * reported to the owner of the server.
+   * Calls the function. An error of the function becomes an error for the
+   * caller, and is reported to the owner of the server.
    *
    * @param load Gives the arguments, and charges what they take.
-   * @param context What the function may learn.
+   * @param context Context of the caller, for a function that asks for it.
    * @param request Request that makes the call: its connection counts the call.
    * @returns The value's bytes.
    */
@@ -408,7 +408,7 @@ export class Callable {
     return { fn: fn[name], self: fn, argv, kwarg, params };
   }
 
-  /** The bytes of a value; what the dumper throws is the owner's, as what the function throws. */
+  /** The bytes of a value. An error of the dumper is treated as one of the function. */
   #dump(value: unknown, request: RequestContext<TreeNode>): Uint8Array {
     try {
       const dumped: unknown = this.#dumper(value);
@@ -437,7 +437,7 @@ export class Callable {
     request.report(error);
   }
 
-  /** What the caller learns of an error of the owner's code. */
+  /** The error that the caller gets for an error of the owner's code. */
   #told(error: unknown): NinePError {
     if (!this.#maskErrors || error instanceof NinePError) {
       return forCaller(error);
@@ -518,14 +518,14 @@ function isSpace(byte: number): boolean {
   return byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
 }
 
-/** Also what is like a promise, as the queries of some databases are. */
+/** Recognizes promises, and objects with a `then`, such as the queries of some databases. */
 function isPromise(value: unknown): value is PromiseLike<unknown> {
   return value instanceof Promise ||
     (typeof value === "object" && value !== null && "then" in value &&
       typeof value.then === "function");
 }
 
-/** What a function threw, as an error that its caller may see: the message, never the stack. */
+/** The error that a caller may see for an error of a function: the message, never the stack. */
 export function forCaller(error: unknown): NinePError {
   // Only the server itself says that this file was removed, not a function that met another one.
   if (isRemovedError(error)) return new NinePError("file has been removed");
@@ -533,7 +533,7 @@ export function forCaller(error: unknown): NinePError {
   return new FunctionError(envelopeOf(error), { cause: error });
 }
 
-/** Recognizes what the platform's own functions throw when their signal is aborted. */
+/** Recognizes the error of the platform's own functions whose signal is aborted. */
 function isAbortError(error: unknown): boolean {
   return error instanceof Error && error.name === "AbortError";
 }

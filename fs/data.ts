@@ -9,7 +9,7 @@ export function isLength(length: number): boolean {
   return Number.isSafeInteger(length) && length >= 0;
 }
 
-/** No bytes: they can be shared, for nobody can change them. */
+/** No bytes: they can be shared, for no code can change them. */
 export const NOTHING: Uint8Array<ArrayBuffer> = new Uint8Array(0);
 
 /** Least bytes that are taken at a time. */
@@ -23,13 +23,13 @@ const LEAST = 64;
 export class FileData {
   readonly #room: Room;
   #length = 0;
-  // What a block has not, up to the length, is 0. What it has behind that may
-  // be anything: blocks were used before.
+  // Up to the length, bytes that a block lacks are 0. Behind the length a block
+  // may hold anything: blocks were used before.
   /** The first block grows with what is in it, since most files are short. */
   #first: Uint8Array = NOTHING;
   /** Further ones are whole; by their number, for a file may have gaps. */
   #more: Map<number, Uint8Array> | undefined;
-  /** Those that somebody may have a view of. */
+  /** Blocks that a reader may have a view of. */
   #lent: Set<Uint8Array> | undefined;
 
   constructor(room: Room) {

@@ -45,7 +45,7 @@ export interface FunctionOptions extends CallableOptions {
   gid?: string;
 }
 
-/** What a fid has to do with the file. */
+/** The records of a fid. */
 interface FidCalls {
   /** Counts the records of the fid in the budget of its connection. */
   readonly room: Room;
@@ -222,7 +222,7 @@ export class FunctionNode extends FileNode {
       record.fail(error);
       throw error;
     });
-    promise.catch(() => {}); // Those who wait hear of it.
+    promise.catch(() => {}); // The requests that wait get the error.
     record.call = { promise, abort, waiting: 0 };
     return this.#wait(record, request);
   }
@@ -239,7 +239,7 @@ export class FunctionNode extends FileNode {
     }
   }
 
-  /** Waits for a call that others may wait for, too; when nobody does, it is aborted. */
+  /** Waits for a call, which is aborted when no request waits for it any more. */
   async #wait(
     record: CallRecord,
     request: RequestContext<TreeNode>,
@@ -281,7 +281,7 @@ export class FunctionNode extends FileNode {
     return value instanceof Promise ? abortable(value, request.signal) : value;
   }
 
-  /** Forgets the fid's records. What the fid wrote and did not read is for others now. */
+  /** Forgets the fid's records. Arguments that the fid wrote without a read are shared now. */
   override clunk(fid: Fid<TreeNode>): void {
     const calls = this.#fids.get(fid);
     if (calls === undefined) return;

@@ -23,7 +23,7 @@ const LENGTH_MAX = 64 * 1024;
 const encoder = new TextEncoder();
 
 /**
- * What a file does, by functions; all are optional. `content` and `written`
+ * The functions that define a file; all are optional. `content` and `written`
  * have to do with whole contents, `read`, `write` and `call` with single
  * requests. The value of `open` is the state of that open: the others get it as
  * their last argument. Each may throw a NinePError, whose text the client gets;
@@ -72,7 +72,7 @@ export interface FileHooks<State = unknown> {
   clunk?(fid: Fid<TreeNode>, state: State): Awaitable<void>;
   /** Cuts or extends the file, for OTRUNC (0) and a Twstat of the length. Without it both are accepted, to no effect. */
   truncate?(length: number, uname: string): Awaitable<void>;
-  /** A client that may do so is about to remove the file: what this throws refuses it. */
+  /** Told before a client removes the file; an error that it throws refuses the removal. */
   remove?(fid: Fid<TreeNode>): Awaitable<void>;
   /** Size in bytes, to be told by stat: a whole number; 0, not known, by default. */
   length?: number | (() => number);
@@ -119,9 +119,9 @@ interface Open {
   begun: boolean;
   /** Done when it has begun, or failed to. */
   beginning: Promise<void> | undefined;
-  /** What it reads. */
+  /** Content that the open reads. */
   content: FileData | undefined;
-  /** What it wrote. */
+  /** Bytes that the open wrote. */
   written: FileData | undefined;
 }
 
@@ -198,7 +198,7 @@ export class HookNode extends FileNode {
     open.content = data;
   }
 
-  /** Reads what was made at the open, or asks. */
+  /** Reads the content that was made at the open, or asks the hook. */
   override read(
     fid: Fid<TreeNode>,
     request: ReadRequest<TreeNode>,
@@ -214,7 +214,7 @@ export class HookNode extends FileNode {
     return hooks.read(request, open?.state);
   }
 
-  /** Keeps what is written until the clunk, or hands it on. */
+  /** Keeps the bytes until the clunk, or hands them to the hook. */
   override write(
     fid: Fid<TreeNode>,
     request: WriteRequest<TreeNode>,
@@ -302,7 +302,7 @@ export class HookNode extends FileNode {
   }
 }
 
-/** The bytes that a hook gave. A program without types may give anything, which is not to be taken for an empty file. */
+/** The bytes that a hook gave. A program without types may give anything else, which must not look like an empty file. */
 function bytesOf(hook: string, value: string | Uint8Array): Uint8Array {
   if (typeof value === "string") return encoder.encode(value);
   if (value instanceof Uint8Array) return value;

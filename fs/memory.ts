@@ -146,7 +146,7 @@ export class MemoryFs implements Tree<TreeNode> {
     }
   }
 
-  /** What a server asks: the semantics of the tree. */
+  /** Handler for servers: the semantics of the tree. */
   get handler(): Handler<TreeNode> {
     return this.#tree;
   }
@@ -213,8 +213,8 @@ export class MemoryFs implements Tree<TreeNode> {
    * which the member `fname` of the arguments names one, or else the first
    * positional argument.
    *
-   * What a caller sends never stands where a function reads its context, which
-   * `context: true` asks for and which comes before all arguments. An error
+   * With `context: true` the function gets the context of its caller before all
+   * arguments; nothing that a caller sends ever stands there. An error
    * that a function throws is told to its caller, unless `maskErrors` is set,
    * and to the server's `onError`; see {@linkcode CallableOptions}.
    *
@@ -303,11 +303,11 @@ export class MemoryFs implements Tree<TreeNode> {
   }
 
   /**
-   * Makes a file that is what functions say: content that is made at each open,
+   * Makes a file that functions define: content that is made at each open,
    * callbacks for what is written, or raw answers to each request.
    *
    * @param path Path of the file.
-   * @param hooks What it does, and its permissions; see {@linkcode FileHooks}.
+   * @param hooks Functions of the file, and its permissions; see {@linkcode FileHooks}.
    * @returns The new node.
    * @throws {NinePError} As create().
    * @throws {TypeError} Two of the functions answer the same thing.
@@ -618,7 +618,7 @@ function toBytes(data: string | Uint8Array): Uint8Array {
   return typeof data === "string" ? encoder.encode(data) : data;
 }
 
-/** Throws for what no stat record holds: programs without types may have set it to anything. */
+/** Throws for attributes that no stat record holds: programs without types may give anything. */
 function checkAttributes(
   operation: string,
   path: string,
@@ -637,7 +637,7 @@ function checkAttributes(
   }
 }
 
-/** Does what may fail, so that the error names the path. */
+/** Runs a function whose error is to name the path. */
 function attempt(operation: string, path: string, fn: () => void): void {
   try {
     fn();

@@ -1,4 +1,4 @@
-// What can be chosen for a tree, and for the files that a program makes in it.
+// Options of a tree, and of the files that a program makes in it.
 
 import type { Users } from "./access.ts";
 

@@ -1,5 +1,4 @@
-// What a tree may hold, and what it holds: the bounds on the memory that its
-// clients can take.
+// The bounds on the memory that clients can make a tree hold.
 
 import { NinePError } from "../codec.ts";
 import type { Budget } from "../server.ts";
@@ -28,13 +27,13 @@ export interface Room {
   check(bytes: number): void;
   /** Takes room for bytes, or throws; a negative number gives it back. */
   take(bytes: number): void;
-  /** A block that was used before, with what was in it, if there is one. */
+  /** A block that was used before, with its old bytes, if there is one. */
   takeBlock(): Uint8Array | undefined;
-  /** Keeps a block that nobody uses or sees any more, for another file. */
+  /** Keeps a block for another file; no reader has a view of the block any more. */
   giveBlock(block: Uint8Array): void;
 }
 
-/** Counts what a file holds for a connection, which takes it from the connection's budget. */
+/** Counts bytes that a file holds for a connection, in the budget of that connection. */
 export class HeldRoom implements Room {
   /** Most bytes of one content. */
   readonly maxFileSize: number;
@@ -67,7 +66,7 @@ export class HeldRoom implements Room {
   giveBlock(_block: Uint8Array): void {}
 }
 
-/** Counts what a tree holds. */
+/** Counts the bytes and names of a tree. */
 export class Quota implements Room {
   /** Most bytes of one file. */
   readonly maxFileSize: number;
@@ -98,7 +97,7 @@ export class Quota implements Room {
     this.#bytes += bytes;
   }
 
-  /** A block that was used before, with what was in it, if there is one. */
+  /** A block that was used before, with its old bytes, if there is one. */
   takeBlock(): Uint8Array | undefined {
     return this.#spare.pop();
   }

@@ -1,4 +1,4 @@
-// Call records: one argument text and what becomes of it. A function file
+// Call records: one argument text, then the value or the error of its call. A function file
 // keeps them for its fids, and for itself.
 
 import { FunctionError, Plan9Exit } from "../codec/call.ts";
@@ -22,8 +22,8 @@ interface Holder {
 }
 
 /**
- * One argument text and what becomes of it: the function is called with it
- * once at most, whichever fid reads.
+ * One argument text, then the value or the error of its call. The function is
+ * called once at most with it, whichever fid reads.
  */
 export class CallRecord {
   /** Fid that wrote the text: the function is called in the name of its user. */
@@ -37,7 +37,7 @@ export class CallRecord {
   /** Whether the call is over, or at least the text complete. */
   done = false;
   #text: Uint8Array;
-  /** What the text is the start of, so that it is not copied with each piece that is added. */
+  /** Buffer that the text is the start of, so that an added piece does not copy the text. */
   #room: Uint8Array = NOTHING;
   #value: Uint8Array | undefined = undefined;
   #error: unknown = undefined;
@@ -89,7 +89,7 @@ export class CallRecord {
     return this.#value;
   }
 
-  /** What the call threw. */
+  /** Error of the call. */
   get error(): unknown {
     return this.#error;
   }

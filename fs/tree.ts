@@ -1,5 +1,5 @@
-// The semantics of a tree of nodes: what clients may do, what it does to nodes
-// and their directories, and the text of each refusal. See open(9P), stat(9P),
+// The semantics of a tree of nodes: the requests of clients, their effects on
+// nodes and directories, and the text of each refusal. See open(9P), stat(9P),
 // remove(9P).
 
 import {
@@ -60,7 +60,7 @@ import {
 } from "./node.ts";
 import type { Quota } from "./quota.ts";
 
-/** What is chosen for a tree. */
+/** Settings of a tree. */
 export interface TreeSettings {
   /** Owner of the root. */
   readonly uid: string;
@@ -492,7 +492,7 @@ function possible(file: TreeNode, changes: Partial<Stat>): Partial<Stat> {
   return rest;
 }
 
-/** Refuses wishes for what does not change; the present value is no wish. */
+/** Refuses changes of attributes that are fixed; the present value is no change. */
 function checkFixed(
   node: TreeNode,
   changes: Partial<Stat>,
