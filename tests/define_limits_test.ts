@@ -4,7 +4,14 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { ORDWR, OWRITE } from "../codec.ts";
 import { type FileHooks, MemoryFs, type MemoryFsOptions } from "../fs/mod.ts";
 import { test } from "./harness.ts";
-import { bytes, refusal, refused, ServedTree, textOf } from "./tree_client.ts";
+import {
+  aborted,
+  bytes,
+  refusal,
+  refused,
+  ServedTree,
+  textOf,
+} from "./tree_client.ts";
 
 /** The error of a Tcall of a file that was removed. */
 const GONE = {
@@ -147,6 +154,42 @@ test("hooks: what gives neither bytes nor text is an error, told to the owner", 
       });
       assertEquals(reports, [true, true, true]);
     }
+  }
+});
+
+// Entry 8: what a hook throws always reaches its owner.
+test("hooks: the owner hears of an error after the client gave up, not of the abort itself", async () => {
+  const calls: PromiseWithResolvers<Uint8Array>[] = [];
+  let begun = Promise.withResolvers<AbortSignal>();
+  const wait = ({ signal }: { signal: AbortSignal }) => {
+    const call = Promise.withResolvers<Uint8Array>();
+    calls.push(call);
+    begun.resolve(signal);
+    return call.promise;
+  };
+  await using served = serving({ read: wait, call: wait, mode: 0o666 });
+  const client = await served.client();
+  const fid = await client.open("f", ORDWR);
+  const data = new Uint8Array(0);
+  const requests = [
+    { type: "Tread", fid, offset: 0n, count: 9 },
+    { type: "Tcall", fid, text: "", data },
+  ] as const;
+  for (const request of requests) {
+    const bug = new Error(`a bug in ${request.type}`);
+    const abort = new DOMException("The operation was aborted", "AbortError");
+    const expected = [...served.reports, bug];
+    for (const error of [abort, bug]) {
+      begun = Promise.withResolvers();
+      const { tag } = client.start(request);
+      const signal = await begun.promise;
+      const flushed = client.flush(tag);
+      await aborted(signal);
+      calls.at(-1)?.reject(error);
+      await flushed;
+    }
+    await client.stat("/");
+    assertEquals(served.reports, expected);
   }
 });
 
