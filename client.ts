@@ -14,7 +14,7 @@
  * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
  *
  * const [near, far] = pair();
- * void serve(far, new MemoryFs({ motd: "hello\n" }));
+ * void serve(far, new MemoryFs({ motd: "hello\n" }, { uid: "none" }));
  * await using client = await connect(near);
  * await client.writeTextFile("motd", "goodbye\n");
  * assertEquals(await client.readTextFile("motd"), "goodbye\n");
@@ -47,7 +47,12 @@ export type { Authenticate } from "./client/login.ts";
 export type { CallerOptions, FileRef } from "./client/operation.ts";
 export type { TransferOptions } from "./client/stall.ts";
 export { normalizePath } from "./client/paths.ts";
-export type { ProxyOptions, RemoteApi, RemoteMethod } from "./client/proxy.ts";
+export type {
+  ProxyOptions,
+  RemoteApi,
+  RemoteMethod,
+  RemoteValue,
+} from "./client/proxy.ts";
 export type { ReconnectOptions } from "./client/reconnect.ts";
 export type { LinesOptions } from "./client/lines.ts";
 export { RemoteFile, type Whence } from "./client/remote_file.ts";

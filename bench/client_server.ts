@@ -10,7 +10,7 @@ import { BULK, pattern } from "./tree.ts";
 const content = pattern(BULK);
 const add = (a: number, b: number) => a + b;
 
-const fs = new MemoryFs({ bulk: content, sink: "" });
+const fs = new MemoryFs({ bulk: content, sink: "" }, { uid: "none" });
 fs.register("add", add, { params: ["a", "b"] });
 
 /** The value of a call in JSON, whichever way it came. */

@@ -33,7 +33,7 @@ async function clientsOf(checkout: URL): Promise<Ways> {
     new URL("mod.ts", checkout).href
   );
   const { connect, MemoryFs, pair, serve } = module;
-  const fs = new MemoryFs(content());
+  const fs = new MemoryFs(content(), { uid: "none" });
   fs.register("add", (a: number, b: number) => a + b, { params: ["a", "b"] });
   const [near, far] = pair();
   void serve(far, fs);

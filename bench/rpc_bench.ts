@@ -13,7 +13,7 @@ const IN_FLIGHT = [1, 32];
 
 const server = await spawnServer();
 const [near, far] = pair();
-const fs = new MemoryFs(content());
+const fs = new MemoryFs(content(), { uid: "none" });
 fs.register("add", (a: number, b: number) => a + b, { params: ["a", "b"] });
 void serve(far, fs);
 const clients: Record<string, Client> = {

@@ -8,7 +8,7 @@ import { listen as listenRaw } from "../transport.ts";
 import { answerRaw } from "./raw.ts";
 import { content } from "./tree.ts";
 
-const fs = new MemoryFs(content());
+const fs = new MemoryFs(content(), { uid: "none" });
 fs.register("add", (a: number, b: number) => a + b, { params: ["a", "b"] });
 fs.register("cpu", () => {
   const { user, system } = cpuUsage();

@@ -168,7 +168,7 @@ export class Attributes extends Requests {
    * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
    *
    * const [near, far] = pair();
-   * void serve(far, new MemoryFs());
+   * void serve(far, new MemoryFs({}, { mode: 0o777 }));
    * await using client = await connect(near);
    * await client.writeTextFile("draft", "dear");
    * await client.wstat("draft", { name: "letter", mode: 0o400 });
@@ -197,7 +197,7 @@ export class Attributes extends Requests {
    * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
    *
    * const [near, far] = pair();
-   * void serve(far, new MemoryFs());
+   * void serve(far, new MemoryFs({}, { mode: 0o777 }));
    * await using client = await connect(near);
    * await client.writeTextFile("motd", "hello\n");
    * await client.truncate("motd", 4);
@@ -228,7 +228,7 @@ export class Attributes extends Requests {
    * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
    *
    * const [near, far] = pair();
-   * void serve(far, new MemoryFs());
+   * void serve(far, new MemoryFs({}, { mode: 0o777 }));
    * await using client = await connect(near);
    * await client.mkdir("private");
    * await client.chmod("private", 0o700);
@@ -300,7 +300,7 @@ export class Attributes extends Requests {
    * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
    *
    * const [near, far] = pair();
-   * void serve(far, new MemoryFs());
+   * void serve(far, new MemoryFs({}, { mode: 0o777 }));
    * await using client = await connect(near);
    * await client.writeTextFile("motd", "hello\n");
    * await client.utime("motd", undefined, new Date("2001-09-09T01:46:40Z"));
@@ -329,7 +329,7 @@ export class Attributes extends Requests {
    * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
    *
    * const [near, far] = pair();
-   * void serve(far, new MemoryFs());
+   * void serve(far, new MemoryFs({}, { mode: 0o777 }));
    * await using client = await connect(near);
    * await client.writeTextFile("ledger", "42\n");
    * await client.sync("ledger");
@@ -353,7 +353,7 @@ export class Attributes extends Requests {
    * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
    *
    * const [near, far] = pair();
-   * void serve(far, new MemoryFs());
+   * void serve(far, new MemoryFs({}, { mode: 0o777 }));
    * await using client = await connect(near);
    * await client.writeTextFile("today", "buy milk\n");
    * await client.rename("today", "yesterday");

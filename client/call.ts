@@ -1,7 +1,7 @@
 // Function files: one round trip with Tcall, or arguments written and the
 // value read where the server has no Tcall.
 
-import { encodeCall, FunctionError } from "../codec/call.ts";
+import { encodeCall, encodeKwarg, FunctionError } from "../codec/call.ts";
 import { ORDWR } from "../codec/constants.ts";
 import { NinePError, ProtocolError } from "../codec/errors.ts";
 import type { Rcall } from "../codec/messages.ts";
@@ -38,7 +38,7 @@ const NOTHING = new Uint8Array(0);
 
 /** Options of {@linkcode Files.call}. */
 export interface CallOptions<T = unknown> extends CallerOptions {
-  /** Positional arguments; none by default. */
+  /** Positional arguments; none by default. JSON must be able to carry them: no Date, no Map, no bytes, no undefined. */
   argv?: readonly unknown[] | undefined;
   /** Keyword arguments; none by default. */
   kwarg?: Readonly<Record<string, unknown>> | undefined;
@@ -69,7 +69,7 @@ export interface CallOptions<T = unknown> extends CallerOptions {
  *
  * @param label What errors say that was called.
  * @throws {RangeError} No Tcall holds the arguments, and they cannot be written.
- * @throws {TypeError} JSON cannot say the arguments.
+ * @throws {TypeError} JSON would change an argument, such as a Date.
  */
 export function callFile<T>(
   session: Session,
@@ -86,7 +86,7 @@ export function callFile<T>(
   const load = options.loader ?? (loadJson as (data: Uint8Array) => T);
   const isWritable = fallback && argv.length === 0 && data.length === 0;
   const write = () => {
-    const text = encode(label, JSON.stringify, kwarg);
+    const text = encode(label, encodeKwarg, kwarg);
     return writeAndRead(session, fid, label, text, bounds, signal).then(load);
   };
   if (isWritable && session.hasTcall === false) return write();

@@ -64,7 +64,7 @@ export interface Beginning {
  * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
  *
  * const [near, far] = pair();
- * void serve(far, new MemoryFs());
+ * void serve(far, new MemoryFs({}, { mode: 0o777 }));
  * await using client = await connect(near);
  * await client.mkdir("notes");
  * await client.writeTextFile("notes/today", "buy milk\n");

@@ -120,7 +120,7 @@ export class Files extends Attributes {
    * import { connect, MemoryFs, NinePError, pair, serve } from "@ninep/ninep";
    *
    * const [near, far] = pair();
-   * void serve(far, new MemoryFs({ lock: "" }));
+   * void serve(far, new MemoryFs({ lock: "" }, { uid: "none" }));
    * await using client = await connect(near);
    * const error = await assertRejects(
    *   () => client.open("lock", { write: true, createNew: true }),
@@ -137,7 +137,7 @@ export class Files extends Attributes {
    * import { ORCLOSE, ORDWR } from "@ninep/ninep/codec";
    *
    * const [near, far] = pair();
-   * void serve(far, new MemoryFs());
+   * void serve(far, new MemoryFs({}, { mode: 0o777 }));
    * await using client = await connect(near);
    * const flags = ORDWR | ORCLOSE;
    * const scratch = await client.open("scratch", { flags, create: true });
@@ -181,7 +181,7 @@ export class Files extends Attributes {
    * import { DMAPPEND, OWRITE } from "@ninep/ninep/codec";
    *
    * const [near, far] = pair();
-   * void serve(far, new MemoryFs());
+   * void serve(far, new MemoryFs({}, { mode: 0o777 }));
    * await using client = await connect(near);
    * const perm = DMAPPEND + 0o666;
    * const log = await client.create("log", { perm, mode: OWRITE });
@@ -343,7 +343,7 @@ export class Files extends Attributes {
    * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
    *
    * const [near, far] = pair();
-   * void serve(far, new MemoryFs());
+   * void serve(far, new MemoryFs({}, { mode: 0o777 }));
    * await using client = await connect(near);
    * const stream = new Blob(["hello ", "world"]).stream();
    * await client.writeFile("greeting", stream);
@@ -407,7 +407,7 @@ export class Files extends Attributes {
    * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
    *
    * const [near, far] = pair();
-   * void serve(far, new MemoryFs());
+   * void serve(far, new MemoryFs({}, { mode: 0o777 }));
    * await using client = await connect(near);
    * function* lines() {
    *   for (let i = 1; i <= 3; i++) yield `line ${i}\n`;

@@ -1,6 +1,6 @@
 // Fids that stay: a path that is used again and again is walked to once.
 
-import { FunctionError } from "../codec/call.ts";
+import { FunctionError, isRemovedError } from "../codec/call.ts";
 import { NinePError } from "../codec/errors.ts";
 import { abortable, hasCode, leadsTo, namesOf } from "./operation.ts";
 import type { Session } from "./session.ts";
@@ -201,12 +201,9 @@ export class KeptFids {
   }
 }
 
-/** Class of the error by which a server refuses to call a function that was removed; no function's own error has it. */
-const REMOVED_CLASS = "StaleFileError";
-
 /** Recognizes that a fid leads to no file any more. The error of a function itself is about other files. */
 function isGone(error: unknown): error is NinePError {
-  if (error instanceof FunctionError) return error.class === REMOVED_CLASS;
+  if (error instanceof FunctionError) return isRemovedError(error);
   return hasCode(error, "ESTALE") ||
     error instanceof NinePError && error.ename === "file has been removed";
 }

@@ -61,8 +61,37 @@ export interface RemoteMethod<Args extends unknown[], Value> {
 }
 
 /**
+ * What arrives of a value that a remote function returns, by JSON: nothing
+ * (`undefined`) as null, and never what JSON cannot carry, such as a Date or a
+ * Map: there the call fails. Members that are undefined are left out.
+ *
+ * @typeParam Value What the function returns.
+ * @typeParam Nothing What arrives for nothing.
+ */
+export type RemoteValue<Value, Nothing = null> =
+  // An `any` or `unknown` says nothing of the value.
+  unknown extends Value ? Value
+    : Value extends string | number | boolean | null ? Value
+    : Value extends void ? Nothing
+    : Value extends // Any function.
+    // deno-lint-ignore no-explicit-any
+    | ((...args: any[]) => unknown)
+    | Date
+    | RegExp
+    | Error
+    | ReadonlyMap<unknown, unknown>
+    | ReadonlySet<unknown>
+    | ArrayBuffer
+    | ArrayBufferView
+    | PromiseLike<unknown> ? never
+    : Value extends object
+      ? { [Name in keyof Value]: RemoteValue<Value[Name], undefined> }
+    : never;
+
+/**
  * What {@linkcode RemoteTree.proxy} makes of an interface: its methods, with
- * promises of what they return. Type parameters of a method are lost, and so
+ * promises of what arrives of their values; see {@linkcode RemoteValue}. Type
+ * parameters of a method are lost, and so
  * are its overloads but the last one.
  */
 export type RemoteApi<Api> = {
@@ -73,7 +102,7 @@ export type RemoteApi<Api> = {
       ? Name
       : never
   ]: Api[Name] extends (...args: infer Args) => infer Value
-    ? RemoteMethod<Args, Awaited<Value>>
+    ? RemoteMethod<Args, RemoteValue<Awaited<Value>>>
     : never;
 };
 

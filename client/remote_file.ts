@@ -41,7 +41,7 @@ export type Whence = "start" | "current" | "end" | 0 | 1 | 2;
  * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
  *
  * const [near, far] = pair();
- * void serve(far, new MemoryFs({ motd: "hello\n" }));
+ * void serve(far, new MemoryFs({ motd: "hello\n" }, { uid: "none" }));
  * await using client = await connect(near);
  * await using file = await client.open("motd", { read: true, write: true });
  * await file.write("jelly");
@@ -290,7 +290,7 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
    * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
    *
    * const [near, far] = pair();
-   * void serve(far, new MemoryFs({ motd: "hello\n" }));
+   * void serve(far, new MemoryFs({ motd: "hello\n" }, { uid: "none" }));
    * await using client = await connect(near);
    * await using file = await client.open("motd", { write: true });
    * assertEquals(await file.write("jelly"), 5);
@@ -339,7 +339,7 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
    * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
    *
    * const [near, far] = pair();
-   * void serve(far, new MemoryFs({ motd: "hello\n" }));
+   * void serve(far, new MemoryFs({ motd: "hello\n" }, { uid: "none" }));
    * await using client = await connect(near);
    * await using file = await client.open("motd", { write: true });
    * assertEquals(await file.writeAt("p", 3), 1);
@@ -392,7 +392,7 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
    * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
    *
    * const [near, far] = pair();
-   * void serve(far, new MemoryFs({ motd: "hello\n" }));
+   * void serve(far, new MemoryFs({ motd: "hello\n" }, { uid: "none" }));
    * await using client = await connect(near);
    * await using file = await client.open("motd", { write: true });
    * await file.writeAll("jelly\n");
@@ -553,7 +553,7 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
    * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
    *
    * const [near, far] = pair();
-   * void serve(far, new MemoryFs({ motd: "hello\n" }));
+   * void serve(far, new MemoryFs({ motd: "hello\n" }, { uid: "none" }));
    * await using client = await connect(near);
    * await using file = await client.open("motd", { write: true });
    * await file.truncate(4);
@@ -618,7 +618,7 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
    * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
    *
    * const [near, far] = pair();
-   * void serve(far, new MemoryFs({ motd: "hello\n" }));
+   * void serve(far, new MemoryFs({ motd: "hello\n" }, { uid: "none" }));
    * await using client = await connect(near);
    * const file = await client.open("motd", { write: true });
    * await ReadableStream.from(["jelly", "fish"]).pipeTo(file.writable);

@@ -207,7 +207,7 @@ export class RemoteTree extends Files {
    * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
    *
    * const [near, far] = pair();
-   * void serve(far, new MemoryFs());
+   * void serve(far, new MemoryFs({}, { mode: 0o777 }));
    * await using client = await connect(near);
    * await client.mkdir("usr/glenda/lib", { recursive: true });
    * assertEquals(await client.readDirNames("usr/glenda"), ["lib"]);
@@ -333,10 +333,10 @@ export class RemoteTree extends Files {
    * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
    *
    * const [near, far] = pair();
-   * void serve(far, new MemoryFs({ lib: { motd: "hello\n" } }));
+   * void serve(far, new MemoryFs({ lib: { motd: "hello\n" } }, { uid: "none" }));
    * await using client = await connect(near);
    * const [here, there] = pair();
-   * void serve(there, new MemoryFs());
+   * void serve(there, new MemoryFs({}, { mode: 0o777 }));
    * await using target = await connect(here);
    *
    * await client.copy("lib", "backup", { target, recursive: true });

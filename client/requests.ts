@@ -494,7 +494,7 @@ export class Requests {
    * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
    *
    * const [near, far] = pair();
-   * void serve(far, new MemoryFs({ motd: "hello\n" }));
+   * void serve(far, new MemoryFs({ motd: "hello\n" }, { uid: "none" }));
    * await using client = await connect(near);
    * await client.withFid("motd", async (fid) => {
    *   await client.rpc({ type: "Topen", fid, mode: 1 });

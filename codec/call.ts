@@ -3,15 +3,13 @@
 // Rcall; the form is that of pyroute2's `plan9` package.
 
 import { NinePError } from "./errors.ts";
+import { checkExact, encodeJson, isPlain } from "./json.ts";
 import { utf8Length } from "./wire.ts";
 
 /** Deepest nesting of arrays and objects in arguments. */
-const DEPTH_MAX = 64;
+export const DEPTH_MAX = 64;
 
-/** Names that would reach an object's prototype. */
-const FORBIDDEN = new Set(["__proto__", "constructor", "prototype"]);
-
-/** What a failed function tells its caller. */
+/** The error of a function, as its caller gets it. */
 export interface ErrorEnvelope {
   /** Name of the error's class, such as `ValueError`. */
   class: string;
@@ -27,7 +25,7 @@ export interface FunctionErrorOptions {
   ename?: string;
   /** Message of the error object; that of the envelope, or its class, by default. */
   message?: string;
-  /** What led to the error. */
+  /** Cause of the error. */
   cause?: unknown;
 }
 
@@ -95,6 +93,30 @@ export class Plan9Exit extends FunctionError {
   }
 }
 
+/** Class of the error for a function file that was removed. */
+const REMOVED_CLASS = "StaleFileError";
+/** Text of the error for a file that was removed. */
+const REMOVED = "file has been removed";
+
+// A fid of a function file outlives the file. Its next Tcall fails with
+// {"class": "StaleFileError", "argv": [116, "file has been removed"], "str": "file has been removed"}
+// and its next read or write with the text of `str`. 116 is Linux's ESTALE.
+// The class tells this error from all errors of functions: a function may
+// throw any text and any code, but the server sends what a function throws
+// under another class. So a client may walk again and call again: the function
+// was not called.
+
+/** Makes the error for a fid whose function file was removed. */
+export function removedError(): FunctionError {
+  const argv = [errnoOf("ESTALE"), REMOVED];
+  return new FunctionError({ class: REMOVED_CLASS, argv, str: REMOVED });
+}
+
+/** Tells whether a call failed since its file was removed: the function was not called. */
+export function isRemovedError(error: unknown): boolean {
+  return error instanceof FunctionError && error.class === REMOVED_CLASS;
+}
+
 const CODE_OF_CLASS: ReadonlyMap<string, string> = new Map([
   ["ValueError", "EINVAL"],
   ["SyntaxError", "EINVAL"],
@@ -128,6 +150,7 @@ const ERRNO: ReadonlyArray<readonly [code: string, errno: number]> = [
   ["ENOTDIR", 20],
   ["EISDIR", 21],
   ["EINVAL", 22],
+  ["ENOMEM", 12],
   ["EMFILE", 24],
   ["ETXTBSY", 26],
   ["EFBIG", 27],
@@ -141,6 +164,7 @@ const ERRNO: ReadonlyArray<readonly [code: string, errno: number]> = [
   ["EPROTO", 71],
   ["EOPNOTSUPP", 95],
   ["ETIMEDOUT", 110],
+  ["ESTALE", 116],
   ["EDQUOT", 122],
 ];
 
@@ -156,7 +180,7 @@ export function errnoOf(code: string): number | undefined {
   return ERRNO.find((row) => row[0] === code)?.[1];
 }
 
-/** What an error that a function threw looks like to its caller; only the message goes out, never the stack. */
+/** The envelope of an error that a function threw: with the message, never with the stack. */
 export function envelopeOf(error: unknown): ErrorEnvelope {
   if (error instanceof FunctionError) {
     return { class: error.class, argv: error.argv, str: error.str };
@@ -234,7 +258,7 @@ export function encodeEnvelope(
   return JSON.stringify(cut);
 }
 
-/** The JSON of an envelope, or undefined when `argv` has what JSON cannot say. */
+/** The JSON of an envelope, or undefined when JSON cannot carry `argv`. */
 function jsonOf({ class: name, argv, str }: ErrorEnvelope): string | undefined {
   try {
     return JSON.stringify({ class: name, argv, str });
@@ -292,17 +316,37 @@ export interface CallArguments {
   dataArg: string;
 }
 
-/** The text of a Tcall. */
+/**
+ * The text of a Tcall.
+ *
+ * @throws {TypeError} JSON would change an argument; see encodeJson().
+ */
 export function encodeCall(call: CallArguments): string {
   const { argv, kwarg, dataArg } = call;
+  checkExact(argv, "argv");
   // Mostly nothing but the arguments themselves has to be encoded.
-  if (dataArg === "data" && Object.keys(kwarg).length === 0) {
+  if (dataArg === "data" && isEmpty(kwarg)) {
     return `{"argv":${JSON.stringify(argv)},"kwarg":{},"data_arg":"data"}`;
   }
+  checkExact(kwarg, "kwarg");
   return JSON.stringify({ argv, kwarg, data_arg: dataArg });
 }
 
-/** Checks what the loader made of a Tcall's text; members that are missing take their defaults. */
+function isEmpty(kwarg: CallArguments["kwarg"]): boolean {
+  for (const _ in kwarg) return false;
+  return isPlain(kwarg);
+}
+
+/**
+ * The text of keyword arguments that are written to a function file.
+ *
+ * @throws {TypeError} JSON would change an argument; see encodeJson().
+ */
+export function encodeKwarg(kwarg: CallArguments["kwarg"]): string {
+  return encodeJson(kwarg, "kwarg");
+}
+
+/** Checks the value of a Tcall's text; members that are missing take their defaults. */
 export function checkCall(value: unknown): CallArguments {
   if (!isRecord(value)) {
     throw new TypeError("the arguments of a call must be an object");
@@ -314,7 +358,7 @@ export function checkCall(value: unknown): CallArguments {
   if (typeof dataArg !== "string") {
     throw new TypeError("data_arg must be a string");
   }
-  if (FORBIDDEN.has(dataArg)) {
+  if (isForbidden(dataArg)) {
     throw new TypeError(`data_arg must not be "${dataArg}"`);
   }
   return { argv, kwarg, dataArg };
@@ -327,15 +371,25 @@ export function checkSafe(value: unknown, depth = 0): void {
     throw new RangeError(`arguments are nested deeper than ${DEPTH_MAX}`);
   }
   if (Array.isArray(value)) {
-    for (const item of value) checkSafe(item, depth + 1);
-  } else if (!ArrayBuffer.isView(value)) {
-    for (const name of Object.keys(value)) {
-      if (FORBIDDEN.has(name)) {
+    for (let i = 0; i < value.length; i++) {
+      const item: unknown = value[i];
+      if (typeof item === "object") checkSafe(item, depth + 1);
+    }
+  } else if (isRecord(value)) {
+    // A loop over the names makes no array of them.
+    for (const name in value) {
+      if (isForbidden(name)) {
         throw new TypeError(`arguments must not have a member "${name}"`);
       }
-      checkSafe(Reflect.get(value, name), depth + 1);
+      const member = value[name];
+      if (typeof member === "object") checkSafe(member, depth + 1);
     }
   }
+}
+
+/** Recognizes names that would reach an object's prototype. */
+function isForbidden(name: string): boolean {
+  return name === "__proto__" || name === "constructor" || name === "prototype";
 }
 
 /** Recognizes objects that are not arrays or bytes. */

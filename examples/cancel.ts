@@ -15,14 +15,14 @@ const fs = new MemoryFs({ motd: "hello\n" });
 /** A function that never ends by itself; its signal says when the caller gives up. */
 fs.register(
   "ponder",
-  (_question: string, { signal }) =>
+  ({ signal }, _question: string) =>
     new Promise((_, reject) => {
       signal.addEventListener("abort", () => {
         console.log("server: the caller has given up");
         reject(signal.reason);
       });
     }),
-  { params: ["question"] },
+  { params: ["question"], context: true },
 );
 
 const [near, far] = pair();

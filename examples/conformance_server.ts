@@ -32,7 +32,7 @@ export function makeTree(options: ninep.MemoryFsOptions = {}): ninep.MemoryFs {
 
   const blocked = new Set<(value: string) => void>();
   let cancelled = 0;
-  const block = (_: unknown, { signal }: ninep.CallContext) => {
+  const block = ({ signal }: ninep.CallContext) => {
     const { promise, resolve, reject } = Promise.withResolvers<string>();
     blocked.add(resolve);
     signal.addEventListener("abort", () => {
@@ -41,7 +41,7 @@ export function makeTree(options: ninep.MemoryFsOptions = {}): ninep.MemoryFs {
     });
     return promise;
   };
-  fs.register("block", block, { callOnRead });
+  fs.register("block", block, { callOnRead, context: true });
   fs.register("release", () => {
     for (const resolve of blocked) resolve("released");
     blocked.clear();

@@ -11,11 +11,12 @@
 
 import { connect, listen, MemoryFs } from "../mod.ts";
 
-// The server: two files, a directory, and a function bound to a file.
+// The server: two files, a directory, and a function bound to a file. The files
+// are glenda's; all others may read them.
 const fs = new MemoryFs({
   "motd": "hello from a 9P server\n",
   "notes": { "todo": "read the manual\n" },
-});
+}, { uid: "glenda" });
 fs.register("test_func", (a: number, b: number) => a + b, {
   params: ["a", "b"],
 });
@@ -23,7 +24,7 @@ await using server = await listen("tcp://127.0.0.1:0", fs);
 console.log(`A server listens on ${server.addr}`);
 
 // The client: what follows goes over the wire.
-await using client = await connect(server.addr);
+await using client = await connect(server.addr, { uname: "glenda" });
 console.log(`A client is connected, with messages of ${client.msize} bytes`);
 
 console.log("\nThe tree:");

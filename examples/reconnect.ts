@@ -10,12 +10,16 @@
 
 import { connect, listen, MemoryFs } from "../mod.ts";
 
-const fs = new MemoryFs({ poem: "roses are red\nviolets are blue\n" });
+const poem = "roses are red\nviolets are blue\n";
+const fs = new MemoryFs({ poem }, { uid: "glenda" });
 const decoder = new TextDecoder();
 
 let server = await listen("tcp://127.0.0.1:0", fs);
 const { addr } = server;
-await using client = await connect(addr, { reconnect: { minDelay: 10 } });
+await using client = await connect(addr, {
+  uname: "glenda",
+  reconnect: { minDelay: 10 },
+});
 await using file = await client.open("poem");
 
 /** Reads on from where the file is. */

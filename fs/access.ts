@@ -1,4 +1,4 @@
-// Who may do what to a file: rights of owner, group and others, and the groups
+// The access that users have to a file: rights of owner, group and others, and the groups
 // of a user database. See open(9P), stat(9P), users(6).
 
 import { NinePError } from "../codec.ts";
@@ -7,7 +7,7 @@ import { NinePError } from "../codec.ts";
 export interface Group {
   /** Its members, beside the user of the group's own name; none by default. */
   readonly members?: readonly string[];
-  /** Who leads it; every member by default. */
+  /** Leader of the group; every member by default. */
   readonly leader?: string;
 }
 
@@ -22,7 +22,7 @@ export interface Users {
   readonly [name: string]: Group;
 }
 
-/** What decides on the access to a file. */
+/** The attributes that decide on the access to a file. */
 export interface Owned {
   /** Permissions and DM bits. */
   readonly mode: number;

@@ -6,12 +6,21 @@ import {
   type CallArguments,
   checkCall,
   checkSafe,
+  DEPTH_MAX,
   envelopeOf,
   FunctionError,
   isRecord,
+  isRemovedError,
 } from "../codec/call.ts";
+import { BYTES_PER_BYTE, encodeJson, measureJson } from "../codec/json.ts";
 import { encodeText, utf8Length } from "../codec/wire.ts";
-import type { Awaitable, Fid, RequestContext } from "../server.ts";
+import type {
+  Awaitable,
+  Budget,
+  CallRequest,
+  Fid,
+  RequestContext,
+} from "../server.ts";
 import type { TreeNode } from "./node.ts";
 import { checkLimit } from "./quota.ts";
 
@@ -26,30 +35,35 @@ const decoder = new TextDecoder("utf-8", { fatal: true });
 const encoder = new TextEncoder();
 
 /**
- * What a function learns of its caller.
+ * The caller of a function, as the function sees it.
  *
- * A function that decides by it who may do what must be bound with `params`:
- * then the context is always the argument behind them. Without, positional
- * arguments of a Tcall come where the context would be.
+ * A function gets it as its first argument, if it is registered with `context:
+ * true`; see {@linkcode ContextOptions}. Nothing that a caller sends ever stands
+ * there, so a function may decide by the context what its caller may do.
  */
 export interface CallContext {
-  /** User that calls: of a Tcall the sender; of a read who wrote the arguments, or the reader where nothing was written. */
+  /** User that calls: of a Tcall the sender; of a read the user who wrote the arguments, or the reader where nothing was written. */
   readonly uname: string;
   /** Fid of that user: with the function file as its node. */
   readonly fid: Fid<TreeNode>;
   /** Label of that user's end of the connection. */
   readonly peer: string;
-  /** Aborted when nobody waits for the value any more, or when `timeout` is over. */
+  /** Aborted when no client waits for the value any more, or when `timeout` is over. */
   readonly signal: AbortSignal;
 }
 
 /**
- * A function that can be bound to a file. See {@linkcode FunctionOptions} for
- * what it is called with.
+ * A function that can be bound to a file. See {@linkcode CallableOptions} for
+ * the arguments that it is called with.
  */
 // Any parameters, for the arguments come over the wire: a function checks what it needs.
 // deno-lint-ignore no-explicit-any
 export type FileFunction = (...args: any[]) => unknown;
+
+/** A function that can be bound to a file with `context: true`. */
+// Any parameters, as those of a FileFunction.
+// deno-lint-ignore no-explicit-any
+export type ContextFunction = (context: CallContext, ...args: any[]) => unknown;
 
 /**
  * Functions that can be bound to one file, by name: only those that are the
@@ -60,23 +74,47 @@ export interface FileMethods {
   readonly [name: string]: FileFunction;
 }
 
-/** How functions are called. */
-export interface CallableOptions {
+/** Functions that can be bound to one file with `context: true`, by name. */
+export interface ContextMethods {
+  /** A function by its name. */
+  readonly [name: string]: ContextFunction;
+}
+
+/** Asks for the context of the caller. */
+export interface ContextOptions {
   /**
-   * Names of the parameters: the function is called with them one by one, and
-   * the {@linkcode CallContext} behind the last. Without names, it is called
-   * with one object of the keyword arguments and the context, or, for a Tcall
-   * with positional arguments, with those and an object of the keyword
-   * arguments, if there are any: then there is no context, but what a caller
-   * sent in its place. For an object of functions: by their names.
+   * Call the function with a {@linkcode CallContext} before all other arguments.
+   * Without it no function gets one.
    */
+  context: true;
+}
+
+/**
+ * How functions are called.
+ *
+ * The arguments are untrusted: the function checks them. With `params` the
+ * function gets its arguments by these names. Without, it gets the positional
+ * arguments of the caller, and behind them one object of the keyword arguments,
+ * if there are any. A call without positional arguments gives a function of one
+ * parameter the object, empty where nothing was sent, and is a `ValueError` for
+ * a function of more parameters, which cannot tell the names.
+ */
+export interface CallableOptions {
+  /** Names of the parameters, without the context. For an object of functions: by their names. */
   params?: readonly string[] | { readonly [method: string]: readonly string[] };
   /**
    * Decodes arguments: the bytes that were written, or the text of a Tcall.
-   * JSON by default; an empty text is never asked for, it means no arguments.
+   * JSON by default. An empty text means no arguments, without the loader. It
+   * throws a NinePError for bad arguments: other errors are reported to the
+   * server's `onError`, as those of the function. While the call runs, the
+   * arguments count 40 bytes for each byte of their text (`maxHeldBytes`).
    */
   loader?: (bytes: Uint8Array) => unknown;
-  /** Encodes the value. By default JSON; bytes stay as they are. */
+  /**
+   * Encodes the value. By default bytes stay as they are, nothing is null, and
+   * all else is JSON; what JSON would change, such as a Date, is a TypeError
+   * that names the place.
+   */
   dumper?: (value: unknown) => Uint8Array | string;
   /** Longest time of a call in milliseconds, up to 2^31 - 1; Infinity, none, by default, for a call may well wait for something to happen. */
   timeout?: number;
@@ -84,6 +122,15 @@ export interface CallableOptions {
   maxText?: number;
   /** Most bytes of a value, 64 MiB by default: each fid may keep one. */
   maxValue?: number;
+  /**
+   * Hide the errors of the function: the caller gets `i/o error`. A NinePError
+   * is meant for the caller and always told. By default (that of the
+   * tree, false) the caller gets the message and the class of any error, never
+   * the stack: whoever calls a function uses it, and needs to know what was
+   * wrong. Set it where a message may hold secrets, as those of databases do.
+   * The server's `onError` gets all errors but NinePErrors, masked or not.
+   */
+  maskErrors?: boolean;
 }
 
 /**
@@ -98,45 +145,68 @@ export function rawDumper(value: unknown): Uint8Array | string {
 
 function jsonDumper(value: unknown): Uint8Array | string {
   if (value instanceof Uint8Array) return value;
-  const text: string | undefined = JSON.stringify(value ?? null);
-  if (text === undefined) {
-    throw new TypeError(`a ${typeof value} cannot be written as JSON`);
-  }
-  return text;
+  return encodeJson(value ?? null, "the value");
 }
 
-/** Counts the calls that run, for each connection: also those that nobody waits for any more. */
+/** Counts the calls that run, of each connection and of all: also those that no client waits for any more. */
 export class RunningCalls {
   readonly #max: number;
+  readonly #maxAll: number;
   readonly #running: Map<object, number> = new Map();
+  #all = 0;
 
-  constructor(max: number) {
+  constructor(max: number, maxAll: number) {
     this.#max = max;
+    this.#maxAll = maxAll;
   }
 
-  /** Throws when the connection of a request may not begin another call. */
-  check({ connection }: RequestContext<TreeNode>): void {
-    if (this.#of(connection) >= this.#max) {
+  /** Throws when a connection may not begin another call. */
+  check(connection: object): void {
+    if (this.#of(connection) >= this.#max || this.#all >= this.#maxAll) {
       throw new NinePError("Too many open files");
     }
   }
 
-  /** Counts a call until it ends. */
-  add(
-    { connection }: RequestContext<TreeNode>,
-    call: Promise<unknown>,
-  ): void {
+  /** A call of a connection runs. */
+  add(connection: object): void {
     this.#running.set(connection, this.#of(connection) + 1);
-    const end = () => {
-      const left = this.#of(connection) - 1;
-      if (left > 0) this.#running.set(connection, left);
-      else this.#running.delete(connection);
-    };
-    call.then(end, end);
+    this.#all++;
+  }
+
+  /** A call of a connection has ended. */
+  end(connection: object): void {
+    const left = this.#of(connection) - 1;
+    if (left > 0) this.#running.set(connection, left);
+    else this.#running.delete(connection);
+    this.#all--;
   }
 
   #of(connection: object): number {
     return this.#running.get(connection) ?? 0;
+  }
+}
+
+/** Memory that a call takes from the budget of its connection, until it ends. */
+export class Charge {
+  readonly #memory: Budget;
+  #bytes = 0;
+
+  constructor(memory: Budget) {
+    this.#memory = memory;
+  }
+
+  /** Takes bytes. */
+  take(bytes: number): void {
+    if (!this.#memory.take(bytes)) {
+      throw new NinePError("Cannot allocate memory");
+    }
+    this.#bytes += bytes;
+  }
+
+  /** Gives all of them back. */
+  end(): void {
+    this.#memory.give(this.#bytes);
+    this.#bytes = 0;
   }
 }
 
@@ -155,19 +225,22 @@ export class Callable {
   /** Most bytes of an argument text. */
   readonly maxText: number;
   readonly #function: FileFunction | FileMethods;
+  readonly #context: boolean;
   readonly #params: CallableOptions["params"];
   readonly #loader: ((bytes: Uint8Array) => unknown) | undefined;
   readonly #dumper: (value: unknown) => Uint8Array | string;
   readonly #timeout: number | undefined;
   readonly #maxValue: number;
+  readonly #maskErrors: boolean;
   readonly #running: RunningCalls;
 
   constructor(
     fn: FileFunction | FileMethods,
-    options: CallableOptions,
+    options: CallableOptions & { context?: boolean },
     running: RunningCalls,
   ) {
     this.#function = fn;
+    this.#context = options.context ?? false;
     this.#params = options.params;
     this.#loader = options.loader;
     this.#dumper = options.dumper ?? jsonDumper;
@@ -175,6 +248,7 @@ export class Callable {
     this.#timeout = timeout === Infinity ? undefined : timeout;
     this.maxText = options.maxText ?? TEXT_MAX;
     this.#maxValue = options.maxValue ?? VALUE_MAX;
+    this.#maskErrors = options.maskErrors ?? false;
     this.#running = running;
     checkLimit("maxText", this.maxText);
     checkLimit("maxValue", this.#maxValue);
@@ -182,12 +256,16 @@ export class Callable {
   }
 
   /** The arguments of a text that was written: an object of keyword arguments. */
-  loadWritten(bytes: Uint8Array): CallArguments {
+  loadWritten(
+    bytes: Uint8Array,
+    request: RequestContext<TreeNode>,
+    charge: Charge,
+  ): CallArguments {
     let kwarg: unknown = {};
     if (!bytes.every(isSpace)) {
       kwarg = this.#loader === undefined
-        ? JSON.parse(decoder.decode(bytes))
-        : this.#loader(bytes);
+        ? parse(decoder.decode(bytes), charge)
+        : this.#load(this.#loader, bytes, request, charge);
     }
     if (!isRecord(kwarg)) throw new TypeError("arguments must be an object");
     checkSafe(kwarg);
@@ -195,69 +273,117 @@ export class Callable {
   }
 
   /** The arguments of a Tcall: those of its text, and its payload. */
-  loadCall(text: string, data: Uint8Array): CallArguments {
+  loadCall(request: CallRequest<TreeNode>, charge: Charge): CallArguments {
+    const { text, data } = request;
     if (text.length * 3 > this.maxText && utf8Length(text) > this.maxText) {
       throw new NinePError("file too big");
     }
     let value: unknown = {};
     if (!/^[ \n\r\t]*$/.test(text)) {
       value = this.#loader === undefined
-        ? JSON.parse(text)
-        : this.#loader(encoder.encode(text));
+        ? parse(text, charge)
+        : this.#load(this.#loader, encoder.encode(text), request, charge);
     }
     const call = checkCall(value);
     if (data.length === 0) return call;
+    charge.take(data.length);
     // The function may keep it, the read buffer goes on.
     const kwarg = { ...call.kwarg, [call.dataArg]: data.slice() };
     return { ...call, kwarg };
   }
 
+  /** Asks the owner's loader; its size in memory is not known, but the length of the text is. */
+  #load(
+    loader: (bytes: Uint8Array) => unknown,
+    bytes: Uint8Array,
+    request: RequestContext<TreeNode>,
+    charge: Charge,
+  ): unknown {
+    charge.take(bytes.length * BYTES_PER_BYTE);
+    try {
+      return loader(bytes);
+    } catch (error) {
+      this.#report(error, request);
+      throw this.#told(error);
+    }
+  }
+
   /** Throws when the connection of a request may not begin another call now. */
-  check(request: RequestContext<TreeNode>): void {
-    this.#running.check(request);
+  check({ connection }: RequestContext<TreeNode>): void {
+    this.#running.check(connection);
   }
 
   /**
-   * Calls the function; what it throws becomes an error for its caller.
+   * Calls the function. An error of the function becomes an error for the
+   * caller, and is reported to the owner of the server.
    *
-   * @param load Gives the arguments.
-   * @param context What the function learns.
-   * @param request Request that makes the call, for the connection to count it.
+   * @param load Gives the arguments, and charges what they take.
+   * @param context Context of the caller, for a function that asks for it.
+   * @param request Request that makes the call: its connection counts the call.
    * @returns The value's bytes.
    */
   invoke(
-    load: () => CallArguments,
+    load: (charge: Charge) => CallArguments,
     context: CallContext,
     request: RequestContext<TreeNode>,
   ): Awaitable<Uint8Array> {
+    const charge = new Charge(request.memory);
+    let call: Call;
     try {
-      const call = this.#select(load());
-      const timed = this.#timeout === undefined
-        ? undefined
-        : new Deadline(this.#timeout, context);
-      let value: unknown;
-      try {
-        value = Reflect.apply(
-          call.fn,
-          call.self,
-          bind(call, timed ?? context),
-        );
-      } catch (error) {
-        timed?.clear();
-        throw error;
-      }
-      if (!isPromise(value)) {
-        timed?.clear();
-        return this.#dump(value);
-      }
-      const promise = Promise.resolve(value);
-      this.#running.add(request, promise);
-      const awaited = timed === undefined ? promise : timed.race(promise);
-      return awaited.then((value) => this.#dump(value)).catch((error) => {
-        throw forCaller(error);
-      });
+      call = this.#select(load(charge));
     } catch (error) {
+      charge.end();
       throw forCaller(error);
+    }
+    const timed = this.#timeout === undefined
+      ? undefined
+      : new Deadline(this.#timeout, context);
+    const asked = this.#context ? timed ?? context : undefined;
+    let promise: Promise<unknown>;
+    try {
+      const args = bind(call, asked);
+      const value: unknown = this.#apply(call, args, request);
+      if (!isPromise(value)) {
+        const bytes = this.#dump(value, request);
+        timed?.clear();
+        charge.end();
+        return bytes;
+      }
+      promise = Promise.resolve(value);
+    } catch (error) {
+      timed?.clear();
+      charge.end();
+      throw forCaller(error);
+    }
+    const { connection } = request;
+    this.#running.add(connection);
+    const end = () => {
+      this.#running.end(connection);
+      charge.end();
+    };
+    promise.then(end, (error) => {
+      end();
+      this.#report(error, request, context);
+    });
+    const awaited = timed === undefined ? promise : timed.race(promise);
+    return awaited.then(
+      (value) => this.#dump(value, request),
+      (error) => {
+        throw this.#told(error);
+      },
+    );
+  }
+
+  #apply(
+    { fn, self }: Call,
+    args: unknown[],
+    request: RequestContext<TreeNode>,
+  ): unknown {
+    try {
+      return Reflect.apply(fn, self, args);
+    } catch (error) {
+      this.#report(error, request);
+      throw this.#told(error);
     }
   }
 
@@ -282,17 +408,58 @@ export class Callable {
     return { fn: fn[name], self: fn, argv, kwarg, params };
   }
 
-  #dump(value: unknown): Uint8Array {
-    const dumped: unknown = this.#dumper(value);
-    const bytes = typeof dumped === "string" ? encodeText(dumped) : dumped;
-    if (!(bytes instanceof Uint8Array)) {
-      throw new TypeError(
-        `the dumper made ${typeof dumped} of the value, not text or bytes`,
-      );
+  /** The bytes of a value. An error of the dumper is treated as one of the function. */
+  #dump(value: unknown, request: RequestContext<TreeNode>): Uint8Array {
+    try {
+      const dumped: unknown = this.#dumper(value);
+      const bytes = typeof dumped === "string" ? encodeText(dumped) : dumped;
+      if (!(bytes instanceof Uint8Array)) {
+        throw new TypeError(
+          `the dumper made ${typeof dumped} of the value, not text or bytes`,
+        );
+      }
+      if (bytes.length > this.#maxValue) throw new NinePError("file too big");
+      return bytes === dumped ? bytes.slice() : bytes; // The function may use its bytes again.
+    } catch (error) {
+      this.#report(error, request);
+      throw this.#told(error);
     }
-    if (bytes.length > this.#maxValue) throw new NinePError("file too big");
-    return bytes === dumped ? bytes.slice() : bytes; // The function may use its bytes again.
   }
+
+  /** Tells the owner of an error, unless it is meant for the caller or only says that the caller gave up. */
+  #report(
+    error: unknown,
+    request: RequestContext<TreeNode>,
+    context: CallContext | undefined = undefined,
+  ): void {
+    if (error instanceof NinePError) return;
+    if (isAbortError(error) && context?.signal.aborted === true) return;
+    request.report(error);
+  }
+
+  /** The error that the caller gets for an error of the owner's code. */
+  #told(error: unknown): NinePError {
+    if (!this.#maskErrors || error instanceof NinePError) {
+      return forCaller(error);
+    }
+    return new NinePError("i/o error", { cause: error });
+  }
+}
+
+/** Parses JSON whose size was measured and charged before. */
+function parse(text: string, charge: Charge): unknown {
+  // So short a text cannot be nested too deep.
+  if (text.length <= DEPTH_MAX) {
+    charge.take(text.length * BYTES_PER_BYTE);
+  } else {
+    const { depth, bytes } = measureJson(text);
+    // The object of a Tcall itself does not count as a level.
+    if (depth > DEPTH_MAX + 1) {
+      throw new RangeError(`arguments are nested deeper than ${DEPTH_MAX}`);
+    }
+    charge.take(bytes);
+  }
+  return JSON.parse(text);
 }
 
 /** A member that is an object's own and enumerable. */
@@ -306,47 +473,69 @@ function listOf(params: unknown): readonly string[] | undefined {
   return Array.isArray(params) ? params : undefined;
 }
 
-/** What the function is called with. */
-function bind(call: Call, context: CallContext): unknown[] {
-  const { argv, kwarg, params } = call;
+/** The arguments of a function, with the context before them if it is asked for. */
+function bind(call: Call, context: CallContext | undefined): unknown[] {
+  const { fn, argv, kwarg, params } = call;
+  const args: unknown[] = context === undefined ? [] : [context];
+  const first = args.length;
   if (params === undefined) {
-    if (argv.length === 0) return [kwarg, context];
-    return Object.keys(kwarg).length > 0 ? [...argv, kwarg] : [...argv];
+    args.push(...argv);
+    if (argv.length === 0) {
+      const count = fn.length - first;
+      if (count > 1) throw namelessError(count);
+      args.push(kwarg);
+    } else if (Object.keys(kwarg).length > 0) {
+      args.push(kwarg);
+    }
+    return args;
   }
   if (argv.length > params.length) {
     throw new TypeError(
       `the function takes ${params.length} arguments, ${argv.length} were given`,
     );
   }
-  const values: unknown[] = new Array(params.length).fill(undefined);
-  for (let i = 0; i < argv.length; i++) values[i] = argv[i];
+  for (let i = 0; i < params.length; i++) args.push(argv[i]);
   for (const name of Object.keys(kwarg)) {
     const at = params.indexOf(name);
     if (at < 0) throw new TypeError(`unknown argument "${name}"`);
     if (at < argv.length) {
       throw new TypeError(`argument "${name}" was given twice`);
     }
-    values[at] = kwarg[name];
+    args[first + at] = kwarg[name];
   }
-  values.push(context);
-  return values;
+  return args;
+}
+
+/** The error for keyword arguments that no parameter has the name of. */
+function namelessError(count: number): FunctionError {
+  const str = `the function has ${count} parameters without names: ` +
+    'pass positional arguments, or register it with "params" to name them; ' +
+    'the context of a call comes first, with "context: true"';
+  return new FunctionError({ class: "ValueError", argv: [], str });
 }
 
 function isSpace(byte: number): boolean {
   return byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
 }
 
-/** Also what is like a promise, as the queries of some databases are. */
+/** Recognizes promises, and objects with a `then`, such as the queries of some databases. */
 function isPromise(value: unknown): value is PromiseLike<unknown> {
   return value instanceof Promise ||
     (typeof value === "object" && value !== null && "then" in value &&
       typeof value.then === "function");
 }
 
-/** What a function threw, as an error that its caller may see: the message, never the stack. */
-function forCaller(error: unknown): NinePError {
+/** The error that a caller may see for an error of a function: the message, never the stack. */
+export function forCaller(error: unknown): NinePError {
+  // Only the server itself says that this file was removed, not a function that met another one.
+  if (isRemovedError(error)) return new NinePError("file has been removed");
   if (error instanceof NinePError) return error;
   return new FunctionError(envelopeOf(error), { cause: error });
+}
+
+/** Recognizes the error of the platform's own functions whose signal is aborted. */
+function isAbortError(error: unknown): boolean {
+  return error instanceof Error && error.name === "AbortError";
 }
 
 /** The promise, or the signal's reason, whichever comes first. */

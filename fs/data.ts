@@ -2,38 +2,38 @@
 // before its function gets it.
 
 import { NinePError } from "../codec.ts";
-import { BLOCK, type Quota } from "./quota.ts";
+import { BLOCK, type Room } from "./quota.ts";
 
 /** Whether a number can be a length: whole, from 0 to 2^53 - 1. */
 export function isLength(length: number): boolean {
   return Number.isSafeInteger(length) && length >= 0;
 }
 
-/** No bytes: they can be shared, for nobody can change them. */
+/** No bytes: they can be shared, for no code can change them. */
 export const NOTHING: Uint8Array<ArrayBuffer> = new Uint8Array(0);
 
 /** Least bytes that are taken at a time. */
 const LEAST = 64;
 
 /**
- * Bytes that grow, counted by the tree. They are in blocks, so that a long file
+ * Bytes that grow, counted by the tree or the connection that they are held for. They are in blocks, so that a long file
  * is never copied to grow, and a gap costs nothing. Beyond a few bytes, no more
  * than twice as many are held as there are.
  */
 export class FileData {
-  readonly #quota: Quota;
+  readonly #room: Room;
   #length = 0;
-  // What a block has not, up to the length, is 0. What it has behind that may
-  // be anything: blocks were used before.
+  // Up to the length, bytes that a block lacks are 0. Behind the length a block
+  // may hold anything: blocks were used before.
   /** The first block grows with what is in it, since most files are short. */
   #first: Uint8Array = NOTHING;
   /** Further ones are whole; by their number, for a file may have gaps. */
   #more: Map<number, Uint8Array> | undefined;
-  /** Those that somebody may have a view of. */
+  /** Blocks that a reader may have a view of. */
   #lent: Set<Uint8Array> | undefined;
 
-  constructor(quota: Quota) {
-    this.#quota = quota;
+  constructor(room: Room) {
+    this.#room = room;
   }
 
   /** How many there are. */
@@ -105,8 +105,8 @@ export class FileData {
 
   /** Throws unless there may be so many. */
   check(length: number): void {
-    if (length > this.#quota.maxFileSize) throw new NinePError("file too big");
-    if (length > this.#length) this.#quota.check(length - this.#length);
+    if (length > this.#room.maxFileSize) throw new NinePError("file too big");
+    if (length > this.#length) this.#room.check(length - this.#length);
   }
 
   /** Cuts, or extends with zeros. */
@@ -121,7 +121,7 @@ export class FileData {
   }
 
   #setLength(length: number): void {
-    this.#quota.take(length - this.#length);
+    this.#room.take(length - this.#length);
     this.#length = length;
   }
 
@@ -130,7 +130,7 @@ export class FileData {
       if (at < length) continue;
       this.#more?.delete(at);
       // A late reader must not see what another file puts there.
-      if (!this.#lent?.delete(block)) this.#quota.giveBlock(block);
+      if (!this.#lent?.delete(block)) this.#room.giveBlock(block);
     }
     if (length === 0) {
       this.#first = NOTHING;
@@ -158,7 +158,7 @@ export class FileData {
     this.#more ??= new Map();
     let block = this.#more.get(start);
     if (block === undefined) {
-      const used = this.#quota.takeBlock();
+      const used = this.#room.takeBlock();
       used?.fill(0, 0, at - start);
       used?.fill(0, next - start, Math.max(next, this.#length) - start);
       block = used ?? new Uint8Array(BLOCK);

@@ -13,7 +13,7 @@ import type {
 import { FileData, NOTHING } from "./data.ts";
 import { type NodeInit, TreeNode } from "./node.ts";
 
-/** A file of any kind: what its tree asks it when a client's request was found to be allowed. */
+/** A file of any kind: the tree hands it the requests that a client is allowed to make. */
 export abstract class FileNode extends TreeNode {
   /**
    * Made by a tree.
@@ -106,7 +106,7 @@ export abstract class FileNode extends TreeNode {
   }
 
   /**
-   * A fid that had it open lets go. See `clunk(9P)`.
+   * Ends the use of the file by a fid that had it open. See `clunk(9P)`.
    *
    * @param _fid Fid.
    */

@@ -2,6 +2,7 @@
 // Tcall. How a function is called is in callable.ts.
 
 import { NinePError } from "../codec.ts";
+import { removedError } from "../codec/call.ts";
 import type {
   Awaitable,
   CallRequest,
@@ -22,13 +23,19 @@ import {
 import { NOTHING } from "./data.ts";
 import { FileNode } from "./file.ts";
 import type { NodeInit, TreeNode } from "./node.ts";
+import { HeldRoom, type Room } from "./quota.ts";
 import { CallRecord, forOthers } from "./record.ts";
 
 /** How a function is bound to a file. */
 export interface FunctionOptions extends CallableOptions {
   /** Call at each read at offset 0, also when nothing was written. False by default. */
   callOnRead?: boolean;
-  /** Let a fid that did not write read the value of the last write by any fid. True by default. */
+  /**
+   * Let a fid that did not write read the value of the last write by another
+   * one, so that one program can write and another one read. What a fid wrote
+   * and read itself is never shared: only the write of a fid that is open for
+   * writing alone, or of one that was clunked without a read. True by default.
+   */
   shared?: boolean;
   /** Permissions of the file, 0666 by default: write to write, read to read, both to call. */
   mode?: number;
@@ -38,10 +45,16 @@ export interface FunctionOptions extends CallableOptions {
   gid?: string;
 }
 
-/** What a fid has to do with the file. */
+/** The records of a fid. */
 interface FidCalls {
+  /** Counts the records of the fid in the budget of its connection. */
+  readonly room: Room;
+  /** Whether the fid has read: then no write of it is for others. */
+  hasRead: boolean;
   /** Record of the fid's last write. */
   written: CallRecord | undefined;
+  /** The same, if it is for others after a clunk without a read. */
+  unread: CallRecord | undefined;
   /** Record that it read at offset 0. */
   read: CallRecord | undefined;
 }
@@ -52,8 +65,8 @@ export class FunctionNode extends FileNode {
   readonly #callOnRead: boolean;
   readonly #shared: boolean;
   readonly #fids: Map<Fid<TreeNode>, FidCalls> = new Map();
-  /** Record of the last write by any fid. */
-  #last: CallRecord | undefined;
+  /** Record of the last write that is for all fids. */
+  #shares: CallRecord | undefined;
 
   /**
    * Made by a tree.
@@ -63,7 +76,7 @@ export class FunctionNode extends FileNode {
   constructor(
     init: NodeInit,
     fn: FileFunction | FileMethods,
-    options: FunctionOptions,
+    options: FunctionOptions & { context?: boolean },
     running: RunningCalls,
   ) {
     super(init);
@@ -82,36 +95,58 @@ export class FunctionNode extends FileNode {
     return true;
   }
 
-  /** Bytes of the last value. */
+  /** Bytes of the last value that is for all fids. */
   override get length(): number {
-    return this.#last?.value?.length ?? 0;
+    return this.#shares?.value?.length ?? 0;
   }
 
-  /** Takes arguments: at offset 0 new ones, at their end more of them. */
+  /** Takes arguments: at offset 0, and when the last ones were used, new ones; at their end more of them. */
   override write(
     fid: Fid<TreeNode>,
     request: WriteRequest<TreeNode>,
   ): number {
+    this.#checkPresent();
     const { offset, data } = request;
-    const calls = this.#callsOf(fid);
-    if (offset + data.length > this.#callable.maxText) {
-      throw new NinePError("file too big");
-    }
-    if (offset === 0) {
-      const record = new CallRecord(request, data.slice(), this.quota);
-      calls.written = replace(calls.written, record);
-      if (this.#shared) {
-        this.#last = replace(this.#last, record);
-        this.resized();
-      }
+    const calls = this.#callsOf(fid, request);
+    const { written } = calls;
+    // Programs that write and read in turn do not seek back.
+    if (offset === 0 || written?.isUsed) return this.#begin(calls, request);
+    if (offset !== written?.end) throw new NinePError("illegal offset");
+    this.#checkText(written.text.length + data.length);
+    written.append(data);
+    return data.length;
+  }
+
+  #checkText(length: number): void {
+    if (length > this.#callable.maxText) throw new NinePError("file too big");
+  }
+
+  /** Keeps the first bytes of new arguments. */
+  #begin(calls: FidCalls, request: WriteRequest<TreeNode>): number {
+    const { fid, data, offset } = request;
+    this.#checkText(data.length);
+    const { written } = calls;
+    const record = new CallRecord(request, data.slice(), offset);
+    calls.written = replace(written, record, calls.room);
+    if (!fid.open || fid.readable) {
+      if (!calls.hasRead) calls.unread = record;
       return data.length;
     }
-    const record = calls.written;
-    const grows = record !== undefined && !record.done &&
-      record.call === undefined && offset === record.text.length;
-    if (!grows) throw new NinePError("illegal offset");
-    record.append(data);
+    try {
+      this.#share(record);
+    } catch (error) {
+      calls.written = undefined; // A write that is refused leaves nothing.
+      record.drop(calls.room);
+      throw error;
+    }
     return data.length;
+  }
+
+  /** Lets all fids that do not write have a record. */
+  #share(record: CallRecord): void {
+    if (!this.#shared) return;
+    this.#shares = replace(this.#shares, record, this.quota);
+    this.resized();
   }
 
   /** Gives the value: at offset 0 with a call, if there was none. */
@@ -119,7 +154,9 @@ export class FunctionNode extends FileNode {
     fid: Fid<TreeNode>,
     request: ReadRequest<TreeNode>,
   ): Awaitable<Uint8Array> {
-    const calls = this.#callsOf(fid);
+    const calls = this.#callsOf(fid, request);
+    calls.hasRead = true;
+    calls.unread = undefined;
     if (request.offset > 0) {
       const { read } = calls;
       if (read?.call === undefined) return slice(read?.value, request);
@@ -127,19 +164,25 @@ export class FunctionNode extends FileNode {
       return this.#waitForOther(read, request)
         .then((value) => slice(value, request));
     }
-    let record = calls.written ?? this.#last;
+    this.#checkPresent();
+    let record = calls.written ?? this.#shares;
     if (this.#callOnRead) {
       // Each read calls: with the arguments of the record, in one of its own.
       if (record !== undefined) record.done = true; // Its text is complete.
       const text = record?.text ?? NOTHING;
-      record = new CallRecord(record ?? request, text, this.quota);
+      record = new CallRecord(record ?? request, text);
     }
     if (record === undefined) return NOTHING;
-    calls.read = replace(calls.read, record);
+    calls.read = replace(calls.read, record, calls.room);
     const value = this.#valueOf(record, request);
     return value instanceof Promise
       ? value.then((bytes) => slice(bytes, request))
       : slice(value, request);
+  }
+
+  /** Throws when the file was removed. Reads go on in a value that was there before. */
+  #checkPresent(): void {
+    if (this.isRemoved) throw removedError();
   }
 
   /** The value of a record, by a call if there was none. */
@@ -160,7 +203,7 @@ export class FunctionNode extends FileNode {
     let value: Awaitable<Uint8Array>;
     try {
       value = this.#callable.invoke(
-        () => this.#callable.loadWritten(text),
+        (charge) => this.#callable.loadWritten(text, request, charge),
         { uname: fid.uname, fid, peer, signal },
         request,
       );
@@ -179,7 +222,7 @@ export class FunctionNode extends FileNode {
       record.fail(error);
       throw error;
     });
-    promise.catch(() => {}); // Those who wait hear of it.
+    promise.catch(() => {}); // The requests that wait get the error.
     record.call = { promise, abort, waiting: 0 };
     return this.#wait(record, request);
   }
@@ -196,7 +239,7 @@ export class FunctionNode extends FileNode {
     }
   }
 
-  /** Waits for a call that others may wait for, too; when nobody does, it is aborted. */
+  /** Waits for a call, which is aborted when no request waits for it any more. */
   async #wait(
     record: CallRecord,
     request: RequestContext<TreeNode>,
@@ -228,34 +271,49 @@ export class FunctionNode extends FileNode {
     _fid: Fid<TreeNode>,
     request: CallRequest<TreeNode>,
   ): Awaitable<Uint8Array | undefined> {
-    const { text, data } = request;
+    this.#checkPresent();
     this.#callable.check(request);
     const value = this.#callable.invoke(
-      () => this.#callable.loadCall(text, data),
+      (charge) => this.#callable.loadCall(request, charge),
       new Caller(request),
       request,
     );
     return value instanceof Promise ? abortable(value, request.signal) : value;
   }
 
-  /** Forgets the fid's records; the file keeps its own. */
+  /** Forgets the fid's records. Arguments that the fid wrote without a read are shared now. */
   override clunk(fid: Fid<TreeNode>): void {
     const calls = this.#fids.get(fid);
-    calls?.written?.drop();
-    calls?.read?.drop();
+    if (calls === undefined) return;
     this.#fids.delete(fid);
+    const { room, written, unread, read } = calls;
+    try {
+      if (unread !== undefined && !this.isRemoved) this.#share(unread);
+    } finally {
+      written?.drop(room);
+      read?.drop(room);
+    }
   }
 
-  /** Forgets the last record. */
+  /** Forgets the record for all fids. */
   protected override release(): void {
-    this.#last?.drop();
-    this.#last = undefined;
+    this.#shares?.drop(this.quota);
+    this.#shares = undefined;
   }
 
-  #callsOf(fid: Fid<TreeNode>): FidCalls {
+  #callsOf(
+    fid: Fid<TreeNode>,
+    { memory }: RequestContext<TreeNode>,
+  ): FidCalls {
     let calls = this.#fids.get(fid);
     if (calls === undefined) {
-      calls = { written: undefined, read: undefined };
+      calls = {
+        room: new HeldRoom(memory),
+        hasRead: false,
+        written: undefined,
+        unread: undefined,
+        read: undefined,
+      };
       this.#fids.set(fid, calls);
     }
     return calls;
@@ -263,10 +321,14 @@ export class FunctionNode extends FileNode {
 }
 
 /** Keeps a record in the place of another. */
-function replace(old: CallRecord | undefined, record: CallRecord): CallRecord {
+function replace(
+  old: CallRecord | undefined,
+  record: CallRecord,
+  room: Room,
+): CallRecord {
   if (old === record) return record;
-  record.hold();
-  old?.drop();
+  record.hold(room);
+  old?.drop(room);
   return record;
 }
 

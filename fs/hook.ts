@@ -2,6 +2,7 @@
 // callbacks for what is written, or raw answers to each request.
 
 import { NinePError, OTRUNC, OWRITE } from "../codec.ts";
+import { removedError } from "../codec/call.ts";
 import type {
   Awaitable,
   CallRequest,
@@ -10,31 +11,43 @@ import type {
   ReadRequest,
   WriteRequest,
 } from "../server.ts";
+import { forCaller } from "./callable.ts";
 import { FileData, isLength, NOTHING } from "./data.ts";
 import { FileNode } from "./file.ts";
 import type { NodeInit, TreeNode } from "./node.ts";
+import { checkLimit, HeldRoom } from "./quota.ts";
+
+/** Most bytes that `written` gets, where nothing is said. */
+const LENGTH_MAX = 64 * 1024;
 
 const encoder = new TextEncoder();
 
 /**
- * What a file does, by functions; all are optional. `content` and `written`
+ * The functions that define a file; all are optional. `content` and `written`
  * have to do with whole contents, `read`, `write` and `call` with single
- * requests. What `open` gives is the state of that open: the others get it as
- * their last argument. Each may throw a NinePError for the client to see.
+ * requests. The value of `open` is the state of that open: the others get it as
+ * their last argument. Each may throw a NinePError, whose text the client gets;
+ * of any other error the client gets `i/o error`, and the server's `onError` the
+ * error.
  *
  * A request tells the fid, its user (`request.fid.uname`), the file
  * (`request.fid.node`), the connection, and a signal that is aborted when the
- * client gives up.
+ * client gives up. It comes first and is made by the server: nothing that a
+ * client sends can stand in its place.
  */
 export interface FileHooks<State = unknown> {
   /** Begins an open, and gives its state. */
   open?(request: OpenRequest<TreeNode>): Awaitable<State>;
-  /** Makes the content that an open reads: text or bytes. */
+  /** Makes the content that an open reads: text or bytes. The client's connection is charged for it until the clunk; beyond its limit `Cannot allocate memory`. */
   content?(
     request: OpenRequest<TreeNode>,
     state: State,
   ): Awaitable<string | Uint8Array>;
-  /** Gets all that an open wrote, when it is clunked or its connection ends; not without a write, but also for one of nothing. */
+  /**
+   * Gets all that an open wrote, when it is clunked or its connection ends: also
+   * after a write of no bytes, but not without a write, and not when one of the
+   * writes was refused or given up.
+   */
   written?(
     data: Uint8Array,
     fid: Fid<TreeNode>,
@@ -50,19 +63,21 @@ export interface FileHooks<State = unknown> {
     request: WriteRequest<TreeNode>,
     state: State,
   ): Awaitable<number | void>;
-  /** Answers a Tcall: the value's bytes. Without it the file is no function. */
+  /** Answers a Tcall: the value's bytes, or text. Without it the file is no function. */
   call?(
     request: CallRequest<TreeNode>,
     state: State,
-  ): Awaitable<Uint8Array | undefined>;
+  ): Awaitable<string | Uint8Array>;
   /** Ends an open; its connection may have ended, too. */
   clunk?(fid: Fid<TreeNode>, state: State): Awaitable<void>;
   /** Cuts or extends the file, for OTRUNC (0) and a Twstat of the length. Without it both are accepted, to no effect. */
   truncate?(length: number, uname: string): Awaitable<void>;
-  /** A client that may do so is about to remove the file: what this throws refuses it. */
+  /** Told before a client removes the file; an error that it throws refuses the removal. */
   remove?(fid: Fid<TreeNode>): Awaitable<void>;
   /** Size in bytes, to be told by stat: a whole number; 0, not known, by default. */
   length?: number | (() => number);
+  /** Most bytes that `written` gets, 65,536 by default. A write beyond it is refused, `file too big`, before anything is kept. */
+  maxLength?: number;
   /** Permissions, and DMAPPEND, DMEXCL, DMTMP. By default 0444 for what can be read, 0222 for what can be written, both for what can be called. */
   mode?: number;
   /** Owner; the tree's by default. */
@@ -81,7 +96,8 @@ export function modeOf(hooks: FileHooks): number {
 
 /** Throws for functions that answer the same thing, and for a length that is none. */
 export function checkHooks(path: string, hooks: FileHooks): void {
-  const { content, read, write, written, length = 0 } = hooks;
+  const { content, read, write, written, length = 0, maxLength = 0 } = hooks;
+  checkLimit("maxLength", maxLength);
   const what = `Cannot define "${path}"`;
   if (content && read) {
     throw new TypeError(`${what}: it has either content or read, not both`);
@@ -103,9 +119,9 @@ interface Open {
   begun: boolean;
   /** Done when it has begun, or failed to. */
   beginning: Promise<void> | undefined;
-  /** What it reads. */
+  /** Content that the open reads. */
   content: FileData | undefined;
-  /** What it wrote. */
+  /** Bytes that the open wrote. */
   written: FileData | undefined;
 }
 
@@ -172,45 +188,64 @@ export class HookNode extends FileNode {
     }
     const reads = (request.mode & 3) !== OWRITE && open.content === undefined;
     if (!reads || hooks.content === undefined) return;
-    const content = await hooks.content(request, open.state);
-    const data = new FileData(this.quota);
-    data.replace(
-      typeof content === "string" ? encoder.encode(content) : content,
+    const content = bytesOf(
+      "content",
+      await hooks.content(request, open.state),
     );
+    const { maxFileSize } = this.quota;
+    const data = new FileData(new HeldRoom(request.memory, maxFileSize));
+    data.replace(content);
     open.content = data;
   }
 
-  /** Reads what was made at the open, or asks. */
+  /** Reads the content that was made at the open, or asks the hook. */
   override read(
     fid: Fid<TreeNode>,
     request: ReadRequest<TreeNode>,
   ): Awaitable<Uint8Array> {
     const open = this.#opens.get(fid);
-    return open?.content?.slice(request.offset, request.count) ??
-      this.#hooks.read?.(request, open?.state) ?? NOTHING;
+    const { content } = open ?? {};
+    if (content !== undefined) {
+      return content.slice(request.offset, request.count);
+    }
+    this.#checkPresent();
+    const hooks = this.#hooks;
+    if (hooks.read === undefined) return NOTHING;
+    return hooks.read(request, open?.state);
   }
 
-  /** Keeps what is written until the clunk, or hands it on. */
-  override async write(
+  /** Keeps the bytes until the clunk, or hands them to the hook. */
+  override write(
     fid: Fid<TreeNode>,
     request: WriteRequest<TreeNode>,
-  ): Promise<number> {
-    const { data, offset } = request;
-    const { write, written } = this.#hooks;
+  ): Awaitable<number> {
     const open = this.#opens.get(fid);
-    let count: number | void = undefined;
-    if (write !== undefined) {
-      count = await write.call(this.#hooks, request, open?.state);
-    } else if (written === undefined || open === undefined) {
-      throw new NinePError("Operation not supported");
-    } else {
-      open.written ??= new FileData(this.quota);
-      const { length } = open.written;
-      const at = this.isAppendOnly || fid.appends ? length : offset;
-      if (data.length > 0) open.written.write(data, at);
+    const { length } = request.data; // The data are a view for the time of the hook.
+    this.#checkPresent();
+    if (this.#hooks.write === undefined) {
+      this.#keep(open, request);
+      return this.#wrote(fid, length);
     }
-    if (data.length > 0) this.touched(fid.uname);
-    return count ?? data.length;
+    const count = this.#hooks.write(request, open?.state);
+    if (!(count instanceof Promise)) return this.#wrote(fid, length, count);
+    return count.then((count) => this.#wrote(fid, length, count));
+  }
+
+  #keep(open: Open | undefined, request: WriteRequest<TreeNode>): void {
+    const { written, maxLength = LENGTH_MAX } = this.#hooks;
+    if (written === undefined || open === undefined) {
+      throw new NinePError("Operation not supported");
+    }
+    const { data, offset, memory } = request;
+    open.written ??= new FileData(new HeldRoom(memory, maxLength));
+    const isAppended = this.isAppendOnly || request.fid.appends;
+    const at = isAppended ? open.written.length : offset;
+    if (data.length > 0) open.written.write(data, at);
+  }
+
+  #wrote(fid: Fid<TreeNode>, length: number, count?: number | void): number {
+    if (length > 0) this.touched(fid.uname);
+    return count ?? length;
   }
 
   /** Answers a Tcall, if it can. */
@@ -218,7 +253,21 @@ export class HookNode extends FileNode {
     fid: Fid<TreeNode>,
     request: CallRequest<TreeNode>,
   ): Awaitable<Uint8Array | undefined> {
-    return this.#hooks.call?.(request, this.#opens.get(fid)?.state);
+    const hooks = this.#hooks;
+    if (hooks.call === undefined) return undefined;
+    this.#checkPresent();
+    try {
+      const value = hooks.call(request, this.#opens.get(fid)?.state);
+      if (!(value instanceof Promise)) return bytesOf("call", value);
+      return value.then((value) => bytesOf("call", value)).catch(relay);
+    } catch (error) {
+      return relay(error);
+    }
+  }
+
+  /** Throws when the file was removed and is a function. Other files stay for those that have them open. */
+  #checkPresent(): void {
+    if (this.isRemoved && this.implicitOpen) throw removedError();
   }
 
   /** Cuts or extends the file, if it can. */
@@ -239,7 +288,7 @@ export class HookNode extends FileNode {
     const { state, begun, content, written } = open;
     content?.resize(0);
     try {
-      if (written !== undefined) {
+      if (written !== undefined && !fid.writeFailed) {
         await this.#hooks.written?.(written.copy(), fid, state);
       }
     } finally {
@@ -252,4 +301,17 @@ export class HookNode extends FileNode {
   override remove(fid: Fid<TreeNode>): Awaitable<void> {
     return this.#hooks.remove?.(fid);
   }
+}
+
+/** The bytes that a hook gave. A program without types may give anything else, which must not look like an empty file. */
+function bytesOf(hook: string, value: string | Uint8Array): Uint8Array {
+  if (typeof value === "string") return encoder.encode(value);
+  if (value instanceof Uint8Array) return value;
+  const kind = value === null ? "null" : typeof value;
+  throw new TypeError(`${hook}() gave ${kind}, not text or bytes`);
+}
+
+/** Throws an error of a call hook again, which may be of a file of another server. */
+function relay(error: unknown): never {
+  throw error instanceof NinePError ? forCaller(error) : error;
 }

@@ -3,9 +3,12 @@
 
 import { DMDIR, NinePError, type Stat } from "../codec.ts";
 import { isRecord } from "../codec/call.ts";
+import { isPlain } from "../codec/json.ts";
 import type { Handler, Tree } from "../server.ts";
-import type { Users } from "./access.ts";
 import {
+  type ContextFunction,
+  type ContextMethods,
+  type ContextOptions,
   type FileFunction,
   type FileMethods,
   RunningCalls,
@@ -23,94 +26,15 @@ import {
   unlink,
   unlinkAll,
 } from "./node.ts";
+import type {
+  Content,
+  DirOptions,
+  FileOptions,
+  MemoryFsOptions,
+  RemoveNodeOptions,
+} from "./options.ts";
 import { checkLimit, Quota } from "./quota.ts";
 import { TreeHandler } from "./tree.ts";
-
-/** Initial content of a tree: texts and bytes are files, objects are directories. */
-export interface Content {
-  /** A file, or a directory, by its name. */
-  readonly [name: string]: string | Uint8Array | Content;
-}
-
-/** Options of a {@linkcode MemoryFs}. */
-export interface MemoryFsOptions {
-  /** Owner of the root, and of what the program makes; `none` by default. */
-  uid?: string;
-  /** Group of them; the owner by default. */
-  gid?: string;
-  /** Permissions of the root, 0755 by default. */
-  mode?: number;
-  /**
-   * User database: the groups, their members and leaders. By default each user
-   * is the only member, and the leader, of the group of the same name. Users
-   * that it does not know may attach, with the rights of others.
-   */
-  users?: Users;
-  /**
-   * Refuse what usual clients do against the manual: a Twstat of atime, or of
-   * muid beside a name or time; and, with `file has been removed`, any use of a
-   * file that was removed while a fid had it. False by default. What a session
-   * refuses is another option, of listen() and serve().
-   */
-  strict?: boolean;
-  /** Most bytes of one file, 1 GiB by default: it is in memory. Beyond it `file too big`. */
-  maxFileSize?: number;
-  /**
-   * Most bytes of all files together, 2 GiB by default; what fids keep of
-   * arguments and values of functions counts, too. The memory of a file may be
-   * twice its length, or 1 MiB more, whichever is less. Beyond it `file system
-   * is full`.
-   */
-  maxSize?: number;
-  /**
-   * Most files and directories, by their names, 1,048,576 by default: an empty
-   * one costs up to 1 KiB that `maxSize` does not count. Beyond it `file system
-   * is full`.
-   */
-  maxFiles?: number;
-  /**
-   * Most bytes of a name, and of a user's name at an attach, 255 by default, as
-   * on most hosts; a session has a limit of its own. Beyond it `File name too
-   * long`, `unknown user`.
-   */
-  maxName?: number;
-  /**
-   * Most calls of functions that run at a time for one connection, 256 by
-   * default: those included that the client gave up, for a function may not
-   * care. Beyond it `Too many open files`.
-   */
-  maxCalls?: number;
-}
-
-/** How a file is made. */
-export interface FileOptions {
-  /** Content; none by default. */
-  data?: string | Uint8Array;
-  /** Permissions, 0640 by default, and DMAPPEND, DMEXCL, DMTMP. */
-  mode?: number;
-  /** Owner; the tree's by default. */
-  uid?: string;
-  /** Group; the tree's by default. */
-  gid?: string;
-}
-
-/** How a directory is made. */
-export interface DirOptions {
-  /** Permissions, 0750 by default. */
-  mode?: number;
-  /** Owner; the tree's by default. */
-  uid?: string;
-  /** Group; the tree's by default. */
-  gid?: string;
-  /** Make missing parents as well, and take a directory that is there. False by default. */
-  recursive?: boolean;
-}
-
-/** How a file or directory is removed. */
-export interface RemoveNodeOptions {
-  /** Remove a directory with all that is in it. False by default. */
-  recursive?: boolean;
-}
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
@@ -147,6 +71,7 @@ const GiB = 1024 * MiB;
 export class MemoryFs implements Tree<TreeNode> {
   readonly #tree: TreeHandler;
   readonly #running: RunningCalls;
+  readonly #maskErrors: boolean;
 
   /**
    * Makes a tree.
@@ -154,23 +79,25 @@ export class MemoryFs implements Tree<TreeNode> {
    * @param content Initial files (0644) and directories (0755).
    * @param options Owner, permissions of the root, limits.
    * @throws {NinePError} A name is illegal, or the content is too large.
-   * @throws {TypeError} The content is neither text, bytes nor object.
+   * @throws {TypeError} The content is neither text, bytes nor object, or contains itself.
    * @throws {RangeError} A limit is negative or not a number.
    */
   constructor(content: Content = {}, options: MemoryFsOptions = {}) {
-    const { uid = "none", gid = uid, mode = 0o755 } = options;
-    const { users, strict = false } = options;
+    const { uid = "sys", gid = uid, mode = 0o755 } = options;
+    const { users, strict = false, maxCalls = 4096 } = options;
     const limits = {
       maxFileSize: options.maxFileSize ?? GiB,
       maxSize: options.maxSize ?? 2 * GiB,
       maxFiles: options.maxFiles ?? MiB,
       maxName: options.maxName ?? 255,
-      maxCalls: options.maxCalls ?? 256,
+      maxCalls,
+      maxTreeCalls: options.maxTreeCalls ?? maxCalls * 16,
     };
     for (const [name, limit] of Object.entries(limits)) checkLimit(name, limit);
-    const { maxName, maxCalls } = limits;
+    const { maxName, maxTreeCalls } = limits;
     const quota = new Quota(limits);
-    this.#running = new RunningCalls(maxCalls);
+    this.#maskErrors = options.maskErrors ?? false;
+    this.#running = new RunningCalls(maxCalls, maxTreeCalls);
     this.#tree = new TreeHandler({
       uid,
       gid,
@@ -180,26 +107,46 @@ export class MemoryFs implements Tree<TreeNode> {
       maxName,
       quota,
     });
-    this.#fill(this.root, content, "");
+    this.#fill(content);
   }
 
-  #fill(dir: DirNode, content: Content, prefix: string): void {
-    for (const [name, value] of Object.entries(content)) {
+  #fill(content: Content): void {
+    // No recursion: contents may be deeper than the stack.
+    const within = new Set<Content>();
+    const begin = (content: Content, dir: DirNode, prefix: string) => {
+      within.add(content);
+      return { content, dir, prefix, left: Object.entries(content).values() };
+    };
+    const open = [begin(content, this.root, "")];
+    for (let last = open.at(-1); last !== undefined; last = open.at(-1)) {
+      const { dir, prefix } = last;
+      const { done, value: entry } = last.left.next();
+      if (done) {
+        within.delete(last.content);
+        open.pop();
+        continue;
+      }
+      const [name, value] = entry;
       const path = prefix + name;
       const place = { dir, name, path };
       if (typeof value === "string" || value instanceof Uint8Array) {
         this.#addFile(place, 0o644, { data: value });
-      } else if (isPlain(value)) {
-        this.#fill(this.#addDir(place, 0o755, {}), value, `${path}/`);
-      } else {
+      } else if (!isRecord(value) || !isPlain(value)) {
         throw new TypeError(
           `Cannot create "${path}": the content is neither text, bytes nor a plain object`,
         );
+      } else if (within.has(value)) {
+        throw new TypeError(
+          `Cannot create "${path}": the content contains itself`,
+        );
+      } else {
+        const made = this.#addDir(place, 0o755, {});
+        open.push(begin(value, made, `${path}/`));
       }
     }
   }
 
-  /** What a server asks: the semantics of the tree. */
+  /** Handler for servers: the semantics of the tree. */
   get handler(): Handler<TreeNode> {
     return this.#tree;
   }
@@ -266,12 +213,18 @@ export class MemoryFs implements Tree<TreeNode> {
    * which the member `fname` of the arguments names one, or else the first
    * positional argument.
    *
+   * With `context: true` the function gets the context of its caller before all
+   * arguments; nothing that a caller sends ever stands there. An error
+   * that a function throws is told to its caller, unless `maskErrors` is set,
+   * and to the server's `onError`; see {@linkcode CallableOptions}.
+   *
    * @param path Path of the file.
-   * @param fn Function, or functions by name; see {@linkcode FunctionOptions}
+   * @param fn Function, or functions by name; see {@linkcode CallableOptions}
    *   for the arguments.
-   * @param options How it is called, and the permissions of the file.
+   * @param options How the function is called, and the permissions of the file.
    * @returns The new node.
    * @throws {NinePError} As create().
+   * @throws {TypeError} It is neither a function nor an object of functions.
    * @throws {RangeError} A limit is negative or not a number.
    *
    * @example Several functions behind one file
@@ -294,27 +247,67 @@ export class MemoryFs implements Tree<TreeNode> {
    * await client.close();
    * await served;
    * ```
+   *
+   * @example A function that knows its caller
+   * ```ts
+   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
+   * import { assertEquals } from "@std/assert";
+   *
+   * const fs = new MemoryFs();
+   * fs.register("whoami", ({ uname }) => uname, { context: true });
+   *
+   * const [here, there] = pair();
+   * const served = serve(there, fs);
+   * const client = await connect(here, { uname: "glenda" });
+   * assertEquals(await client.call("whoami"), "glenda");
+   * await client.close();
+   * await served;
+   * ```
+   */
+  register(
+    path: string,
+    fn: ContextFunction | ContextMethods,
+    options: FunctionOptions & ContextOptions,
+  ): FunctionNode;
+  /**
+   * The same without a context.
+   *
+   * @param path Path of the file.
+   * @param fn Function, or functions by name.
+   * @param options How the function is called, and the permissions of the file.
+   * @returns The new node.
    */
   register(
     path: string,
     fn: FileFunction | FileMethods,
-    options: FunctionOptions = {},
+    options?: FunctionOptions & { context?: false },
+  ): FunctionNode;
+  register(
+    path: string,
+    fn: FileFunction | FileMethods,
+    options: FunctionOptions & { context?: boolean } = {},
   ): FunctionNode {
-    const { mode = 0o666 } = options;
+    if (typeof fn !== "function" && !isRecord(fn)) {
+      const kind = fn === null ? "null" : typeof fn;
+      throw new TypeError(
+        `Cannot register "${path}": ${kind} is neither a function nor an object of functions`,
+      );
+    }
+    const { mode = 0o666, maskErrors = this.#maskErrors } = options;
     const place = this.#place(path);
     const init = this.#init(place, mode, options);
     return this.#insert(
       place,
-      new FunctionNode(init, fn, options, this.#running),
+      new FunctionNode(init, fn, { ...options, maskErrors }, this.#running),
     );
   }
 
   /**
-   * Makes a file that is what functions say: content that is made at each open,
+   * Makes a file that functions define: content that is made at each open,
    * callbacks for what is written, or raw answers to each request.
    *
    * @param path Path of the file.
-   * @param hooks What it does, and its permissions; see {@linkcode FileHooks}.
+   * @param hooks Functions of the file, and its permissions; see {@linkcode FileHooks}.
    * @returns The new node.
    * @throws {NinePError} As create().
    * @throws {TypeError} Two of the functions answer the same thing.
@@ -625,14 +618,7 @@ function toBytes(data: string | Uint8Array): Uint8Array {
   return typeof data === "string" ? encoder.encode(data) : data;
 }
 
-/** Whether it is an object as `{}` makes them; a class or a buffer was meant to be something else. */
-function isPlain(value: unknown): value is Content {
-  if (!isRecord(value)) return false;
-  const prototype: unknown = Object.getPrototypeOf(value);
-  return prototype === Object.prototype || prototype === null;
-}
-
-/** Throws for what no stat record holds: programs without types may have set it to anything. */
+/** Throws for attributes that no stat record holds: programs without types may give anything. */
 function checkAttributes(
   operation: string,
   path: string,
@@ -651,7 +637,7 @@ function checkAttributes(
   }
 }
 
-/** Does what may fail, so that the error names the path. */
+/** Runs a function whose error is to name the path. */
 function attempt(operation: string, path: string, fn: () => void): void {
   try {
     fn();

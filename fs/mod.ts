@@ -19,6 +19,9 @@ export type { Group, Users } from "./access.ts";
 export {
   type CallableOptions,
   type CallContext,
+  type ContextFunction,
+  type ContextMethods,
+  type ContextOptions,
   type FileFunction,
   type FileMethods,
   rawDumper,
@@ -26,12 +29,12 @@ export {
 export { FileNode, PlainNode } from "./file.ts";
 export { FunctionNode, type FunctionOptions } from "./function.ts";
 export { type FileHooks, HookNode } from "./hook.ts";
-export {
-  type Content,
-  type DirOptions,
-  type FileOptions,
-  MemoryFs,
-  type MemoryFsOptions,
-  type RemoveNodeOptions,
-} from "./memory.ts";
+export { MemoryFs } from "./memory.ts";
 export { DirNode, LinkNode, TreeNode } from "./node.ts";
+export type {
+  Content,
+  DirOptions,
+  FileOptions,
+  MemoryFsOptions,
+  RemoveNodeOptions,
+} from "./options.ts";

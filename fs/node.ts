@@ -449,10 +449,16 @@ export function unlink(node: TreeNode, muid: string): void {
 
 /** Takes a name out of its directory, a directory with all that is in it. */
 export function unlinkAll(node: TreeNode, muid: string): void {
-  if (node instanceof DirNode) {
-    for (const member of [...node.members.values()]) unlinkAll(member, muid);
+  // No recursion: a client can make a tree deeper than the stack.
+  const left = [node];
+  for (let next = left.at(-1); next !== undefined; next = left.at(-1)) {
+    if (next instanceof DirNode && next.members.size > 0) {
+      for (const member of next.members.values()) left.push(member);
+    } else {
+      unlink(next, muid);
+      left.pop();
+    }
   }
-  unlink(node, muid);
 }
 
 /** Moves a node to a name in a directory that has none such. */

@@ -1,5 +1,5 @@
-// The members of a directory in the order in which they came, for those who go
-// through them while members come and go.
+// The members of a directory in the order in which they came, for listings that
+// go on while members come and go.
 
 import type { TreeNode } from "./node.ts";
 
@@ -8,8 +8,8 @@ const GAPS = 32;
 
 /**
  * Nodes, each at a place: a number that grows with each one that comes, and
- * stays what it is. So who goes through them needs to know no more than the
- * place that he is at.
+ * stays what it is. So a listing needs to know no more than the place that it
+ * has come to.
  */
 export class Order implements Iterable<TreeNode> {
   /** Ascending. */

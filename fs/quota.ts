@@ -1,7 +1,7 @@
-// What a tree may hold, and what it holds: the bounds on the memory that its
-// clients can take.
+// The bounds on the memory that clients can make a tree hold.
 
 import { NinePError } from "../codec.ts";
+import type { Budget } from "../server.ts";
 
 /** The bounds of a tree. */
 export interface Bounds {
@@ -19,8 +19,55 @@ export const BLOCK: number = 1024 * 1024;
 const SPARE_MAX = 64;
 const SPARE_PART = 1 / 32;
 
-/** Counts what a tree holds. */
-export class Quota {
+/** Counts bytes, of a tree or of a connection. */
+export interface Room {
+  /** Most bytes of one file. */
+  readonly maxFileSize: number;
+  /** Throws unless there is room for so many bytes more. */
+  check(bytes: number): void;
+  /** Takes room for bytes, or throws; a negative number gives it back. */
+  take(bytes: number): void;
+  /** A block that was used before, with its old bytes, if there is one. */
+  takeBlock(): Uint8Array | undefined;
+  /** Keeps a block for another file; no reader has a view of the block any more. */
+  giveBlock(block: Uint8Array): void;
+}
+
+/** Counts bytes that a file holds for a connection, in the budget of that connection. */
+export class HeldRoom implements Room {
+  /** Most bytes of one content. */
+  readonly maxFileSize: number;
+  readonly #memory: Budget;
+
+  constructor(memory: Budget, maxFileSize: number = Infinity) {
+    this.#memory = memory;
+    this.maxFileSize = maxFileSize;
+  }
+
+  /** Throws unless there is room for so many bytes more. */
+  check(bytes: number): void {
+    this.take(bytes);
+    this.#memory.give(bytes);
+  }
+
+  /** Takes room for bytes; a negative number gives it back. */
+  take(bytes: number): void {
+    if (bytes < 0) {
+      this.#memory.give(-bytes);
+    } else if (!this.#memory.take(bytes)) {
+      throw new NinePError("Cannot allocate memory");
+    }
+  }
+
+  /** None: blocks are kept for files of the tree. */
+  takeBlock(): undefined {}
+
+  /** Lets the block go. */
+  giveBlock(_block: Uint8Array): void {}
+}
+
+/** Counts the bytes and names of a tree. */
+export class Quota implements Room {
   /** Most bytes of one file. */
   readonly maxFileSize: number;
   readonly #maxSize: number;
@@ -50,7 +97,7 @@ export class Quota {
     this.#bytes += bytes;
   }
 
-  /** A block that was used before, with what was in it, if there is one. */
+  /** A block that was used before, with its old bytes, if there is one. */
   takeBlock(): Uint8Array | undefined {
     return this.#spare.pop();
   }

@@ -1,11 +1,11 @@
-// Call records: one argument text and what becomes of it. A function file
+// Call records: one argument text, then the value or the error of its call. A function file
 // keeps them for its fids, and for itself.
 
 import { FunctionError, Plan9Exit } from "../codec/call.ts";
 import type { Fid, RequestContext } from "../server.ts";
 import { NOTHING } from "./data.ts";
 import type { TreeNode } from "./node.ts";
-import type { Quota } from "./quota.ts";
+import type { Room } from "./quota.ts";
 
 /** A call that several reads may wait for. */
 export interface SharedCall {
@@ -14,53 +14,70 @@ export interface SharedCall {
   waiting: number;
 }
 
-/** One argument text and what becomes of it. It is called once at most, whoever reads it. */
+/** A holder of a record: the bytes of the record count in its room. */
+interface Holder {
+  readonly room: Room;
+  /** Reasons for which the room holds the record. */
+  reasons: number;
+}
+
+/**
+ * One argument text, then the value or the error of its call. The function is
+ * called once at most with it, whichever fid reads.
+ */
 export class CallRecord {
-  /** Fid of who wrote the text: it is called in that name. */
+  /** Fid that wrote the text: the function is called in the name of its user. */
   readonly fid: Fid<TreeNode>;
   /** The end of the connection that the fid is of. */
   readonly peer: string;
+  /** Offset that the first byte of the text was written at. */
+  readonly #start: number;
   /** The call that is under way. */
   call: SharedCall | undefined = undefined;
   /** Whether the call is over, or at least the text complete. */
   done = false;
-  readonly #quota: Quota;
   #text: Uint8Array;
-  /** What the text is the start of, so that it is not copied with each piece that is added. */
+  /** Buffer that the text is the start of, so that an added piece does not copy the text. */
   #room: Uint8Array = NOTHING;
   #value: Uint8Array | undefined = undefined;
   #error: unknown = undefined;
-  /** Who keeps it: fids, once for each of two reasons, and the file. */
-  #holders = 0;
+  /** Fids, each for up to two reasons, and the file. */
+  readonly #holders: Holder[] = [];
 
   constructor(
     { fid, peer }: Pick<RequestContext<TreeNode>, "fid" | "peer">,
     text: Uint8Array,
-    quota: Quota,
+    start = 0,
   ) {
     this.fid = fid;
     this.peer = peer;
-    this.#quota = quota;
     this.#text = text;
+    this.#start = start;
   }
 
   /** Arguments, until they are used. */
   get text(): Uint8Array {
     return this.#text;
   }
-  set text(text: Uint8Array) {
-    this.#count(text.length - this.#text.length);
-    this.#text = text;
-    this.#room = NOTHING;
+
+  /** Offset behind the text: a write there adds to the text. */
+  get end(): number {
+    return this.#start + this.#text.length;
+  }
+
+  /** Whether the function was, or is being, called with the text. */
+  get isUsed(): boolean {
+    return this.done || this.call !== undefined;
   }
 
   /** Adds to the arguments. */
   append(data: Uint8Array): void {
     const { length } = this.#text;
     const end = length + data.length;
-    this.#count(data.length);
     if (end > this.#room.length) {
-      this.#room = new Uint8Array(Math.max(end, 2 * length));
+      const room = Math.max(end, 2 * length);
+      this.#count(room - (this.#room.length || length));
+      this.#room = new Uint8Array(room);
       this.#room.set(this.#text);
     }
     this.#room.set(data, length);
@@ -72,22 +89,23 @@ export class CallRecord {
     return this.#value;
   }
 
-  /** What the call threw. */
+  /** Error of the call. */
   get error(): unknown {
     return this.#error;
   }
 
   /** The call has a value. */
   succeed(value: Uint8Array): void {
-    this.#count(value.length - this.#text.length);
-    this.#text = NOTHING;
+    this.#count(value.length - this.#size);
+    this.#text = this.#room = NOTHING;
     this.#value = value;
     this.#end();
   }
 
   /** The call failed. */
   fail(error: unknown): void {
-    this.text = NOTHING;
+    this.#count(-this.#size);
+    this.#text = this.#room = NOTHING;
     this.#error = forOthers(error);
     this.#end();
   }
@@ -97,29 +115,47 @@ export class CallRecord {
     this.call = undefined;
   }
 
-  /** Keeps it: its bytes count. */
-  hold(): this {
-    if (this.#holders === 0) this.#quota.take(this.#size);
-    this.#holders++;
-    return this;
+  /** Counts the bytes of the record in a room, once for all reasons of the same room. */
+  hold(room: Room): void {
+    const holder = this.#holders.find((holder) => holder.room === room);
+    if (holder !== undefined) {
+      holder.reasons++;
+      return;
+    }
+    room.take(this.#size);
+    this.#holders.push({ room, reasons: 1 });
   }
 
   /** Ends what hold() began. */
-  drop(): void {
-    this.#holders--;
-    if (this.#holders === 0) this.#quota.take(-this.#size);
+  drop(room: Room): void {
+    const at = this.#holders.findIndex((holder) => holder.room === room);
+    const holder = this.#holders[at];
+    if (--holder.reasons > 0) return;
+    this.#holders.splice(at, 1);
+    room.take(-this.#size);
   }
 
   get #size(): number {
-    return this.#text.length + (this.#value?.length ?? 0);
+    const text = this.#room.length || this.#text.length;
+    return text + (this.#value?.length ?? 0);
   }
 
+  /** Counts bytes in all rooms, or throws and counts them in none. */
   #count(bytes: number): void {
-    if (this.#holders > 0) this.#quota.take(bytes);
+    let counted = 0;
+    try {
+      for (const { room } of this.#holders) {
+        room.take(bytes);
+        counted++;
+      }
+    } catch (error) {
+      for (const { room } of this.#holders.slice(0, counted)) room.take(-bytes);
+      throw error;
+    }
   }
 }
 
-/** An error as it is for those whose request did not make the call: the exit error ends only its caller. */
+/** The error for those whose request did not make the call: the exit error ends only the connection of its caller. */
 export function forOthers(error: unknown): unknown {
   return error instanceof Plan9Exit ? new FunctionError(error) : error;
 }

@@ -1,5 +1,5 @@
-// The semantics of a tree of nodes: what clients may do, what it does to nodes
-// and their directories, and the text of each refusal. See open(9P), stat(9P),
+// The semantics of a tree of nodes: the requests of clients, their effects on
+// nodes and directories, and the text of each refusal. See open(9P), stat(9P),
 // remove(9P).
 
 import {
@@ -17,6 +17,7 @@ import {
   type Stat,
 } from "../codec.ts";
 import { then } from "../codec/_awaitable.ts";
+import { removedError } from "../codec/call.ts";
 import { utf8Length } from "../codec/wire.ts";
 import type {
   AttachRequest,
@@ -59,7 +60,7 @@ import {
 } from "./node.ts";
 import type { Quota } from "./quota.ts";
 
-/** What is chosen for a tree. */
+/** Settings of a tree. */
 export interface TreeSettings {
   /** Owner of the root. */
   readonly uid: string;
@@ -82,8 +83,10 @@ export class TreeHandler implements Handler<TreeNode> {
   /** The root directory. */
   readonly root: DirNode;
   readonly #settings: TreeSettings;
-  // Numbers of qids come from a counter: none is given twice.
-  #lastPath = 0n;
+  // Numbers of qids come from a counter: none is given twice. It starts
+  // anywhere, so that a client of a server that was started again does not
+  // take another file for the one that it had.
+  #lastPath = randomPath();
   /** Names that files will have which are being cut by the same Twstat. */
   readonly #promised: Set<string> = new Set();
   /** What each fid has open, also without a Topen: counted once, until the clunk. */
@@ -140,9 +143,7 @@ export class TreeHandler implements Handler<TreeNode> {
     const file = node.target;
     const used = this.#uses.get(fid);
     const again = used === file; // It was open implicitly.
-    if (node.isRemoved && !again) {
-      throw new NinePError("file has been removed");
-    }
+    if (node.isRemoved && !again) throw removed(file);
     const access = accessOf(mode);
     this.#need(node, uname, mode & OTRUNC ? access | WRITE : access);
     if (mode & ORCLOSE) this.#need(parentOf(node), uname, WRITE);
@@ -376,9 +377,7 @@ export class TreeHandler implements Handler<TreeNode> {
 
   /** What a fid stands for, by the name that it was walked to. */
   #nodeOf({ node }: Fid<TreeNode>): TreeNode {
-    if (this.#settings.strict && node.isRemoved) {
-      throw new NinePError("file has been removed");
-    }
+    if (this.#settings.strict && node.isRemoved) throw removed(node.target);
     return node;
   }
 
@@ -448,6 +447,23 @@ function parentOf({ parent }: TreeNode): DirNode {
   return parent;
 }
 
+/** The error for a fid whose file was removed; of a function file, callers can tell it from errors of functions. */
+function removed(file: TreeNode): NinePError {
+  return file instanceof FileNode && file.implicitOpen
+    ? removedError()
+    : new NinePError("file has been removed");
+}
+
+/**
+ * The first number for qids. Of two servers, of which one takes the place of
+ * the other, none has a number of the other one. All numbers stay below 2^53, for
+ * programs of Node take an inode for a double.
+ */
+function randomPath(): bigint {
+  const [random] = crypto.getRandomValues(new Uint32Array(1));
+  return BigInt(random) << 20n; // Room for a million files up to the next one.
+}
+
 function accessOf(mode: number): number {
   switch (mode & 3) {
     case OREAD:
@@ -476,7 +492,7 @@ function possible(file: TreeNode, changes: Partial<Stat>): Partial<Stat> {
   return rest;
 }
 
-/** Refuses wishes for what does not change; the present value is no wish. */
+/** Refuses changes of attributes that are fixed; the present value is no change. */
 function checkFixed(
   node: TreeNode,
   changes: Partial<Stat>,

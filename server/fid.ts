@@ -42,6 +42,8 @@ export interface Fid<N extends Node = Node> {
   readonly writable: boolean;
   /** Whether each write goes to the end of the file, whatever its offset: the fid was opened with OAPPEND. */
   readonly appends: boolean;
+  /** Whether a write of the fid was refused or given up, so that what it wrote is not complete. */
+  readonly writeFailed: boolean;
 }
 
 /** A fid, with what only its session knows. */
@@ -52,6 +54,7 @@ export class FidState<N extends Node = Node> implements Fid<N> {
   // Set before a handler sees the fid: one whose walk or attach is under way is not born.
   node!: N;
   mode = -1;
+  writeFailed = false;
   /** Whether the fid stands for a file yet. */
   born = false;
   /** Whether it is an authentication file. */

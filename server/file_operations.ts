@@ -221,6 +221,10 @@ export class Write<N extends Node> extends Sending<N, WriteAnswer> {
     }
   }
 
+  override revert(): void {
+    this.fid.writeFailed = true;
+  }
+
   ask(handler: Handler<N>): Awaitable<WriteAnswer> {
     if (mayUse(this.fid, WRITE)) return this.#ask(handler);
     return openImplicitly(this, OWRITE, handler, () => this.#ask(handler));

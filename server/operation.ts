@@ -156,13 +156,21 @@ export class Operation<N extends Node = Node> {
 
   /** Answers the request with an error. */
   error(error: unknown): void {
-    if (!this.#settle()) return;
+    if (!this.#settle()) return this.#reportLate(error);
     this.request.revert();
     // A flushed request that failed has left no trace, so it has no reply;
     // but one that ends its fid has done that, whatever else failed.
     const isTold = !this.#flushed || this.request.endsFid;
     if (isTold && !this.#dropped) this.#core.sendError(this, error);
+    else this.#reportLate(error);
     this.#finish();
+  }
+
+  /** Tells the owner of an error that no client gets. An abort is what the client asked for. */
+  #reportLate(error: unknown): void {
+    const isAbort = error instanceof Error && error.name === "AbortError";
+    if (isAbort || error instanceof NinePError) return;
+    this.#core.report(error, this.request);
   }
 
   /** Ends a request that nobody waits for any more, between two questions to its handler. */

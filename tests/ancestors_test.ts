@@ -115,7 +115,7 @@ test("P-20, C-03: connect() over a pair of streams, as a user of a tree", async 
 
 test("C-01: a client has the file functions of its language", async () => {
   const [here, there] = pair();
-  const served = serve(there, new MemoryFs());
+  const served = serve(there, new MemoryFs({}, { mode: 0o777 }));
   const client = await connect(here);
   await client.mkdir("notes");
   await client.writeTextFile("notes/one", "1");
@@ -150,7 +150,7 @@ test("C-20 … C-27: stat() gives all nine values", async () => {
 
 test("C-29, C-40 … C-42: create() gives a handle with fid, position and iounit", async () => {
   const [here, there] = pair();
-  const served = serve(there, new MemoryFs());
+  const served = serve(there, new MemoryFs({}, { mode: 0o777 }));
   const client = await connect(here);
   const { OWRITE, DMAPPEND } = codec;
   const perm = DMAPPEND + 0o600;

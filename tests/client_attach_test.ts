@@ -177,7 +177,7 @@ test("close() of the client: an abort only ends the waiting, the timeout of conn
 
 test("closed gives an error, whatever the connection threw", async () => {
   const [near, far] = pair();
-  const served = serve(far, new MemoryFs());
+  const served = serve(far, new MemoryFs({}, { uid: "none" }));
   const client = await connect({
     peer: "odd",
     readable: near.readable,
@@ -265,7 +265,7 @@ test("close() of the client ends all its trees; attach() rejects then", async ()
 // C-04, C-05, C-08.
 test("Client: recognized by instanceof; its connection is the one it was made of", async () => {
   const [near, far] = pair();
-  const served = serve(far, new MemoryFs());
+  const served = serve(far, new MemoryFs({}, { uid: "none" }));
   {
     await using client = await connect(near);
     await using tree = await client.attach();
@@ -283,7 +283,9 @@ test("Client: recognized by instanceof; its connection is the one it was made of
 // P-25, P-43, C-84.
 test("chdir(): relative and absolute paths, lists and ..", async () => {
   const [near, far] = pair();
-  const fs = new MemoryFs({ a: { b: { f: "deep" }, f: "a" }, f: "root" });
+  const fs = new MemoryFs({ a: { b: { f: "deep" }, f: "a" }, f: "root" }, {
+    uid: "none",
+  });
   const served = serve(far, fs);
   {
     await using client = await connect(near);
@@ -314,7 +316,7 @@ test("chdir(): relative and absolute paths, lists and ..", async () => {
 
 test("chdir(): files are made, opened and renamed from there", async () => {
   const [near, far] = pair();
-  const fs = new MemoryFs({ a: {} });
+  const fs = new MemoryFs({ a: {} }, { uid: "none" });
   const served = serve(far, fs);
   {
     await using client = await connect(near);

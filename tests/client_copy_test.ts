@@ -33,7 +33,7 @@ interface Served extends AsyncDisposable {
 
 /** A client of a tree in memory, whose server must have no fids left but the root. */
 async function served(content: Content = {}, msize = 8192): Promise<Served> {
-  const fs = new MemoryFs(content, { mode: 0o777 });
+  const fs = new MemoryFs(content, { mode: 0o777, uid: "none" });
   const [near, far] = pair();
   const serving = serve(far, fs);
   const client = await connect(near, { msize });
@@ -102,7 +102,7 @@ test("copy() refuses a file onto itself, which keeps its content", async () => {
 });
 
 test("copy() refuses a file onto itself through two connections to one address", async () => {
-  const fs = new MemoryFs({ f: "precious" }, { mode: 0o777 });
+  const fs = new MemoryFs({ f: "precious" }, { mode: 0o777, uid: "none" });
   await using server = await listen("tcp://127.0.0.1:0", fs);
   await using client = await connect(server.addr);
   await using target = await connect(server.addr);
@@ -117,6 +117,9 @@ test("copy() refuses a file onto itself through two connections to one address",
 test("copy() of files with the same qid on two servers is none onto itself", async () => {
   await using from = await served({ f: "hello" });
   await using to = await served({ f: "" });
+  const node = from.fs.find("f");
+  assert(node !== undefined);
+  node.qid.path = to.fs.stat("f").qid.path;
   await from.client.copy("f", "f", { target: to.client });
   assertEquals(to.fs.readTextFile("f"), "hello");
 });

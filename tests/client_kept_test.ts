@@ -57,19 +57,22 @@ async function method(scene: Scene): Promise<Api> {
 // Paths that lead elsewhere.
 
 test("fid() walks again behind rename(); the fid before it stays with its file", async () => {
-  await withTree(new MemoryFs({ a: "old", ab: "" }), async (client) => {
-    const before = await client.fid("a");
-    const other = await client.fid("ab");
-    await client.rename("a", "b");
-    await client.writeTextFile("a", "new one");
-    const after = await client.fid("a");
-    assertEquals((await client.stat(after)).length, 7);
-    assertEquals((await client.stat(before)).name, "b");
-    // It can be clunked, and that does not touch the other one.
-    await client.clunk(before);
-    assertEquals(await client.fid("a"), after);
-    assertEquals(await client.fid("ab"), other);
-  });
+  await withTree(
+    new MemoryFs({ a: "old", ab: "" }, { uid: "none" }),
+    async (client) => {
+      const before = await client.fid("a");
+      const other = await client.fid("ab");
+      await client.rename("a", "b");
+      await client.writeTextFile("a", "new one");
+      const after = await client.fid("a");
+      assertEquals((await client.stat(after)).length, 7);
+      assertEquals((await client.stat(before)).name, "b");
+      // It can be clunked, and that does not touch the other one.
+      await client.clunk(before);
+      assertEquals(await client.fid("a"), after);
+      assertEquals(await client.fid("ab"), other);
+    },
+  );
 });
 
 test("fid() walks again below a directory that rename() or wstat() moves", async () => {
@@ -79,7 +82,9 @@ test("fid() walks again below a directory that rename() or wstat() moves", async
     async (client) => client.wstat(await client.fid("d"), { name: "e" }),
   ];
   for (const rename of renames) {
-    const fs = new MemoryFs({ d: { x: { f: "old" } }, dx: { f: "" } });
+    const fs = new MemoryFs({ d: { x: { f: "old" } }, dx: { f: "" } }, {
+      uid: "none",
+    });
     await withTree(fs, async (client) => {
       await client.chdir("d");
       const before = await client.fid("x/f");
@@ -109,14 +114,17 @@ test("fid() walks again behind remove(), also below a directory", async () => {
     },
   ];
   for (const remove of removes) {
-    await withTree(new MemoryFs({ d: { f: "old" } }), async (client) => {
-      await client.fid("d/f");
-      await remove(client);
-      await client.mkdir("d");
-      await client.writeTextFile("d/f", "new one");
-      const { length } = await client.stat(await client.fid("d/f"));
-      assertEquals(length, 7);
-    });
+    await withTree(
+      new MemoryFs({ d: { f: "old" } }, { uid: "none" }),
+      async (client) => {
+        await client.fid("d/f");
+        await remove(client);
+        await client.mkdir("d");
+        await client.writeTextFile("d/f", "new one");
+        const { length } = await client.stat(await client.fid("d/f"));
+        assertEquals(length, 7);
+      },
+    );
   }
 });
 
@@ -172,7 +180,7 @@ test("proxy(): a fid whose path leads elsewhere is clunked behind the calls on i
 });
 
 test("proxy(): a file that is removed and made again is called", async () => {
-  const fs = new MemoryFs({ d: {} });
+  const fs = new MemoryFs({ d: {} }, { uid: "none" });
   fs.register("d/f", () => 1);
   await withTree(fs, async (client) => {
     const api = await client.proxy<Api>("d");
@@ -348,7 +356,7 @@ test("fid() walks again when a call on the fid says that its file is gone", asyn
 });
 
 test("proxy(): its methods live through a reconnect to other files", async () => {
-  const fs = new MemoryFs();
+  const fs = new MemoryFs({}, { uid: "none" });
   fs.register("f", () => 1);
   await using home = await Home.open(fs);
   const api = await home.client.proxy<Api>("/");
@@ -391,7 +399,7 @@ test("proxy(): behind a reconnect one walk and one Tcall replace the fid that is
 });
 
 test("proxy(): its methods live through version()", async () => {
-  const fs = new MemoryFs({ d: {} });
+  const fs = new MemoryFs({ d: {} }, { uid: "none" });
   fs.register("d/f", () => 1);
   await withTree(fs, async (client) => {
     const api = await client.proxy<Api>("d");
@@ -402,7 +410,7 @@ test("proxy(): its methods live through version()", async () => {
 });
 
 test("proxy() of a tree that was attached is void behind version()", async () => {
-  const fs = new MemoryFs();
+  const fs = new MemoryFs({}, { uid: "none" });
   fs.register("f", () => 1);
   await withTree(fs, async (client) => {
     const tree = await client.attach();

@@ -75,6 +75,44 @@ test("proxy() calls the function files of a directory", async () => {
   });
 });
 
+/** Fails to compile unless two types are the same. */
+type Same<A, B> = [A] extends [B] ? [B] extends [A] ? true : false : false;
+
+// D2: what really comes.
+test("proxy() types what JSON makes of a value", () => {
+  interface Values {
+    date(): Date;
+    dates(): { when: Date; name: string; note?: string }[];
+    map(): Promise<Map<string, number>>;
+    nothing(): void;
+    maybe(): string | undefined;
+    bytes(): Uint8Array;
+    big(): bigint;
+    any(): unknown;
+    pair(): [a: number, b: string | null];
+    kind(): "a" | "b";
+  }
+  type Value<Name extends keyof Values> = Awaited<
+    ReturnType<RemoteApi<Values>[Name]>
+  >;
+  const same: [
+    Same<Value<"date">, never>,
+    Same<
+      Value<"dates">,
+      { when: never; name: string; note?: string | undefined }[]
+    >,
+    Same<Value<"map">, never>,
+    Same<Value<"nothing">, null>,
+    Same<Value<"maybe">, string | null>,
+    Same<Value<"bytes">, never>,
+    Same<Value<"big">, never>,
+    Same<Value<"any">, unknown>,
+    Same<Value<"pair">, [a: number, b: string | null]>,
+    Same<Value<"kind">, "a" | "b">,
+  ] = [true, true, true, true, true, true, true, true, true, true];
+  assertEquals(same.length, 10);
+});
+
 test("proxy() has the plain files that the directory has, and nothing else", async () => {
   await withServer(mathFs(), async (client) => {
     const math = await client.proxy<Math>("/math");

@@ -31,7 +31,9 @@ import { MemoryFs } from "../fs/mod.ts";
 const text = new TextEncoder();
 
 test("reconnect: open files, kept fids and the current directory go on", async () => {
-  const fs = new MemoryFs({ d: { e: { f: "0123456789" } }, g: "" });
+  const fs = new MemoryFs({ d: { e: { f: "0123456789" } }, g: "" }, {
+    uid: "none",
+  });
   await using home = await Home.open(fs);
   const { client } = home;
   await client.chdir("d");
@@ -68,7 +70,9 @@ test("reconnect: two trees go on, each for its user", async () => {
 });
 
 test("reconnect: a tree whose root was closed leaves its files", async () => {
-  await using home = await Home.open(new MemoryFs({ a: "alpha" }));
+  await using home = await Home.open(
+    new MemoryFs({ a: "alpha" }, { uid: "none" }),
+  );
   const other = await home.client.attach({ uname: "ken" });
   const file = await other.open("a");
   await other.close();
@@ -103,7 +107,7 @@ test("reconnect: the fids are the same, walked to by their paths without ..", as
 
 test("reconnect: a path of more than 16 elements takes several walks", async () => {
   const path = Array.from({ length: 40 }, (_, i) => `d${i}`);
-  const fs = new MemoryFs();
+  const fs = new MemoryFs({}, { uid: "none" });
   await using home = await Home.open(fs);
   const { client } = home;
   for (let i = 1; i <= path.length; i++) await client.mkdir(path.slice(0, i));
@@ -175,7 +179,9 @@ test("reconnect: a clunk while fids are made again leaves none", async () => {
 });
 
 test("reconnect: a file that was replaced or removed is lost, others go on", async () => {
-  const fs = new MemoryFs({ a: "alpha", b: "beta", c: "gamma" });
+  const fs = new MemoryFs({ a: "alpha", b: "beta", c: "gamma" }, {
+    uid: "none",
+  });
   await using home = await Home.open(fs);
   const { client } = home;
   const [a, b, c] = await Promise.all(
@@ -201,7 +207,7 @@ test("reconnect: a file that was replaced or removed is lost, others go on", asy
 });
 
 test("reconnect: what is lost stays lost after another loss", async () => {
-  const fs = new MemoryFs({ a: "alpha" });
+  const fs = new MemoryFs({ a: "alpha" }, { uid: "none" });
   await using home = await Home.open(fs);
   const file = await home.client.open("a");
   const call = await home.noticed();
@@ -267,7 +273,7 @@ test("reconnect: a tree that is refused is lost, the other goes on", async () =>
 });
 
 test("reconnect: an exclusive file, and one to be removed, are lost", async () => {
-  const fs = new MemoryFs();
+  const fs = new MemoryFs({}, { uid: "none" });
   await using home = await Home.open(fs);
   const { client } = home;
   const lock = await client.create("lock", { perm: (DMEXCL | 0o666) >>> 0 });
@@ -303,7 +309,9 @@ test("reconnect: what was written to a file without a version is lost with it", 
 
 test("reconnect: a directory is read on only from its beginning", async () => {
   const names = Array.from({ length: 200 }, (_, i) => `file${i}`);
-  const fs = new MemoryFs(Object.fromEntries(names.map((name) => [name, ""])));
+  const fs = new MemoryFs(Object.fromEntries(names.map((name) => [name, ""])), {
+    uid: "none",
+  });
   await using home = await Home.open(fs, { msize: 1024 });
   const { client } = home;
   const dir = await client.open("/");
@@ -321,7 +329,7 @@ test("reconnect: a directory is read on only from its beginning", async () => {
 });
 
 test("reconnect: a file that was renamed is found by its new name", async () => {
-  const fs = new MemoryFs({ d: { a: "alpha" } });
+  const fs = new MemoryFs({ d: { a: "alpha" } }, { uid: "none" });
   await using home = await Home.open(fs);
   const { client } = home;
   const file = await client.open("d/a");
@@ -334,7 +342,7 @@ test("reconnect: a file that was renamed is found by its new name", async () => 
 });
 
 test("reconnect: a file that was made is opened, not made again", async () => {
-  const fs = new MemoryFs();
+  const fs = new MemoryFs({}, { uid: "none" });
   await using home = await Home.open(fs);
   const file = await home.client.open("a", {
     read: true,
@@ -435,7 +443,7 @@ test("reconnect: a root is what the server attaches to; what is open must be the
 });
 
 test("reconnect: client.version() leaves nothing to be made again", async () => {
-  const fs = new MemoryFs({ a: "alpha" });
+  const fs = new MemoryFs({ a: "alpha" }, { uid: "none" });
   await using home = await Home.open(fs);
   const { client } = home;
   await client.open("a");

@@ -25,7 +25,7 @@ async function interrupted(
   work: (client: Client, fs: MemoryFs) => Promise<void>,
 ): Promise<void> {
   const members = Object.fromEntries(LISTED.map((name) => [name, ""]));
-  const fs = new MemoryFs({ d: members }, { mode: 0o777 });
+  const fs = new MemoryFs({ d: members }, { mode: 0o777, uid: "none" });
   const served: Promise<void>[] = [];
   let reads = 0;
   const dialled = () => {

@@ -87,7 +87,9 @@ test("connect() refuses reconnect without a way to dial, and numbers out of rang
 });
 
 test("reconnect: a client that is idle when the connection is lost goes on", async () => {
-  await using home = await Home.open(new MemoryFs({ a: "alpha" }));
+  await using home = await Home.open(
+    new MemoryFs({ a: "alpha" }, { uid: "none" }),
+  );
   for (let i = 0; i < 20; i++) {
     await home.swap();
     assertEquals(await home.client.readTextFile("a"), "alpha");
@@ -95,7 +97,7 @@ test("reconnect: a client that is idle when the connection is lost goes on", asy
 });
 
 test("reconnect: an address is dialled again", async () => {
-  const fs = new MemoryFs({ a: "alpha" });
+  const fs = new MemoryFs({ a: "alpha" }, { uid: "none" });
   const first = await listen("tcp://127.0.0.1:0", fs);
   const { addr } = first;
   await using client = await connect(addr, { reconnect: { minDelay: 1 } });
@@ -151,7 +153,7 @@ test("reconnect: 64 reads under way are repeated, and nothing is read twice", as
 
 test("reconnect: readFile() goes on wherever the connection ends, as often as it does", async () => {
   const content = new Uint8Array(20_000).map((_, i) => i * 7);
-  const fs = new MemoryFs({ f: content });
+  const fs = new MemoryFs({ f: content }, { uid: "none" });
   let dials = 0;
   const dial = () => {
     const [near, far] = pair();
@@ -298,7 +300,7 @@ test("reconnect: a clunk under way counts as done", async () => {
 });
 
 test("reconnect: writes that come without a connection wait for one", async () => {
-  await using home = await Home.open(new MemoryFs({ a: "" }));
+  await using home = await Home.open(new MemoryFs({ a: "" }, { uid: "none" }));
   const { client, fs } = home;
   const call = await home.noticed();
   const writing = client.writeTextFile("a", "hello");

@@ -227,7 +227,7 @@ test("version() makes fids void: a file that was open uses the number of no othe
 
 test("version() makes other trees, kept fids and the current directory void", async () => {
   const [near, far] = pair();
-  const fs = new MemoryFs({ d: { f: "inner" }, f: "outer" });
+  const fs = new MemoryFs({ d: { f: "inner" }, f: "outer" }, { uid: "none" });
   const served = serve(far, fs);
   {
     await using client = await connect(near);
@@ -373,7 +373,7 @@ test("version() and close() at once: the connection ends", async () => {
 });
 
 test("version() of a client that reconnects: the next connection has the fids and the msize of the new session", async () => {
-  const fs = new MemoryFs({ d: { f: "inner" } });
+  const fs = new MemoryFs({ d: { f: "inner" } }, { uid: "none" });
   const served: Promise<unknown>[] = [];
   let far = pair()[1];
   const dialled = () => {
@@ -538,7 +538,7 @@ test("connect() with auth that fails closes the connection", async () => {
 
 test("connect() with auth on a server that asks for none says so", async () => {
   const [near, far] = pair();
-  const served = serve(far, new MemoryFs());
+  const served = serve(far, new MemoryFs({}, { uid: "none" }));
   await assertRejects(
     () => connect(near, { auth: () => {} }),
     NinePError,

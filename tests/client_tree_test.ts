@@ -31,7 +31,7 @@ const nothing = { type: "Rread", data: new Uint8Array(0) } as const;
 async function served(content: Content = {}): Promise<
   { client: Client; fs: MemoryFs } & AsyncDisposable
 > {
-  const fs = new MemoryFs(content, { mode: 0o777 });
+  const fs = new MemoryFs(content, { mode: 0o777, uid: "none" });
   const [near, far] = pair();
   const serving = serve(far, fs);
   const client = await connect(near);
@@ -269,7 +269,7 @@ test("walkTree() of a wide and bushy tree, whatever msize", async () => {
     }
     Object.assign(content, { [`d${i}`]: members });
   }
-  const fs = new MemoryFs(content);
+  const fs = new MemoryFs(content, { uid: "none" });
   for (const msize of [256, 8192, 2 ** 20]) {
     const [near, far] = pair();
     const serving = serve(far, fs);
@@ -302,7 +302,7 @@ test("walkTree(), copy() and remove() of deep trees walk a few names for each di
   const levels = 400;
   let walked = 0;
   const [near, far] = pair();
-  const serving = serve(far, new MemoryFs({}, { mode: 0o777 }), {
+  const serving = serve(far, new MemoryFs({}, { mode: 0o777, uid: "none" }), {
     onMessage: ({ message }) => {
       if (message?.type === "Twalk") walked += message.wname.length;
     },
@@ -459,7 +459,7 @@ test("mkdir() with recursive gives its mode to the last directory alone", async 
 });
 
 test("mkdir() with recursive below directories that nobody may write to", async () => {
-  const fs = new MemoryFs({}, { mode: 0o755 });
+  const fs = new MemoryFs({}, { mode: 0o755, uid: "none" });
   fs.mkdir("usr", { mode: 0o755 });
   fs.mkdir("usr/glenda", { uid: "glenda" });
   const [near, far] = pair();

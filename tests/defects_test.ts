@@ -2,13 +2,22 @@
 // must not come back. They are numbered as in its description; those of its
 // client (8, 13, 16 in part) are in the tests of the client.
 import { assert, assertEquals } from "@std/assert";
-import { decodeDir, encode, NOFID, NOTAG, ORDWR, OREAD } from "../codec.ts";
+import {
+  decodeDir,
+  encode,
+  NOFID,
+  NOTAG,
+  ORDWR,
+  OREAD,
+  OWRITE,
+} from "../codec.ts";
 import { MemoryFs } from "../fs/mod.ts";
 import { test } from "./harness.ts";
 import {
   HeldFunction,
   refusal,
   refused,
+  register,
   ServedTree,
   type TreeClient,
 } from "./tree_client.ts";
@@ -101,6 +110,9 @@ test("defect 4: lengths are bytes, not characters", async () => {
   const fid = await client.open("echo", ORDWR);
   await client.write(fid, '{"s": "日本 😀"}');
   assertEquals(await client.text(fid), "日本 😀");
+  const shared = await client.open("echo", OWRITE);
+  await client.write(shared, '{"s": "日本 😀"}');
+  await client.text(await client.open("echo"));
   assertEquals((await client.stat("echo")).length, 11n);
   const call = await client.call("echo", '{"kwarg": {"s": "日本 😀"}}');
   assertEquals(call.value, "日本 😀");
@@ -134,7 +146,9 @@ test("defect 6: iounit and counts keep to msize, msize has a bound", async () =>
     const { iounit } = await client.ask({ type: "Topen", fid, mode: OREAD });
     assert(iounit <= 8192 - 24);
     for (const count of [8192, 0xffffffff]) {
-      if (path === "f") await client.write(await client.walk("f"), "{}");
+      if (path === "f") {
+        await client.write(await client.open("f", OWRITE), "{}");
+      }
       assertEquals((await client.read(fid, 0, count)).length, 8181);
     }
   }
@@ -204,7 +218,7 @@ test("defect 10: an error in a read is the function's, not the dumper's", async 
 test("defect 11: Tflush is answered, unknown types do not end the connection", async () => {
   const held = new HeldFunction();
   const fs = new MemoryFs();
-  fs.register("f", held.fn);
+  register(fs, "f", held);
   await using served = new ServedTree(fs);
   const client = await served.client();
   assertEquals(await client.flush(4711), ["Rflush"]);
@@ -241,7 +255,7 @@ test("defect 12: a failing request does not make those behind it vanish", async 
       type: "Tcall",
       tag: 5,
       fid: 5,
-      text: "",
+      text: '{"argv": [1, 2]}',
       data: new Uint8Array(0),
     }),
     encode({ type: "Tstat", tag: 6, fid: 5 }),

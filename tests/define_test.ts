@@ -160,21 +160,6 @@ test("written: its error answers the clunk, and the fid is gone", async () => {
   assertEquals(clunks, [7]);
 });
 
-test("written: what is kept until the clunk counts, and is given back", async () => {
-  await using served = serving({ written: () => {} }, {
-    maxFileSize: 8,
-    maxSize: 10,
-  });
-  const client = await served.client();
-  const fid = await client.open("f", OWRITE);
-  await client.write(fid, "12345678");
-  await refused("file too big", client.write(fid, "9", 8));
-  const other = await client.open("f", OWRITE);
-  await refused("file system is full", client.write(other, "123"));
-  await client.clunk(fid);
-  await client.write(other, "12345678");
-});
-
 test("state: what open gives is that of each open, until its clunk", async () => {
   interface Cursor {
     user: string;
@@ -511,23 +496,6 @@ test("define(): what cannot be written or read says so", async () => {
   assertEquals(await client.text(fid), "");
   await refused("Operation not supported", client.write(fid, "x"));
   assertThrows(() => served.fs.readFile("f"), NinePError);
-});
-
-test("written: what is handed over counts until it was taken", async () => {
-  const gate = Promise.withResolvers<void>();
-  const fs = new MemoryFs({ other: "" }, { mode: 0o777, maxSize: 100 });
-  fs.chmod("other", 0o666);
-  fs.define("f", { written: () => gate.promise });
-  await using served = new ServedTree(fs);
-  const client = await served.client();
-  const fid = await client.open("f", OWRITE);
-  await client.write(fid, "x".repeat(60));
-  const clunked = client.clunk(fid);
-  const other = await client.open("other", OWRITE);
-  await refused("file system is full", client.write(other, "x".repeat(60)));
-  gate.resolve();
-  await clunked;
-  await client.write(other, "x".repeat(60));
 });
 
 test("define(): a write of nothing changes no time", async () => {

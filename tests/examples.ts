@@ -119,7 +119,7 @@ const checks: Record<string, () => Promise<void>> = {
     assertEquals(lines.length, 5);
     const line = lines.find((line) => line.endsWith(" small")) ?? "";
     const time = "[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}";
-    assertMatch(line, new RegExp(`^-rw-rw-rw- none none +6 ${time} small$`));
+    assertMatch(line, new RegExp(`^-rw-rw-rw- none sys +6 ${time} small$`));
     assertMatch(lines.join("\n"), /^drwxr-x--- .* dir$/m);
     assertEquals(await outputOf("ls", address, "dir"), "");
   },

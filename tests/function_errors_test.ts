@@ -1,11 +1,17 @@
 // Function files: how failures reach the caller, and how calls end before
 // their time: flush, the end of a connection, a time limit, the exit error.
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertStrictEquals,
+  assertThrows,
+} from "@std/assert";
 import {
   FunctionError,
   NinePError,
   ORDWR,
   OREAD,
+  OWRITE,
   Plan9Exit,
 } from "../codec.ts";
 import {
@@ -13,14 +19,17 @@ import {
   type FileFunction,
   type FunctionOptions,
   MemoryFs,
+  type MemoryFsOptions,
 } from "../fs/mod.ts";
-import type { ServeOptions } from "../server.ts";
+import type { ErrorContext, ServeOptions } from "../server.ts";
 import { test } from "./harness.ts";
 import {
   aborted,
+  type FunctionSetup,
   HeldFunction,
   refusal,
   refused,
+  register,
   ServedTree,
   type TreeClient,
 } from "./tree_client.ts";
@@ -28,12 +37,12 @@ import {
 const utf8 = new TextEncoder();
 
 function serving(
-  fn: FileFunction,
-  options: FunctionOptions = {},
+  fn: FileFunction | HeldFunction,
+  options: FunctionSetup = {},
   serveOptions: ServeOptions = {},
 ): ServedTree {
   const fs = new MemoryFs({ plain: "" });
-  fs.register("f", fn, options);
+  register(fs, "f", fn, options);
   return new ServedTree(fs, serveOptions);
 }
 
@@ -113,7 +122,9 @@ test("errors: of a Tcall they are JSON, of a read the first line (S120)", async 
       const client = await served.client();
       assertEquals(await envelope(client), json);
       assertEquals(await readError(client), text);
-      assertEquals(served.reports, []);
+      // What is meant for the caller is not reported, all else is.
+      const reports = error instanceof NinePError ? [] : [error, error];
+      assertEquals(served.reports, reports);
     }
   }
 });
@@ -143,8 +154,8 @@ test("exit: who reads ahead of another's call is told, and lives", async () => {
   });
   const caller = await served.client();
   const other = await served.client();
-  const [own, ahead] = [await caller.open("f", ORDWR), await other.open("f")];
-  await caller.write(own, "{}");
+  const [own, ahead] = [await caller.open("f"), await other.open("f")];
+  await caller.write(await caller.open("f", OWRITE), "{}");
   const reads = [
     refusal(caller.read(own)),
     refusal(other.read(ahead)),
@@ -155,6 +166,134 @@ test("exit: who reads ahead of another's call is told, and lives", async () => {
   exit(new Plan9Exit("bye"));
   assertEquals(await Promise.all(reads), ["bye", "bye", "bye"]);
   assertEquals((await other.stat("plain")).name, "plain");
+});
+
+// Entry 8: what a function throws always reaches its owner.
+test("errors: the owner hears of what a function throws, with stack, path, user and peer", async () => {
+  const told: [error: unknown, context: ErrorContext][] = [];
+  const fs = new MemoryFs({ dir: {} });
+  const error = new Error("db password is hunter2");
+  fs.register("dir/now", thrower(error));
+  fs.register("dir/later", () => Promise.reject(error));
+  fs.register("dir/both", { now: thrower(error) });
+  fs.register("dir/dumps", () => 1, {
+    dumper: () => thrower(error)() as string,
+  });
+  await using served = new ServedTree(fs, {
+    onError: (error, context) => told.push([error, context]),
+  });
+  const client = await served.client("glenda");
+  const files = ["now", "later", "both", "dumps"];
+  for (const name of files) {
+    const path = `dir/${name}`;
+    const text = '{"kwarg": {"fname": "now"}}';
+    assertEquals(JSON.parse(await refusal(client.call(path, text))), {
+      class: "Error",
+      argv: [],
+      str: "db password is hunter2",
+    });
+    const fid = await client.open(path, ORDWR);
+    await client.write(fid, '{"fname": "now"}');
+    await refused("db password is hunter2", client.read(fid));
+    await refused("db password is hunter2", client.read(fid)); // No call, no report.
+  }
+  assertEquals(told.length, 8);
+  for (const [at, [reported, context]] of told.entries()) {
+    assertStrictEquals(reported, error);
+    const { peer, ...rest } = context;
+    assertEquals(typeof peer, "string");
+    assertEquals(rest, {
+      request: at % 2 === 0 ? "Tcall" : "Tread",
+      uname: "glenda",
+      path: `/dir/${files[at >> 1]}`,
+    });
+  }
+});
+
+test("errors: what a function means for its caller, and a call that is given up, are not reported", async () => {
+  const errors = [
+    new NinePError("permission denied"),
+    new FunctionError({ class: "ValueError", argv: [], str: "bad" }),
+  ];
+  for (const error of errors) {
+    await using served = serving(thrower(error));
+    const client = await served.client();
+    await refusal(client.call("f", ""));
+    await refusal(client.call("f", "not JSON"));
+    await refusal(client.call("f", '{"argv": 1}'));
+    await readError(client, "not JSON");
+    assertEquals(served.reports, []);
+  }
+  const held = new HeldFunction();
+  await using served = serving(held);
+  const client = await served.client();
+  const fid = await client.walk("f");
+  const reasons = [
+    (signal: AbortSignal) => signal.reason,
+    () => new DOMException("The operation was aborted", "AbortError"),
+  ];
+  for (const [at, reason] of reasons.entries()) {
+    const data = new Uint8Array(0);
+    const { tag } = client.start({ type: "Tcall", fid, text: "", data });
+    const call = await held.called(at + 1);
+    await client.flush(tag);
+    call.reject(reason(call.context.signal));
+    await client.stat(fid);
+    assertEquals(served.reports, []);
+  }
+});
+
+test("errors: what a function throws after its caller gave up, or after its time, is reported", async () => {
+  for (const options of [{}, { timeout: 1 }]) {
+    const held = new HeldFunction();
+    await using served = serving(held, options);
+    const client = await served.client();
+    const fid = await client.walk("f");
+    const data = new Uint8Array(0);
+    const { tag } = client.start({ type: "Tcall", fid, text: "", data });
+    const call = await held.called();
+    if (options.timeout === undefined) await client.flush(tag);
+    else await aborted(call.context.signal);
+    const error = new Error("late");
+    call.reject(error);
+    while (served.reports.length === 0) await client.stat(fid);
+    assertEquals(served.reports, [error]);
+  }
+});
+
+test("maskErrors: hides what a function throws, not what it means for its caller", async () => {
+  const secret = new Error("db password is hunter2");
+  const said = new NinePError("permission denied");
+  const masked = { class: "OSError", argv: [5, "i/o error"], str: "i/o error" };
+  const open = { class: "Error", argv: [], str: secret.message };
+  const rows: [MemoryFsOptions, FunctionOptions, unknown][] = [
+    [{}, {}, open],
+    [{}, { maskErrors: true }, masked],
+    [{ maskErrors: true }, {}, masked],
+    [{ maskErrors: true }, { maskErrors: false }, open],
+  ];
+  for (const [tree, options, expected] of rows) {
+    const fs = new MemoryFs({}, tree);
+    fs.register("f", thrower(secret), options);
+    fs.register("later", () => Promise.reject(secret), options);
+    fs.register("said", thrower(said), options);
+    await using served = new ServedTree(fs);
+    const client = await served.client();
+    for (const path of ["f", "later"]) {
+      const told = JSON.parse(await refusal(client.call(path, "")));
+      assertEquals(told, expected);
+    }
+    assertEquals(served.reports, [secret, secret]);
+    const { class: name } = JSON.parse(await refusal(client.call("said", "")));
+    assertEquals(name, "PermissionError");
+    // Bad arguments are the caller's own.
+    const { str } = JSON.parse(await refusal(client.call("f", '{"argv": 1}')));
+    assertEquals(str, "argv must be an array");
+    assertEquals(
+      await readError(client),
+      expected === masked ? "i/o error" : secret.message,
+    );
+  }
 });
 
 test("timeout: Infinity is none, what no timer knows is refused", async () => {
@@ -263,13 +402,16 @@ test("errors: the same again at the next read, without a call", async () => {
   await client.write(fid, "{}");
   await refused("call 1 failed", client.text(fid));
   await refused("call 1 failed", client.text(fid));
-  await refused("call 1 failed", client.text(await client.open("f")));
-  await refused("illegal offset", client.write(fid, " ", 2));
   assertEquals(await client.text(fid, 3), "");
+  const shared = await client.open("f", OWRITE);
+  await client.write(shared, "{}");
+  const other = await client.open("f");
+  await refused("call 2 failed", client.text(other));
+  await refused("call 2 failed", client.text(await client.open("f")));
   assertEquals((await client.stat(fid)).length, 0n);
-  await client.write(fid, '{"ok": true}');
+  await client.write(fid, '{"ok": true}', 7);
   assertEquals(await client.text(fid), "fine");
-  assertEquals(calls, 2);
+  assertEquals(calls, 3);
 });
 
 test("errors: of arguments are the same again, too", async () => {
@@ -285,7 +427,7 @@ test("errors: of arguments are the same again, too", async () => {
 
 test("flush: a Tcall is cancelled, its signal aborted, no reply comes (S107)", async () => {
   const held = new HeldFunction();
-  await using served = serving(held.fn);
+  await using served = serving(held);
   const client = await served.client();
   const fid = await client.walk("f");
   const data = new Uint8Array(0);
@@ -307,13 +449,13 @@ test("flush: a Tcall whose function gives up by its signal", async () => {
   const signals: AbortSignal[] = [];
   let begun = () => {};
   const begins = new Promise<void>((resolve) => begun = resolve);
-  const fn = async (_kwarg: unknown, { signal }: CallContext) => {
+  const fn = async ({ signal }: CallContext) => {
     signals.push(signal);
     begun();
     await aborted(signal);
     signal.throwIfAborted();
   };
-  await using served = serving(fn);
+  await using served = serving(fn, { context: true });
   const client = await served.client();
   const fid = await client.walk("f");
   const data = new Uint8Array(0);
@@ -325,7 +467,7 @@ test("flush: a Tcall whose function gives up by its signal", async () => {
 
 test("flush: of a read that alone waits for a call aborts it, and it is as if not read", async () => {
   const held = new HeldFunction();
-  await using served = serving(held.fn, { dumper: String });
+  await using served = serving(held, { dumper: String });
   const client = await served.client();
   const fid = await client.open("f", ORDWR);
   await client.write(fid, '{"n": 1}');
@@ -352,7 +494,7 @@ test("flush: of a read that alone waits for a call aborts it, and it is as if no
 
 test("flush: an aborted call that fails late does not disturb the next", async () => {
   const held = new HeldFunction();
-  await using served = serving(held.fn, { dumper: String });
+  await using served = serving(held, { dumper: String });
   const client = await served.client();
   const fid = await client.open("f", ORDWR);
   await client.write(fid, "{}");
@@ -373,7 +515,7 @@ test("flush: an aborted call that fails late does not disturb the next", async (
 
 test("flush: of one of two reads leaves the call to the other", async () => {
   const held = new HeldFunction();
-  await using served = serving(held.fn);
+  await using served = serving(held);
   const client = await served.client();
   const fid = await client.open("f", ORDWR);
   await client.write(fid, "{}");
@@ -389,22 +531,24 @@ test("flush: of one of two reads leaves the call to the other", async () => {
 
 test("disconnect: calls are aborted that only its fids wait for (S114)", async () => {
   const held = new HeldFunction();
-  await using served = serving(held.fn);
+  await using served = serving(held);
   const one = await served.client("one");
   const two = await served.client("two");
-  const fid = await one.open("f", ORDWR);
-  await one.write(fid, '{"shared": true}');
+  const writer = await one.open("f", OWRITE);
+  await one.write(writer, '{"shared": true}');
+  const fid = await one.open("f", OREAD);
   one.start({ type: "Tread", fid, offset: 0n, count: 99 });
   const shared = await held.called();
-  const own = await one.open("f", ORDWR);
   const reading = two.text(await two.open("f", OREAD));
   await two.stat("f");
+  const own = await one.open("f", ORDWR);
   await one.write(own, '{"own": true}');
   one.start({ type: "Tread", fid: own, offset: 0n, count: 99 });
   const alone = await held.called(2);
   const data = new Uint8Array(0);
-  one.start({ type: "Tcall", fid, text: "", data });
+  one.start({ type: "Tcall", fid: own, text: "", data });
   const called = await held.called(3);
+  await one.write(writer, '{"last": true}');
   one.close();
   await aborted(alone.context.signal);
   await aborted(called.context.signal);
@@ -414,14 +558,14 @@ test("disconnect: calls are aborted that only its fids wait for (S114)", async (
   // The file's record stays: it is called for who reads it next.
   const next = two.text(await two.open("f", OREAD));
   const again = await held.called(4);
-  assertEquals(again.args, [{ own: true }]);
+  assertEquals(again.args, [{ last: true }]);
   again.resolve(4);
   assertEquals(await next, "4");
 });
 
 test("timeout: ends a call, aborts its signal, and is the error", async () => {
   const held = new HeldFunction();
-  await using served = serving(held.fn, { timeout: 1 });
+  await using served = serving(held, { timeout: 1 });
   const client = await served.client();
   const calling = envelope(client);
   const call = await held.called();
@@ -438,7 +582,7 @@ test("timeout: ends a call, aborts its signal, and is the error", async () => {
 
 test("timeout: the file keeps the error, until something is written", async () => {
   const held = new HeldFunction();
-  await using served = serving(held.fn, { timeout: 1, dumper: String });
+  await using served = serving(held, { timeout: 1, dumper: String });
   const client = await served.client();
   const fid = await client.open("f", ORDWR);
   await client.write(fid, "{}");
@@ -450,7 +594,7 @@ test("timeout: the file keeps the error, until something is written", async () =
 
 test("timeout: no timer is left of a call that ended, failed or was given up", async () => {
   const held = new HeldFunction();
-  await using served = serving(held.fn, { timeout: 600_000 });
+  await using served = serving(held, { timeout: 600_000 });
   const client = await served.client();
   const fid = await client.walk("f");
   const good = client.call(fid, "");

@@ -1,34 +1,39 @@
 // What function files bound: texts, values, calls at a time, what is kept; and
 // in whose name a call is made.
 import { assertEquals, assertThrows } from "@std/assert";
-import { ORDWR, OREAD, Plan9Exit } from "../codec.ts";
+import { NinePError, ORDWR, OREAD, OWRITE, Plan9Exit } from "../codec.ts";
 import {
   type CallContext,
   type FileFunction,
-  type FunctionOptions,
   MemoryFs,
   type MemoryFsOptions,
 } from "../fs/mod.ts";
+import type { ServeOptions } from "../server.ts";
 import { test } from "./harness.ts";
 import {
+  aborted,
+  type FunctionSetup,
   HeldFunction,
   refusal,
   refused,
+  register,
   ServedTree,
   type TreeClient,
 } from "./tree_client.ts";
 
 const TOO_BIG = "file too big";
 const TOO_MANY = "Too many open files";
+const NO_MEMORY = "Cannot allocate memory";
 
 function serving(
-  fn: FileFunction,
-  options: FunctionOptions = {},
+  fn: FileFunction | HeldFunction,
+  options: FunctionSetup = {},
   limits: MemoryFsOptions = {},
+  serveOptions: ServeOptions = {},
 ): ServedTree {
   const fs = new MemoryFs({}, limits);
-  fs.register("f", fn, options);
-  return new ServedTree(fs);
+  register(fs, "f", fn, options);
+  return new ServedTree(fs, serveOptions);
 }
 
 /** The str of the error that a Tcall is answered with. */
@@ -75,8 +80,8 @@ test("maxValue: bounds what a function gives, by call and by read", async () => 
 test("maxCalls: calls at a time of one connection, over all files", async () => {
   const held = new HeldFunction();
   const fs = new MemoryFs({}, { maxCalls: 2 });
-  fs.register("f", held.fn);
-  fs.register("g", held.fn);
+  register(fs, "f", held);
+  register(fs, "g", held);
   await using served = new ServedTree(fs);
   const client = await served.client();
   const one = client.call("f", "");
@@ -103,7 +108,7 @@ test("maxCalls: calls at a time of one connection, over all files", async () => 
 
 test("maxCalls: a function that goes on although its caller gave up counts", async () => {
   const held = new HeldFunction();
-  await using served = serving(held.fn, {}, { maxCalls: 1 });
+  await using served = serving(held, {}, { maxCalls: 1 });
   const client = await served.client();
   const fid = await client.walk("f");
   const data = new Uint8Array(0);
@@ -120,7 +125,7 @@ test("maxCalls: a function that goes on although its caller gave up counts", asy
 
 test("maxCalls: a refused read uses no arguments up, the next one calls", async () => {
   const held = new HeldFunction();
-  await using served = serving(held.fn, {}, { maxCalls: 1 });
+  await using served = serving(held, {}, { maxCalls: 1 });
   const client = await served.client();
   const running = client.call("f", "");
   const first = await held.called();
@@ -139,11 +144,14 @@ test("maxCalls: a refused read uses no arguments up, the next one calls", async 
 
 test("maxText, maxValue: 1 MiB and 64 MiB by default", async () => {
   const MiB = 2 ** 20;
-  await using served = serving(({ n }: { n: number }) => new Uint8Array(n));
-  const client = await served.client();
+  const fn = ({ n }: { n: number }) => new Uint8Array(n);
+  await using served = serving(fn, {}, {}, { maxHeldBytes: 65 * MiB });
+  const client = await served.client("glenda", { msize: 2 * MiB });
   const fid = await client.open("f", ORDWR);
+  await refused("illegal offset", client.write(fid, "x", MiB));
+  await refused(TOO_BIG, client.write(fid, new Uint8Array(MiB + 1)));
+  await client.write(fid, new Uint8Array(MiB));
   await refused(TOO_BIG, client.write(fid, "x", MiB));
-  await refused("illegal offset", client.write(fid, "x", MiB - 1));
   const ask = (n: number) => client.write(fid, JSON.stringify({ n }));
   await ask(64 * MiB + 1);
   await refused(TOO_BIG, client.read(fid));
@@ -152,72 +160,237 @@ test("maxText, maxValue: 1 MiB and 64 MiB by default", async () => {
   assertEquals((await client.read(fid, 64 * MiB - 1)).length, 1);
 });
 
-test("maxCalls: 256 by default", async () => {
+test("maxCalls: 4096 by default, as many on each of two connections", async () => {
   const held = new HeldFunction();
-  await using served = serving(held.fn);
+  const options = { maxRequests: 5000 };
+  await using served = serving(held, {}, {}, options);
+  const small = { msize: 4096 };
+  const clients = [
+    await served.client("one", small),
+    await served.client("two", small),
+  ];
+  let count = 0;
+  for (const client of clients) {
+    const fid = await client.walk("f");
+    const calls = Array.from({ length: 4096 }, () => client.call(fid, ""));
+    await held.called(count += 4096);
+    assertEquals(await callError(client, ""), TOO_MANY);
+    held.calls[count - 4096].resolve(1);
+    await calls[0];
+    calls.push(client.call(fid, ""));
+    await held.called(++count);
+    for (const call of held.calls) call.resolve(1);
+    await Promise.all(calls);
+  }
+});
+
+// A10: calls that take no notice of their signal outlive their clients.
+test("maxTreeCalls: calls of all connections, also of those that have ended", async () => {
+  const held = new HeldFunction();
+  await using served = serving(held, {}, { maxCalls: 2, maxTreeCalls: 3 });
+  for (let calls = 1; calls <= 3; calls++) {
+    const client = await served.client();
+    client.call("f", "").catch(() => {}); // The connection ends before.
+    const { context } = await held.called(calls);
+    client.close();
+    await aborted(context.signal);
+  }
   const client = await served.client();
-  const fid = await client.walk("f");
-  const calls = Array.from({ length: 256 }, () => client.call(fid, ""));
-  const last = await held.called(256);
   assertEquals(await callError(client, ""), TOO_MANY);
-  last.resolve(1);
-  await calls[255];
-  calls.push(client.call(fid, ""));
-  await held.called(257);
+  held.calls[0].resolve(1);
+  const call = client.call("f", "");
+  (await held.called(4)).resolve(4);
+  assertEquals((await call).value, "4");
+  for (const call of held.calls) call.resolve(1);
+});
+
+test("maxTreeCalls: 16 times maxCalls by default", async () => {
+  const held = new HeldFunction();
+  await using served = serving(held, {}, { maxCalls: 1 });
+  const calls: Promise<unknown>[] = [];
+  for (let at = 1; at <= 16; at++) {
+    calls.push((await served.client()).call("f", ""));
+    await held.called(at);
+  }
+  assertEquals(await callError(await served.client(), ""), TOO_MANY);
   for (const call of held.calls) call.resolve(1);
   await Promise.all(calls);
 });
 
-test("maxSize: texts and values that fids keep count, and are given back", async () => {
-  await using served = serving(
-    ({ n = 0 }) => "x".repeat(n),
-    { dumper: String, shared: false },
-    { maxSize: 30 },
-  );
+test("maxHeldBytes: texts and values that fids keep count for their connection, and are given back", async () => {
+  const fn = ({ n = 0 }) => "x".repeat(n);
+  const setup = { dumper: String, shared: false };
+  // The arguments of a call take up to 40 times their text while it runs.
+  const options = { maxHeldBytes: 3000 };
+  await using served = serving(fn, setup, { maxSize: 0 }, options);
   const client = await served.client();
+  const other = await served.client();
   const one = await client.open("f", ORDWR);
   const two = await client.open("f", ORDWR);
-  await client.write(one, '{"n": 20}');
-  assertEquals((await client.read(one)).length, 20);
-  await client.write(two, '{"n": 20}');
-  await refused("file system is full", client.read(two));
+  await client.write(one, '{"n": 2000}');
+  assertEquals((await client.read(one)).length, 2000);
+  await client.write(two, '{"n": 2000}');
+  await refused(NO_MEMORY, client.read(two));
+  const own = await other.open("f", ORDWR);
+  await other.write(own, '{"n": 2000}');
+  assertEquals((await other.read(own)).length, 2000);
   await client.clunk(one);
-  await client.write(two, '{"n": 20}');
-  assertEquals((await client.read(two)).length, 20);
+  await client.write(two, '{"n": 2000}');
+  assertEquals((await client.read(two)).length, 2000);
   await client.clunk(two);
-  served.fs.create("plain", { data: new Uint8Array(30) });
+  await refused(
+    NO_MEMORY,
+    client.write(await client.open("f", ORDWR), "x".repeat(3001)),
+  );
+  await client.write(await client.open("f", ORDWR), "x".repeat(3000));
 });
 
-test("maxSize: the record of the file counts until it is replaced, or the file removed", async () => {
+test("maxHeldBytes: what a fid wrote in pieces counts with the room that it has", async () => {
+  const options = { maxHeldBytes: 1000 };
+  await using served = serving(echo, {}, {}, options);
+  const client = await served.client();
+  const fid = await client.open("f", ORDWR);
+  let length = 0;
+  const add = async () =>
+    length += await client.write(fid, "x".repeat(100), length);
+  while (length < 800) await add();
+  await refused(NO_MEMORY, add());
+  await client.clunk(fid);
+  await client.write(await client.open("f", ORDWR), "x".repeat(1000));
+});
+
+// A6: small text, large memory.
+test("arguments: their nesting is refused before they are parsed", async () => {
+  const MiB = 2 ** 20;
+  await using served = serving(() => 1);
+  const client = await served.client("glenda", { msize: MiB + 24 });
+  const parse = JSON.parse;
+  const parsed: string[] = [];
+  JSON.parse = (text, reviver) => {
+    parsed.push(text);
+    return parse(text, reviver);
+  };
+  try {
+    for (const [open, close] of [["[", "]"], ['{"a":', "1}"]]) {
+      const half = Math.floor(MiB / 2 / open.length);
+      const text = open.repeat(half) + close.repeat(half);
+      const fid = await client.open("f", ORDWR);
+      await client.write(fid, text.slice(0, MiB));
+      await refused("arguments are nested deeper than 64", client.read(fid));
+    }
+    const fid = await client.open("f", ORDWR);
+    const safe = `{"a":${"[".repeat(63)}"[[[[\\"[[["${"]".repeat(63)}}`;
+    await client.write(fid, safe);
+    assertEquals(await client.text(fid), "1");
+    assertEquals(parsed, [safe]);
+  } finally {
+    JSON.parse = parse;
+  }
+});
+
+test("maxHeldBytes: a call holds what its arguments take, until the function ends", async () => {
+  const held = new HeldFunction();
+  const options = { maxHeldBytes: 100_000 };
+  await using served = serving(held, {}, {}, options);
+  const client = await served.client();
+  const list = (count: number) => `{"argv":[[${"{},".repeat(count)}{}]]}`;
+  assertEquals(await callError(client, list(1000)), NO_MEMORY);
+  // Each takes 18 KB: its text is 462 characters, it has 151 objects.
+  const calls: Promise<unknown>[] = [];
+  let count = 0;
+  for (;;) {
+    const call = client.call("f", list(150));
+    const error = await Promise.race([
+      held.called(count + 1).then(() => undefined),
+      refusal(call).then((text) => JSON.parse(text).str),
+    ]);
+    if (error !== undefined) {
+      assertEquals(error, NO_MEMORY);
+      break;
+    }
+    calls.push(call);
+    count++;
+  }
+  assertEquals(count, 5);
+  // Text takes little: it is not counted as if it were lists.
+  const text = JSON.stringify({ argv: ["x".repeat(4000)] });
+  const long = client.call("f", text);
+  await held.called(count + 1);
+  const other = await served.client(); // Has a limit of its own.
+  const foreign = other.call("f", list(150));
+  await held.called(count + 2);
+  for (const call of held.calls) call.resolve(1);
+  await Promise.all([...calls, long, foreign]);
+  // All is given back.
+  const next = client.call("f", list(750));
+  (await held.called(count + 3)).resolve(1);
+  await next;
+});
+
+test("maxHeldBytes: a call that nobody waits for holds its arguments on", async () => {
+  const held = new HeldFunction();
+  await using served = serving(held, {}, {}, { maxHeldBytes: 10_000 });
+  const client = await served.client();
+  const fid = await client.walk("f");
+  const data = new Uint8Array(9000);
+  const { tag } = client.start({ type: "Tcall", fid, text: "", data });
+  const call = await held.called();
+  assertEquals(await client.flush(tag), ["Rflush"]);
+  const again = () => client.call(fid, "", data);
+  assertEquals(JSON.parse(await refusal(again())).str, NO_MEMORY);
+  call.resolve(1);
+  await client.stat(fid);
+  const next = again();
+  (await held.called(2)).resolve(2);
+  await next;
+});
+
+test("maxHeldBytes: a loader's arguments count 40 times their text", async () => {
+  const loader = () => ({});
+  await using served = serving(() => 1, { loader }, {}, { maxHeldBytes: 4000 });
+  const client = await served.client();
+  assertEquals((await client.call("f", "x".repeat(100))).value, "1");
+  assertEquals(await callError(client, "x".repeat(101)), NO_MEMORY);
+});
+
+test("maxSize: a write that is refused leaves nothing", async () => {
+  const held = { maxHeldBytes: 100 };
+  await using served = serving(echo, {}, { maxSize: 10 }, held);
+  const client = await served.client();
+  const fid = await client.open("f", OWRITE);
+  await refused("file system is full", client.write(fid, "x".repeat(60)));
+  await refused("illegal offset", client.write(fid, "x", 60));
+  assertEquals(await client.text(await client.open("f")), "");
+  await client.clunk(fid);
+  await client.write(await client.open("f", ORDWR), "x".repeat(100));
+});
+
+test("maxSize: the record that a file shares counts until it is replaced, or the file removed", async () => {
   await using served = serving(
     ({ n = 0 }) => "x".repeat(n),
     { dumper: String },
     { maxSize: 30 },
   );
   const client = await served.client();
-  const fid = await client.open("f", ORDWR);
+  const fid = await client.open("f", OWRITE);
   await client.write(fid, '{"n": 20}');
-  await client.read(fid);
+  const reader = await client.open("f");
+  await client.read(reader);
   await client.clunk(fid);
+  await client.clunk(reader);
   assertEquals((await client.stat("f")).length, 20n);
   const create = () => served.fs.create("plain", { data: new Uint8Array(30) });
-  let full = false;
-  try {
-    create();
-  } catch {
-    full = true;
-  }
-  assertEquals(full, true);
+  assertThrows(create, NinePError, "file system is full");
   served.fs.remove("f");
   create();
 });
 
 test("context: a call for a read is in the name of who wrote the arguments", async () => {
-  const who = ({ s }: { s: string }, { uname, fid }: CallContext) =>
+  const who = ({ uname, fid }: CallContext, { s }: { s: string }) =>
     `${s} by ${uname} ${fid.uname} ${fid.node.name}`;
-  await using served = serving(who, { dumper: String });
+  await using served = serving(who, { dumper: String, context: true });
   const mallory = await served.client("mallory");
-  const written = await mallory.open("f", ORDWR);
+  const written = await mallory.open("f", OWRITE);
   await mallory.write(written, '{"s": "erase"}');
   const root = await served.client("root");
   const fid = await root.open("f", OREAD);
@@ -225,15 +398,18 @@ test("context: a call for a read is in the name of who wrote the arguments", asy
 });
 
 test("context: a call on read without arguments is in the name of the reader", async () => {
-  const who = (_kwarg: unknown, { uname }: CallContext) => uname;
-  await using served = serving(who, { callOnRead: true, dumper: String });
+  const who = ({ uname }: CallContext) => uname;
+  await using served = serving(who, {
+    callOnRead: true,
+    dumper: String,
+    context: true,
+  });
   for (const uname of ["ken", "rob"]) {
     const client = await served.client(uname);
     assertEquals(await client.text(await client.open("f", OREAD)), uname);
   }
   const ken = await served.client("ken");
-  const fid = await ken.open("f", ORDWR);
-  await ken.write(fid, "{}");
+  await ken.write(await ken.open("f", OWRITE), "{}");
   const rob = await served.client("rob");
   assertEquals(await rob.text(await rob.open("f", OREAD)), "ken");
 });
@@ -245,8 +421,8 @@ test("exit: of a shared record it ends only the connection whose read called", a
   await using served = serving(bye);
   const one = await served.client();
   const two = await served.client();
-  const fid = await one.open("f", ORDWR);
-  await one.write(fid, "{}");
+  await one.write(await one.open("f", OWRITE), "{}");
+  const fid = await one.open("f", OREAD);
   await refused("see you", one.read(fid));
   await one.ended;
   const other = await two.open("f", OREAD);
@@ -257,10 +433,10 @@ test("exit: of a shared record it ends only the connection whose read called", a
 
 test("exit: nor does it end who only waited for the call", async () => {
   const held = new HeldFunction();
-  await using served = serving(held.fn);
+  await using served = serving(held);
   const [caller, waiter] = [await served.client(), await served.client()];
-  const fid = await caller.open("f", ORDWR);
-  await caller.write(fid, "{}");
+  await caller.write(await caller.open("f", OWRITE), "{}");
+  const fid = await caller.open("f", OREAD);
   const called = caller.read(fid);
   called.catch(() => {});
   const call = await held.called();

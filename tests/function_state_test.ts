@@ -1,22 +1,39 @@
 // What a function file keeps: call records, of fids and of the file; and what
 // the file looks like to clients.
-import { assert, assertEquals, assertGreater } from "@std/assert";
-import { OEXEC, ORDWR, OREAD, OTRUNC, OWRITE } from "../codec.ts";
+import { assert, assertEquals, assertGreater, assertMatch } from "@std/assert";
 import {
-  type FileFunction,
-  type FunctionOptions,
-  MemoryFs,
-} from "../fs/mod.ts";
+  FunctionError,
+  NinePError,
+  OEXEC,
+  ORDWR,
+  OREAD,
+  OTRUNC,
+  OWRITE,
+} from "../codec.ts";
+import { type FileFunction, MemoryFs } from "../fs/mod.ts";
 import { test } from "./harness.ts";
-import { HeldFunction, refusal, refused, ServedTree } from "./tree_client.ts";
+import {
+  type FunctionSetup,
+  HeldFunction,
+  refusal,
+  refused,
+  register,
+  ServedTree,
+} from "./tree_client.ts";
 
 const ILLEGAL_OFFSET = "illegal offset";
+const REMOVED = "file has been removed";
+/** The error of a Tcall of a file that was removed. */
+const GONE = { class: "StaleFileError", argv: [116, REMOVED], str: REMOVED };
 const SUM = (a: number, b: number): number => a + b;
 
 /** A tree with one function file f, and a plain one. */
-function serving(fn: FileFunction, options: FunctionOptions = {}): ServedTree {
+function serving(
+  fn: FileFunction | HeldFunction,
+  options: FunctionSetup = {},
+): ServedTree {
   const fs = new MemoryFs({ plain: "data" });
-  fs.register("f", fn, options);
+  register(fs, "f", fn, options);
   return new ServedTree(fs);
 }
 
@@ -89,13 +106,11 @@ test("state: a write at any other offset is refused, and harmless", async () => 
   assertEquals(await client.text(fid), "x#1");
 });
 
-test("state: a text is closed by the call, the clunk, a new write", async () => {
+test("state: a text is closed by the clunk and a new write", async () => {
   await using served = serving(counting(), plain);
   const client = await served.client();
   const fid = await client.open("f", ORDWR);
   await client.write(fid, "{}");
-  await client.text(fid);
-  await refused(ILLEGAL_OFFSET, client.write(fid, " ", 2));
   await client.write(fid, "{} ");
   await refused(ILLEGAL_OFFSET, client.write(fid, " ", 2));
   await client.clunk(fid);
@@ -105,15 +120,14 @@ test("state: a text is closed by the call, the clunk, a new write", async () => 
 
 test("state: a text is closed while its call runs", async () => {
   const held = new HeldFunction();
-  await using served = serving(held.fn);
+  await using served = serving(held);
   const client = await served.client();
   const fid = await client.open("f", ORDWR);
   await client.write(fid, "{}");
   const reading = client.text(fid);
   const call = await held.called();
-  await refused(ILLEGAL_OFFSET, client.write(fid, " ", 2));
-  // A new text is for the next call: this one goes on.
-  await client.write(fid, '{"n": 2}');
+  // A new text, at whatever offset, is for the next call: this one goes on.
+  await client.write(fid, '{"n": 2}', 2);
   call.resolve(1);
   assertEquals(await reading, "1");
   const next = client.text(fid);
@@ -128,8 +142,34 @@ test("state: a call that read closes the text, with callOnRead, too", async () =
   const client = await served.client();
   const fid = await client.open("f", ORDWR);
   await client.write(fid, "{}");
-  await client.text(fid);
-  await refused(ILLEGAL_OFFSET, client.write(fid, " ", 2));
+  assertEquals(await client.text(fid), "#1");
+  await client.write(fid, '{"s": "new"}', 2);
+  assertEquals(await client.text(fid), "new#2");
+});
+
+// Entry 10: programs that write and read in turn on one fid do not seek back.
+test("state: after the call a write at any offset begins new arguments", async () => {
+  const sum = ({ a, b }: { a: number; b: number }) => a + b;
+  for (const callOnRead of [false, true]) {
+    await using served = serving(sum, { callOnRead });
+    const client = await served.client();
+    for (const fid of [await client.open("f", ORDWR), await client.walk("f")]) {
+      const first = '{"a":17,"b":25}';
+      assertEquals(await client.write(fid, first), first.length);
+      assertEquals(await client.text(fid), "42");
+      await client.write(fid, '{"a":2,"b":3}', 2);
+      assertEquals(await client.text(fid), "5");
+      // In pieces, from where the position of the fid is.
+      await client.write(fid, '{"a":1', 17);
+      await refused(ILLEGAL_OFFSET, client.write(fid, ',"b":1}', 7));
+      await client.write(fid, ',"b":1}', 23);
+      assertEquals(await client.text(fid), "2");
+      await client.write(fid, "broken", 30);
+      await refusal(client.text(fid));
+      await client.write(fid, first, 36);
+      assertEquals(await client.text(fid), "42");
+    }
+  }
 });
 
 test("state: each fid has its own arguments and results (S123)", async () => {
@@ -207,13 +247,53 @@ test("state: a fid that did not write reads the last write by any (P-12)", async
   assertEquals(await client.text(reader, 2), "rst#1");
   assertEquals(await client.text(reader), "second#2");
   assertEquals(await client.text(await client.open("f")), "second#2");
-  const own = await client.open("f", ORDWR);
-  await client.write(own, '{"s": "own"}');
-  assertEquals(await client.text(reader), "own#3");
   await client.write(writer, '{"s": "last"}');
-  assertEquals(await client.text(own), "own#3");
-  await client.clunk(own);
-  assertEquals(await client.text(reader), "last#4");
+  const other = await client.open("f", OWRITE);
+  await client.write(other, '{"s": "other"}');
+  await client.clunk(writer); // Its write was not the last.
+  assertEquals(await client.text(reader), "other#3");
+});
+
+// Entry 3.
+test("state: what a fid wrote and read is its own, whatever others have pending", async () => {
+  await using served = serving(counting(), plain);
+  const client = await served.client("alice");
+  const eve = await served.client("eve");
+  await eve.write(await eve.open("f", OWRITE), '{"s": "pending"}');
+  for (const fid of [await client.open("f", ORDWR), await client.walk("f")]) {
+    await client.write(fid, '{"s": "secret"}');
+    const { vers } = (await client.stat("f")).qid;
+    assertMatch(await client.text(fid), /^secret#/);
+    assertEquals((await client.stat("f")).length, 0n);
+    assertGreater((await client.stat("f")).qid.vers, vers);
+    await client.write(fid, '{"s": "unread"}');
+    await client.clunk(fid);
+  }
+  assertEquals(await eve.text(await eve.open("f")), "pending#3");
+  assertEquals((await eve.stat("f")).length, 9n);
+});
+
+test("state: a fid that may read shares what it wrote with its clunk, if it never read (P-12)", async () => {
+  await using served = serving(counting(), plain);
+  const client = await served.client();
+  const reader = await client.open("f");
+  const fids = [await client.open("f", ORDWR), await client.walk("f")];
+  for (const [at, fid] of fids.entries()) {
+    await client.write(fid, `{"s": "${at}"}`);
+    assertEquals(await client.text(reader), at === 0 ? "" : "0#1");
+    await client.clunk(fid);
+    assertEquals(await client.text(reader), `${at}#${at + 1}`);
+  }
+  const last = await served.client();
+  await last.write(await last.walk("f"), '{"s": "end"}');
+  last.close();
+  await last.ended;
+  // The server lets the fids go some turns after the end of the connection.
+  let text = "";
+  while (text !== "end#3") {
+    text = await client.text(reader);
+    assert(text === "1#2" || text === "end#3", text);
+  }
 });
 
 test("state: not shared, only who wrote reads", async () => {
@@ -231,11 +311,11 @@ test("state: not shared, only who wrote reads", async () => {
 
 test("state: two reads at 0 wait for one call, whoever reads", async () => {
   const held = new HeldFunction();
-  await using served = serving(held.fn);
+  await using served = serving(held);
   const one = await served.client("one");
   const two = await served.client("two");
-  const fid = await one.open("f", ORDWR);
-  await one.write(fid, "{}");
+  await one.write(await one.open("f", OWRITE), "{}");
+  const fid = await one.open("f");
   const other = await two.open("f");
   const reads = [one.text(fid), one.text(fid), two.text(other)];
   // An answer to a stat shows that the reads before it have arrived.
@@ -248,7 +328,7 @@ test("state: two reads at 0 wait for one call, whoever reads", async () => {
 
 test("state: a read behind 0 waits for the call that the read at 0 began", async () => {
   const held = new HeldFunction();
-  await using served = serving(held.fn, plain);
+  await using served = serving(held, plain);
   const client = await served.client();
   const fid = await client.open("f", ORDWR);
   await client.write(fid, "{}");
@@ -277,8 +357,11 @@ test("callOnRead: arguments that were written are used at each read", async () =
   await client.write(fid, '{"s": "a"}');
   assertEquals(await client.text(fid), "a#1");
   assertEquals(await client.text(fid), "a#2");
-  assertEquals(await client.text(await client.open("f")), "a#3");
+  assertEquals(await client.text(await client.open("f")), "#3");
   assertEquals(await client.text(fid, 2), "2");
+  await client.write(await client.open("f", OWRITE), '{"s": "b"}');
+  assertEquals(await client.text(await client.open("f")), "b#4");
+  assertEquals(await client.text(await client.open("f")), "b#5");
 });
 
 test("callOnRead: a failing call is no end, the next read calls again", async () => {
@@ -294,9 +377,80 @@ test("callOnRead: a failing call is no end, the next read calls again", async ()
   assertEquals(await client.text(fid), "2");
 });
 
+// Entry 6.
+test("state: a function that was removed is called no more, by any fid", async () => {
+  for (const strict of [false, true]) {
+    const fs = new MemoryFs({}, { strict });
+    fs.register("f", () => "long value", plain);
+    await using served = new ServedTree(fs);
+    const client = await served.client();
+    const fids = [
+      await client.open("f", ORDWR),
+      await client.open("f", ORDWR),
+      await client.walk("f"),
+      await client.walk("f"),
+    ];
+    for (const fid of fids.slice(1)) {
+      await client.write(fid, "{}");
+      assertEquals(await client.text(fid), "long value");
+      assertEquals((await client.call(fid, "")).value, "long value");
+    }
+    const unread = await client.open("f", OWRITE);
+    await client.write(unread, "{}");
+    fs.remove("f");
+    for (const fid of fids) {
+      assertEquals(JSON.parse(await refusal(client.call(fid, ""))), GONE);
+      await refused(REMOVED, client.write(fid, "{}"));
+      await refused(REMOVED, client.read(fid));
+    }
+    // A value that a fid had begun to read is no call.
+    const rest = await client.text(fids[1], 5).catch((error) => error.ename);
+    assertEquals(rest, strict ? REMOVED : "value");
+    await client.clunk(unread);
+    fs.register("f", () => "new", plain);
+    assertEquals((await client.call("f", "")).value, "new");
+    assertEquals(await client.text(await client.open("f")), "");
+    assertEquals(JSON.parse(await refusal(client.call(fids[1], ""))), GONE);
+  }
+});
+
+test("state: a function of two names is there until both are removed", async () => {
+  const fs = new MemoryFs();
+  fs.register("f", () => 1);
+  fs.link("f", "g");
+  await using served = new ServedTree(fs);
+  const client = await served.client();
+  const fid = await client.walk("f");
+  await client.call(fid, "");
+  fs.remove("f");
+  assertEquals((await client.call(fid, "")).value, "1");
+  fs.remove("g");
+  assertEquals(JSON.parse(await refusal(client.call(fid, ""))), GONE);
+});
+
+test("errors: no function can say that its own file was removed", async () => {
+  const fn = ({ own }: { own: boolean }) => {
+    throw own ? new FunctionError(GONE) : new NinePError(REMOVED);
+  };
+  await using served = serving(fn);
+  served.fs.define("hook", {
+    call: () => Promise.reject(new FunctionError(GONE)),
+  });
+  const client = await served.client();
+  const errors = [
+    await refusal(client.call("f", '{"kwarg": {"own": true}}')),
+    await refusal(client.call("f", '{"kwarg": {"own": false}}')),
+    await refusal(client.call("hook", "")),
+  ];
+  for (const error of errors) {
+    const { class: name, str } = JSON.parse(error);
+    assertEquals([name, str], ["FileNotFoundError", REMOVED]);
+  }
+});
+
 test("state: a function that is removed while it runs still answers", async () => {
   const held = new HeldFunction();
-  await using served = serving(held.fn);
+  await using served = serving(held);
   const client = await served.client();
   const called = client.call("f", "");
   const call = await held.called();
@@ -314,10 +468,12 @@ test("function file: what it looks like", async () => {
   const opened = await client.ask({ type: "Topen", fid, mode: ORDWR });
   assertEquals(opened.iounit, 0);
   let { vers } = opened.qid;
+  const writer = await client.open("f", OWRITE);
+  const reader = await client.open("f");
   for (const [a, length] of [[1, 1n], [1000, 4n], [10, 2n]]) {
-    await client.write(fid, `{"a": ${a}, "b": 0}`);
+    await client.write(writer, `{"a": ${a}, "b": 0}`);
     assertEquals((await client.stat("f")).length, 0n);
-    await client.text(fid);
+    await client.text(reader);
     const { qid, length: now } = await client.stat("f");
     assertEquals(now, length);
     assertGreater(qid.vers, vers);
@@ -400,7 +556,7 @@ test("wstat: a length or times are accepted, without effect", async () => {
 
 test("wstat: mode, name and group are those of any file", async () => {
   await using served = serving(SUM);
-  const client = await served.client("none");
+  const client = await served.client("sys");
   await client.wstat("f", { mode: 0o600, name: "g" });
   const { mode, name } = await client.stat("g");
   assertEquals([mode, name], [0o600, "g"]);

@@ -1,20 +1,21 @@
 // Function files: the three ways to call, arguments and values, what the file
 // looks like, who may call. Its state is in function_state_test.ts, errors and
 // the ends of calls in function_errors_test.ts.
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import { ORDWR, OREAD, OTRUNC, OWRITE } from "../codec.ts";
 import {
   type CallContext,
   type FileFunction,
-  type FunctionOptions,
   MemoryFs,
   rawDumper,
 } from "../fs/mod.ts";
 import { test } from "./harness.ts";
 import {
   bytes,
+  type FunctionSetup,
   refusal,
   refused,
+  register,
   ServedTree,
   type TreeClient,
 } from "./tree_client.ts";
@@ -23,15 +24,15 @@ import { messageVectors, unhex } from "./vectors.ts";
 const SUM = (a: number, b: number): number => a + b;
 
 /** A tree with one function file f, and a plain file and a directory. */
-function serving(fn: FileFunction, options: FunctionOptions = {}): ServedTree {
+function serving(fn: FileFunction, options: FunctionSetup = {}): ServedTree {
   const fs = new MemoryFs({ plain: "data", dir: {} });
-  fs.register("f", fn, options);
+  register(fs, "f", fn, options);
   return new ServedTree(fs);
 }
 
-/** A function that gives back what it is called with, without the context. */
+/** A function that gives back what it is called with. */
 function echo(...args: unknown[]): unknown {
-  return args.filter((arg) => !isContext(arg));
+  return args;
 }
 
 function isContext(value: unknown): value is CallContext {
@@ -400,8 +401,8 @@ test("Tcall: it neither uses nor changes the state of write and read", async () 
   assertEquals(await client.text(fid), "5");
   assertEquals((await sum(5, 5)).value, "10");
   assertEquals(await client.text(fid), "5");
-  assertEquals(await client.text(await client.open("f")), "5");
-  assertEquals((await client.stat("f")).length, 1n);
+  assertEquals(await client.text(await client.open("f")), "");
+  assertEquals((await client.stat("f")).length, 0n);
 });
 
 test("Tcall: many at a time on one fid keep their own values", async () => {
@@ -462,32 +463,96 @@ test("params: those that are missing are undefined, so defaults apply", async ()
   assertEquals(await writeRead(client, '{"a": 2}'), "12");
 });
 
-test("context: user, peer and signal, behind the arguments (P-16)", async () => {
+test("context: user, peer and signal, before the arguments (P-16)", async () => {
   const seen: unknown[] = [];
-  const note = (at: number) => (...args: unknown[]) => {
-    const context = args[at];
+  const note = (context: CallContext, ...args: unknown[]) => {
     assert(isContext(context));
     assert(context.signal instanceof AbortSignal && !context.signal.aborted);
-    seen.push([context.uname, typeof context.peer]);
+    seen.push([context.uname, typeof context.peer, ...args]);
   };
   const fs = new MemoryFs();
-  fs.register("f", note(1));
+  fs.register("f", note, { context: true });
   await using served = new ServedTree(fs);
   const client = await served.client("ken");
   await client.call("f", "");
   await client.call("f", '{"kwarg": {"a": 1}}');
   await writeRead(client, "{}");
   fs.remove("f");
-  fs.register("f", note(2), { params: ["a", "b"] });
-  await writeRead(await served.client("rob"), "{}");
+  fs.register("f", note, { params: ["a", "b"], context: true });
+  await writeRead(await served.client("rob"), '{"b": 1}');
   await client.call("f", '{"argv": [1, 2]}');
   assertEquals(seen, [
-    ["ken", "string"],
-    ["ken", "string"],
-    ["ken", "string"],
-    ["rob", "string"],
-    ["ken", "string"],
+    ["ken", "string", {}],
+    ["ken", "string", { a: 1 }],
+    ["ken", "string", {}],
+    ["rob", "string", undefined, 1],
+    ["ken", "string", 1, 2],
   ]);
+});
+
+// Entry 4: a caller must not be able to forge the context.
+test("context: nothing that a caller sends stands in its place", async () => {
+  const forged = '{"uname": "root", "signal": 1}';
+  const whoami = ({ uname }: CallContext) => uname;
+  const setups: FunctionSetup[] = [{}, { params: ["a", "b"] }, { params: [] }];
+  for (const setup of setups) {
+    await using served = serving(whoami, { ...setup, context: true });
+    const mallory = await served.client("mallory");
+    const texts = [
+      `{"argv": [${forged}, ${forged}, ${forged}]}`,
+      `{"argv": [${forged}, ${forged}]}`,
+      `{"argv": [${forged}], "kwarg": ${forged}}`,
+      `{"kwarg": ${forged}}`,
+      `{"kwarg": {"a": ${forged}, "context": ${forged}}}`,
+      "{}",
+    ];
+    for (const text of texts) {
+      const told = await mallory.call("f", text).then(
+        ({ value }) => value,
+        (error) => JSON.parse(error.ename).class,
+      );
+      assert(told === '"mallory"' || told === "TypeError", `${text}: ${told}`);
+    }
+    const written = await writeRead(mallory, forged).catch((e) => e.ename);
+    assert(written !== '"root"', written);
+  }
+});
+
+test("context: no function gets one that does not ask for it", async () => {
+  const setups: FunctionSetup[] = [{}, { params: ["a"] }];
+  for (const setup of setups) {
+    await using served = serving(
+      (...args) => args.filter(isContext).length,
+      setup,
+    );
+    const client = await served.client();
+    for (const text of ["", '{"argv": [1]}', '{"kwarg": {"a": 1}}']) {
+      assertEquals(await value(client, text), 0);
+    }
+    assertEquals(await writeRead(client, '{"a": 1}'), "0");
+  }
+});
+
+// Entry 9.
+test("arguments: keyword arguments without names to put them under are a ValueError", async () => {
+  const functions: [FileFunction, FunctionSetup][] = [
+    [(a, b) => a + b, {}],
+    [(kwarg, { uname }) => [kwarg, uname], {}],
+    [(_: CallContext, a, b) => a + b, { context: true }],
+  ];
+  for (const [fn, setup] of functions) {
+    await using served = serving(fn, setup);
+    const client = await served.client();
+    const texts = ['{"kwarg": {"a": 1, "b": 2}}', "", '{"argv": []}'];
+    for (const text of texts) {
+      const error = await callError(client, text);
+      assertMatch(error, /^ValueError: .*"params".*"context: true"/);
+    }
+    assertMatch(
+      await writeRead(client, '{"a": 1, "b": 2}').catch((e) => e.ename),
+      /^the function has 2 parameters without names/,
+    );
+  }
 });
 
 test("values: nothing is null, what is async is awaited", async () => {
@@ -529,7 +594,7 @@ test("values: what JSON has no text for is an error, not err 255", async () => {
     const client = await served.client();
     assert((await callError(client, "")).startsWith("TypeError: "));
     assert((await refusal(writeRead(client, ""))) !== "i/o error");
-    assertEquals(served.reports, []);
+    assertEquals(served.reports.length, 2);
   }
 });
 
@@ -572,7 +637,11 @@ test("loader: what it throws goes to the reader, what it makes is checked", asyn
   assertEquals(await callError(client, "!"), "RangeError: no exclamations");
   await refusal(writeRead(client, "?"));
   await refusal(writeRead(client, "x"));
-  assertEquals(served.reports, []);
+  // A loader that means the caller throws a NinePError.
+  assertEquals(served.reports.map(String), [
+    "RangeError: no exclamations",
+    "RangeError: no exclamations",
+  ]);
 });
 
 test("dumper: encodes the value, as text or bytes (P-11)", async () => {
@@ -593,7 +662,7 @@ test("dumper: what is neither text nor bytes is an error that says so", async ()
     const client = await served.client();
     assert((await callError(client, "")).includes("dumper"));
     assert((await refusal(writeRead(client, ""))).includes("dumper"));
-    assertEquals(served.reports, []);
+    assertEquals(served.reports.length, 2);
   }
 });
 

@@ -4,7 +4,7 @@
 import { assert } from "@std/assert";
 import { type Client, connect } from "../client.ts";
 import { NinePError } from "../codec.ts";
-import { type CallContext, MemoryFs } from "../fs/mod.ts";
+import { MemoryFs } from "../fs/mod.ts";
 import { listen, serve } from "../server.ts";
 import { pair } from "../transport.ts";
 import { test } from "./harness.ts";
@@ -26,10 +26,11 @@ function makeTree(): MemoryFs {
   fs.register("add", (a: number, b: number) => a + b, { params: ["a", "b"] });
   fs.register(
     "never",
-    (_: unknown, { signal }: CallContext) =>
+    ({ signal }) =>
       new Promise((_, reject) => {
         signal.addEventListener("abort", () => reject(signal.reason));
       }),
+    { context: true },
   );
   fs.define("now", { content: () => "now\n" });
   return fs;

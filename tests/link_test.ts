@@ -6,7 +6,7 @@ import {
   assertStrictEquals,
   assertThrows,
 } from "@std/assert";
-import { NinePError, ORCLOSE, ORDWR, OTRUNC } from "../codec.ts";
+import { NinePError, ORCLOSE, ORDWR, OTRUNC, OWRITE } from "../codec.ts";
 import { LinkNode, MemoryFs, PlainNode } from "../fs/mod.ts";
 import { test } from "./harness.ts";
 import { bytes, refused, ServedTree } from "./tree_client.ts";
@@ -133,6 +133,8 @@ test("link(): a function file may be in two directories", async () => {
   const fid = await client.walk("d/plus"); // Not opened.
   await client.write(fid, '{"a": 17, "b": 25}');
   assertEquals(await client.text(fid), "42");
+  const writer = await client.open("d/plus", OWRITE);
+  await client.write(writer, '{"a": 40, "b": 2}');
   assertEquals(await client.text(await client.open("add")), "42");
   assertEquals((await client.stat("d/plus")).length, 2n);
 });

@@ -107,7 +107,8 @@ test("MemoryFs: owner and group are settable, the group is the owner by default"
     assertEquals([root.uid, root.gid], [uid, gid]);
     return [uid, gid, muid];
   };
-  assertEquals(owners({}), ["none", "none", "none"]);
+  // Not the user of clients that name no user.
+  assertEquals(owners({}), ["sys", "sys", "sys"]);
   assertEquals(owners({ uid: "ken" }), ["ken", "ken", "ken"]);
   assertEquals(owners({ uid: "ken", gid: "sys" }), ["ken", "sys", "ken"]);
 });
@@ -142,7 +143,7 @@ test("create() and mkdir() take modes and owners", () => {
   assertEquals(qid.type, QTAPPEND);
   fs.mkdir("d", { mode: 0o700, uid: "rob" });
   assertEquals(fs.stat("d").mode, DMDIR + 0o700);
-  assertEquals([fs.stat("d").uid, fs.stat("d").gid], ["rob", "none"]);
+  assertEquals([fs.stat("d").uid, fs.stat("d").gid], ["rob", "sys"]);
 });
 
 test("create() refuses missing parents, files as parents, and names that are taken", () => {
@@ -475,7 +476,79 @@ test("MemoryFs: two trees have nothing in common", () => {
   a.writeFile("f", "x");
   assertEquals(b.readTextFile("f"), "b");
   assertNotEquals(a.root, b.root);
-  assertEquals(a.stat("f").qid.path, b.stat("f").qid.path);
+});
+
+// Entry 22, A2: a server that was started again has other files.
+test("MemoryFs: no two trees have qids in common, the root's included", () => {
+  const seen = new Set<bigint>();
+  const content = { a: "", b: { c: "" } };
+  for (let trees = 1; trees <= 100; trees++) {
+    const fs = new MemoryFs(content);
+    for (const path of ["/", "a", "b", "b/c"]) {
+      const { path: number } = fs.stat(path).qid;
+      // Below 2^53: programs of Node take an inode for a double.
+      assert(number >= 0n && number < 2n ** 53n, `${number}`);
+      seen.add(number);
+    }
+    assertEquals(seen.size, trees * 4);
+  }
+  const fs = new MemoryFs();
+  const before = fs.create("f").qid.path;
+  fs.remove("f");
+  assertNotEquals(fs.create("f").qid.path, before);
+});
+
+// Entry 15, B8.
+test("MemoryFs: trees deeper than the stack are made and removed", () => {
+  const DEEP = 60_000;
+  const make = (): Content => {
+    let content: Content = { leaf: "x" };
+    for (let depth = 0; depth < DEEP; depth++) content = { d: content, f: "" };
+    return content;
+  };
+  const fs = new MemoryFs(make());
+  const { d } = Object.fromEntries(fs.root.members);
+  fs.remove("d", { recursive: true });
+  assertEquals([...fs.root.members.keys()], ["f"]);
+  assert(d.isRemoved);
+  // All of the room is there again.
+  const small = new MemoryFs({ keep: "" }, { maxFiles: DEEP + 2 });
+  for (let times = 0; times < 2; times++) {
+    {
+      using _top = small.mkdir("top");
+      small.mkdir("top/" + "d/".repeat(DEEP), { recursive: true });
+    }
+    assertEquals([...small.root.members.keys()], ["keep"]);
+  }
+});
+
+test("MemoryFs: content that contains itself is refused, the same twice is not", () => {
+  interface Loop {
+    [name: string]: string | Loop;
+  }
+  const loop: Loop = { f: "x" };
+  loop.d = { e: loop };
+  assertThrows(
+    () => new MemoryFs({ top: loop }),
+    TypeError,
+    'Cannot create "top/d/e": the content contains itself',
+  );
+  const part = { f: "x" };
+  const fs = new MemoryFs({ a: part, b: { c: part } });
+  assertEquals(fs.readTextFile("a/f") + fs.readTextFile("b/c/f"), "xx");
+});
+
+// D7.
+test("register(): what is no function is refused, and no file made", () => {
+  const fs = new MemoryFs();
+  for (
+    const wrong of [5, "text", null, undefined, [() => 1], new Uint8Array()]
+  ) {
+    // As from a program without types.
+    const register = () => fs.register("f", wrong as unknown as () => void);
+    assertThrows(register, TypeError, 'Cannot register "f": ');
+    assertEquals(fs.find("f"), undefined);
+  }
 });
 
 test("MemoryFs: a time does not go on where a node is only looked at", () => {

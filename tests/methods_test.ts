@@ -18,10 +18,12 @@ const MATH = {
 
 function serving(
   methods: FileMethods = MATH,
-  options: FunctionOptions = {},
+  options: FunctionOptions & { context?: true } = {},
 ): ServedTree {
   const fs = new MemoryFs();
-  fs.register("f", methods, options);
+  const { context, ...rest } = options;
+  if (context) fs.register("f", methods, { ...rest, context });
+  else fs.register("f", methods, rest);
   return new ServedTree(fs);
 }
 
@@ -70,10 +72,10 @@ test("methods: write and read name one by fname", async () => {
 test("methods: params by the names of the functions", async () => {
   const params = { sub: ["a", "b"] };
   const methods = {
-    sub: (a: number, b: number, { uname }: CallContext) => [a - b, uname],
-    other: ({ a }: { a: number }) => a,
+    sub: ({ uname }: CallContext, a: number, b: number) => [a - b, uname],
+    other: (_: CallContext, { a }: { a: number }) => a,
   };
-  await using served = serving(methods, { params });
+  await using served = serving(methods, { params, context: true });
   assertEquals(await call(served, { argv: ["sub", 3, 1] }), [2, "glenda"]);
   const kwarg = { fname: "sub", b: 1, a: 3 };
   assertEquals(await call(served, { kwarg }), [2, "glenda"]);

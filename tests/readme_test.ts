@@ -52,13 +52,13 @@ Deno.test("README: what a client does", async () => {
     import {
       connect, listen, MemoryFs, NinePError, OREAD,
     } from "jsr:@ninep/ninep";
-    const never = (_: unknown, { signal }: { signal: AbortSignal }) =>
+    const never = ({ signal }: { signal: AbortSignal }) =>
       new Promise<never>((_, reject) => {
         signal.addEventListener("abort", () => reject(signal.reason));
       });
     const fs = new MemoryFs({ motd: "hello\\n" }, { mode: 0o777 });
     fs.register("add", (a, b) => a + b, { params: ["a", "b"] });
-    fs.register("events", never, { callOnRead: true });
+    fs.register("events", never, { callOnRead: true, context: true });
     await using server = await listen("tcp://127.0.0.1:5640", fs);
     ${connecting}
     console.log(length, uid, isFile);
@@ -82,6 +82,8 @@ Deno.test("README: what trees and files do", async () => {
     import { connect, MemoryFs, pair, serve } from "jsr:@ninep/ninep";
     const log = (data: Uint8Array) =>
       console.log("log:", new TextDecoder().decode(data));
+    const configure = (data: Uint8Array) =>
+      console.log("config:", new TextDecoder().decode(data));
     ${tree}
     ${hooks}
     const [here, there] = pair();
@@ -93,11 +95,15 @@ Deno.test("README: what trees and files do", async () => {
     console.log(await client.call("greet"));
     console.log(/^[0-9]+ ms\\n$/.test(await client.readTextFile("uptime")));
     await client.writeTextFile("log", "line");
+    await client.writeTextFile("config", "a = 1");
+    console.log(await client.call("sub", { kwarg: { b: 1, a: 3 } }));
+    console.log(await client.call("whoami"));
     await client.close();
   `);
   assertEquals(output.split("\n"), [
     ...["127.0.0.1 localhost", "", "changed by the program", ""],
-    ...["hello glenda", "hello you", "true", "log: line", ""],
+    ...["hello glenda", "hello you", "true", "log: line"],
+    ...["config: a = 1", "2", "none", ""],
   ]);
 });
 

@@ -334,7 +334,7 @@ test("RemoteFile.readable of a directory's fid reads one by one", async () => {
 
 test("RemoteFile.readable holds no more than the window of a file of 256 MiB", async () => {
   const SIZE = 256 * 1024 * 1024;
-  const fs = new MemoryFs();
+  const fs = new MemoryFs({}, { uid: "none" });
   const zeros = new Uint8Array(1024 * 1024);
   fs.define("zeros", {
     length: () => SIZE,
@@ -473,7 +473,7 @@ test("RemoteFile.lines(): an abort ends them, whatever is there of the chunk", a
 });
 
 test("RemoteFile takes texts: write(), writeAt(), writeAll(), writable", async () => {
-  const fs = new MemoryFs({ f: "" });
+  const fs = new MemoryFs({ f: "" }, { uid: "none" });
   const [near, far] = pair();
   void serve(far, fs);
   await using client = await connect(near);

@@ -7,7 +7,7 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { DMAPPEND, DMEXCL, NinePError } from "../codec.ts";
-import type { CallContext, MemoryFs } from "../fs/mod.ts";
+import type { MemoryFs } from "../fs/mod.ts";
 import {
   changed,
   HOME_MODE,
@@ -165,7 +165,7 @@ export class Shared {
       }
       return from;
     });
-    fs.register("fn/wait", (_: unknown, { signal }: CallContext) => {
+    fs.register("fn/wait", ({ signal }) => {
       this.calls++;
       return new Promise((_, reject) => {
         signal.addEventListener("abort", () => {
@@ -173,7 +173,7 @@ export class Shared {
           reject(signal.reason);
         }, { once: true });
       });
-    });
+    }, { context: true });
   }
 
   /** Makes the directory of a user. */

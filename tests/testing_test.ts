@@ -92,7 +92,7 @@ test("P-46 withTestServer() ends while a function runs that never does", async (
 });
 
 test("P-48: reads data that is there", async () => {
-  const fs = new MemoryFs({ test_file: "initial data" });
+  const fs = new MemoryFs({ test_file: "initial data" }, { uid: "none" });
   await withTestServer(async ({ client }) => {
     const fid = await client.walk("test_file");
     await client.rpc({ type: "Topen", fid, mode: 0 });
@@ -123,7 +123,7 @@ test("P-48: five reads of a call-on-read file give five times", async () => {
 });
 
 test("P-48: what was written is read", async () => {
-  const fs = new MemoryFs({ test_file: "initial data" });
+  const fs = new MemoryFs({ test_file: "initial data" }, { uid: "none" });
   await withTestServer(async ({ client }) => {
     await using file = await client.open("test_file", {
       read: true,

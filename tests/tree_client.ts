@@ -23,7 +23,13 @@ import {
   type Stat,
   type Tmessage,
 } from "../codec.ts";
-import type { CallContext, MemoryFs } from "../fs/mod.ts";
+import type {
+  CallContext,
+  FileFunction,
+  FunctionNode,
+  FunctionOptions,
+  MemoryFs,
+} from "../fs/mod.ts";
 import { serve, type ServeOptions } from "../server.ts";
 import { type Channel, openChannel } from "../transport/channel.ts";
 import { pair } from "../transport.ts";
@@ -350,9 +356,9 @@ export class HeldFunction {
   readonly calls: HeldCall[] = [];
   #wake: (() => void) | undefined;
 
-  readonly fn = (...args: unknown[]): Promise<unknown> =>
+  /** The function, to be registered with `context: true`. */
+  readonly fn = (context: CallContext, ...args: unknown[]): Promise<unknown> =>
     new Promise((resolve, reject) => {
-      const context = args.pop() as CallContext; // The last, by register().
       this.calls.push({ args, context, resolve, reject });
       this.#wake?.();
     });
@@ -365,6 +371,24 @@ export class HeldFunction {
     assertEquals(this.calls.length, times);
     return this.calls[times - 1];
   }
+}
+
+/** How a test binds a function: with a context or without. */
+export type FunctionSetup = FunctionOptions & { context?: boolean };
+
+/** Binds a function to a file. */
+export function register(
+  fs: MemoryFs,
+  path: string,
+  fn: FileFunction | HeldFunction,
+  options: FunctionSetup = {},
+): FunctionNode {
+  if (fn instanceof HeldFunction) {
+    return fs.register(path, fn.fn, { ...options, context: true });
+  }
+  return options.context
+    ? fs.register(path, fn, { ...options, context: true })
+    : fs.register(path, fn, { ...options, context: false });
 }
 
 /** Resolves when a signal is aborted. */

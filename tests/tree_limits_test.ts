@@ -1,10 +1,10 @@
 // What a tree bounds: names, users' names, files, bytes.
 import { assertEquals, assertThrows } from "@std/assert";
-import { DMDIR, NinePError, ORDWR, OREAD, OWRITE } from "../codec.ts";
+import { DMDIR, NinePError, ORDWR, OWRITE } from "../codec.ts";
 import { MemoryFs, type MemoryFsOptions } from "../fs/mod.ts";
 import type { Quota } from "../fs/quota.ts";
 import { test } from "./harness.ts";
-import { refusal, refused, ServedTree } from "./tree_client.ts";
+import { refused, ServedTree } from "./tree_client.ts";
 
 const FULL = "file system is full";
 
@@ -158,16 +158,6 @@ test("maxSize: what a cut gives back is there for others", async () => {
   }
 });
 
-test("content: what is made at an open counts until the clunk", async () => {
-  await using served = tree({ maxSize: 10 });
-  served.fs.define("f", { content: () => "12345678" });
-  const client = await served.client();
-  const fid = await client.open("f");
-  assertEquals(await refusal(client.open("f")), FULL);
-  await client.clunk(fid);
-  assertEquals(await client.text(await client.open("f", OREAD)), "12345678");
-});
-
 test("MemoryFs: a limit that is none is refused", () => {
   const names = [
     "maxFileSize",
@@ -175,6 +165,7 @@ test("MemoryFs: a limit that is none is refused", () => {
     "maxFiles",
     "maxName",
     "maxCalls",
+    "maxTreeCalls",
   ] as const;
   for (const name of names) {
     for (const limit of [-1, NaN, "10"]) {

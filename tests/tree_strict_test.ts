@@ -73,7 +73,7 @@ test("strict: nor is a directory, or a function file", async () => {
   served.fs.remove("add");
   await refused(REMOVED, ken.read(dir));
   await refused(
-    '{"class":"FileNotFoundError","argv":[2,"file has been removed"],"str":"file has been removed"}',
+    '{"class":"StaleFileError","argv":[116,"file has been removed"],"str":"file has been removed"}',
     ken.call(add, '{"argv": [1, 2]}'),
   );
 });

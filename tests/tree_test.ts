@@ -83,7 +83,7 @@ test("walk: execute is needed in each directory walked from (S49)", async () => 
   fs.chmod("a", 0o711);
   await client.walk("b", a);
   await refused("incomplete walk", client.walk("b/c", a));
-  const owner = await served.client("none");
+  const owner = await served.client("sys");
   await owner.walk("a/b/c");
 });
 

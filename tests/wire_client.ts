@@ -15,6 +15,7 @@ import {
   type Message,
   NOFID,
   NOTAG,
+  type Qid,
   type Stat,
   type Tmessage,
 } from "../codec.ts";
@@ -139,7 +140,7 @@ export const T = {
 
 /**
  * A reply in one line: its type and tag, then what matters of it. A qid is
- * shown by its path, data as text.
+ * shown by its path, of a MemoryFs by its place among the files, data as text.
  */
 export function brief(reply: Message): string {
   const what = `${reply.type} ${reply.tag}`;
@@ -153,9 +154,9 @@ export function brief(reply: Message): string {
     case "Rattach":
     case "Ropen":
     case "Rcreate":
-      return `${what} ${reply.qid.path}`;
+      return `${what} ${place(reply.qid)}`;
     case "Rwalk":
-      return `${what} ${reply.wqid.map(({ path }) => path).join(",")}`
+      return `${what} ${reply.wqid.map(place).join(",")}`
         .trimEnd();
     case "Rread":
       return `${what} ${decoder.decode(reply.data)}`.trimEnd();
@@ -168,6 +169,11 @@ export function brief(reply: Message): string {
     default:
       return what;
   }
+}
+
+/** The path of a qid without the random number that a MemoryFs begins with. */
+function place({ path }: Qid): bigint {
+  return path & 0xfffffn;
 }
 
 /** The client's end of a connection. */

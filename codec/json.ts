@@ -1,0 +1,177 @@
+// Values as JSON, without a loss: a value that JSON would change is refused. And
+// the size of a JSON text in memory, before it is parsed.
+
+/** Levels from which on a value may well contain itself. */
+const DEEP = 64;
+
+/** Text that JSON carries. */
+const CARRIED =
+  "JSON carries texts, finite numbers, booleans, null, arrays and plain objects";
+
+/**
+ * Encodes a value, which arrives as it is or not at all. Members of objects that are
+ * undefined are left out, as JSON.stringify() does it; -0 arrives as 0.
+ *
+ * @param value Value to encode.
+ * @param name Name of the value in errors, such as `argv`.
+ * @returns The JSON.
+ * @throws {TypeError} The value has a part that JSON would change: a Date, a
+ *   Map, bytes, an instance of a class, undefined in an array, NaN, a BigInt.
+ *   The error names the place: `argv[0].when is a Date`.
+ */
+export function encodeJson(value: unknown, name: string): string {
+  checkExact(value, name);
+  return JSON.stringify(value);
+}
+
+/** Throws for a value that JSON would change; see encodeJson(). */
+export function checkExact(value: unknown, name: string): void {
+  if (!isExact(value, 0)) check(value, name, []);
+}
+
+/**
+ * Tells whether JSON carries a value; false for deep ones, which check() looks
+ * at again. Texts are recognized without a call, and names are not put into an
+ * array: a list of 1000 objects takes 36 us that way, and not 100.
+ */
+function isExact(value: unknown, depth: number): boolean {
+  if (typeof value === "string") return true;
+  if (typeof value === "number") return Number.isFinite(value);
+  if (typeof value !== "object") return typeof value === "boolean";
+  if (value === null) return true;
+  if (depth === DEEP) return false;
+  if (Array.isArray(value)) {
+    for (let i = 0; i < value.length; i++) {
+      const item: unknown = value[i];
+      if (typeof item !== "string" && !isExact(item, depth + 1)) return false;
+    }
+    return true;
+  }
+  if (!isPlain(value)) return false;
+  for (const name in value) {
+    const member = value[name];
+    if (typeof member === "string" || member === undefined) continue;
+    if (!isExact(member, depth + 1)) return false;
+  }
+  return true;
+}
+
+/** Throws where JSON would change a part of a value. */
+function check(value: unknown, path: string, parents: object[]): void {
+  const fault = faultOf(value);
+  if (fault !== undefined) {
+    throw new TypeError(`${path} is ${fault}; ${CARRIED}`);
+  }
+  if (typeof value !== "object" || value === null) return;
+  if (parents.includes(value)) throw new TypeError(`${path} contains itself`);
+  parents.push(value);
+  if (Array.isArray(value)) {
+    for (let i = 0; i < value.length; i++) {
+      check(value[i], `${path}[${i}]`, parents);
+    }
+  } else {
+    for (const [name, member] of Object.entries(value)) {
+      if (member === undefined) continue;
+      check(member, place(path, name), parents);
+    }
+  }
+  parents.pop();
+}
+
+/** The fault of a value itself, apart from its parts. */
+function faultOf(value: unknown): string | undefined {
+  switch (typeof value) {
+    case "string":
+    case "boolean":
+      return undefined;
+    case "number":
+      return Number.isFinite(value) ? undefined : String(value);
+    case "undefined":
+      return "undefined";
+    case "object":
+      break;
+    default:
+      return `a ${typeof value}`;
+  }
+  if (value === null || Array.isArray(value) || isPlain(value)) {
+    return undefined;
+  }
+  const { constructor } = value;
+  const name = typeof constructor === "function" ? constructor.name : "";
+  const kind = name || "object of a class";
+  return `${/^[AEIOU]/i.test(kind) ? "an" : "a"} ${kind}`;
+}
+
+/** Tells whether an object is one as `{}` makes it, also in another realm. */
+export function isPlain(value: object): value is Record<string, unknown> {
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null ||
+    Object.getPrototypeOf(prototype) === null;
+}
+
+function place(path: string, name: string): string {
+  return /^[\p{L}_$][\p{L}\p{N}_$]*$/u.test(name)
+    ? `${path}.${name}`
+    : `${path}[${JSON.stringify(name)}]`;
+}
+
+/** Size of a JSON text when it is parsed. */
+export interface JsonSize {
+  /** Deepest nesting of arrays and objects. */
+  readonly depth: number;
+  /** Most bytes of the value, in Deno and Bun. */
+  readonly bytes: number;
+}
+
+// Bytes that the parts of a value take, as both runtimes were measured with
+// lists of `{}`, `[]`, numbers, short texts, and objects of ever new names.
+const CHARACTER = 2;
+const ITEM = 16;
+const ARRAY = 64;
+const MEMBER = 64;
+const OBJECT = 96;
+
+/** Most bytes that one byte of any text takes when it is parsed. */
+export const BYTES_PER_BYTE = 40;
+
+/** Measures a text before it is parsed: 2 ms for 1 MiB. It need not be JSON. */
+export function measureJson(text: string): JsonSize {
+  let bytes = text.length * CHARACTER;
+  let depth = 0;
+  let deepest = 0;
+  for (let i = 0; i < text.length; i++) {
+    switch (text.charCodeAt(i)) {
+      case 0x22: // "
+        i = endOfString(text, i);
+        break;
+      case 0x2c: // ,
+        bytes += ITEM;
+        break;
+      case 0x3a: // :
+        bytes += MEMBER;
+        break;
+      case 0x5b: // [
+        bytes += ARRAY;
+        if (++depth > deepest) deepest = depth;
+        break;
+      case 0x7b: // {
+        bytes += OBJECT;
+        if (++depth > deepest) deepest = depth;
+        break;
+      case 0x5d: // ]
+      case 0x7d: // }
+        depth--;
+    }
+  }
+  return { depth: deepest, bytes };
+}
+
+/** Index of the quote that ends the string that starts at an index. */
+function endOfString(text: string, start: number): number {
+  for (let i = start + 1; i < text.length; i++) {
+    const unit = text.charCodeAt(i);
+    if (unit === 0x22) return i;
+    if (unit === 0x5c) i++; // A backslash.
+  }
+  return text.length;
+}

@@ -1,0 +1,102 @@
+// Options of a tree, and of the files that a program makes in it.
+
+import type { Users } from "./access.ts";
+
+/** Initial content of a tree: texts and bytes are files, objects are directories. */
+export interface Content {
+  /** A file, or a directory, by its name. */
+  readonly [name: string]: string | Uint8Array | Content;
+}
+
+/** Options of a {@linkcode MemoryFs}. */
+export interface MemoryFsOptions {
+  /**
+   * Owner of the root, and of what the program makes; `sys` by default. It is
+   * not `none`, the user of a client that names no user: such a client has the
+   * rights of others. It reads what all may read, and writes where all may
+   * write, such as a tree with the mode 0777.
+   */
+  uid?: string;
+  /** Group of them; the owner by default. */
+  gid?: string;
+  /** Permissions of the root, 0755 by default. */
+  mode?: number;
+  /**
+   * User database: the groups, their members and leaders. By default each user
+   * is the only member, and the leader, of the group of the same name. Users
+   * that it does not know may attach, with the rights of others.
+   */
+  users?: Users;
+  /**
+   * Refuse what usual clients do against the manual: a Twstat of atime, or of
+   * muid beside a name or time; and, with `file has been removed`, any use of a
+   * file that was removed while a fid had it. False by default. What a session
+   * refuses is another option, of listen() and serve().
+   */
+  strict?: boolean;
+  /** Most bytes of one file, 1 GiB by default: it is in memory. Beyond it `file too big`. */
+  maxFileSize?: number;
+  /**
+   * Most bytes of all files together, 2 GiB by default, with the shared values of
+   * functions. What fids hold, such as contents that were made at an open, and
+   * arguments and values of calls, is charged to their connections
+   * (`maxHeldBytes` of listen() and serve()). The memory of a file may be twice
+   * its length, or 1 MiB more, whichever is less. Beyond it `file system is full`.
+   */
+  maxSize?: number;
+  /**
+   * Most files and directories, by their names, 1,048,576 by default: an empty
+   * one costs up to 3 KiB that `maxSize` does not count. Beyond it `file system
+   * is full`.
+   */
+  maxFiles?: number;
+  /**
+   * Most bytes of a name, and of a user's name at an attach, 255 by default, as
+   * on most hosts; a session has a limit of its own. Beyond it `File name too
+   * long`, `unknown user`.
+   */
+  maxName?: number;
+  /**
+   * Most calls of functions that run at a time for one connection, 4096 by
+   * default: also those that the client gave up, for a function may take no
+   * notice. Beyond it `Too many open files`.
+   */
+  maxCalls?: number;
+  /**
+   * The same for all connections together, those included that have ended: 16
+   * times `maxCalls` by default.
+   */
+  maxTreeCalls?: number;
+  /** Default of the option of {@linkcode CallableOptions} for all functions of the tree: false. */
+  maskErrors?: boolean;
+}
+
+/** How a file is made. */
+export interface FileOptions {
+  /** Content; none by default. */
+  data?: string | Uint8Array;
+  /** Permissions, 0640 by default, and DMAPPEND, DMEXCL, DMTMP. */
+  mode?: number;
+  /** Owner; the tree's by default. */
+  uid?: string;
+  /** Group; the tree's by default. */
+  gid?: string;
+}
+
+/** How a directory is made. */
+export interface DirOptions {
+  /** Permissions, 0750 by default. */
+  mode?: number;
+  /** Owner; the tree's by default. */
+  uid?: string;
+  /** Group; the tree's by default. */
+  gid?: string;
+  /** Make missing parents as well, and take a directory that is there. False by default. */
+  recursive?: boolean;
+}
+
+/** How a file or directory is removed. */
+export interface RemoveNodeOptions {
+  /** Remove a directory with all that is in it. False by default. */
+  recursive?: boolean;
+}
