@@ -102,7 +102,7 @@ for (const [way, append] of Object.entries(WAYS)) {
   for (const strict of [false, true]) {
     const server = strict ? "strict" : "default";
     test(`append: ${way} loses nothing on our ${server} server`, async () => {
-      const fs = new MemoryFs({ log: "" });
+      const fs = new MemoryFs({ log: "" }, { uid: "none" });
       await using client = await reach(fs, strict);
       await append(client);
       assertEquals(sortedLines(fs.readTextFile("log")), LINES.toSorted());
@@ -121,14 +121,14 @@ for (const [way, append] of Object.entries(WAYS)) {
 }
 
 test("append: the writes of one file are in the order of the calls", async () => {
-  const fs = new MemoryFs({ log: "" });
+  const fs = new MemoryFs({ log: "" }, { uid: "none" });
   await using client = await reach(fs);
   await WAYS["write() of one file"]!(client);
   assertEquals(fs.readTextFile("log"), ALL);
 });
 
 test("append: clients that append at once on our server lose nothing", async () => {
-  const fs = new MemoryFs({ log: "" }, { mode: 0o777 });
+  const fs = new MemoryFs({ log: "" }, { mode: 0o777, uid: "none" });
   fs.create("log2", { mode: 0o666 });
   const clients = await Promise.all(LINES.slice(0, 8).map(() => reach(fs)));
   const files = await Promise.all(
@@ -148,7 +148,7 @@ test("append: clients that append at once on our server lose nothing", async () 
 });
 
 test("append: a define()d file with `written` gets what came in its order", async () => {
-  const fs = new MemoryFs();
+  const fs = new MemoryFs({}, { uid: "none" });
   const got: string[] = [];
   fs.define("log", {
     written: (data) => void got.push(utf8.decode(data)),
@@ -161,7 +161,7 @@ test("append: a define()d file with `written` gets what came in its order", asyn
 });
 
 test("serve(): a fid that was opened with OAPPEND writes at the end, whatever the offset", async () => {
-  const fs = new MemoryFs({ f: "abc" });
+  const fs = new MemoryFs({ f: "abc" }, { uid: "none" });
   await using client = await reach(fs);
   for (const mode of [OWRITE | OAPPEND, ORDWR | OAPPEND]) {
     const fid = await client.walk("f");
@@ -185,10 +185,13 @@ test("serve(): a fid that was opened with OAPPEND writes at the end, whatever th
 });
 
 test("serve(): an open directory takes no notice of OAPPEND; strict refuses the bit", async () => {
-  await using client = await reach(new MemoryFs());
+  await using client = await reach(new MemoryFs({}, { uid: "none" }));
   const fid = await client.walk([]);
   await client.rpc({ type: "Topen", fid, mode: OAPPEND });
-  await using strict = await reach(new MemoryFs({ f: "" }), true);
+  await using strict = await reach(
+    new MemoryFs({ f: "" }, { uid: "none" }),
+    true,
+  );
   const file = await strict.walk("f");
   await assertRejects(
     () => strict.rpc({ type: "Topen", fid: file, mode: OWRITE | OAPPEND }),
@@ -198,7 +201,7 @@ test("serve(): an open directory takes no notice of OAPPEND; strict refuses the 
 });
 
 test("append: the position is behind what was written, and reading follows it", async () => {
-  const fs = new MemoryFs({ f: "abc" });
+  const fs = new MemoryFs({ f: "abc" }, { uid: "none" });
   await using client = await reach(fs);
   await using file = await client.open("f", { read: true, append: true });
   assertEquals(file.position, 3);
@@ -255,7 +258,7 @@ test("append: a clear refusal is not tried again", async () => {
 });
 
 test("append: flags with OAPPEND append, and need access to write", async () => {
-  const fs = new MemoryFs({ f: "abc" });
+  const fs = new MemoryFs({ f: "abc" }, { uid: "none" });
   await using client = await reach(fs);
   const flags = ORDWR | OAPPEND;
   await using file = await client.open("f", { flags });
@@ -309,7 +312,7 @@ test("append: one that is aborted while it waits is not made, and holds up none"
 });
 
 test("append: closing a file gives up what waits for its turn, and nothing is sent for it", async () => {
-  const fs = new MemoryFs({ f: "" });
+  const fs = new MemoryFs({ f: "" }, { uid: "none" });
   await using client = await reach(fs);
   const file = await client.open("f", { append: true });
   const other = await client.open("f", { append: true });
@@ -324,7 +327,7 @@ test("append: closing a file gives up what waits for its turn, and nothing is se
 });
 
 test("append: goes on after a loss of the connection, with OAPPEND", async () => {
-  const fs = new MemoryFs({ f: "0" });
+  const fs = new MemoryFs({ f: "0" }, { uid: "none" });
   let cut = () => {};
   const dial = () => {
     const [near, far] = pair();

@@ -289,7 +289,7 @@ test("stat() with a length beyond 2^53 - 1 can be copied", async () => {
 });
 
 test("wstat() and chmod() of a directory keep DMDIR, and give it to no other file", async () => {
-  const fs = new MemoryFs({ d: {}, f: "" }, { mode: 0o777 });
+  const fs = new MemoryFs({ d: {}, f: "" }, { mode: 0o777, uid: "none" });
   const [near, far] = pair();
   void serve(far, fs);
   await using client = await connect(near);

@@ -36,7 +36,7 @@ class Endless {
   readonly fs: MemoryFs;
 
   constructor(length: number) {
-    this.fs = new MemoryFs({}, { mode: 0o777 });
+    this.fs = new MemoryFs({}, { mode: 0o777, uid: "none" });
     this.fs.define("endless", {
       length,
       read: ({ count }) => {
@@ -70,7 +70,7 @@ for (const length of [0, 300_000, 2 ** 40]) {
 test("maxLength: a file that is exactly so long is read, whatever length it names", async () => {
   for (const maxLength of [0, 1, 65535, 65536, 65537, 300_000]) {
     const content = new Uint8Array(maxLength).fill(1);
-    const fs = new MemoryFs({ plain: content });
+    const fs = new MemoryFs({ plain: content }, { uid: "none" });
     for (const [name, length] of [["none", 0], ["more", 2 ** 40]] as const) {
       fs.define(name, {
         length,
@@ -91,7 +91,7 @@ test("maxLength: a file that is exactly so long is read, whatever length it name
 });
 
 test("maxLength: readTextFile() counts bytes", async () => {
-  await on(new MemoryFs({ f: "žž" }), async (client) => {
+  await on(new MemoryFs({ f: "žž" }, { uid: "none" }), async (client) => {
     assertEquals(await client.readTextFile("f", { maxLength: 4 }), "žž");
     await assertRejects(
       () => client.readTextFile("f", { maxLength: 3 }),
@@ -101,7 +101,7 @@ test("maxLength: readTextFile() counts bytes", async () => {
 });
 
 test("maxLength: values of call() and proxy()", async () => {
-  const fs = new MemoryFs({ api: {} });
+  const fs = new MemoryFs({ api: {} }, { uid: "none" });
   fs.register("api/big", () => "x".repeat(98)); // 100 bytes of JSON.
   await on(fs, async (client) => {
     const big = () => client.call("api/big", { maxLength: 99 });
@@ -116,7 +116,7 @@ test("maxLength: values of call() and proxy()", async () => {
 });
 
 test("maxLength must be a whole number from 0 on", async () => {
-  await on(new MemoryFs({ f: "x" }), async (client) => {
+  await on(new MemoryFs({ f: "x" }, { uid: "none" }), async (client) => {
     for (const maxLength of [-1, 0.5, NaN, 2 ** 53]) {
       await assertRejects(
         () => client.readFile("f", { maxLength }),
@@ -248,7 +248,7 @@ test("an endless directory: readDir() and walkTree() give members as they come",
 
 test("an endless directory: what gathers members ends with an error", async () => {
   const made = new Made(endless());
-  const target = new MemoryFs({}, { mode: 0o777 });
+  const target = new MemoryFs({}, { mode: 0o777, uid: "none" });
   const [near, far] = pair();
   void serve(far, target);
   await using other = await connect(near);
@@ -301,7 +301,7 @@ test("a proxy has at most 10,000 methods, unless more are asked for", async () =
 });
 
 test("maxEntries must be a whole number from 0 on", async () => {
-  await on(new MemoryFs({ d: {} }), async (client) => {
+  await on(new MemoryFs({ d: {} }, { uid: "none" }), async (client) => {
     const recursive = true;
     for (const maxEntries of [-1, 0.5, NaN, 2 ** 53]) {
       const message = `maxEntries is ${maxEntries}, the range is `;
@@ -321,7 +321,7 @@ test("maxEntries must be a whole number from 0 on", async () => {
 test("directories of more than a batch are copied and removed as a whole", async () => {
   const names = Array.from({ length: 5000 }, (_, i) => `f${i}`);
   const content = Object.fromEntries(names.map((name) => [name, ""]));
-  const fs = new MemoryFs({ d: { e: content } }, { mode: 0o777 });
+  const fs = new MemoryFs({ d: { e: content } }, { mode: 0o777, uid: "none" });
   await on(fs, async (client) => {
     await client.copy("d", "copy", { recursive: true });
     const copied = await client.readDirNames("copy/e");
@@ -334,7 +334,7 @@ test("directories of more than a batch are copied and removed as a whole", async
 test("a failing copy gives up the directories that it reads", async () => {
   const names = Array.from({ length: 5000 }, (_, i) => `f${i}`);
   const content = Object.fromEntries(names.map((name) => [name, ""]));
-  const fs = new MemoryFs({ d: { e: content } }, { mode: 0o777 });
+  const fs = new MemoryFs({ d: { e: content } }, { mode: 0o777, uid: "none" });
   await on(fs, async (client) => {
     let count = 0;
     const enough = new Error("enough");
@@ -385,7 +385,7 @@ for (const [where, [root, found, again]] of Object.entries(LOOPS)) {
       });
     }
     const [near, far] = pair();
-    void serve(far, new MemoryFs({}, { mode: 0o777 }));
+    void serve(far, new MemoryFs({}, { mode: 0o777, uid: "none" }));
     await using target = await connect(near);
     await on(new Made(root), async (client) => {
       const error = await assertRejects(
@@ -420,7 +420,7 @@ test("one directory by two names is no loop", async () => {
     const paths = await Array.fromAsync(client.walkTree("d"), (e) => e.path);
     assertEquals(paths, ["d", "d/a", "d/a/f", "d/b", "d/b/f"]);
     const [near, far] = pair();
-    const fs = new MemoryFs({}, { mode: 0o777 });
+    const fs = new MemoryFs({}, { mode: 0o777, uid: "none" });
     void serve(far, fs);
     await using target = await connect(near);
     await client.copy("d", "d", { recursive: true, target });

@@ -529,7 +529,7 @@ async function rotating(
   n: number,
   isLate: boolean,
 ): Promise<{ client: Client; fs: MemoryFs; content: Uint8Array }> {
-  const fs = new MemoryFs({ d: {} }, { mode: 0o777 });
+  const fs = new MemoryFs({ d: {} }, { mode: 0o777, uid: "none" });
   const content = new Uint8Array(8 * MiB).fill(65);
   const late = Promise.withResolvers<void>();
   let reads = 0;

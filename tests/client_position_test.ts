@@ -15,7 +15,7 @@ async function onFile(
   content: string | Uint8Array,
   use: (file: RemoteFile, fs: MemoryFs) => Promise<void>,
 ): Promise<void> {
-  const fs = new MemoryFs({ f: content });
+  const fs = new MemoryFs({ f: content }, { uid: "none" });
   const [near, far] = pair();
   void serve(far, fs);
   await using client = await connect(near);
@@ -230,7 +230,7 @@ test("RemoteFile: a read under way holds up a write at the position, and no stat
 
 /** A tree with a file that is a dialogue: a read waits for what is written, and so does a write for the reading once `most` messages wait. */
 function dialogue(most = Infinity): MemoryFs {
-  const fs = new MemoryFs();
+  const fs = new MemoryFs({}, { uid: "none" });
   const messages: Uint8Array[] = [];
   let wakeReader = () => {};
   let wakeWriter = () => {};

@@ -57,7 +57,7 @@ async function callApart(
 
 for (const fill of ["", "a longer value than the arguments of alice"]) {
   test(`reconnect: arguments that were written are not answered with another user's (${fill.length})`, async () => {
-    const fs = new MemoryFs({}, { mode: 0o777 });
+    const fs = new MemoryFs({}, { mode: 0o777, uid: "none" });
     fs.register("f", ({ who }) => `for ${who}${fill}`);
     await using home = await Home.open(fs, { uname: "alice" });
     await using bob = await visitor(fs);
@@ -77,7 +77,7 @@ for (const fill of ["", "a longer value than the arguments of alice"]) {
 }
 
 test("reconnect: a value that was read is not read again from another user's call", async () => {
-  const fs = new MemoryFs({}, { mode: 0o777 });
+  const fs = new MemoryFs({}, { mode: 0o777, uid: "none" });
   fs.register("f", ({ who }) => `${who} has the longest value of them all`);
   await using home = await Home.open(fs, { uname: "alice" });
   await using bob = await visitor(fs);
@@ -100,7 +100,7 @@ test("reconnect: a value that was read is not read again from another user's cal
 });
 
 test("reconnect: the rest of a value that was read in part is an error, not its end", async () => {
-  const fs = new MemoryFs({}, { mode: 0o777 });
+  const fs = new MemoryFs({}, { mode: 0o777, uid: "none" });
   fs.register("f", ({ who }) => `for ${who}`);
   await using home = await Home.open(fs);
   await home.client.writeTextFile("f", JSON.stringify({ who: "all" }));
@@ -113,7 +113,7 @@ test("reconnect: the rest of a value that was read in part is an error, not its 
 // Plain files.
 
 test("reconnect: a plain file that was written is read on, when it has what was written", async () => {
-  const fs = new MemoryFs({ f: "0123456789" }, { mode: 0o777 });
+  const fs = new MemoryFs({ f: "0123456789" }, { mode: 0o777, uid: "none" });
   await using home = await Home.open(fs);
   await using file = await home.client.open("f", { read: true, write: true });
   await file.writeAll("abcdef");
@@ -128,7 +128,7 @@ test("reconnect: a plain file that was written is read on, when it has what was 
 
 test("reconnect: a plain file that others have changed where it was written is lost", async () => {
   for (const change of ["ABCDEF", "abc"]) {
-    const fs = new MemoryFs({ f: "012345" }, { mode: 0o777 });
+    const fs = new MemoryFs({ f: "012345" }, { mode: 0o777, uid: "none" });
     await using home = await Home.open(fs);
     await using file = await home.client.open("f", { read: true, write: true });
     await file.writeAll("abcdef");
@@ -141,7 +141,7 @@ test("reconnect: a plain file that others have changed where it was written is l
 });
 
 test("reconnect: a plain file that is shorter than what was read of it is lost", async () => {
-  const fs = new MemoryFs({ f: "0123456789" });
+  const fs = new MemoryFs({ f: "0123456789" }, { uid: "none" });
   await using home = await Home.open(fs);
   await using file = await home.client.open("f");
   assertEquals(await readSome(file, 6), "012345");
@@ -162,7 +162,7 @@ test("reconnect: a plain file that is shorter than what was read of it is lost",
 
 test("reconnect: a stream, which has no length, goes on and ends", async () => {
   let count = 0;
-  const fs = new MemoryFs();
+  const fs = new MemoryFs({}, { uid: "none" });
   fs.define("s", {
     read: () =>
       ++count > 3 ? new Uint8Array(0) : new TextEncoder().encode("tick"),
@@ -262,7 +262,7 @@ test("reconnect: a file with a lower version than before is another one", async 
 
 test("reconnect: an upload to a tree that was made anew fails", async () => {
   const tree = () => {
-    const fs = new MemoryFs({}, { mode: 0o777 });
+    const fs = new MemoryFs({}, { mode: 0o777, uid: "none" });
     fs.create("out", { mode: 0o666 });
     return fs;
   };
