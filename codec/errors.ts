@@ -106,6 +106,7 @@ const CODES: ReadonlyArray<readonly [code: string, ...texts: string[]]> = [
   ["ENOSPC", "file system is full", "No space left on device"], // *
   ["EDQUOT", "Disk quota exceeded"], // *
   ["EMFILE", "Too many open files"], // *
+  ["ENOMEM", "Cannot allocate memory"], // *
   ["EIO", "i/o error", "Input/output error", "i/o count too large"], // *
   [
     "EOPNOTSUPP",

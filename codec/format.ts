@@ -72,7 +72,7 @@ function textOf(bytes: Uint8Array): string | undefined {
 }
 
 /** In quotes, with all control characters escaped: C1 ones drive terminals, too. */
-function quote(text: string): string {
+export function quote(text: string): string {
   return JSON.stringify(text).replace(
     /[\x7f-\x9f\u2028\u2029]/g,
     (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`,

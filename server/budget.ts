@@ -23,6 +23,17 @@ export class Budget {
     return this.#used;
   }
 
+  /** True when the limit is reached, of this budget or of the one that it is part of. */
+  get isFull(): boolean {
+    return this.#used >= this.#limit || this.#whole?.isFull === true;
+  }
+
+  /** Counts bytes that are held already, also beyond the limit; give() takes them back. */
+  charge(bytes: number): void {
+    this.#used += bytes;
+    this.#whole?.charge(bytes);
+  }
+
   /** Takes bytes; false, and nothing is taken, when a limit would be passed. */
   take(bytes: number): boolean {
     if (this.#used + bytes > this.#limit) return false;

@@ -40,6 +40,7 @@ import type { Awaitable } from "./handler.ts";
 import { Input } from "./input.ts";
 import type { Operation } from "./operation.ts";
 import {
+  type ErrorContext,
   type SessionOptions,
   type SessionSettings,
   settingsOf,
@@ -48,8 +49,9 @@ import {
   type TracedMessage,
 } from "./options.ts";
 import type { Request } from "./request.ts";
-import { Silence } from "./silence.ts";
+import { Turn } from "./turn.ts";
 import { agree } from "./version.ts";
+import { Watchdog } from "./watchdog.ts";
 
 /** Who answers a session's operations. */
 export interface Sink<N extends Node> {
@@ -75,8 +77,25 @@ const OUTPUT_MAX = 512 * 1024;
 const EARLY = 12;
 /** Time that a client has to take the last replies. */
 const GOODBYE_MS = 1000;
+/**
+ * Tflushes that may wait at a time: as many as there are tags. A client that
+ * sends more gives the same tag to several, which the protocol forbids.
+ */
+const FLUSHES_MAX = 0xffff;
+/** Further requests wait for those under way as long as one of these is done in so many times `waitingAfter`. */
+const PATIENCE = 20;
+/** Longest delay of a timer, in milliseconds. */
+const TIMEOUT_MAX = 2 ** 31 - 1;
 /** The error for requests that no handler is asked. */
 const NOT_OFFERED = "Operation not supported";
+
+/** What an error belongs to. */
+interface ErrorSource<N extends Node> {
+  /** Kind of the request, by its message. */
+  readonly type?: string | undefined;
+  /** Fid of the request. */
+  readonly fid?: FidState<N> | undefined;
+}
 
 /** What is traced, without what all of it has. */
 type Untold<Traced extends TraceContext> = Omit<Traced, keyof TraceContext>;
@@ -97,14 +116,14 @@ export class SessionCore<N extends Node> {
   readonly fids: Map<number, FidState<N>> = new Map();
   /** Which of its operations may begin. */
   readonly admission: Admission<N>;
-  /** Memory that the connection may make the server hold. */
+  /** Memory that files may hold for the connection. */
   readonly memory: Budget;
 
   readonly #sink: Sink<N>;
   readonly #channel: Channel;
   readonly #outbox: Outbox;
   readonly #input: Input;
-  readonly #silence: Silence;
+  readonly #watchdog: Watchdog;
   #dialect: Dialect = dialect9P2000;
   /** What is not settled but belongs to no tag: given up operations, and releases of fids. */
   #loose = 0;
@@ -132,26 +151,32 @@ export class SessionCore<N extends Node> {
     this.options = settingsOf(options);
     const { msize } = this.options;
     this.msize = msize;
-    this.memory = new Budget(this.options.maxHeldBytes);
+    const memory = options.memory ?? new Budget(Infinity);
+    this.memory = new Budget(this.options.maxHeldBytes, memory);
     this.tracing = this.options.onMessage !== undefined;
     this.connection = connection;
     this.#sink = sink;
     this.#channel = openChannel(connection);
     this.#input = new Input(this.#channel, msize);
-    this.#silence = new Silence(
-      this.options,
-      () => this.admission.pending.size > 0,
-      () => this.close(),
-    );
+    this.#watchdog = new Watchdog(this.options, {
+      isBusy: () => this.admission.pending.size > 0,
+      progress: () => this.#outbox.idle ? undefined : this.#outbox.progress,
+      close: () => this.close(),
+    });
     this.#outbox = new Outbox(
       this.#channel,
       (error) => this.#lost(error),
       () => this.admission.goOn(),
+      (bytes) => {
+        memory.charge(bytes);
+        if (bytes > 0) this.#watchdog.writing();
+      },
     );
     this.admission = new Admission({
       settings: this.options,
       input: this.#input,
       outbox: this.#outbox,
+      memory,
       onRoom: () => this.#wake(),
       release: (fid) => this.#release(fid),
     });
@@ -164,7 +189,7 @@ export class SessionCore<N extends Node> {
 
   /** Processes requests until the connection ends, and all is released. */
   async run(): Promise<void> {
-    this.#silence.start();
+    this.#watchdog.start();
     const pump = this.#pump().catch((error) => this.#fail(error));
     // An end need not wait for the client's next bytes.
     await new Promise<void>((resolve) => {
@@ -181,6 +206,7 @@ export class SessionCore<N extends Node> {
     this.#reset();
     await this.#sayGoodbye(pump);
     this.close();
+    this.#outbox.drop();
     await pump;
     // Handlers that do not end hold up the end, but not that of a server.
     await this.#until(() => this.#patient || this.#loose === 0);
@@ -191,6 +217,7 @@ export class SessionCore<N extends Node> {
     const outbox = this.#outbox;
     const input = this.#input;
     const { splitter } = input;
+    const turn = new Turn();
     let processed = 0;
     while (!this.#ended) {
       const chunk = await input.read();
@@ -202,32 +229,58 @@ export class SessionCore<N extends Node> {
       input.push(chunk);
       const isWaited = processed > EARLY;
       processed = 0;
+      turn.begin();
       outbox.hold();
       while (!this.#ended && splitter.advance()) {
+        const { at, end } = splitter.reader;
         this.#receive(splitter.reader);
         if (++processed % EARLY === 0 && isWaited) outbox.flush();
+        if (turn.isOver(end - at)) {
+          outbox.flush();
+          await turn.next();
+          outbox.hold();
+        }
         if (outbox.size > OUTPUT_MAX) {
           outbox.flush();
           await outbox.drained();
+          outbox.hold();
+          turn.resume();
         }
-        if (this.#isFull()) {
-          await this.#watch(this.#until(() => this.#ended || !this.#isFull()));
+        if (this.admission.isFull) {
+          await this.#watch(this.#untilRoom());
+          outbox.hold();
+          turn.resume();
         }
         if (this.#restart !== undefined) {
           await this.#watch(
             this.#within(() => this.#ended || this.#loose === 0),
           );
+          outbox.hold();
+          turn.resume();
           this.#restarted();
         }
       }
       outbox.flush();
+      if (turn.end()) await turn.next();
     }
   }
 
-  /** Whether as much is waiting as may. */
-  #isFull(): boolean {
-    return this.admission.isFull ||
-      this.#flushes > this.options.maxRequests;
+  /** Waits until requests may hold further bytes, as long as some of them are answered meanwhile. */
+  async #untilRoom(): Promise<void> {
+    const { admission } = this;
+    const patience = Math.min(
+      PATIENCE * this.options.waitingAfter,
+      TIMEOUT_MAX,
+    );
+    let { ended } = admission;
+    const timer = setInterval(() => {
+      // Those that are left wait for something. A Tflush behind them may end that.
+      if (ended === admission.ended) admission.refuse();
+      ({ ended } = admission);
+      this.#wake();
+    }, patience);
+    await this.#until(() => this.#ended || !admission.isFull);
+    clearInterval(timer);
   }
 
   /** Waits; #wake() has it look again. */
@@ -248,17 +301,13 @@ export class SessionCore<N extends Node> {
   /** Sees to it that a wait of the pump ends when the client goes. */
   async #watch(wait: Promise<void>): Promise<void> {
     this.#outbox.flush();
-    this.#input.watch({
-      onEnd: (error) => {
-        if (error !== undefined) return this.#lost(error);
-        this.#gone = true; // But it may still take what is answered.
-        this.#end();
-      },
-      onBlind: () => this.#silence.blind(),
+    this.#input.watch((error) => {
+      if (error !== undefined) return this.#lost(error);
+      this.#gone = true; // But it may still take what is answered.
+      this.#end();
     });
     await wait;
     this.#input.unwatch();
-    this.#silence.seeing();
   }
 
   /** Waits as long as handlers are given to finish: one that never does must hold up nothing else. */
@@ -306,7 +355,7 @@ export class SessionCore<N extends Node> {
   /** Ends the connection at once; run() sees to the rest. */
   close(): void {
     this.#ended = true;
-    this.#silence.stop();
+    this.#watchdog.stop();
     this.#channel.close();
     this.#wake();
   }
@@ -329,7 +378,7 @@ export class SessionCore<N extends Node> {
       const ename = type === undefined ? NOT_OFFERED : "protocol botch";
       return this.#refuse(tag, type, ename);
     }
-    this.#silence.heard();
+    this.#watchdog.heard();
     if (this.tracing) this.#trace({ direction: "in", message });
     if (message.type === "Tversion") return this.#startSession(message);
     const { type } = message;
@@ -343,7 +392,8 @@ export class SessionCore<N extends Node> {
     try {
       request = this.#request(message);
     } catch (error) {
-      return this.#sendError(tag, type, error);
+      const fid = "fid" in message ? this.fids.get(message.fid) : undefined;
+      return this.#sendError(tag, type, error, fid);
     }
     request.operation.size = reader.end - start;
     this.admission.start(request.operation);
@@ -393,7 +443,7 @@ export class SessionCore<N extends Node> {
     try {
       this.#sink.flushed(operation, this.admission.clearing);
     } catch (error) {
-      this.report(error);
+      this.report(error, operation.request);
     }
   }
 
@@ -402,13 +452,18 @@ export class SessionCore<N extends Node> {
     fid.released = true;
     this.#loose++;
     let released: Awaitable<void> = undefined;
+    const failed = (error: unknown) => {
+      // No client waits for the answer. That a file cannot be removed is one.
+      if (error instanceof NinePError) return;
+      this.report(error, { type: "Tclunk", fid });
+    };
     try {
       released = this.#sink.release(fid);
     } catch (error) {
-      this.report(error);
+      failed(error);
     }
     if (released instanceof Promise) {
-      released.catch((error) => this.report(error)).then(() => this.tighten());
+      released.catch(failed).then(() => this.tighten());
     } else {
       this.tighten();
     }
@@ -418,6 +473,12 @@ export class SessionCore<N extends Node> {
     const operation = this.admission.pending.get(oldtag);
     if (operation === undefined) {
       this.send({ type: "Rflush", tag });
+    } else if (this.#flushes >= FLUSHES_MAX) {
+      this.#lost(
+        new ProtocolError(
+          `Connection to "${this.connection.peer}" failed: more Tflushes wait than there are tags`,
+        ),
+      );
     } else {
       (this.#flushTags ??= new Set()).add(tag);
       this.#flushes++;
@@ -446,7 +507,7 @@ export class SessionCore<N extends Node> {
     const message = this.#restart;
     this.#restart = undefined;
     if (message === undefined || this.#ended) return;
-    this.#silence.start();
+    this.#watchdog.start();
     const { tag, type } = message;
     if (message.msize < MSIZE_MIN) {
       return this.#refuse(tag, type, "Invalid argument");
@@ -464,7 +525,7 @@ export class SessionCore<N extends Node> {
     this.#dialect = dialect;
     this.version = version;
     this.msize = this.#input.splitter.msize = msize;
-    this.#silence.started();
+    this.#watchdog.started();
   }
 
   #boundMsize(asked: number, version: string): number {
@@ -541,6 +602,12 @@ export class SessionCore<N extends Node> {
     return Math.min(iounit, this.msize - IOHDRSZ);
   }
 
+  /** Throws when there is no room for a late answer of so many bytes. */
+  checkRoom(operation: Operation<N>, bytes: number): void {
+    if (this.admission.hasRoom(operation, bytes)) return;
+    throw new NinePError("Cannot allocate memory");
+  }
+
   /** Sends a reply. */
   send(reply: Rmessage): void {
     this.#outbox.send(reply, this.#dialect);
@@ -582,7 +649,7 @@ export class SessionCore<N extends Node> {
   /** Sends the error of an operation. */
   sendError(operation: Operation<N>, error: unknown): void {
     const { tag, request } = operation;
-    this.#sendError(tag, request.type, error, request);
+    this.#sendError(tag, request.type, error, request.fid);
   }
 
   /** Sends the error of a message that no handler is asked for. */
@@ -594,13 +661,13 @@ export class SessionCore<N extends Node> {
     tag: number,
     type: string | undefined,
     error: unknown,
-    request?: Request<N>,
+    fid?: FidState<N>,
   ): void {
     let known: NinePError;
     if (error instanceof NinePError) {
       known = error;
     } else {
-      this.report(error, request);
+      this.report(error, { type, fid });
       known = new NinePError("i/o error", { cause: error });
     }
     this.send({ type: "Rerror", tag, ename: this.#ename(type, known) });
@@ -614,20 +681,18 @@ export class SessionCore<N extends Node> {
   }
 
   /** Tells the owner of the server of an error: of a request, or of the connection. */
-  report(error: unknown, request?: Request<N>): void {
-    const { peer } = this.connection;
-    if (request === undefined) return this.options.onError(error, { peer });
-    const { type, fid } = request;
-    const { uname } = fid;
+  report(error: unknown, source: ErrorSource<N> = {}): void {
+    const { type, fid } = source;
     // An attach that failed has no node yet.
-    const node: Node | undefined = fid.node;
+    const node: Node | undefined = fid?.node;
     const path = node?.path;
-    this.options.onError(error, {
-      peer,
-      request: type,
-      uname,
+    const context: ErrorContext = {
+      peer: this.connection.peer,
+      ...(type === undefined ? {} : { request: type }),
+      ...(fid === undefined ? {} : { uname: fid.uname }),
       ...(path === undefined ? {} : { path }),
-    });
+    };
+    this.options.onError(error, context);
   }
 
   /** The stream cannot be followed any more. */

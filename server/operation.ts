@@ -52,10 +52,16 @@ export class Operation<N extends Node = Node> {
   viewing = false;
   /** Bytes that are kept free for its answer. */
   owed = 0;
+  /** When it has begun, as the admission counts. */
+  round = 0;
+  /** Whether no room is kept for its answer any more, for it has taken too long. */
+  waits = false;
   /** Bytes of its frame. */
   size = 0;
   /** Those of them that are counted, because it waits or is being processed. */
   counted = 0;
+  /** Memory of the server that is charged for it. */
+  charged = 0;
 
   /** Made with its request. */
   constructor(core: SessionCore<N>, request: Request<N>, sharing: Sharing) {
@@ -165,19 +171,26 @@ export class Operation<N extends Node = Node> {
     this.#finish();
   }
 
+  /** Answers a request that never begins with an error. */
+  refuse(error: NinePError): void {
+    this.#state = ANSWERED;
+    this.request.revert();
+    this.#core.sendError(this, error);
+  }
+
   /** Ends a request that nobody waits for any more, between two questions to its handler. */
   throwIfFlushed(): void {
     if (this.#flushed) throw interrupted();
   }
 
   #sent(start: number): void {
-    this.#core.sent();
     if (this.#core.tracing) this.#core.traceReply(start);
+    this.#core.sent();
   }
 
   #settle(): boolean {
     if (this.#state === ABANDONED) {
-      this.#core.admission.ended(this);
+      this.#core.admission.handlerEnded(this);
       return false;
     }
     if (this.#state === ANSWERED) {
@@ -201,9 +214,7 @@ export class Operation<N extends Node = Node> {
     this.#flushed = true;
     if (this.#state === WAITING) {
       this.#state = ABANDONED;
-      const { waiting } = this.fid;
-      const at = waiting?.indexOf(this) ?? -1; // Not there when it waits for its turn.
-      if (at >= 0) waiting?.splice(at, 1);
+      this.fid.waiting?.delete(this);
       this.request.revert();
       this.#close();
       this.#core.admission.wake(this.fid); // Those behind it may have waited for it alone.
@@ -239,7 +250,7 @@ export class Operation<N extends Node = Node> {
     this.#core.admission.wake(fid);
     if (!this.#dropped) return;
     if (this.abandoned && this.#state === ANSWERED) {
-      this.#core.admission.ended(this);
+      this.#core.admission.handlerEnded(this);
     }
     this.#core.tighten();
   }

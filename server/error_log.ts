@@ -1,0 +1,55 @@
+// Where the errors of a server go when its owner has named no `onError`.
+
+import { ProtocolError } from "../codec.ts";
+import { quote } from "../codec/format.ts";
+import type { ErrorContext } from "./options.ts";
+
+/** Errors that are logged within a second. */
+const MOST = 10;
+/** Milliseconds in which so many are logged. */
+const WINDOW_MS = 1000;
+
+/** Logs errors to the console, a bounded number in a second: a client may be able to cause them at will. */
+export class ErrorLog {
+  #logged = 0;
+  #leftOut = 0;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #windowEnd = 0;
+
+  /** Logs an error with what it belongs to. That a connection died is no error of the server. */
+  report(error: unknown, context: ErrorContext): void {
+    if (error instanceof ProtocolError) return;
+    const now = performance.now();
+    if (now >= this.#windowEnd && this.#timer === undefined) {
+      this.#windowEnd = now + WINDOW_MS;
+      this.#logged = 0;
+    }
+    if (this.#logged < MOST) {
+      this.#logged++;
+      console.error(`${lineOf(context)}\n`, error);
+      return;
+    }
+    this.#leftOut++;
+    this.#timer ??= setTimeout(
+      () => this.#tellLeftOut(),
+      this.#windowEnd - now,
+    );
+  }
+
+  #tellLeftOut(): void {
+    const errors = this.#leftOut === 1 ? "error" : "errors";
+    console.error(`9P server: ${this.#leftOut} further ${errors} left out`);
+    this.#leftOut = 0;
+    this.#timer = undefined;
+    this.#windowEnd = 0;
+  }
+}
+
+/** What an error belongs to, in one line; texts of clients cannot break it. */
+function lineOf({ peer, request, uname, path }: ErrorContext): string {
+  let line = `9P server: ${request ?? "error"}`;
+  if (path !== undefined) line += ` of ${quote(path)}`;
+  if (uname !== undefined) line += ` by ${quote(uname)}`;
+  if (peer !== undefined) line += ` from ${peer}`;
+  return line;
+}

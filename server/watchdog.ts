@@ -1,0 +1,109 @@
+// The end of clients that start no session, send nothing for too long, or do
+// not take their replies.
+
+import type { SessionSettings } from "./options.ts";
+
+/** How often a client that does not take its replies is looked at within `stallTimeout`. */
+const LOOKS = 4;
+
+/** What the watchdog of a session watches. */
+export interface Watched {
+  /** Whether requests are under way: then the client may be silent. */
+  readonly isBusy: () => boolean;
+  /** Grows with what the client takes of its replies; undefined when it has taken all of them. */
+  readonly progress: () => number | undefined;
+  /** Closes the connection. */
+  readonly close: () => void;
+}
+
+/** The timers of a session: each closes the connection. */
+export class Watchdog {
+  readonly #settings: SessionSettings;
+  readonly #watched: Watched;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #stallTimer: ReturnType<typeof setTimeout> | undefined;
+  #stopped = false;
+  /** Waits for a session. */
+  #waits = false;
+  #heard = 0;
+
+  /**
+   * @param settings The limits.
+   * @param watched What is looked at when a timer has run.
+   */
+  constructor(settings: SessionSettings, watched: Watched) {
+    this.#settings = settings;
+    this.#watched = watched;
+  }
+
+  /** There is no session: waits for one, however many Tversions fail meanwhile. */
+  start(): void {
+    if (this.#waits || this.#stopped) return;
+    this.#waits = true;
+    this.#clear();
+    const { versionTimeout } = this.#settings;
+    if (versionTimeout > 0) this.#after(versionTimeout, this.#watched.close);
+  }
+
+  /** There is a session: waits for its requests. */
+  started(): void {
+    this.#waits = false;
+    this.#clear();
+    this.heard();
+    const { idleTimeout } = this.#settings;
+    if (idleTimeout > 0) this.#after(idleTimeout, () => this.#lookIdle());
+  }
+
+  /** The client has sent something. */
+  heard(): void {
+    if (this.#settings.idleTimeout > 0) this.#heard = performance.now();
+  }
+
+  /** Replies wait for the client: it must go on to take some of them. */
+  writing(): void {
+    const { stallTimeout } = this.#settings;
+    if (stallTimeout === 0 || this.#stallTimer !== undefined) return;
+    if (this.#stopped) return;
+    this.#watchWrites(this.#watched.progress(), LOOKS);
+  }
+
+  /** One timer for many writes: closes when nothing was taken between so many looks. */
+  #watchWrites(last: number | undefined, looks: number): void {
+    const { stallTimeout } = this.#settings;
+    this.#stallTimer = setTimeout(() => {
+      this.#stallTimer = undefined;
+      const progress = this.#watched.progress();
+      if (progress === undefined) return; // The next write begins anew.
+      if (progress !== last) this.#watchWrites(progress, LOOKS);
+      else if (looks > 1) this.#watchWrites(last, looks - 1);
+      else this.#watched.close();
+    }, stallTimeout / LOOKS);
+  }
+
+  /** Waits for nothing any more. */
+  stop(): void {
+    this.#stopped = true;
+    this.#clear();
+    clearTimeout(this.#stallTimer);
+    this.#stallTimer = undefined;
+  }
+
+  /** One timer for many requests: it looks when the last of them was. */
+  #lookIdle(): void {
+    const { idleTimeout } = this.#settings;
+    const silent = this.#watched.isBusy()
+      ? 0
+      : performance.now() - this.#heard;
+    if (silent >= idleTimeout) this.#watched.close();
+    else this.#after(idleTimeout - silent, () => this.#lookIdle());
+  }
+
+  #after(milliseconds: number, then: () => void): void {
+    this.#timer = setTimeout(then, milliseconds);
+  }
+
+  #clear(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined; // Under Deno it is 150 bytes, and more that it holds.
+  }
+}
