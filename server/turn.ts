@@ -2,6 +2,13 @@
 
 /** Milliseconds of work in a turn. */
 const TURN_MS = 8;
+/**
+ * Milliseconds of work on a chunk that hold nobody up: the runtime looks at
+ * other sockets after 61 chunks at the latest.
+ */
+const SHORT_MS = 0.25;
+/** Milliseconds between two chunks in which the runtime has looked at other sockets. */
+const PAUSE_MS = 0.3;
 /** Work between two looks at the clock within a chunk, in small requests. */
 const LOOK = 16;
 /** Bytes of a request that count as much as one more small request. */
@@ -15,23 +22,32 @@ const SAMPLE = 8;
  * other sockets only between two tasks, and not after each of them.
  */
 export class Turn {
-  /** Milliseconds of work in this turn. */
+  /** Milliseconds of work in this turn, without the chunk that is being worked on. */
   #worked = 0;
+  /** Milliseconds of work on this chunk. */
+  #chunk = 0;
   /** When the work began that is not counted yet; 0 when it is not timed. */
   #since = 0;
-  /** How often that work counts. */
-  #weight = 1;
+  /** When the work on a long chunk ended; 0 after a short one. */
+  #ended = 0;
   #chunks = 0;
+  /** For how many chunks this one counts. */
+  #weight = 1;
   /** Work since the last look at the clock. */
   #work = 0;
 
   /** The work on a chunk begins. */
   begin(): void {
-    this.#work = 0;
-    this.#since = 0;
-    if (++this.#chunks % SAMPLE !== 0) return;
-    this.#since = performance.now();
-    this.#weight = SAMPLE;
+    this.#work = this.#chunk = this.#since = 0;
+    this.#weight = 1;
+    if (this.#ended > 0) {
+      this.#since = performance.now();
+      if (this.#since - this.#ended > PAUSE_MS) this.#worked = 0;
+      this.#ended = 0;
+    } else if (++this.#chunks % SAMPLE === 0) {
+      this.#since = performance.now();
+      this.#weight = SAMPLE;
+    }
   }
 
   /** Counts a request of so many bytes; true when the turn is over. */
@@ -40,33 +56,36 @@ export class Turn {
     if (this.#work < LOOK) return false;
     this.#work = 0;
     this.#look();
-    return this.#worked > TURN_MS;
+    return this.#worked + this.#chunk > TURN_MS;
   }
 
   /** The work on a chunk has ended; true when the turn is over. */
   end(): boolean {
-    if (this.#since > 0) this.#look();
+    if (this.#since === 0) return false;
+    this.#look();
+    if (this.#chunk < SHORT_MS) return false;
+    this.#worked += this.#chunk * this.#weight;
+    this.#ended = this.#since;
     return this.#worked > TURN_MS;
   }
 
   /** The work goes on after a wait, which does not count. */
   resume(): void {
     this.#since = performance.now();
-    this.#weight = 1;
   }
 
   /** Waits until the others have had their turn; the next turn begins. */
   async next(): Promise<void> {
-    // A timer: after setImmediate() Deno has looked at no other socket.
+    // After a timer of 0 ms that is due, or setImmediate(), Deno has not looked
+    // at other sockets; a timer takes 2 ms, in which it does nothing else.
     await new Promise((resolve) => setTimeout(resolve));
-    this.#worked = 0;
+    this.#worked = this.#chunk = 0;
     this.resume();
   }
 
   #look(): void {
     const now = performance.now();
-    if (this.#since > 0) this.#worked += (now - this.#since) * this.#weight;
+    if (this.#since > 0) this.#chunk += now - this.#since;
     this.#since = now;
-    this.#weight = 1;
   }
 }
