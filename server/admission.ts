@@ -84,7 +84,7 @@ export class Admission<N extends Node> {
 
   /** Has long requests refused, so that reading can go on, until there is room again. */
   refuse(): void {
-    this.#refusing = this.isFull;
+    if (this.isFull) this.#refusing = true;
   }
 
   /** Begins an operation, has it wait, or refuses it. */

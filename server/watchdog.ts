@@ -91,9 +91,7 @@ export class Watchdog {
   /** One timer for many requests: it looks when the last of them was. */
   #lookIdle(): void {
     const { idleTimeout } = this.#settings;
-    const silent = this.#watched.isBusy()
-      ? 0
-      : performance.now() - this.#heard;
+    const silent = this.#watched.isBusy() ? 0 : performance.now() - this.#heard;
     if (silent >= idleTimeout) this.#watched.close();
     else this.#after(idleTimeout - silent, () => this.#lookIdle());
   }
