@@ -10,6 +10,7 @@ import { type Connection, pair } from "../transport.ts";
 import { test } from "./harness.ts";
 import {
   Gate,
+  NEVER,
   nextTask,
   serveToy,
   type ToyScene,
