@@ -4,7 +4,7 @@ import {
   type Message,
   MSIZE_DEFAULT,
   MSIZE_MIN,
-  ProtocolError,
+  type ProtocolError,
 } from "../codec.ts";
 import type { Connection } from "../transport.ts";
 import type { Budget } from "./budget.ts";

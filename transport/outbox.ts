@@ -205,6 +205,8 @@ export class Outbox {
       // The next frames go into it, unless they have one by now.
       if (this.writer.bytes.length === 0) this.writer.bytes = bytes;
       else this.#spare = bytes;
+    } else {
+      free(bytes);
     }
     this.#onTaken?.();
   }
@@ -228,6 +230,7 @@ export class Outbox {
     this.#writing = false;
     this.#underway = 0;
     this.writer.at = 0;
+    for (const { bytes } of this.#parts) free(bytes);
     this.#parts = [];
     this.#parted = 0;
     this.#spare = undefined;
@@ -240,4 +243,9 @@ export class Outbox {
     this.#waiting = [];
     for (const wake of waiting) wake();
   }
+}
+
+/** Gives the memory of a buffer back, which the collector would do much later. */
+function free({ buffer }: Uint8Array): void {
+  if (buffer instanceof ArrayBuffer) buffer.transfer(0);
 }
