@@ -12,7 +12,9 @@ import { connect } from "../client.ts";
 import { ORDWR } from "../codec.ts";
 import { MemoryFs } from "../fs/mod.ts";
 import { Budget, listen, serve, type SessionOptions } from "../server.ts";
-import { type Connection, pair } from "../transport.ts";
+import process from "node:process";
+import { type Connection, dial, pair } from "../transport.ts";
+import { firstLine, start } from "./child.ts";
 import { test } from "./harness.ts";
 import {
   Gate,
@@ -295,3 +297,70 @@ test("listen() has one memory for all connections, and tells a limit that is non
   assert(second.take(600));
   second.give(600);
 });
+
+/** Milliseconds in which the server's memory is looked at. */
+const WATCHED_MS = 3000;
+
+test("listen() holds little more than maxMemory with all limits reached at once", async () => {
+  const maxMemory = 256 * MiB;
+  const script = new URL("memory_server.ts", import.meta.url).pathname;
+  const args = "Deno" in globalThis
+    ? ["run", "--quiet", "--allow-net", "--allow-sys", script]
+    : [script];
+  const child = start(process.execPath, [...args, `${maxMemory}`]);
+  try {
+    const address = await firstLine(child);
+    await using control = await connect(address);
+    const rss = await control.open("rss");
+    const look = async () => {
+      const digits = new Uint8Array(20);
+      const length = await soon(rss.readAt(digits, 0)) ?? 0;
+      return Number(new TextDecoder().decode(digits.subarray(0, length)));
+    };
+    const before = await look();
+    using _hoarders = await hoard(address);
+    let most = 0;
+    const until = performance.now() + WATCHED_MS;
+    while (performance.now() < until) most = Math.max(most, await look());
+    const mib = (bytes: number) => Math.round(bytes / MiB);
+    const text = `${mib(most)} MiB, ${mib(before)} without the hoarders`;
+    console.log(`memory: ${text}`);
+    assertGreater(most, before + maxMemory / 2, text);
+    // Twice the limit, for the runtime collects late, and 4 MiB a connection.
+    assertLess(most, before + 2 * maxMemory + HOARDERS * 4 * MiB, text);
+  } finally {
+    child.kill("SIGKILL");
+    await child.ended;
+  }
+});
+
+/** Clients of each of three kinds. */
+const HOARDERS = 12;
+
+/** Clients that take nothing, send data that wait, and have files hold memory: each more than it may. */
+async function hoard(address: string): Promise<Disposable> {
+  const msize = MiB + 24;
+  const all = new DisposableStack();
+  const paths = ["late", "waiting", "held"];
+  for (let i = 0; i < HOARDERS; i++) {
+    const connection = await dial(address);
+    all.defer(() => connection.close());
+    const client = new WireClient(connection);
+    await client.start(msize);
+    const name = paths[i % paths.length];
+    client.send(T.walk(1, 0, 1, name), T.open(2, 1, ORDWR));
+    await client.next();
+    await client.next();
+    const data = new Uint8Array(MiB).fill(1);
+    for (let k = 0; k < (name === "waiting" ? 40 : 300); k++) {
+      if (name === "late") {
+        client.send(T.read(10 + k, 1, 0, MiB));
+      } else if (name === "waiting") {
+        client.send(T.write(10 + k, 1, data));
+      } else {
+        client.send(T.walk(3, 0, 10 + k, name), T.open(4, 10 + k));
+      }
+    }
+  }
+  return all;
+}
