@@ -8,6 +8,7 @@ import type { FidState, Node } from "./fid.ts";
 import type { Input } from "./input.ts";
 import type { Operation } from "./operation.ts";
 import type { SessionSettings } from "./options.ts";
+import { Turn } from "./turn.ts";
 
 /** Operations that hold a view of a read buffer; further ones get a copy. */
 const VIEWS_MAX = 16;
@@ -67,6 +68,10 @@ export class Admission<N extends Node> {
   #round = 0;
   /** Fids that were given back, whose waiting operations may begin. */
   readonly #toWake: FidState<N>[] = [];
+  /** How many of them were seen to. */
+  #woken = 0;
+  /** Many may wait for one fid, and begin at once. */
+  readonly #turn = new Turn();
 
   constructor(init: AdmissionInit<N>) {
     this.#settings = init.settings;
@@ -290,14 +295,23 @@ export class Admission<N extends Node> {
     // One after the other, not one within the other: a client may make a
     // chain of requests that is longer than the stack is deep.
     this.#toWake.push(fid);
-    if (this.#toWake.length > 1) return;
-    for (let i = 0; i < this.#toWake.length; i++) {
-      this.#beginWaiting(this.#toWake[i]);
-    }
-    this.#toWake.length = 0;
+    if (this.#toWake.length === 1) this.#wakeAll();
   }
 
-  #beginWaiting(fid: FidState<N>): void {
+  #wakeAll(): void {
+    this.#turn.begin();
+    while (this.#woken < this.#toWake.length) {
+      if (!this.#beginWaiting(this.#toWake[this.#woken])) {
+        void this.#turn.next().then(() => this.#wakeAll());
+        return;
+      }
+      this.#woken++;
+    }
+    this.#toWake.length = this.#woken = 0;
+  }
+
+  /** Begins what waits for a fid and may begin; false when the turn is over before. */
+  #beginWaiting(fid: FidState<N>): boolean {
     const { waiting } = fid;
     if (waiting !== undefined) {
       for (const operation of waiting) {
@@ -309,9 +323,11 @@ export class Admission<N extends Node> {
         }
         waiting.delete(operation);
         this.#begin(operation);
+        if (this.#turn.isOver(operation.size)) return false;
       }
     }
     if (fid.gone && fid.born && fid.active === 0) this.#release(fid);
+    return true;
   }
 
   /** Gives all operations up; what their handlers hold goes on to count. */
@@ -328,6 +344,7 @@ export class Admission<N extends Node> {
       operation.drop();
     }
     this.clearing = false;
+    this.#wakeAll(); // Nothing waits any more.
   }
 }
 

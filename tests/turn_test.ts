@@ -2,11 +2,12 @@
 
 import { assert } from "@std/assert";
 import { concat } from "@std/bytes";
-import { encode, type Tmessage } from "../codec.ts";
+import { encode, encodeStat, type Tmessage } from "../codec.ts";
 import { MemoryFs } from "../fs/mod.ts";
 import { listen, serve } from "../server.ts";
 import { type Connection, dial } from "../transport.ts";
 import { test } from "./harness.ts";
+import { Gate, nextTask, serveToy, statOf } from "./toy.ts";
 import { soon, T, WireClient } from "./wire_client.ts";
 
 /** A client whose bytes are always there, and who takes all replies at once. */
@@ -103,3 +104,33 @@ for (const { name, message, size } of kinds) {
     await assertServed(new Flood([hello, chunk].values()));
   });
 }
+
+test("many requests that wait for one fid, and begin at once, keep nobody waiting", async () => {
+  const gate = new Gate();
+  const count = 2000;
+  let begun = 0;
+  await using scene = await serveToy((toy) => ({
+    wstat: () => gate.passed,
+    stat: () => {
+      begun++;
+      const until = performance.now() + 0.1;
+      while (performance.now() < until);
+      return encodeStat(statOf(toy.a));
+    },
+  }));
+  const { client } = scene;
+  client.send(T.walk(1, 0, 1, "a"), T.wstat(3000, 1));
+  await client.expect("Rwalk 1 1");
+  const tags = Array.from({ length: count }, (_, i) => i);
+  client.send(...tags.map((tag) => T.stat(tag, 1)), T.clunk(3001, 1));
+  await client.quiet();
+  gate.open();
+  await gate.passed;
+  await nextTask();
+  assert(begun > 0 && begun < count, `${begun} begun in one turn`);
+  await client.expect(
+    "Rwstat 3000",
+    ...tags.map((tag) => `Rstat ${tag} a`),
+    "Rclunk 3001",
+  );
+});
