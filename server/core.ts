@@ -53,29 +53,29 @@ import { Turn } from "./turn.ts";
 import { agree } from "./version.ts";
 import { Watchdog } from "./watchdog.ts";
 
-/** Who answers a session's operations. */
+/** Answers a session's operations. */
 export interface Sink<N extends Node> {
-  /** Sees to it that the operation is answered. */
+  /** Has the operation answered. */
   deliver(operation: Operation<N>): void;
-  /** Lets go of a fid that is gone without a Tclunk or Tremove. */
+  /** Releases a fid that is gone without a Tclunk or Tremove. */
   release(fid: FidState<N>): Awaitable<void>;
   /** The largest msize for a version, if the sink has a say. */
   msize(msize: number, version: string): number;
-  /** Told of an operation that is given up: alone, or with all of its session. */
+  /** Is told of an operation that is given up: alone, or with all of its session. */
   flushed(operation: Operation<N>, ended: boolean): void;
 }
 
 /** Bytes of replies that may wait while requests are processed. */
 const OUTPUT_MAX = 512 * 1024;
 /**
- * Requests that come together are answered with one write. But with a client
- * that goes on to send more than these at a time, and so waits for all of the
- * replies while we work, as we wait for it, they go out in parts: on two CPUs
- * that is 30 to 50 % more requests a second with 32 in flight. (On one it is
- * 30 % less, for a write more costs both.)
+ * Requests that come together are answered with one write. A client that sends
+ * more than these at a time waits for the replies while the server works, and
+ * the server waits while the client does. For such a client the replies go out
+ * in parts: on two CPUs that is 30 to 50 % more requests a second with 32 in
+ * flight, on one CPU 30 % less, for each write costs both.
  */
 const EARLY = 12;
-/** Time that a client has to take the last replies. */
+/** Milliseconds that a client has to take the last replies. */
 const GOODBYE_MS = 1000;
 /**
  * Tflushes that may wait at a time: as many as there are tags. A client that
@@ -86,7 +86,7 @@ const FLUSHES_MAX = 0xffff;
 const PATIENCE = 20;
 /** Longest delay of a timer, in milliseconds. */
 const TIMEOUT_MAX = 2 ** 31 - 1;
-/** The error for requests that no handler is asked. */
+/** The error for requests that no handler can answer. */
 const NOT_OFFERED = "Operation not supported";
 
 /** What an error belongs to. */
@@ -97,7 +97,7 @@ interface ErrorSource<N extends Node> {
   readonly fid?: FidState<N> | undefined;
 }
 
-/** What is traced, without what all of it has. */
+/** A traced message without the fields that all of them have. */
 type Untold<Traced extends TraceContext> = Omit<Traced, keyof TraceContext>;
 
 /** One connection of a server. */
@@ -106,7 +106,7 @@ export class SessionCore<N extends Node> {
   readonly connection: Connection;
   /** Options with their defaults. */
   readonly options: SessionSettings;
-  /** Whether messages are told of. */
+  /** True when a trace callback is set. */
   readonly tracing: boolean;
   /** Largest message of the session. */
   msize: number;
@@ -114,7 +114,7 @@ export class SessionCore<N extends Node> {
   version = "";
   /** Fids by number, those included whose walk or attach is under way. */
   readonly fids: Map<number, FidState<N>> = new Map();
-  /** Which of its operations may begin. */
+  /** Decides which operations may begin. */
   readonly admission: Admission<N>;
   /** Memory that files may hold for the connection. */
   readonly memory: Budget;
@@ -125,11 +125,11 @@ export class SessionCore<N extends Node> {
   readonly #input: Input;
   readonly #watchdog: Watchdog;
   #dialect: Dialect = dialect9P2000;
-  /** What is not settled but belongs to no tag: given up operations, and releases of fids. */
+  /** Operations that were given up and releases of fids, none of which has ended. */
   #loose = 0;
   /** Tags of Tflushes that wait for operations. */
   #flushTags: Set<number> | undefined;
-  /** Such Tflushes: more than tags, when a client breaks the rules. */
+  /** Number of those Tflushes: above the number of tags when a client uses a tag twice. */
   #flushes = 0;
   #ended = false;
   #exiting = false;
@@ -139,7 +139,7 @@ export class SessionCore<N extends Node> {
   #gone = false;
   /** A Tversion that waits until the session before it has ended. */
   #restart: Tversion | undefined;
-  /** What until() waits with. */
+  /** Wakes the waits of #until(). */
   #waits: (() => void)[] = [];
   #onEnd: (() => void) | undefined;
 
@@ -191,13 +191,13 @@ export class SessionCore<N extends Node> {
   async run(): Promise<void> {
     this.#watchdog.start();
     const pump = this.#pump().catch((error) => this.#fail(error));
-    // An end need not wait for the client's next bytes.
+    // The session can end while the pump waits for the client's next bytes.
     await new Promise<void>((resolve) => {
       this.#onEnd = resolve;
       pump.then(resolve);
     });
     if (this.#stopping) {
-      // Who stops a server may be a function that it serves, and answers in this turn.
+      // A function of this server may have stopped it, and answers in this turn.
       await new Promise((resolve) => setTimeout(resolve));
       await this.#within(() =>
         !this.#patient || this.#gone || this.admission.pending.size === 0
@@ -208,7 +208,7 @@ export class SessionCore<N extends Node> {
     this.close();
     this.#outbox.drop();
     await pump;
-    // Handlers that do not end hold up the end, but not that of a server.
+    // A handler that does not end holds up the end of its connection, but not that of the server.
     await this.#until(() => this.#patient || this.#loose === 0);
     await this.#within(() => this.#loose === 0);
   }
@@ -290,7 +290,7 @@ export class SessionCore<N extends Node> {
     }
   }
 
-  /** Has those who wait look again. */
+  /** Has all waits of #until() look again. */
   #wake(): void {
     if (this.#waits.length === 0) return;
     const waits = this.#waits;
@@ -298,19 +298,19 @@ export class SessionCore<N extends Node> {
     for (const look of waits) look();
   }
 
-  /** Sees to it that a wait of the pump ends when the client goes. */
+  /** Ends a wait of the pump when the client goes. */
   async #watch(wait: Promise<void>): Promise<void> {
     this.#outbox.flush();
     this.#input.watch((error) => {
       if (error !== undefined) return this.#lost(error);
-      this.#gone = true; // But it may still take what is answered.
+      this.#gone = true; // It may still take replies.
       this.#end();
     });
     await wait;
     this.#input.unwatch();
   }
 
-  /** Waits as long as handlers are given to finish: one that never does must hold up nothing else. */
+  /** Waits for `closeTimeout` at most: a handler that never ends must hold up nothing else. */
   async #within(done: () => boolean): Promise<void> {
     if (done()) return;
     let late = false;
@@ -329,7 +329,7 @@ export class SessionCore<N extends Node> {
       this.#outbox.flush();
       await this.#outbox.drained();
       if (this.#exiting) {
-        // To close with bytes unread could cost the client the last reply.
+        // A close with unread bytes could cost the client the last reply.
         await this.#channel.closeWrite();
         await pump;
         await this.#input.drain();
@@ -352,7 +352,7 @@ export class SessionCore<N extends Node> {
     this.#end();
   }
 
-  /** Ends the connection at once; run() sees to the rest. */
+  /** Ends the connection at once; run() releases the fids. */
   close(): void {
     this.#ended = true;
     this.#watchdog.stop();
@@ -360,7 +360,7 @@ export class SessionCore<N extends Node> {
     this.#wake();
   }
 
-  /** One frame: whatever is wrong with it costs only its tag. */
+  /** Takes one frame; an error in it costs only its tag. */
   #receive(reader: Reader): void {
     const start = reader.at;
     const tag = reader.view.getUint16(start + 5, true);
@@ -433,12 +433,12 @@ export class SessionCore<N extends Node> {
     }
   }
 
-  /** Hands an operation that was checked to whoever answers it. */
+  /** Hands on an operation that was checked. */
   deliver(operation: Operation<N>): void {
     this.#sink.deliver(operation);
   }
 
-  /** Told of an operation that is flushed. */
+  /** Is told of an operation that is flushed. */
   flushed(operation: Operation<N>): void {
     try {
       this.#sink.flushed(operation, this.admission.clearing);
@@ -555,13 +555,13 @@ export class SessionCore<N extends Node> {
     this.#loose++;
   }
 
-  /** It is not any more, or a release is done. */
+  /** An operation of an old session has ended, or a release is done. */
   tighten(): void {
     this.#loose--;
     if (this.#loose === 0) this.#wake();
   }
 
-  /** A fid of the client's. */
+  /** Finds a fid by its number. */
   fid(fid: number): FidState<N> {
     const known = this.fids.get(fid);
     if (known === undefined) {
@@ -582,7 +582,7 @@ export class SessionCore<N extends Node> {
     return born;
   }
 
-  /** Takes a fid out of the table; it is released by who asks for it. */
+  /** Takes a fid out of the table; the caller releases it. */
   remove(fid: FidState<N>): void {
     fid.gone = true;
     fid.released = true;
@@ -597,7 +597,7 @@ export class SessionCore<N extends Node> {
     }
   }
 
-  /** The iounit to tell, of what a handler says. */
+  /** Bounds the iounit that a handler gives. */
   iounit(iounit = 0): number {
     return Math.min(iounit, this.msize - IOHDRSZ);
   }
@@ -614,7 +614,7 @@ export class SessionCore<N extends Node> {
     if (this.tracing) this.#trace({ direction: "out", message: reply });
   }
 
-  /** Tells of the reply that stands in the writer from `start` on. */
+  /** Traces the reply that stands in the writer from `start` on. */
   traceReply(start: number): void {
     const { bytes, at } = this.writer;
     const message = decode(bytes.subarray(start, at), this.#dialect);

@@ -9,7 +9,7 @@ import type { Request } from "./request.ts";
 const WAITING = 0;
 const RUNNING = 1;
 const ANSWERED = 2;
-/** Answered or not, nobody wants to hear it any more. */
+/** The client has flushed this request; its reply is dropped. */
 const ABANDONED = 3;
 
 /** How a request shares its fid with others. */
@@ -99,7 +99,7 @@ export class Operation<N extends Node = Node> {
     this.fid.locked = this.#locks;
   }
 
-  /** Those that wait for the fid may go on. */
+  /** Begins the operations that wait for the fid. */
   wakeOthers(): void {
     this.#core.admission.wake(this.fid);
   }
@@ -178,7 +178,7 @@ export class Operation<N extends Node = Node> {
     this.#core.sendError(this, error);
   }
 
-  /** Ends a request that nobody waits for any more, between two questions to its handler. */
+  /** Ends a request that was flushed, between two questions to its handler. */
   throwIfFlushed(): void {
     if (this.#flushed) throw interrupted();
   }
@@ -208,7 +208,7 @@ export class Operation<N extends Node = Node> {
     this.cancel();
   }
 
-  /** Nobody wants the answer any more, or soon nobody will. */
+  /** Gives the request up: it was flushed, or its session ends. */
   cancel(): void {
     if (this.#flushed) return;
     this.#flushed = true;
@@ -217,7 +217,7 @@ export class Operation<N extends Node = Node> {
       this.fid.waiting?.delete(this);
       this.request.revert();
       this.#close();
-      this.#core.admission.wake(this.fid); // Those behind it may have waited for it alone.
+      this.#core.admission.wake(this.fid); // Those behind it may have waited only for it.
       return;
     }
     const heard = this.#abort !== undefined;

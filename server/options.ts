@@ -1,4 +1,4 @@
-// What can be chosen for a session, and what is chosen where nothing is said.
+// The options of a session, and their defaults.
 
 import {
   type Message,
@@ -10,7 +10,7 @@ import type { Connection } from "../transport.ts";
 import type { Budget } from "./budget.ts";
 import { ErrorLog } from "./error_log.ts";
 
-/** What is known of each message that a session is traced by. */
+/** Facts about each traced message. */
 export interface TraceContext {
   /** Label of the client's end. */
   readonly peer: string;
@@ -142,9 +142,9 @@ export interface SessionOptions {
   implicitOpen?: boolean;
   /** Form of error texts: `json` for servers whose clients are pyroute2's; `text` by default. A failed call is always JSON. */
   errors?: "text" | "json";
-  /** Told of each message, in both directions, and of frames that are none; see formatMessage(). It costs nothing when it is not given. */
+  /** Is told of each message, in both directions, and of frames that are none; see formatMessage(). It costs nothing when it is not given. */
   onMessage?: (traced: TracedMessage | TracedFrame) => void;
-  /** Told of errors that a client must not see: what handlers throw that is no NinePError, and connections that die (as ProtocolError). By default the former go to the console: at most 10 a second, each with a line that tells what it belongs to, and then a line that tells how many were left out. */
+  /** Is told of errors that a client must not see: errors of handlers that are no NinePError, and connections that die (as ProtocolError). By default the former go to the console: at most 10 a second, each with a line that tells what it belongs to, and then a line that tells how many were left out. */
   onError?: (error: unknown, context: ErrorContext) => void;
 }
 
@@ -185,7 +185,7 @@ export function settingsOf(options: SessionOptions): SessionSettings {
     try {
       onError(error, context);
     } catch {
-      // There is nobody left to tell.
+      // An error of onError itself can be reported to nobody.
     }
   };
   const errors: unknown = settings.errors; // Of callers without types.
