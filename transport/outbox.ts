@@ -22,10 +22,11 @@ const REST_MOST = 64 * 1024;
 /** Most bytes of a small write. */
 const SMALL = 4 * 1024;
 /**
- * Frames beyond so many bytes get another buffer: one buffer for all of them
- * would double its size, and copy all of them, each time that it is full.
+ * Frames behind so many bytes that wait get another buffer: one buffer for all
+ * of them would double its size, and copy all of them, each time that it is
+ * full. Most frames leave little room in a buffer of 1 MiB then.
  */
-const PART = 1024 * 1024;
+const PART = 768 * 1024;
 
 /** A full buffer that waits for the writes before it. */
 interface Part {
@@ -116,7 +117,7 @@ export class Outbox {
 
   /** Sees to it that what is in the writer goes out at the end of this turn. */
   schedule(): void {
-    if (this.writer.at >= PART) this.#part();
+    if (this.writer.at >= PART) this.#endPart();
     if (this.#scheduled || this.#held) return;
     this.#scheduled = true;
     queueMicrotask(this.#onTurnEnd);
@@ -127,9 +128,11 @@ export class Outbox {
     this.flush();
   };
 
-  /** Puts the writer's buffer behind those that wait, for it is full. */
-  #part(): void {
+  /** Puts the writer's buffer behind those that wait. */
+  #endPart(): void {
     const { bytes, at } = this.writer;
+    // What one write can take is not cut in two.
+    if (!this.#writing && at < BULK_MOST) return;
     this.#renewWriter();
     if (this.#dead) return;
     this.#parts.push({ bytes, length: at });
