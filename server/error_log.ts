@@ -16,9 +16,9 @@ export class ErrorLog {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #windowEnd = 0;
 
-  /** Logs an error with what it belongs to. That a connection died is no error of the server. */
+  /** Logs an error with what it belongs to. That a connection died is no error of the server; an error of a listener has no peer. */
   report(error: unknown, context: ErrorContext): void {
-    if (error instanceof ProtocolError) return;
+    if (error instanceof ProtocolError && context.peer !== undefined) return;
     const now = performance.now();
     if (now >= this.#windowEnd && this.#timer === undefined) {
       this.#windowEnd = now + WINDOW_MS;
