@@ -25,6 +25,7 @@ import type { Connection } from "../transport.ts";
 import { Admission } from "./admission.ts";
 import { Budget } from "./budget.ts";
 import { jsonOf, textOf } from "./ename.ts";
+import { contextOf, type ErrorSource } from "./error_log.ts";
 import { FidState, type Node } from "./fid.ts";
 import {
   Attach,
@@ -40,7 +41,6 @@ import type { Awaitable } from "./handler.ts";
 import { Input } from "./input.ts";
 import type { Operation } from "./operation.ts";
 import {
-  type ErrorContext,
   type SessionOptions,
   type SessionSettings,
   settingsOf,
@@ -49,21 +49,10 @@ import {
   type TracedMessage,
 } from "./options.ts";
 import type { Request } from "./request.ts";
+import type { Sink } from "./sink.ts";
 import { Turn } from "./turn.ts";
 import { agree } from "./version.ts";
 import { Watchdog } from "./watchdog.ts";
-
-/** Answers a session's operations. */
-export interface Sink<N extends Node> {
-  /** Has the operation answered. */
-  deliver(operation: Operation<N>): void;
-  /** Releases a fid that is gone without a Tclunk or Tremove. */
-  release(fid: FidState<N>): Awaitable<void>;
-  /** The largest msize for a version, if the sink has a say. */
-  msize(msize: number, version: string): number;
-  /** Is told of an operation that is given up: alone, or with all of its session. */
-  flushed(operation: Operation<N>, ended: boolean): void;
-}
 
 /** Bytes of replies that may wait while requests are processed. */
 const OUTPUT_MAX = 512 * 1024;
@@ -88,14 +77,6 @@ const PATIENCE = 20;
 const TIMEOUT_MAX = 2 ** 31 - 1;
 /** The error for requests that no handler can answer. */
 const NOT_OFFERED = "Operation not supported";
-
-/** What an error belongs to. */
-interface ErrorSource<N extends Node> {
-  /** Kind of the request, by its message. */
-  readonly type?: string | undefined;
-  /** Fid of the request. */
-  readonly fid?: FidState<N> | undefined;
-}
 
 /** A traced message without the fields that all of them have. */
 type Untold<Traced extends TraceContext> = Omit<Traced, keyof TraceContext>;
@@ -681,18 +662,8 @@ export class SessionCore<N extends Node> {
   }
 
   /** Tells the owner of the server of an error: of a request, or of the connection. */
-  report(error: unknown, source: ErrorSource<N> = {}): void {
-    const { type, fid } = source;
-    // An attach that failed has no node yet.
-    const node: Node | undefined = fid?.node;
-    const path = node?.path;
-    const context: ErrorContext = {
-      peer: this.connection.peer,
-      ...(type === undefined ? {} : { request: type }),
-      ...(fid === undefined ? {} : { uname: fid.uname }),
-      ...(path === undefined ? {} : { path }),
-    };
-    this.options.onError(error, context);
+  report(error: unknown, source: ErrorSource = {}): void {
+    this.options.onError(error, contextOf(this.connection.peer, source));
   }
 
   /** The stream cannot be followed any more. */

@@ -2,12 +2,37 @@
 
 import { ProtocolError } from "../codec.ts";
 import { quote } from "../codec/format.ts";
+import type { Fid, Node } from "./fid.ts";
 import type { ErrorContext } from "./options.ts";
 
 /** Errors that are logged within a second. */
 const MOST = 10;
 /** Milliseconds in which so many are logged. */
 const WINDOW_MS = 1000;
+
+/** The request that an error belongs to. */
+export interface ErrorSource {
+  /** Kind of the request, by its message. */
+  readonly type?: string | undefined;
+  /** Fid of the request. */
+  readonly fid?: Fid | undefined;
+}
+
+/** Gathers what is known of an error. */
+export function contextOf(
+  peer: string,
+  { type, fid }: ErrorSource,
+): ErrorContext {
+  // An attach that failed has no node yet.
+  const node: Node | undefined = fid?.node;
+  const path = node?.path;
+  return {
+    peer,
+    ...(type === undefined ? {} : { request: type }),
+    ...(fid === undefined ? {} : { uname: fid.uname }),
+    ...(path === undefined ? {} : { path }),
+  };
+}
 
 /** Logs errors to the console, a bounded number in a second: a client may be able to cause them at will. */
 export class ErrorLog {

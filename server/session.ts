@@ -3,13 +3,14 @@
 
 import { NinePError } from "../codec.ts";
 import type { Connection } from "../transport.ts";
-import { SessionCore, type Sink } from "./core.ts";
+import { SessionCore } from "./core.ts";
 import { BornFids, type Fid, type FidState, type Node } from "./fid.ts";
 import { release } from "./fid_operations.ts";
 import type { Awaitable, Handler, SessionRequest, Tree } from "./handler.ts";
 import type { Operation } from "./operation.ts";
 import type { SessionOptions } from "./options.ts";
 import type { Request } from "./request.ts";
+import type { Sink } from "./sink.ts";
 
 /** Asks a handler; an answer that is there at once costs no promise. */
 class HandlerSink<N extends Node> implements Sink<N> {

@@ -208,8 +208,6 @@ export class Outbox {
       // The next frames go into it, unless they have one by now.
       if (this.writer.bytes.length === 0) this.writer.bytes = bytes;
       else this.#spare = bytes;
-    } else {
-      free(bytes);
     }
     this.#onTaken?.();
   }
@@ -248,7 +246,7 @@ export class Outbox {
   }
 }
 
-/** Gives the memory of a buffer back, which the collector would do much later. */
+/** Gives the memory of a buffer that was never written back, which the collector would do much later. */
 function free({ buffer }: Uint8Array): void {
   if (buffer instanceof ArrayBuffer) buffer.transfer(0);
 }
