@@ -58,13 +58,15 @@ export class Admission<N extends Node> {
   #refusing = false;
   /** Operations that hold views of the read buffer, until nothing works with those. */
   #views = 0;
-  /** Bytes that operations which have begun may be answered with. */
+  /** Bytes that operations which have begun lately may be answered with. */
   #owed = 0;
+  /** Those operations. */
+  readonly #owing: Set<Operation<N>> = new Set();
   /** Fids whose first waiting operation waits for room in the replies, in order of arrival. */
   readonly #short: Set<FidState<N>> = new Set();
-  /** Runs while operations wait for room that others may be answered with. */
+  /** Runs while room is kept for answers. */
   #lapseTimer: ReturnType<typeof setTimeout> | undefined;
-  /** How often that timer has begun to run. */
+  /** How often that timer has run. */
   #round = 0;
   /** Fids that were given back, whose waiting operations may begin. */
   readonly #toWake: FidState<N>[] = [];
@@ -133,7 +135,6 @@ export class Admission<N extends Node> {
     } else if (this.#mustWaitForRoom(operation)) {
       this.#wait(operation);
       this.#short.add(fid);
-      this.#watchOwed();
     } else {
       if (this.#views >= VIEWS_MAX && operation.request.held > 0) {
         this.#keep(operation);
@@ -175,8 +176,8 @@ export class Admission<N extends Node> {
     if (operation.settled) return;
     const isViewing = operation.request.held > 0;
     this.#enlist(operation, isViewing ? this.#input.bufferSize : 0);
-    this.#owed += operation.owed = operation.request.replyMax;
-    operation.round = this.#round;
+    const { replyMax } = operation.request;
+    if (replyMax > 0) this.#keepRoom(operation, replyMax);
     if (isViewing) {
       this.#views++;
       operation.viewing = true;
@@ -197,48 +198,65 @@ export class Admission<N extends Node> {
   #lacksRoom({ request }: Operation<N>): boolean {
     const { msize, maxReplyBytes } = this.#settings;
     const owed = this.#owed + this.#outbox.untaken;
-    const isFull = this.#memory.isFull;
     // No reply is longer than msize.
-    if (owed + msize <= maxReplyBytes && !isFull) return false;
+    if (owed + msize <= maxReplyBytes && !this.#memory.lacks(msize)) {
+      return false;
+    }
     const { replyMax } = request;
     // One alone may be larger than the limit, or it could never begin.
     if (replyMax === 0 || owed === 0) return false;
-    return owed + replyMax > (isFull ? msize : maxReplyBytes);
+    const most = this.#memory.lacks(replyMax) ? msize : maxReplyBytes;
+    return owed + replyMax > most;
   }
 
-  /**
-   * Whether a late answer of so many bytes has room. Room is kept for it while
-   * it is owed; what has waited for long takes the room that there is then.
-   */
-  hasRoom(operation: Operation<N>, bytes: number): boolean {
-    if (!operation.enlisted) return true; // The pump bounds those.
-    const { msize, maxReplyBytes } = this.#settings;
-    const { untaken } = this.#outbox;
-    if (untaken === 0) return true;
-    if (this.#memory.isFull && untaken > msize) return false;
-    return !operation.waits || untaken + bytes <= maxReplyBytes;
+  /** Keeps room for the answer of an operation that has begun. */
+  #keepRoom(operation: Operation<N>, bytes: number): void {
+    operation.owed = bytes;
+    operation.round = this.#round;
+    this.#owed += bytes;
+    this.#memory.reserve(bytes);
+    this.#owing.add(operation);
+    this.#watchOwing();
   }
 
-  /** Sees to it that room is not kept for long while others wait for it. */
-  #watchOwed(): void {
-    if (this.#owed === 0 || this.#lapseTimer !== undefined) return;
-    this.#round++;
-    this.#lapseTimer = setTimeout(
+  /** Gives the room for an answer back that was kept. */
+  #giveRoom(operation: Operation<N>): void {
+    if (operation.owed === 0) return;
+    this.#owed -= operation.owed;
+    this.#memory.reserve(-operation.owed);
+    operation.owed = 0;
+    this.#owing.delete(operation);
+  }
+
+  /** Sees to it that room is kept for those that work, not for those that wait for an event. */
+  #watchOwing(): void {
+    this.#lapseTimer ??= setTimeout(
       () => this.#lapse(),
       this.#settings.waitingAfter,
     );
   }
 
-  /** Keeps no room any more for operations that have begun before the timer did: they wait for something. */
+  /** Keeps no room any more for operations that have begun before the timer did. */
   #lapse(): void {
     this.#lapseTimer = undefined;
-    for (const operation of this.pending.values()) {
-      if (operation.owed === 0 || operation.round === this.#round) continue;
-      this.#owed -= operation.owed;
-      operation.owed = 0;
-      operation.waits = true;
+    for (const operation of this.#owing) {
+      if (operation.round < this.#round) this.#giveRoom(operation);
     }
+    this.#round++;
+    if (this.#owing.size > 0) this.#watchOwing();
     this.goOn();
+  }
+
+  /**
+   * Whether a late answer of so many bytes has room: what was kept for it, or
+   * what there is when it comes.
+   */
+  hasRoom(operation: Operation<N>, bytes: number): boolean {
+    // The pump bounds what is answered at once.
+    if (!operation.enlisted || operation.owed >= bytes) return true;
+    const { untaken } = this.#outbox;
+    return untaken === 0 || !(this.#memory.lacks(bytes) ||
+      untaken + bytes > this.#settings.maxReplyBytes);
   }
 
   /** Frees an operation's tag, once. */
@@ -249,7 +267,7 @@ export class Admission<N extends Node> {
       this.pending.delete(operation.tag);
     }
     this.ended++;
-    this.#owed -= operation.owed;
+    this.#giveRoom(operation);
     if (!operation.abandoned) this.#freeData(operation);
     this.goOn();
   }
@@ -284,7 +302,6 @@ export class Admission<N extends Node> {
       this.#short.delete(fid);
       this.wake(fid);
     }
-    if (this.#short.size > 0) this.#watchOwed();
     this.#onRoom();
   }
 
@@ -318,7 +335,6 @@ export class Admission<N extends Node> {
         if (!operation.isFree) break;
         if (this.#lacksRoom(operation)) {
           this.#short.add(fid);
-          this.#watchOwed();
           break;
         }
         waiting.delete(operation);
@@ -339,8 +355,7 @@ export class Admission<N extends Node> {
     this.#lapseTimer = undefined;
     this.clearing = true;
     for (const operation of operations) {
-      this.#owed -= operation.owed;
-      operation.owed = 0;
+      this.#giveRoom(operation);
       operation.drop();
     }
     this.clearing = false;

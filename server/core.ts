@@ -141,7 +141,8 @@ export class SessionCore<N extends Node> {
     this.#input = new Input(this.#channel, msize);
     this.#watchdog = new Watchdog(this.options, {
       isBusy: () => this.admission.pending.size > 0,
-      progress: () => this.#outbox.idle ? undefined : this.#outbox.progress,
+      waiting: () => this.#outbox.untaken,
+      taken: () => this.#outbox.progress,
       close: () => this.close(),
     });
     this.#outbox = new Outbox(

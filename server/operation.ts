@@ -54,8 +54,6 @@ export class Operation<N extends Node = Node> {
   owed = 0;
   /** When it has begun, as the admission counts. */
   round = 0;
-  /** Whether no room is kept for its answer any more, for it has taken too long. */
-  waits = false;
   /** Bytes of its frame. */
   size = 0;
   /** Those of them that are counted, because it waits or is being processed. */

@@ -92,8 +92,8 @@ export interface SessionOptions {
   maxReplyBytes?: number;
   /**
    * Milliseconds after which a request is taken for one that waits for an event
-   * and not for one that works, 1 to 2^31 - 1, 50 by default. It counts only
-   * while other requests lack room.
+   * and not for one that works, 1 to 2^31 - 1, 50 by default; it may be twice as
+   * many. Then no room is kept for its answer any more.
    */
   waitingAfter?: number;
   /**
@@ -125,9 +125,9 @@ export interface SessionOptions {
    */
   idleTimeout?: number;
   /**
-   * Most milliseconds in which a client takes nothing of the replies that wait
-   * for it, 120,000 by default; 0 for no limit. Beyond it the connection is
-   * closed, whatever else the client waits for.
+   * Most milliseconds in which a client takes less than a sixteenth of the
+   * replies that wait for it, 120,000 by default; 0 for no limit. Beyond it the
+   * connection is closed, whatever else the client waits for.
    */
   stallTimeout?: number;
   /**

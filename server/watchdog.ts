@@ -5,13 +5,17 @@ import type { SessionSettings } from "./options.ts";
 
 /** How often a client that does not take its replies is looked at within `stallTimeout`. */
 const LOOKS = 4;
+/** The part of its waiting replies that a client must take within `stallTimeout`: one byte at a time must not do. */
+const PART = 1 / 16;
 
 /** What the watchdog of a session watches. */
 export interface Watched {
   /** Whether requests are under way: then the client may be silent. */
   readonly isBusy: () => boolean;
-  /** Grows with what the client takes of its replies; undefined when it has taken all of them. */
-  readonly progress: () => number | undefined;
+  /** Bytes of replies that wait for the client. */
+  readonly waiting: () => number;
+  /** Grows with each byte of replies that the client takes. */
+  readonly taken: () => number;
   /** Closes the connection. */
   readonly close: () => void;
 }
@@ -63,20 +67,25 @@ export class Watchdog {
   writing(): void {
     const { stallTimeout } = this.#settings;
     if (stallTimeout === 0 || this.#stallTimer !== undefined) return;
-    if (this.#stopped) return;
-    this.#watchWrites(this.#watched.progress(), LOOKS);
+    if (!this.#stopped) this.#watchReplies();
   }
 
-  /** One timer for many writes: closes when nothing was taken between so many looks. */
-  #watchWrites(last: number | undefined, looks: number): void {
+  #watchReplies(): void {
+    const { taken, waiting } = this.#watched;
+    const most = Math.max(1, waiting() * PART);
+    this.#awaitTaken(taken() + most, LOOKS);
+  }
+
+  /** One timer for many writes: closes when the client has not taken so many bytes after some looks. */
+  #awaitTaken(wanted: number, looks: number): void {
     const { stallTimeout } = this.#settings;
     this.#stallTimer = setTimeout(() => {
       this.#stallTimer = undefined;
-      const progress = this.#watched.progress();
-      if (progress === undefined) return; // The next write begins anew.
-      if (progress !== last) this.#watchWrites(progress, LOOKS);
-      else if (looks > 1) this.#watchWrites(last, looks - 1);
-      else this.#watched.close();
+      const { taken, waiting, close } = this.#watched;
+      if (waiting() === 0) return; // The next write begins anew.
+      if (taken() >= wanted) this.#watchReplies();
+      else if (looks > 1) this.#awaitTaken(wanted, looks - 1);
+      else close();
     }, stallTimeout / LOOKS);
   }
 

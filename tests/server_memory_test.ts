@@ -139,32 +139,56 @@ test("memory: replies that several clients do not take are counted for all of th
   for (const unread of hoarders) unread.open();
 });
 
-test("memory: a late answer without room is an error, and the client that takes its replies gets the next", async () => {
+/** Answers 100 reads at once to a client that does not take them yet, and counts those that are no errors. */
+async function countAnswered(
+  waitingAfter: number,
+): Promise<{ asked: number; answered: number }> {
   const gate = new Gate();
+  let asked = 0;
   await using scene = new Scene(2 * MiB, {
     read: async (_, { count }) => {
+      asked++;
       await gate.passed;
       return new Uint8Array(count);
     },
-  });
+  }, { waitingAfter });
   const unread = new Unread();
   const client = await scene.client(unread.wrap);
-  for (let k = 0; k < 100; k++) client.send(T.read(k, 1, 0, COUNT));
+  client.send(
+    ...Array.from({ length: 100 }, (_, k) => T.read(k, 1, 0, COUNT)),
+  );
   await client.quiet();
+  if (waitingAfter < NEVER) { while (asked < 100) await nextTask(); }
+  const first = asked;
   unread.shut();
   gate.open();
   for (let i = 0; i < 50; i++) await nextTask();
+  assertLess(scene.memory.used, 5 * MiB); // A buffer may be twice as large as what it holds.
   unread.open();
-  let read = 0;
+  let answered = 0;
   for (let k = 0; k < 100; k++) {
     const reply = await client.next();
-    if (reply.type === "Rread") read++;
+    if (reply.type === "Rread") answered++;
     else assert(reply.type === "Rerror");
   }
-  assertGreater(read, 20);
-  assertLess(read, 60);
+  // The client that takes its replies gets the next.
   client.send(T.read(1, 1, 0, COUNT));
   assertEquals((await client.next()).type, "Rread");
+  return { asked: first, answered };
+}
+
+test("memory: reads begin when there is room for their answers, and each of them comes", async () => {
+  const { asked, answered } = await countAnswered(NEVER);
+  assertGreater(asked, 20);
+  assertLess(asked, 33);
+  assertEquals(answered, 100);
+});
+
+test("memory: an answer of a read that has waited is an error without room", async () => {
+  const { asked, answered } = await countAnswered(1);
+  assertEquals(asked, 100);
+  assertGreater(answered, 20);
+  assertLess(answered, 60);
 });
 
 test("memory: requests that wait are counted for all clients; each may have one message's size", async () => {
@@ -238,36 +262,67 @@ for (const late of [false, true]) {
   });
 }
 
+/** A connection whose writes wait, while a test tells how many bytes are taken. */
+class Slow {
+  taken = 0;
+  #gate: Gate | undefined;
+
+  readonly wrap = (connection: Connection): Connection => {
+    const { write } = connection;
+    assert(write, "a pair has the fast path");
+    Object.defineProperty(connection, "taken", { get: () => this.taken });
+    connection.write = (data) => {
+      const gate = this.#gate;
+      if (gate === undefined) return write.call(connection, data);
+      return gate.passed.then(() => write.call(connection, data));
+    };
+    return connection;
+  };
+
+  begin(): void {
+    this.#gate = new Gate();
+  }
+
+  end(): void {
+    this.#gate?.open();
+    this.#gate = undefined;
+  }
+}
+
 test("stallTimeout: a client that takes its replies slowly, or has none, goes on", async () => {
   await using scene = new Scene(64 * MiB, {
     read: (_, { signal }) => untilAborted(signal),
   }, { stallTimeout: 20 });
-  const gate = new Gate();
-  let taken = 0;
-  let isSlow = false;
-  const client = await scene.client((connection) => {
-    const { write } = connection;
-    assert(write, "a pair has the fast path");
-    Object.defineProperty(connection, "taken", { get: () => taken });
-    connection.write = (data) =>
-      isSlow
-        ? gate.passed.then(() => write.call(connection, data))
-        : write.call(connection, data);
-    return connection;
-  });
+  const slow = new Slow();
+  const client = await scene.client(slow.wrap);
   client.send(T.read(1, 1)); // It waits for an event, and so does the client.
   await client.quiet();
-  isSlow = true;
+  slow.begin();
   client.send(T.stat(2, 0));
   const until = performance.now() + 100; // Five times the limit.
   while (performance.now() < until) {
-    taken++;
+    slow.taken += 5;
     await nextTask();
   }
-  isSlow = false;
-  gate.open();
+  slow.end();
   await client.expect("Rstat 2 /");
   await client.ask(T.flush(3, 1), "Rflush 3");
+});
+
+test("stallTimeout: a client that takes its replies byte by byte is closed", async () => {
+  await using scene = new Scene(64 * MiB, {}, { stallTimeout: 20 });
+  const slow = new Slow();
+  const client = await scene.client(slow.wrap);
+  slow.begin();
+  client.send(...Array.from({ length: 5000 }, (_, i) => T.stat(i, 0)));
+  let isOver = false;
+  const ended = client.end().finally(() => isOver = true);
+  while (!isOver) {
+    slow.taken++;
+    await nextTask();
+  }
+  await ended;
+  slow.end();
 });
 
 test("listen() has one memory for all connections, and tells a limit that is none", async () => {

@@ -51,8 +51,8 @@ export class Outbox {
   #parted = 0;
   /** Size of the buffers that onHeld was told of. */
   #heldBytes = 0;
-  /** Writes that the channel has taken. */
-  #taken = 0;
+  /** Bytes of the writes that are done. */
+  #done = 0;
   // The buffer of the last write, to be used again, when there are two.
   #spare: Uint8Array | undefined;
   #smallWrites = 0;
@@ -96,9 +96,9 @@ export class Outbox {
     return !this.#writing && this.#parted === 0 && this.writer.at === 0;
   }
 
-  /** Grows with what the peer takes, while a write is going on: the channel's own count of bytes, where there is one, and the writes that are done. */
+  /** Grows with each byte that the peer takes; where the channel does not count them, with each write. */
   get progress(): number {
-    return this.#taken + (this.#channel.taken ?? 0);
+    return this.#done + (this.#channel.taken ?? 0);
   }
 
   /** Sends a message at the end of this turn. */
@@ -176,6 +176,7 @@ export class Outbox {
       }
       if (written === undefined) {
         if (part !== undefined) this.#hold(-bytes.length);
+        this.#done += at;
         this.#reuse(bytes);
         continue;
       }
@@ -196,8 +197,8 @@ export class Outbox {
   #written(bytes: Uint8Array): void {
     if (this.#dead) return;
     this.#writing = false;
+    this.#done += this.#underway;
     this.#underway = 0;
-    this.#taken++;
     this.#hold(-bytes.length);
     this.#reuse(bytes);
     this.flush();
