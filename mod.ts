@@ -184,7 +184,7 @@ export {
   type AttachRequest,
   type AuthRequest,
   type Awaitable,
-  type Budget,
+  Budget,
   type CallAnswer,
   type CallRequest,
   type Created,

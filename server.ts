@@ -20,7 +20,7 @@
  * @module
  */
 
-export type { Budget } from "./server/budget.ts";
+export { Budget } from "./server/budget.ts";
 export type { Fid, Node } from "./server/fid.ts";
 export type * from "./server/handler.ts";
 export { listen, type ListenOptions, type Server } from "./server/listen.ts";

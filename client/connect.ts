@@ -38,7 +38,11 @@ export interface ConnectOptions extends CallerOptions {
   auth?: Authenticate | undefined;
   /** Largest message in bytes to ask for, 256 to 2^32 - 1; 1 MiB and 24 bytes by default. */
   msize?: number | undefined;
-  /** Most requests that are outstanding at once, 1 to 65534, the default; others wait, but a Tflush does not. */
+  /**
+   * Most requests that are outstanding at once, 1 to 65534, the default, which
+   * a server of this library takes. Others wait in the client, where an abort
+   * withdraws them; a Tflush does not wait.
+   */
   maxInFlight?: number | undefined;
   /**
    * Most bytes of file data that one transfer (a file read or written as a

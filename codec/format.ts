@@ -82,7 +82,7 @@ export function quoteStart(bytes: Uint8Array): string {
 }
 
 /** The text in quotes, printable. */
-function quote(text: string): string {
+export function quote(text: string): string {
   return printable(JSON.stringify(text));
 }
 

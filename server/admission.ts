@@ -1,16 +1,22 @@
 // Which requests of a session may begin, and what the others wait for: their
-// turn, their fid, or room for what they are to be answered with.
+// fid, or room for what they are to be answered with. What all of them cost.
 
+import { NinePError } from "../codec.ts";
+import type { ProcessHold, Timer } from "../transport/process_hold.ts";
 import type { Outbox } from "../transport/outbox.ts";
+import type { Budget } from "./budget.ts";
 import type { FidState, Node } from "./fid.ts";
 import type { Input } from "./input.ts";
 import type { Operation } from "./operation.ts";
 import type { SessionSettings } from "./options.ts";
+import { Turn } from "./turn.ts";
 
-/** Requests beyond the limit that may wait, so that a Tflush behind them is seen. */
-const RESERVE = 64;
 /** Operations that hold a view of a read buffer; further ones get a copy. */
 const VIEWS_MAX = 16;
+/** Memory of the objects that an operation is made of. */
+const OBJECTS = 1024;
+/** A frame of at most so many bytes is taken while longer ones are refused. */
+const SMALL = 512;
 
 /** What the admission of a session works with. */
 export interface AdmissionInit<N extends Node> {
@@ -20,6 +26,10 @@ export interface AdmissionInit<N extends Node> {
   readonly input: Input;
   /** Where their replies go. */
   readonly outbox: Outbox;
+  /** Memory that all connections of the server may hold. */
+  readonly memory: Budget;
+  /** Has the timer. */
+  readonly hold: ProcessHold;
   /** Told when there may be room for more. */
   readonly onRoom: () => void;
   /** Releases a fid that is gone, which nothing works with any more. */
@@ -32,64 +42,103 @@ export class Admission<N extends Node> {
   readonly pending: Map<number, Operation<N>> = new Map();
   /** All are being given up: none that waits may begin. */
   clearing = false;
+  /** Operations that have ended since the session began: grows with progress. */
+  ended = 0;
 
   readonly #settings: SessionSettings;
   readonly #input: Input;
   readonly #outbox: Outbox;
+  readonly #memory: Budget;
+  readonly #hold: ProcessHold;
   readonly #onRoom: () => void;
   readonly #release: (fid: FidState<N>) => void;
-  /** Those that wait for others to be answered, in order of arrival. */
-  #held: Operation<N>[] = [];
   /** Operations that were given up, whose handlers do not know it. */
   #abandoned = 0;
   /** Bytes of the messages of operations, less data in the read buffer, until nothing works with them. */
   #counted = 0;
+  /** Memory that is charged for operations. */
+  #charged = 0;
+  /** Longer frames are refused until there is room for them again. */
+  #refusing = false;
   /** Operations that hold views of the read buffer, until nothing works with those. */
   #views = 0;
-  /** Bytes that operations which have begun may be answered with. */
+  /** Bytes that operations which have begun lately may be answered with. */
   #owed = 0;
+  /** Those operations. */
+  readonly #owing: Set<Operation<N>> = new Set();
   /** Fids whose first waiting operation waits for room in the replies, in order of arrival. */
   readonly #short: Set<FidState<N>> = new Set();
+  /** Runs while room is kept for answers. */
+  #lapseTimer: Timer | undefined;
+  /** How often that timer has run. */
+  #round = 0;
   /** Fids that were given back, whose waiting operations may begin. */
   readonly #toWake: FidState<N>[] = [];
+  /** How many of them were seen to. */
+  #woken = 0;
+  /** Many may wait for one fid, and begin at once. */
+  readonly #turn = new Turn();
 
   constructor(init: AdmissionInit<N>) {
     this.#settings = init.settings;
     this.#input = init.input;
     this.#outbox = init.outbox;
+    this.#memory = init.memory;
+    this.#hold = init.hold;
     this.#onRoom = init.onRoom;
     this.#release = init.release;
   }
 
-  /** Whether as much is waiting as may. */
+  /** Whether requests hold as many bytes as they may, and no further is to be read. */
   get isFull(): boolean {
-    return this.#held.length >= RESERVE ||
-      this.#counted > this.#settings.maxRequestBytes;
+    return this.#counted > this.#settings.maxRequestBytes && !this.#refusing;
   }
 
-  /** Operations that are being processed, those included that were given up. */
-  get #active(): number {
-    return this.pending.size - this.#held.length + this.#abandoned;
+  /** Has long requests refused, so that reading can go on, until there is room again. */
+  refuse(): void {
+    if (this.isFull) this.#refusing = true;
   }
 
-  /** Begins an operation, or has it wait. */
+  /** Begins an operation, has it wait, or refuses it. */
   start(operation: Operation<N>): void {
-    if (this.#active >= this.#settings.maxRequests) {
-      this.#wait(operation, this.#held);
-    } else {
-      this.#admit(operation);
+    const active = this.pending.size + this.#abandoned;
+    if (
+      active >= this.#settings.maxRequests || this.#refusing ||
+      this.#memory.isFull
+    ) {
+      const error = this.#refusal(operation, active);
+      if (error !== undefined) return operation.refuse(error);
     }
+    this.#admit(operation);
   }
 
-  /** It is an operation's turn: now it may have to wait for its fid, or for room. */
+  /** Why an operation may not begin; undefined when it may. */
+  #refusal(
+    { request, size }: Operation<N>,
+    active: number,
+  ): NinePError | undefined {
+    // The client takes the fid for gone, whatever the answer. There cannot be
+    // more of these than tags.
+    if (request.endsFid) return undefined;
+    if (active >= this.#settings.maxRequests) {
+      return new NinePError("Too many open files");
+    }
+    // A connection may always have requests of the size of one message.
+    const isOver = this.#refusing
+      ? size > SMALL
+      : this.#charged > this.#settings.msize;
+    return isOver ? new NinePError("Cannot allocate memory") : undefined;
+  }
+
+  /** Begins an operation, unless it must wait for its fid, or for room. */
   #admit(operation: Operation<N>): void {
     const { fid } = operation;
     if (
-      !operation.isFree || (fid.waiting !== undefined && fid.waiting.length > 0)
+      !operation.isFree || (fid.waiting !== undefined && fid.waiting.size > 0)
     ) {
-      this.#wait(operation, fid.waiting ??= []);
+      this.#wait(operation);
     } else if (this.#mustWaitForRoom(operation)) {
-      this.#wait(operation, fid.waiting ??= []);
+      this.#wait(operation);
       this.#short.add(fid);
     } else {
       if (this.#views >= VIEWS_MAX && operation.request.held > 0) {
@@ -99,31 +148,42 @@ export class Admission<N extends Node> {
     }
   }
 
-  #wait(operation: Operation<N>, queue: Operation<N>[]): void {
+  #wait(operation: Operation<N>): void {
     this.#keep(operation);
-    queue.push(operation);
+    (operation.fid.waiting ??= new Set()).add(operation);
   }
 
   /** Has an operation own its data. */
   #keep(operation: Operation<N>): void {
     operation.request.own();
-    this.#enlist(operation);
+    this.#enlist(operation, 0);
   }
 
-  #enlist(operation: Operation<N>): void {
+  /** Counts an operation among those that are not answered, with the bytes of a read buffer that it holds. */
+  #enlist(operation: Operation<N>, viewed: number): void {
     operation.enlisted = true;
     this.pending.set(operation.tag, operation);
     const bytes = operation.size - operation.request.held;
     this.#counted += bytes - operation.counted;
     operation.counted = bytes;
+    this.#charge(operation, bytes + viewed + OBJECTS);
+  }
+
+  #charge(operation: Operation<N>, bytes: number): void {
+    const more = bytes - operation.charged;
+    operation.charged = bytes;
+    this.#charged += more;
+    this.#memory.charge(more);
   }
 
   #begin(operation: Operation<N>): void {
     operation.begin();
     if (operation.settled) return;
-    this.#enlist(operation);
-    this.#owed += operation.owed = operation.request.replyMax;
-    if (operation.request.held > 0) {
+    const isViewing = operation.request.held > 0;
+    this.#enlist(operation, isViewing ? this.#input.bufferSize : 0);
+    const { replyMax } = operation.request;
+    if (replyMax > 0) this.#keepRoom(operation, replyMax);
+    if (isViewing) {
       this.#views++;
       operation.viewing = true;
       this.#input.hold();
@@ -143,10 +203,65 @@ export class Admission<N extends Node> {
   #lacksRoom({ request }: Operation<N>): boolean {
     const { msize, maxReplyBytes } = this.#settings;
     const owed = this.#owed + this.#outbox.untaken;
-    if (owed + msize <= maxReplyBytes) return false; // No reply is longer.
+    // No reply is longer than msize.
+    if (owed + msize <= maxReplyBytes && !this.#memory.lacks(msize)) {
+      return false;
+    }
     const { replyMax } = request;
     // One alone may be larger than the limit, or it could never begin.
-    return replyMax > 0 && owed > 0 && owed + replyMax > maxReplyBytes;
+    if (replyMax === 0 || owed === 0) return false;
+    const most = this.#memory.lacks(replyMax) ? msize : maxReplyBytes;
+    return owed + replyMax > most;
+  }
+
+  /** Keeps room for the answer of an operation that has begun. */
+  #keepRoom(operation: Operation<N>, bytes: number): void {
+    operation.owed = bytes;
+    operation.round = this.#round;
+    this.#owed += bytes;
+    this.#memory.reserve(bytes);
+    this.#owing.add(operation);
+    this.#watchOwing();
+  }
+
+  /** Gives the room for an answer back that was kept. */
+  #giveRoom(operation: Operation<N>): void {
+    if (operation.owed === 0) return;
+    this.#owed -= operation.owed;
+    this.#memory.reserve(-operation.owed);
+    operation.owed = 0;
+    this.#owing.delete(operation);
+  }
+
+  /** Sees to it that room is kept for those that work, not for those that wait for an event. */
+  #watchOwing(): void {
+    this.#lapseTimer ??= this.#hold.after(
+      this.#settings.waitingAfter,
+      () => this.#lapse(),
+    );
+  }
+
+  /** Keeps no room any more for operations that have begun before the timer did. */
+  #lapse(): void {
+    this.#lapseTimer = undefined;
+    for (const operation of this.#owing) {
+      if (operation.round < this.#round) this.#giveRoom(operation);
+    }
+    this.#round++;
+    if (this.#owing.size > 0) this.#watchOwing();
+    this.goOn();
+  }
+
+  /**
+   * Whether a late answer of so many bytes has room: what was kept for it, or
+   * what there is when it comes.
+   */
+  hasRoom(operation: Operation<N>, bytes: number): boolean {
+    // The pump bounds what is answered at once.
+    if (!operation.enlisted || operation.owed >= bytes) return true;
+    const { untaken } = this.#outbox;
+    return untaken === 0 || !(this.#memory.lacks(bytes) ||
+      untaken + bytes > this.#settings.maxReplyBytes);
   }
 
   /** Frees an operation's tag, once. */
@@ -156,9 +271,8 @@ export class Admission<N extends Node> {
     if (this.pending.get(operation.tag) === operation) {
       this.pending.delete(operation.tag);
     }
-    const held = this.#held.indexOf(operation);
-    if (held >= 0) this.#held.splice(held, 1);
-    this.#owed -= operation.owed;
+    this.ended++;
+    this.#giveRoom(operation);
     if (!operation.abandoned) this.#freeData(operation);
     this.goOn();
   }
@@ -170,8 +284,9 @@ export class Admission<N extends Node> {
   }
 
   /** The handler of an operation that was given up has ended. */
-  ended(operation: Operation<N>): void {
+  handlerEnded(operation: Operation<N>): void {
     this.#abandoned--;
+    this.ended++;
     this.#freeData(operation);
     this.goOn();
   }
@@ -180,65 +295,81 @@ export class Admission<N extends Node> {
   #freeData(operation: Operation<N>): void {
     if (operation.viewing) this.#views--;
     this.#counted -= operation.counted;
+    this.#charge(operation, 0);
+    if (this.#counted <= this.#settings.maxRequestBytes) this.#refusing = false;
   }
 
   /** There may be room for operations that wait: one is done, or the client has taken replies. */
   goOn(): void {
     for (const fid of this.#short) {
-      const first = fid.waiting?.[0]; // None when it was flushed.
+      const first = firstOf(fid); // None when it was flushed.
       if (first !== undefined && this.#lacksRoom(first)) break;
       this.#short.delete(fid);
       this.wake(fid);
     }
-    while (this.#active < this.#settings.maxRequests) {
-      const operation = this.#held.shift();
-      if (operation === undefined) break;
-      this.#admit(operation);
-    }
     this.#onRoom();
   }
 
-  /** A fid has one user less: those who wait may go on. */
+  /** A fid has one user less: those that wait for it may go on. */
   wake(fid: FidState<N>): void {
-    const waits = fid.waiting !== undefined && fid.waiting.length > 0;
+    const waits = fid.waiting !== undefined && fid.waiting.size > 0;
     if (this.clearing || !(waits || fid.gone)) return;
     // One after the other, not one within the other: a client may make a
     // chain of requests that is longer than the stack is deep.
     this.#toWake.push(fid);
-    if (this.#toWake.length > 1) return;
-    for (let i = 0; i < this.#toWake.length; i++) {
-      this.#beginWaiting(this.#toWake[i]);
-    }
-    this.#toWake.length = 0;
+    if (this.#toWake.length === 1) this.#wakeAll();
   }
 
-  #beginWaiting(fid: FidState<N>): void {
-    const { waiting } = fid;
-    while (waiting !== undefined && waiting.length > 0) {
-      const operation = waiting[0];
-      if (!operation.isFree) break;
-      if (this.#lacksRoom(operation)) {
-        this.#short.add(fid);
-        break;
+  #wakeAll(): void {
+    this.#turn.begin();
+    while (this.#woken < this.#toWake.length) {
+      if (!this.#beginWaiting(this.#toWake[this.#woken])) {
+        void this.#turn.next().then(() => this.#wakeAll());
+        return;
       }
-      waiting.shift();
-      this.#begin(operation);
+      this.#woken++;
+    }
+    this.#toWake.length = this.#woken = 0;
+  }
+
+  /** Begins what waits for a fid and may begin; false when the turn is over before. */
+  #beginWaiting(fid: FidState<N>): boolean {
+    const { waiting } = fid;
+    if (waiting !== undefined) {
+      for (const operation of waiting) {
+        if (!operation.isFree) break;
+        if (this.#lacksRoom(operation)) {
+          this.#short.add(fid);
+          break;
+        }
+        waiting.delete(operation);
+        this.#begin(operation);
+        if (this.#turn.isOver(operation.size)) return false;
+      }
     }
     if (fid.gone && fid.born && fid.active === 0) this.#release(fid);
+    return true;
   }
 
   /** Gives all operations up; what their handlers hold goes on to count. */
   clear(): void {
     const operations = [...this.pending.values()];
     this.pending.clear();
-    this.#held = [];
     this.#short.clear();
+    this.#hold.cancel(this.#lapseTimer);
+    this.#lapseTimer = undefined;
     this.clearing = true;
     for (const operation of operations) {
-      this.#owed -= operation.owed;
-      operation.owed = 0;
+      this.#giveRoom(operation);
       operation.drop();
     }
     this.clearing = false;
+    this.#wakeAll(); // Nothing waits any more.
   }
+}
+
+/** The operation that waits for a fid, or for room, at its head. */
+function firstOf<N extends Node>(fid: FidState<N>): Operation<N> | undefined {
+  for (const operation of fid.waiting ?? []) return operation;
+  return undefined;
 }

@@ -26,6 +26,7 @@ import type { Connection } from "../transport.ts";
 import { Admission } from "./admission.ts";
 import { Budget } from "./budget.ts";
 import { jsonOf, textOf } from "./ename.ts";
+import { contextOf, type ErrorSource } from "./error_log.ts";
 import { FidState, type Node } from "./fid.ts";
 import {
   Attach,
@@ -49,37 +50,36 @@ import {
   type TracedMessage,
 } from "./options.ts";
 import type { Request } from "./request.ts";
-import { Silence } from "./silence.ts";
+import type { Sink } from "./sink.ts";
+import { Turn } from "./turn.ts";
 import { agree } from "./version.ts";
-
-/** Who answers a session's operations. */
-export interface Sink<N extends Node> {
-  /** Sees to it that the operation is answered. */
-  deliver(operation: Operation<N>): void;
-  /** Lets go of a fid that is gone without a Tclunk or Tremove. */
-  release(fid: FidState<N>): Awaitable<void>;
-  /** The largest msize for a version, if the sink has a say. */
-  msize(msize: number, version: string): number;
-  /** Told of an operation that is given up: alone, or with all of its session. */
-  flushed(operation: Operation<N>, ended: boolean): void;
-}
+import { Watchdog } from "./watchdog.ts";
 
 /** Bytes of replies that may wait while requests are processed. */
 const OUTPUT_MAX = 512 * 1024;
 /**
- * Requests that come together are answered with one write. But with a client
- * that goes on to send more than these at a time, and so waits for all of the
- * replies while we work, as we wait for it, they go out in parts: on two CPUs
- * that is 30 to 50 % more requests a second with 32 in flight. (On one it is
- * 30 % less, for a write more costs both.)
+ * Requests that come together are answered with one write. A client that sends
+ * more than these at a time waits for the replies while the server works, and
+ * the server waits while the client does. For such a client the replies go out
+ * in parts: on two CPUs that is 30 to 50 % more requests a second with 32 in
+ * flight, on one CPU 30 % less, for each write costs both.
  */
 const EARLY = 12;
-/** Time that a client has to take the last replies. */
+/** Milliseconds that a client has to take the last replies. */
 const GOODBYE_MS = 1000;
-/** The error for requests that no handler is asked. */
+/**
+ * Tflushes that may wait at a time: as many as there are tags. A client that
+ * sends more gives the same tag to several, which the protocol forbids.
+ */
+const FLUSHES_MAX = 0xffff;
+/** Further requests wait for those under way as long as one of these is done in so many times `waitingAfter`. */
+const PATIENCE = 20;
+/** Longest delay of a timer, in milliseconds. */
+const TIMEOUT_MAX = 2 ** 31 - 1;
+/** The error for requests that no handler can answer. */
 const NOT_OFFERED = "Operation not supported";
 
-/** What is traced, without what all of it has. */
+/** A traced message without the fields that all of them have. */
 type Untold<Traced extends TraceContext> = Omit<Traced, keyof TraceContext>;
 
 /** One connection of a server. */
@@ -88,7 +88,7 @@ export class SessionCore<N extends Node> {
   readonly connection: Connection;
   /** Options with their defaults. */
   readonly options: SessionSettings;
-  /** Whether messages are told of. */
+  /** True when a trace callback is set. */
   readonly tracing: boolean;
   /** Largest message of the session. */
   msize: number;
@@ -96,24 +96,24 @@ export class SessionCore<N extends Node> {
   version = "";
   /** Fids by number, those included whose walk or attach is under way. */
   readonly fids: Map<number, FidState<N>> = new Map();
-  /** Which of its operations may begin. */
+  /** Decides which operations may begin. */
   readonly admission: Admission<N>;
-  /** Memory that the connection may make the server hold. */
+  /** Memory that files may hold for the connection. */
   readonly memory: Budget;
 
   readonly #sink: Sink<N>;
   readonly #channel: Channel;
   readonly #outbox: Outbox;
   readonly #input: Input;
-  readonly #silence: Silence;
+  readonly #watchdog: Watchdog;
   /** Has the timers: decides whether they keep the process alive. */
   readonly #hold: ProcessHold;
   #dialect: Dialect = dialect9P2000;
-  /** What is not settled but belongs to no tag: given up operations, and releases of fids. */
+  /** Operations that were given up and releases of fids, none of which has ended. */
   #loose = 0;
   /** Tags of Tflushes that wait for operations. */
   #flushTags: Set<number> | undefined;
-  /** Such Tflushes: more than tags, when a client breaks the rules. */
+  /** Number of those Tflushes: above the number of tags when a client uses a tag twice. */
   #flushes = 0;
   #ended = false;
   #exiting = false;
@@ -123,7 +123,7 @@ export class SessionCore<N extends Node> {
   #gone = false;
   /** A Tversion that waits until the session before it has ended. */
   #restart: Tversion | undefined;
-  /** What until() waits with. */
+  /** Wakes the waits of #until(). */
   #waits: (() => void)[] = [];
   #onEnd: (() => void) | undefined;
 
@@ -136,28 +136,35 @@ export class SessionCore<N extends Node> {
     this.options = settingsOf(options);
     const { msize } = this.options;
     this.msize = msize;
-    this.memory = new Budget(this.options.maxHeldBytes);
+    const memory = options.memory ?? new Budget(Infinity);
+    this.memory = new Budget(this.options.maxHeldBytes, memory);
     this.tracing = this.options.onMessage !== undefined;
     this.connection = connection;
     this.#sink = sink;
     this.#hold = hold;
     this.#channel = openChannel(connection);
     this.#input = new Input(this.#channel, msize);
-    this.#silence = new Silence(
-      this.options,
-      () => this.admission.pending.size > 0,
-      () => this.close(),
-      hold,
-    );
+    this.#watchdog = new Watchdog(this.options, hold, {
+      isBusy: () => this.admission.pending.size > 0,
+      waiting: () => this.#outbox.untaken,
+      taken: () => this.#outbox.progress,
+      close: () => this.close(),
+    });
     this.#outbox = new Outbox(
       this.#channel,
       (error) => this.#lost(error),
       () => this.admission.goOn(),
+      (bytes) => {
+        memory.charge(bytes);
+        if (bytes > 0) this.#watchdog.writing();
+      },
     );
     this.admission = new Admission({
       settings: this.options,
       input: this.#input,
       outbox: this.#outbox,
+      memory,
+      hold,
       onRoom: () => this.#wake(),
       release: (fid) => this.#release(fid),
     });
@@ -170,15 +177,15 @@ export class SessionCore<N extends Node> {
 
   /** Processes requests until the connection ends, and all is released. */
   async run(): Promise<void> {
-    this.#silence.start();
+    this.#watchdog.start();
     const pump = this.#pump().catch((error) => this.#fail(error));
-    // An end need not wait for the client's next bytes.
+    // The session can end while the pump waits for the client's next bytes.
     await new Promise<void>((resolve) => {
       this.#onEnd = resolve;
       pump.then(resolve);
     });
     if (this.#stopping) {
-      // Who stops a server may be a function that it serves, and answers in this turn.
+      // A function of this server may have stopped it, and answers in this turn.
       await new Promise((resolve) => setTimeout(resolve));
       await this.#within(() =>
         !this.#patient || this.#gone || this.admission.pending.size === 0
@@ -187,8 +194,9 @@ export class SessionCore<N extends Node> {
     this.#reset();
     await this.#sayGoodbye(pump);
     this.close();
+    this.#outbox.drop();
     await pump;
-    // Handlers that do not end hold up the end, but not that of a server.
+    // A handler that does not end holds up the end of its connection, but not that of the server.
     await this.#until(() => this.#patient || this.#loose === 0);
     await this.#within(() => this.#loose === 0);
   }
@@ -197,6 +205,7 @@ export class SessionCore<N extends Node> {
     const outbox = this.#outbox;
     const input = this.#input;
     const { splitter } = input;
+    const turn = new Turn();
     let processed = 0;
     while (!this.#ended) {
       const chunk = await input.read();
@@ -208,32 +217,60 @@ export class SessionCore<N extends Node> {
       input.push(chunk);
       const isWaited = processed > EARLY;
       processed = 0;
+      turn.begin();
       outbox.hold();
       while (!this.#ended && splitter.advance()) {
+        const { at, end } = splitter.reader;
         this.#receive(splitter.reader);
         if (++processed % EARLY === 0 && isWaited) outbox.flush();
+        if (turn.isOver(end - at)) {
+          outbox.flush();
+          await turn.next();
+          outbox.hold();
+        }
         if (outbox.size > OUTPUT_MAX) {
           outbox.flush();
           await outbox.drained();
+          outbox.hold();
+          turn.resume();
         }
-        if (this.#isFull()) {
-          await this.#watch(this.#until(() => this.#ended || !this.#isFull()));
+        if (this.admission.isFull) {
+          await this.#watch(this.#untilRoom());
+          outbox.hold();
+          turn.resume();
         }
         if (this.#restart !== undefined) {
           await this.#watch(
             this.#within(() => this.#ended || this.#loose === 0),
           );
+          outbox.hold();
+          turn.resume();
           this.#restarted();
         }
       }
       outbox.flush();
+      if (turn.end()) await turn.next();
     }
   }
 
-  /** Whether as much is waiting as may. */
-  #isFull(): boolean {
-    return this.admission.isFull ||
-      this.#flushes > this.options.maxRequests;
+  /** Waits until requests may hold further bytes, as long as some of them are answered meanwhile. */
+  async #untilRoom(): Promise<void> {
+    const { admission } = this;
+    const patience = Math.min(
+      PATIENCE * this.options.waitingAfter,
+      TIMEOUT_MAX,
+    );
+    let { ended } = admission;
+    const look = () => {
+      // Those that are left wait for something. A Tflush behind them may end that.
+      if (ended === admission.ended) admission.refuse();
+      ({ ended } = admission);
+      timer = this.#hold.after(patience, look);
+      this.#wake();
+    };
+    let timer = this.#hold.after(patience, look);
+    await this.#until(() => this.#ended || !admission.isFull);
+    this.#hold.cancel(timer);
   }
 
   /** Waits; #wake() has it look again. */
@@ -243,7 +280,7 @@ export class SessionCore<N extends Node> {
     }
   }
 
-  /** Has those who wait look again. */
+  /** Has all waits of #until() look again. */
   #wake(): void {
     if (this.#waits.length === 0) return;
     const waits = this.#waits;
@@ -251,23 +288,19 @@ export class SessionCore<N extends Node> {
     for (const look of waits) look();
   }
 
-  /** Sees to it that a wait of the pump ends when the client goes. */
+  /** Ends a wait of the pump when the client goes. */
   async #watch(wait: Promise<void>): Promise<void> {
     this.#outbox.flush();
-    this.#input.watch({
-      onEnd: (error) => {
-        if (error !== undefined) return this.#lost(error);
-        this.#gone = true; // But it may still take what is answered.
-        this.#end();
-      },
-      onBlind: () => this.#silence.blind(),
+    this.#input.watch((error) => {
+      if (error !== undefined) return this.#lost(error);
+      this.#gone = true; // It may still take replies.
+      this.#end();
     });
     await wait;
     this.#input.unwatch();
-    this.#silence.seeing();
   }
 
-  /** Waits as long as handlers are given to finish: one that never does must hold up nothing else. */
+  /** Waits for `closeTimeout` at most: a handler that never ends must hold up nothing else. */
   async #within(done: () => boolean): Promise<void> {
     if (done()) return;
     let late = false;
@@ -286,7 +319,7 @@ export class SessionCore<N extends Node> {
       this.#outbox.flush();
       await this.#outbox.drained();
       if (this.#exiting) {
-        // To close with bytes unread could cost the client the last reply.
+        // A close with unread bytes could cost the client the last reply.
         await this.#channel.closeWrite();
         await pump;
         await this.#input.drain();
@@ -309,15 +342,15 @@ export class SessionCore<N extends Node> {
     this.#end();
   }
 
-  /** Ends the connection at once; run() sees to the rest. */
+  /** Ends the connection at once; run() releases the fids. */
   close(): void {
     this.#ended = true;
-    this.#silence.stop();
+    this.#watchdog.stop();
     this.#channel.close();
     this.#wake();
   }
 
-  /** One frame: whatever is wrong with it costs only its tag. */
+  /** Takes one frame; an error in it costs only its tag. */
   #receive(reader: Reader): void {
     const start = reader.at;
     const tag = reader.view.getUint16(start + 5, true);
@@ -335,7 +368,7 @@ export class SessionCore<N extends Node> {
       const ename = type === undefined ? NOT_OFFERED : "protocol botch";
       return this.#refuse(tag, type, ename);
     }
-    this.#silence.heard();
+    this.#watchdog.heard();
     if (this.tracing) this.#trace({ direction: "in", message });
     if (message.type === "Tversion") return this.#startSession(message);
     const { type } = message;
@@ -349,7 +382,8 @@ export class SessionCore<N extends Node> {
     try {
       request = this.#request(message);
     } catch (error) {
-      return this.#sendError(tag, type, error);
+      const fid = "fid" in message ? this.fids.get(message.fid) : undefined;
+      return this.#sendError(tag, type, error, fid);
     }
     request.operation.size = reader.end - start;
     this.admission.start(request.operation);
@@ -389,17 +423,17 @@ export class SessionCore<N extends Node> {
     }
   }
 
-  /** Hands an operation that was checked to whoever answers it. */
+  /** Hands on an operation that was checked. */
   deliver(operation: Operation<N>): void {
     this.#sink.deliver(operation);
   }
 
-  /** Told of an operation that is flushed. */
+  /** Is told of an operation that is flushed. */
   flushed(operation: Operation<N>): void {
     try {
       this.#sink.flushed(operation, this.admission.clearing);
     } catch (error) {
-      this.report(error);
+      this.report(error, operation.request);
     }
   }
 
@@ -408,13 +442,18 @@ export class SessionCore<N extends Node> {
     fid.released = true;
     this.#loose++;
     let released: Awaitable<void> = undefined;
+    const failed = (error: unknown) => {
+      // No client waits for the answer. That a file cannot be removed is one.
+      if (error instanceof NinePError) return;
+      this.report(error, { type: "Tclunk", fid });
+    };
     try {
       released = this.#sink.release(fid);
     } catch (error) {
-      this.report(error);
+      failed(error);
     }
     if (released instanceof Promise) {
-      released.catch((error) => this.report(error)).then(() => this.tighten());
+      released.catch(failed).then(() => this.tighten());
     } else {
       this.tighten();
     }
@@ -424,6 +463,12 @@ export class SessionCore<N extends Node> {
     const operation = this.admission.pending.get(oldtag);
     if (operation === undefined) {
       this.send({ type: "Rflush", tag });
+    } else if (this.#flushes >= FLUSHES_MAX) {
+      this.#lost(
+        new ProtocolError(
+          `Connection to "${this.connection.peer}" failed: more Tflushes wait than there are tags`,
+        ),
+      );
     } else {
       (this.#flushTags ??= new Set()).add(tag);
       this.#flushes++;
@@ -452,7 +497,7 @@ export class SessionCore<N extends Node> {
     const message = this.#restart;
     this.#restart = undefined;
     if (message === undefined || this.#ended) return;
-    this.#silence.start();
+    this.#watchdog.start();
     const { tag, type } = message;
     if (message.msize < MSIZE_MIN) {
       return this.#refuse(tag, type, "Invalid argument");
@@ -470,7 +515,7 @@ export class SessionCore<N extends Node> {
     this.#dialect = dialect;
     this.version = version;
     this.msize = this.#input.splitter.msize = msize;
-    this.#silence.started();
+    this.#watchdog.started();
   }
 
   #boundMsize(asked: number, version: string): number {
@@ -500,13 +545,13 @@ export class SessionCore<N extends Node> {
     this.#loose++;
   }
 
-  /** It is not any more, or a release is done. */
+  /** An operation of an old session has ended, or a release is done. */
   tighten(): void {
     this.#loose--;
     if (this.#loose === 0) this.#wake();
   }
 
-  /** A fid of the client's. */
+  /** Finds a fid by its number. */
   fid(fid: number): FidState<N> {
     const known = this.fids.get(fid);
     if (known === undefined) {
@@ -527,7 +572,7 @@ export class SessionCore<N extends Node> {
     return born;
   }
 
-  /** Takes a fid out of the table; it is released by who asks for it. */
+  /** Takes a fid out of the table; the caller releases it. */
   remove(fid: FidState<N>): void {
     fid.gone = true;
     fid.released = true;
@@ -542,9 +587,15 @@ export class SessionCore<N extends Node> {
     }
   }
 
-  /** The iounit to tell, of what a handler says. */
+  /** Bounds the iounit that a handler gives. */
   iounit(iounit = 0): number {
     return Math.min(iounit, this.msize - IOHDRSZ);
+  }
+
+  /** Throws when there is no room for a late answer of so many bytes. */
+  checkRoom(operation: Operation<N>, bytes: number): void {
+    if (this.admission.hasRoom(operation, bytes)) return;
+    throw new NinePError("Cannot allocate memory");
   }
 
   /** Sends a reply. */
@@ -553,7 +604,7 @@ export class SessionCore<N extends Node> {
     if (this.tracing) this.#trace({ direction: "out", message: reply });
   }
 
-  /** Tells of the reply that stands in the writer from `start` on. */
+  /** Traces the reply that stands in the writer from `start` on. */
   traceReply(start: number): void {
     const { bytes, at } = this.writer;
     const message = decode(bytes.subarray(start, at), this.#dialect);
@@ -588,7 +639,7 @@ export class SessionCore<N extends Node> {
   /** Sends the error of an operation. */
   sendError(operation: Operation<N>, error: unknown): void {
     const { tag, request } = operation;
-    this.#sendError(tag, request.type, error, request);
+    this.#sendError(tag, request.type, error, request.fid);
   }
 
   /** Sends the error of a message that no handler is asked for. */
@@ -600,13 +651,13 @@ export class SessionCore<N extends Node> {
     tag: number,
     type: string | undefined,
     error: unknown,
-    request?: Request<N>,
+    fid?: FidState<N>,
   ): void {
     let known: NinePError;
     if (error instanceof NinePError) {
       known = error;
     } else {
-      this.report(error, request);
+      this.report(error, { type, fid });
       known = new NinePError("i/o error", { cause: error });
     }
     this.send({ type: "Rerror", tag, ename: this.#ename(type, known) });
@@ -620,20 +671,8 @@ export class SessionCore<N extends Node> {
   }
 
   /** Tells the owner of the server of an error: of a request, or of the connection. */
-  report(error: unknown, request?: Request<N>): void {
-    const { peer } = this.connection;
-    if (request === undefined) return this.options.onError(error, { peer });
-    const { type, fid } = request;
-    const { uname } = fid;
-    // An attach that failed has no node yet.
-    const node: Node | undefined = fid.node;
-    const path = node?.path;
-    this.options.onError(error, {
-      peer,
-      request: type,
-      uname,
-      ...(path === undefined ? {} : { path }),
-    });
+  report(error: unknown, source: ErrorSource = {}): void {
+    this.options.onError(error, contextOf(this.connection.peer, source));
   }
 
   /** The stream cannot be followed any more. */

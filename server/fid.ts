@@ -70,7 +70,7 @@ export class FidState<N extends Node = Node> implements Fid<N> {
   /** Whether one has it for itself. */
   locked = false;
   /** Requests that wait for it, in order of arrival. */
-  waiting: Operation<N>[] | undefined = undefined;
+  waiting: Set<Operation<N>> | undefined = undefined;
   /** Whether it is out of the table, and to be released when `active` is 0. */
   gone = false;
   /** Whether it is released, or a request sees to it. */

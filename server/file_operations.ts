@@ -151,6 +151,7 @@ export class Read<N extends Node> extends Request<N, ReadAnswer> {
 
   reply({ data }: ReadAnswer): void {
     checkBytes(data);
+    this.core.checkRoom(this.operation, data.length);
     if (data.length > this.count) {
       throw new TypeError(
         `a read of ${this.count} bytes was answered with ${data.length}`,
@@ -271,6 +272,7 @@ export class Stat<N extends Node> extends Request<N, StatAnswer> {
 
   reply({ stat }: StatAnswer): void {
     const record = stat instanceof Uint8Array ? stat : encodeStat(stat);
+    this.core.checkRoom(this.operation, record.length);
     // A larger one has no room in the frame, or in its count of 16 bits.
     if (record.length > Math.min(this.core.msize - 9, 0xffff)) {
       throw new NinePError("Invalid argument");
@@ -380,6 +382,7 @@ export class Call<N extends Node> extends Sending<N, CallAnswer> {
       return;
     }
     checkBytes(data);
+    core.checkRoom(this.operation, data.length);
     if (data.length > core.msize - 15) {
       throw new NinePError("i/o count too large");
     }

@@ -6,24 +6,16 @@ import { Intake } from "../transport/intake.ts";
 
 /** Bytes of a read ahead. */
 const AHEAD_SIZE = 8 * 1024;
-/** Reads ahead of a session that waits, and their bytes; behind more than these the client's end does not show. */
+/** Reads ahead of a session that waits, and their bytes; behind more than these the client's end does not show until the wait is over. */
 const AHEAD_MAX = 32;
 const AHEAD_BYTES_MAX = 256 * 1024;
-
-/** What is to be known of a client while its session waits. */
-export interface Watcher {
-  /** Told when the client has gone, with the error if there is one. */
-  readonly onEnd: (lost?: unknown) => void;
-  /** Told when it could go unseen, for no more is read ahead. */
-  readonly onBlind: () => void;
-}
 
 /** The receiving half of a connection. */
 export class Input extends Intake {
   readonly #channel: Channel;
   // While the session waits, reads go on ahead of it, so that the client's end shows.
   readonly #ahead: Promise<Uint8Array | null>[] = [];
-  #watcher: Watcher | undefined;
+  #onEnd: ((lost?: unknown) => void) | undefined;
   #reading = false;
   /** Bytes that were read ahead since the wait began. */
   #aheadBytes = 0;
@@ -38,35 +30,39 @@ export class Input extends Intake {
     return ahead ?? super.read();
   }
 
-  /** Reads ahead until unwatch(). */
-  watch(watcher: Watcher): void {
-    this.#watcher = watcher;
+  /**
+   * Reads ahead until unwatch().
+   *
+   * @param onEnd Told when the client has gone, with the error if there is one.
+   */
+  watch(onEnd: (lost?: unknown) => void): void {
+    this.#onEnd = onEnd;
     this.#aheadBytes = 0;
     this.#readAhead();
   }
 
   /** Reads no further ahead. */
   unwatch(): void {
-    this.#watcher = undefined;
+    this.#onEnd = undefined;
   }
 
   #readAhead(): void {
-    if (this.#watcher === undefined || this.#reading) return;
+    if (this.#onEnd === undefined || this.#reading) return;
     if (
       this.#ahead.length >= AHEAD_MAX || this.#aheadBytes > AHEAD_BYTES_MAX
-    ) return this.#watcher.onBlind();
+    ) return;
     this.#reading = true;
     const read = this.#channel.read(new Uint8Array(AHEAD_SIZE));
     this.#ahead.push(read);
     read.then((chunk) => {
       this.#reading = false;
-      if (chunk === null) return this.#watcher?.onEnd();
+      if (chunk === null) return this.#onEnd?.();
       this.#aheadBytes += chunk.length;
       this.#readAhead();
-    }, (error) => this.#watcher?.onEnd(error));
+    }, (error) => this.#onEnd?.(error));
   }
 
-  /** Reads what is left, for nobody: not as frames, for the last chunk was not taken apart. */
+  /** Reads the remaining bytes and discards them; the last chunk was not taken apart. */
   async drain(): Promise<void> {
     for (const ahead of this.#ahead) await ahead;
     const buffer = new Uint8Array(AHEAD_SIZE);

@@ -6,16 +6,28 @@ import {
   type Listener,
 } from "../transport.ts";
 import { ProcessHold } from "../transport/process_hold.ts";
+import { Budget } from "./budget.ts";
 import type { Node } from "./fid.ts";
 import type { Handler, Tree } from "./handler.ts";
 import { type ErrorContext, settingsOf } from "./options.ts";
 import { serveHeld, type ServeOptions } from "./session.ts";
 
 /** Options of {@linkcode listen}. */
-export interface ListenOptions extends ServeOptions {
+export interface ListenOptions extends Omit<ServeOptions, "memory"> {
   /** Most connections at a time, no limit by default. A further one is closed at once. */
   maxConnections?: number;
+  /**
+   * Most bytes that all connections make the server hold, 1 GiB by default:
+   * requests that wait, replies that are not taken, contents, arguments and
+   * values of files. Beyond it requests fail with `Cannot allocate memory`, but
+   * each connection may always have requests of one message's size, and one
+   * reply.
+   */
+  maxMemory?: number;
 }
+
+/** Most bytes of all connections, where nothing is said. */
+const MEMORY_MAX = 1024 * 1024 * 1024;
 
 /** A server that listens. */
 export interface Server extends AsyncDisposable {
@@ -77,7 +89,12 @@ export async function listen<N extends Node>(
   const { signal } = options;
   signal?.throwIfAborted();
   const settings = settingsOf(options); // Now, and not at the first client.
-  const { maxConnections = Infinity } = options;
+  const { maxConnections = Infinity, maxMemory = MEMORY_MAX } = options;
+  if (!(maxMemory >= 1)) {
+    throw new RangeError(
+      `Cannot serve with maxMemory ${maxMemory}: the minimum is 1`,
+    );
+  }
   if (!(maxConnections >= 1)) {
     throw new RangeError(
       `Cannot serve with maxConnections ${maxConnections}: the minimum is 1`,
@@ -90,7 +107,9 @@ export async function listen<N extends Node>(
     listener.close();
     throw signal.reason;
   }
-  return new ListeningServer(listener, handler, options);
+  // One onError for all connections, for it may count what it logs.
+  const { onError } = settings;
+  return new ListeningServer(listener, handler, { ...options, onError });
 }
 
 class ListeningServer<N extends Node> implements Server {
@@ -98,7 +117,7 @@ class ListeningServer<N extends Node> implements Server {
   readonly finished: Promise<void>;
   readonly #listener: Listener;
   readonly #handler: Handler<N> | Tree<N>;
-  readonly #options: ListenOptions;
+  readonly #options: ListenOptions & ServeOptions;
   readonly #onError: (error: unknown, context: ErrorContext) => void;
   readonly #stop = new AbortController();
   readonly #hold = new ProcessHold();
@@ -112,8 +131,13 @@ class ListeningServer<N extends Node> implements Server {
     this.#listener = listener;
     this.#hold.add(listener);
     this.#handler = handler;
-    this.#options = { ...options, signal: this.#stop.signal };
-    this.#onError = settingsOf(options).onError;
+    const { onError } = settingsOf(options);
+    this.#options = {
+      ...options,
+      signal: this.#stop.signal,
+      memory: new Budget(options.maxMemory ?? MEMORY_MAX),
+    };
+    this.#onError = onError;
     this.addr = listener.addr;
     const { signal } = options;
     const stop = () => this.#end();

@@ -9,7 +9,7 @@ import type { Request } from "./request.ts";
 const WAITING = 0;
 const RUNNING = 1;
 const ANSWERED = 2;
-/** Answered or not, nobody wants to hear it any more. */
+/** The client has flushed this request; its reply is dropped. */
 const ABANDONED = 3;
 
 /** How a request shares its fid with others. */
@@ -52,10 +52,14 @@ export class Operation<N extends Node = Node> {
   viewing = false;
   /** Bytes that are kept free for its answer. */
   owed = 0;
+  /** When it has begun, as the admission counts. */
+  round = 0;
   /** Bytes of its frame. */
   size = 0;
   /** Those of them that are counted, because it waits or is being processed. */
   counted = 0;
+  /** Memory of the server that is charged for it. */
+  charged = 0;
 
   /** Made with its request. */
   constructor(core: SessionCore<N>, request: Request<N>, sharing: Sharing) {
@@ -93,7 +97,7 @@ export class Operation<N extends Node = Node> {
     this.fid.locked = this.#locks;
   }
 
-  /** Those that wait for the fid may go on. */
+  /** Begins the operations that wait for the fid. */
   wakeOthers(): void {
     this.#core.admission.wake(this.fid);
   }
@@ -174,18 +178,26 @@ export class Operation<N extends Node = Node> {
   }
 
   /** Ends a request that nobody waits for any more, between two questions to its handler. */
+  /** Answers a request that never begins with an error. */
+  refuse(error: NinePError): void {
+    this.#state = ANSWERED;
+    this.request.revert();
+    this.#core.sendError(this, error);
+  }
+
+  /** Ends a request that was flushed, between two questions to its handler. */
   throwIfFlushed(): void {
     if (this.#flushed) throw interrupted();
   }
 
   #sent(start: number): void {
-    this.#core.sent();
     if (this.#core.tracing) this.#core.traceReply(start);
+    this.#core.sent();
   }
 
   #settle(): boolean {
     if (this.#state === ABANDONED) {
-      this.#core.admission.ended(this);
+      this.#core.admission.handlerEnded(this);
       return false;
     }
     if (this.#state === ANSWERED) {
@@ -203,18 +215,16 @@ export class Operation<N extends Node = Node> {
     this.cancel();
   }
 
-  /** Nobody wants the answer any more, or soon nobody will. */
+  /** Gives the request up: it was flushed, or its session ends. */
   cancel(): void {
     if (this.#flushed) return;
     this.#flushed = true;
     if (this.#state === WAITING) {
       this.#state = ABANDONED;
-      const { waiting } = this.fid;
-      const at = waiting?.indexOf(this) ?? -1; // Not there when it waits for its turn.
-      if (at >= 0) waiting?.splice(at, 1);
+      this.fid.waiting?.delete(this);
       this.request.revert();
       this.#close();
-      this.#core.admission.wake(this.fid); // Those behind it may have waited for it alone.
+      this.#core.admission.wake(this.fid); // Those behind it may have waited only for it.
       return;
     }
     const heard = this.#abort !== undefined;
@@ -247,7 +257,7 @@ export class Operation<N extends Node = Node> {
     this.#core.admission.wake(fid);
     if (!this.#dropped) return;
     if (this.abandoned && this.#state === ANSWERED) {
-      this.#core.admission.ended(this);
+      this.#core.admission.handlerEnded(this);
     }
     this.#core.tighten();
   }

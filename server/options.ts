@@ -1,14 +1,16 @@
-// What can be chosen for a session, and what is chosen where nothing is said.
+// The options of a session, and their defaults.
 
 import {
   type Message,
   MSIZE_DEFAULT,
   MSIZE_MIN,
-  ProtocolError,
+  type ProtocolError,
 } from "../codec.ts";
 import type { Connection } from "../transport.ts";
+import type { Budget } from "./budget.ts";
+import { ErrorLog } from "./error_log.ts";
 
-/** What is known of each message that a session is traced by. */
+/** Facts about each traced message. */
 export interface TraceContext {
   /** Label of the client's end. */
   readonly peer: string;
@@ -62,15 +64,18 @@ export interface SessionOptions {
    */
   maxFids?: number;
   /**
-   * Most requests that are processed at a time, 1 to 65535, 1024 by default. Beyond it the
-   * client waits; 64 more are taken in, so that a Tflush among them is seen.
+   * Most requests under way at a time, 1 to 65536, the default: those that are
+   * processed, that wait for an event or for their fid, and flushed ones whose
+   * handlers go on. A further one is refused with `Too many open files`, but a
+   * Tclunk, a Tremove, a Tflush and a Tversion are not.
    */
   maxRequests?: number;
   /**
-   * Most bytes of requests that wait or are being processed, and of flushed
-   * ones whose handlers go on, 16 MiB by default; the data of up to 16 that
-   * have begun do not count. Beyond it nothing further is read, not even a
-   * Tflush, until there is room again.
+   * Most bytes of requests under way, and of flushed ones whose handlers go on,
+   * 16 MiB by default; the data of up to 16 that have begun do not count.
+   * Beyond it nothing further is read as long as requests are answered. When
+   * none was answered for 20 times `waitingAfter`, reading goes on, and requests
+   * of more than 512 bytes are refused with `Cannot allocate memory`.
    */
   maxRequestBytes?: number;
   /**
@@ -78,10 +83,29 @@ export interface SessionOptions {
    * has not taken, and what the reads and calls under way may be answered
    * with. Beyond it further reads and calls wait, and with them the requests
    * behind them on their fids, but no others. One alone is always taken.
+   *
+   * No room is kept for the answer of a request that waits, see `waitingAfter`.
+   * Its answer takes the room that there is when it comes; when the client has
+   * not taken so many bytes of other replies, it becomes `Cannot allocate
+   * memory`.
    */
   maxReplyBytes?: number;
   /**
-   * Most bytes that the files of the connection may hold for it beyond a
+   * Milliseconds after which a request is taken for one that waits for an event
+   * and not for one that works, 1 to 2^31 - 1, 50 by default; it may be twice as
+   * many. Then no room is kept for its answer any more.
+   */
+  waitingAfter?: number;
+  /**
+   * Memory of which this session has a part, none by default: its requests, its
+   * replies that wait for the client, and what its files hold for it are taken
+   * from it. listen() makes one for all of its connections, see `maxMemory`.
+   * When it is full, a session may still have requests of one message's size,
+   * and one reply.
+   */
+  memory?: Budget;
+  /**
+   * Most bytes that the files may hold for the connection beyond a
    * request, 64 MiB by default: contents that were made at an open, arguments
    * and values of calls. Beyond it `Cannot allocate memory`.
    */
@@ -96,14 +120,14 @@ export interface SessionOptions {
   versionTimeout?: number;
   /**
    * Most milliseconds without a request while none is under way; 0, no limit,
-   * by default. Beyond it the connection is closed.
+   * by default. Beyond it the connection is closed. A client whose requests
+   * wait for an event is not idle.
    */
   idleTimeout?: number;
   /**
-   * Most milliseconds that a client may go unseen, 120,000 by default; 0 for no
-   * limit. That is when requests wait beyond `maxRequests` or `maxRequestBytes`
-   * and so much more has come that no further is read. Beyond it the connection
-   * is closed, for otherwise handlers could wait for a client that is gone.
+   * Most milliseconds in which a client takes less than a sixteenth of the
+   * replies that wait for it, 120,000 by default; 0 for no limit. Beyond it the
+   * connection is closed, whatever else the client waits for.
    */
   stallTimeout?: number;
   /**
@@ -118,23 +142,24 @@ export interface SessionOptions {
   implicitOpen?: boolean;
   /** Form of error texts: `json` for servers whose clients are pyroute2's; `text` by default. A failed call is always JSON. */
   errors?: "text" | "json";
-  /** Told of each message, in both directions, and of frames that are none; see formatMessage(). It costs nothing when it is not given. */
+  /** Is told of each message, in both directions, and of frames that are none; see formatMessage(). It costs nothing when it is not given. */
   onMessage?: (traced: TracedMessage | TracedFrame) => void;
-  /** Told of errors that a client must not see: what handlers throw that is no NinePError, and connections that die (as ProtocolError). By default the former go to the console. */
+  /** Is told of errors that a client must not see: errors of handlers that are no NinePError, and connections that die (as ProtocolError). By default the former go to the console: at most 10 a second, each with a line that tells what it belongs to, and then a line that tells how many were left out. */
   onError?: (error: unknown, context: ErrorContext) => void;
 }
 
 /** The options with their defaults. */
 export type SessionSettings =
-  & Required<Omit<SessionOptions, "onMessage">>
+  & Required<Omit<SessionOptions, "onMessage" | "memory">>
   & Pick<SessionOptions, "onMessage">;
 
-const DEFAULTS: SessionSettings = {
+const DEFAULTS: Omit<SessionSettings, "onError"> = {
   msize: MSIZE_DEFAULT,
   maxFids: 65536,
-  maxRequests: 1024,
+  maxRequests: 65536,
   maxRequestBytes: 16 * 1024 * 1024,
   maxReplyBytes: 256 * 1024 * 1024,
+  waitingAfter: 50,
   maxHeldBytes: 64 * 1024 * 1024,
   maxName: 255,
   versionTimeout: 30_000,
@@ -144,12 +169,14 @@ const DEFAULTS: SessionSettings = {
   strict: false,
   implicitOpen: false,
   errors: "text",
-  onError: reportInternal,
 };
 
 /** Adds the defaults; throws a RangeError or a TypeError for what cannot be. */
 export function settingsOf(options: SessionOptions): SessionSettings {
-  const settings = { ...DEFAULTS };
+  const settings: SessionSettings = {
+    ...DEFAULTS,
+    onError: options.onError ?? logErrors(),
+  };
   for (const [name, value] of Object.entries(options)) {
     if (value !== undefined) Object.assign(settings, { [name]: value });
   }
@@ -158,7 +185,7 @@ export function settingsOf(options: SessionOptions): SessionSettings {
     try {
       onError(error, context);
     } catch {
-      // There is nobody left to tell.
+      // An error of onError itself can be reported to nobody.
     }
   };
   const errors: unknown = settings.errors; // Of callers without types.
@@ -167,9 +194,10 @@ export function settingsOf(options: SessionOptions): SessionSettings {
   }
   checkRange(settings, "msize", MSIZE_MIN, 0xffffffff);
   checkRange(settings, "maxFids", 1, 0xffffffff);
-  checkRange(settings, "maxRequests", 1, 0xffff);
+  checkRange(settings, "maxRequests", 1, 0x10000);
   checkRange(settings, "maxRequestBytes", 1, Number.MAX_SAFE_INTEGER);
   checkRange(settings, "maxReplyBytes", 1, Number.MAX_SAFE_INTEGER);
+  checkRange(settings, "waitingAfter", 1, 0x7fffffff);
   checkRange(settings, "maxHeldBytes", 1, Number.MAX_SAFE_INTEGER);
   checkRange(settings, "maxName", 1, 0xffff);
   checkRange(settings, "versionTimeout", 0, 0x7fffffff);
@@ -193,8 +221,7 @@ function checkRange<Name extends string>(
   );
 }
 
-/** What no client may see, somebody should; that a client went away is no news. */
-function reportInternal(error: unknown, { peer }: ErrorContext): void {
-  const isOfConnection = error instanceof ProtocolError && peer !== undefined;
-  if (!isOfConnection) console.error(error);
+function logErrors(): (error: unknown, context: ErrorContext) => void {
+  const log = new ErrorLog();
+  return (error, context) => log.report(error, context);
 }

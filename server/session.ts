@@ -4,13 +4,14 @@
 import { NinePError } from "../codec.ts";
 import type { Connection } from "../transport.ts";
 import { ProcessHold } from "../transport/process_hold.ts";
-import { SessionCore, type Sink } from "./core.ts";
+import { SessionCore } from "./core.ts";
 import { BornFids, type Fid, type FidState, type Node } from "./fid.ts";
 import { release } from "./fid_operations.ts";
 import type { Awaitable, Handler, SessionRequest, Tree } from "./handler.ts";
 import type { Operation } from "./operation.ts";
 import type { SessionOptions } from "./options.ts";
 import type { Request } from "./request.ts";
+import type { Sink } from "./sink.ts";
 
 /** Asks a handler; an answer that is there at once costs no promise. */
 class HandlerSink<N extends Node> implements Sink<N> {
@@ -113,9 +114,17 @@ export interface ServeOptions extends SessionOptions {
   signal?: AbortSignal | undefined;
 }
 
+/** Requests that a loop has taken are removed from a queue when there are more than so many. */
+const TAKEN_MAX = 1024;
+
 /** Puts requests into a queue that a loop takes them from. */
 class QueueSink<N extends Node> implements Sink<N> {
-  readonly #queue: Request<N>[] = [];
+  /** In order of arrival, with those that were withdrawn. */
+  #queue: Request<N>[] = [];
+  /** How many of the queue the loop has taken. */
+  #taken = 0;
+  /** Those that are still to be taken. */
+  readonly #waiting: Set<Request<N>> = new Set();
   readonly #onRelease: ((fid: Fid<N>) => void) | undefined;
   #wake: (() => void) | undefined;
   #done = false;
@@ -126,6 +135,7 @@ class QueueSink<N extends Node> implements Sink<N> {
 
   deliver(operation: Operation<N>): void {
     this.#queue.push(operation.request);
+    this.#waiting.add(operation.request);
     this.#wake?.();
   }
 
@@ -139,11 +149,10 @@ class QueueSink<N extends Node> implements Sink<N> {
 
   /** What the loop has not seen never happens, but for the ends of fids, which are gone already. */
   flushed({ request }: Operation<N>, ended: boolean): void {
-    const at = this.#queue.indexOf(request);
-    if (at < 0) return;
+    if (!this.#waiting.has(request)) return;
     const { endsFid } = request;
     if (endsFid && !ended) return;
-    this.#queue.splice(at, 1);
+    this.#waiting.delete(request);
     request.error(new NinePError("Interrupted system call"));
     if (endsFid) this.release(request.fid);
   }
@@ -154,11 +163,26 @@ class QueueSink<N extends Node> implements Sink<N> {
   }
 
   async next(): Promise<SessionRequest<N> | undefined> {
-    while (this.#queue.length === 0 && !this.#done) {
+    while (this.#waiting.size === 0 && !this.#done) {
       await new Promise<void>((resolve) => this.#wake = resolve);
     }
     // Sound: each class of request is one of the union, told apart by `type`.
-    return this.#queue.shift() as unknown as SessionRequest<N> | undefined;
+    return this.#take() as unknown as SessionRequest<N> | undefined;
+  }
+
+  #take(): Request<N> | undefined {
+    let taken: Request<N> | undefined;
+    while (taken === undefined && this.#taken < this.#queue.length) {
+      const request = this.#queue[this.#taken++];
+      if (this.#waiting.delete(request)) taken = request;
+    }
+    const isLong = this.#taken > TAKEN_MAX;
+    if (this.#taken === this.#queue.length) this.#queue = [];
+    else if (isLong && 2 * this.#taken > this.#queue.length) {
+      this.#queue = this.#queue.slice(this.#taken);
+    } else return taken;
+    this.#taken = 0;
+    return taken;
   }
 }
 

@@ -2,7 +2,7 @@
 // given back when it is over.
 import { assert, assertEquals } from "@std/assert";
 import { concat } from "@std/bytes";
-import { encode } from "../codec.ts";
+import { encode, FrameSplitter } from "../codec.ts";
 import type { Channel } from "../transport/channel.ts";
 import { Intake } from "../transport/intake.ts";
 import { Outbox } from "../transport/outbox.ts";
@@ -52,6 +52,74 @@ test("Outbox gives large buffers back after bulk writes", () => {
   assert(last >= 200 * 1024, `${last} bytes: who lists directories needs it`);
   for (let i = 0; i < 64; i++) last = flush(new Uint8Array(10));
   assert(last <= 64 * 1024, `${last} bytes`);
+});
+
+for (const size of [100, 65_536, 100_000, 131_072, MSIZE]) {
+  test(`Outbox keeps frames of ${size} bytes behind a write in parts, in order, and counts them`, async () => {
+    const total = 40 * MSIZE;
+    const count = total / size;
+    let held = 0;
+    let most = 0;
+    let next = 0;
+    const splitter = new FrameSplitter(2 * MSIZE);
+    const gate = Promise.withResolvers<void>();
+    const outbox = new Outbox(
+      channel({
+        write: (bytes) =>
+          gate.promise.then(() => {
+            splitter.push(bytes.slice());
+            while (true) {
+              const frame = splitter.next();
+              if (frame === undefined) break;
+              assertEquals(frame.length, 11 + size);
+              assertEquals(frame[11], next++ % 251);
+            }
+          }),
+      }),
+      (error) => {
+        throw error;
+      },
+      undefined,
+      (bytes) => most = Math.max(most, held += bytes),
+    );
+    for (let i = 0; i < count; i++) {
+      const data = new Uint8Array(size).fill(i % 251);
+      outbox.send({ type: "Rread", tag: 1, data });
+      if (i === 0) outbox.flush();
+    }
+    const bytes = Math.ceil(count) * (11 + size);
+    assertEquals(outbox.untaken, bytes);
+    assert(most <= bytes * 1.4 + MSIZE, `${most} bytes for ${bytes}`);
+    gate.resolve();
+    await outbox.drained();
+    assertEquals([held, next], [0, Math.ceil(count)]);
+  });
+}
+
+test("Outbox that is dropped holds nothing, and takes nothing", async () => {
+  let held = 0;
+  const gate = Promise.withResolvers<void>();
+  const outbox = new Outbox(
+    channel({ write: () => gate.promise }),
+    (error) => {
+      throw error;
+    },
+    undefined,
+    (bytes) => held += bytes,
+  );
+  const send = () => {
+    const data = new Uint8Array(MSIZE);
+    for (let i = 0; i < 5; i++) outbox.send({ type: "Rread", tag: 1, data });
+    outbox.flush();
+  };
+  send();
+  assert(held >= 4 * MSIZE); // The last frame waits for its write in the writer.
+  outbox.drop();
+  assertEquals([held, outbox.untaken], [0, 0]);
+  send();
+  gate.resolve();
+  await outbox.drained();
+  assertEquals([held, outbox.untaken], [0, 0]);
 });
 
 test("Intake gives a large buffer back after bulk reads, and loses no byte", async () => {

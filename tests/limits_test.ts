@@ -14,7 +14,7 @@ import {
 import { type Connection, dial, pair } from "../transport.ts";
 import { MemoryFs } from "../fs/mod.ts";
 import { test } from "./harness.ts";
-import { Gate, nextTask, serveToy, Toy, untilAborted } from "./toy.ts";
+import { Gate, NEVER, nextTask, serveToy, Toy, untilAborted } from "./toy.ts";
 import { soon, T, WireClient } from "./wire_client.ts";
 
 test("maxFids: one more is refused, and a number that is free is not", async () => {
@@ -28,27 +28,36 @@ test("maxFids: one more is refused, and a number that is free is not", async () 
   await client.ask(T.walk(1, 0, 3), "Rwalk 1");
 });
 
-test("maxRequests: further requests wait, and none is lost", async () => {
+test("maxRequests: a further request is refused, and those under way go on", async () => {
   const gate = new Gate();
-  let running = 0;
-  let most = 0;
+  let asked = 0;
   await using scene = await serveToy({
     read: async () => {
-      most = Math.max(most, ++running);
+      asked++;
       await gate.passed;
-      running--;
       return new Uint8Array(0);
     },
   }, { maxRequests: 2 });
   const { client } = scene;
   await client.ask(T.walk(1, 0, 1, "a"), "Rwalk 1 1");
   await client.ask(T.open(1, 1), "Ropen 1 1");
-  client.send(T.read(1, 1), T.read(2, 1), T.read(3, 1), T.read(4, 1));
+  client.send(T.read(1, 1), T.read(2, 1));
+  const refused = "Too many open files";
+  await client.ask(T.read(3, 1), `Rerror 3 ${refused}`);
+  await client.ask(T.stat(3, 1), `Rerror 3 ${refused}`);
+  await client.ask(T.walk(3, 0, 2, "a"), `Rerror 3 ${refused}`);
+  await client.ask(T.attach(3, 3), `Rerror 3 ${refused}`);
+  // What gives something back is not refused.
+  await client.ask(T.clunk(3, 0), "Rclunk 3");
+  await client.ask(T.flush(3, 2), "Rflush 3");
+  client.send(T.clunk(4, 1)); // It waits for the read.
   await client.quiet();
-  assertEquals(running, 2);
   gate.open();
-  await client.expectSome("Rread 1", "Rread 2", "Rread 3", "Rread 4");
-  assertEquals(most, 2);
+  await client.expect("Rread 1", "Rclunk 4");
+  assertEquals(asked, 2);
+  // The refused requests have left no fid behind.
+  await client.ask(T.attach(3, 3), "Rattach 3 0");
+  await client.ask(T.walk(3, 3, 2, "a"), "Rwalk 3 1");
 });
 
 test("maxRequests: requests that were given up count until their handler ends", async () => {
@@ -64,15 +73,17 @@ test("maxRequests: requests that were given up count until their handler ends", 
   const { client } = scene;
   await client.ask(T.walk(1, 0, 1, "a"), "Rwalk 1 1");
   await client.ask(T.open(1, 1), "Ropen 1 1");
-  for (let i = 0; i < 20; i++) {
+  for (let i = 0; i < 3; i++) {
     client.send(T.read(2, 1));
     await client.ask(T.flush(3, 2), "Rflush 3");
   }
+  for (let i = 0; i < 3; i++) {
+    await client.ask(T.read(2, 1), "Rerror 2 Too many open files");
+  }
   assertEquals(gates.length, 3);
-  client.send(T.stat(4, 0));
-  await client.quiet();
   gates[0].open();
-  await client.expect("Rstat 4 /");
+  await gates[0].passed;
+  await client.ask(T.stat(4, 0), "Rstat 4 /");
   for (const gate of gates) gate.open();
 });
 
@@ -163,43 +174,6 @@ test("idleTimeout: bytes that are no request yet are idleness", async () => {
   await drip;
 });
 
-test("stallTimeout: a client that could have gone unseen is closed, its requests are aborted", async () => {
-  let aborted = 0;
-  await using scene = await serveToy({
-    write: async (_, { signal }) => {
-      await untilAborted(signal).catch(() => aborted++);
-    },
-  }, { maxRequestBytes: 100, stallTimeout: 10 });
-  const { client } = scene;
-  await client.ask(T.walk(1, 0, 1, "a"), "Rwalk 1 1");
-  await client.ask(T.open(1, 1, 2), "Ropen 1 1");
-  const data = new Uint8Array(8000);
-  for (let i = 0; i < 100; i++) client.send(T.write(i, 1, data));
-  await client.end();
-  await soon(scene.served);
-  assert(aborted > 0);
-});
-
-test("stallTimeout: a session that is full, but sees its client, goes on", async () => {
-  const gate = new Gate();
-  await using scene = await serveToy({ write: () => gate.passed }, {
-    maxRequestBytes: 100,
-    stallTimeout: 5,
-  });
-  const { client } = scene;
-  await client.ask(T.walk(1, 0, 1, "a"), "Rwalk 1 1");
-  await client.ask(T.open(1, 1, 2), "Ropen 1 1");
-  const writes = Array.from({ length: 10 }, (_, i) => T.write(i, 1, "x"));
-  client.send(...writes);
-  const [near, far] = pair();
-  const other = serve(far, new Toy().handler, { versionTimeout: 20 });
-  using silent = new WireClient(near);
-  await silent.end(); // Time has passed, four times the limit.
-  await soon(other);
-  gate.open();
-  await client.expectSome(...writes.map(({ tag }) => `Rwrite ${tag} 1`));
-});
-
 test("maxConnections: one more is closed, and there is room when one has gone", async () => {
   const tree = new MemoryFs({ motd: "hello\n" });
   await using server = await listen("tcp://127.0.0.1:0", tree, {
@@ -227,7 +201,10 @@ test("limits that are none are refused", async () => {
       { msize: 255 },
       { maxFids: 0 },
       { maxRequests: 0 },
-      { maxRequests: 65536 },
+      { maxRequests: 65537 },
+      { waitingAfter: 0 },
+      { waitingAfter: 2 ** 31 },
+      { maxHeldBytes: 0 },
       { maxName: 0 },
       { maxRequestBytes: 0 },
       { maxReplyBytes: 0 },
@@ -455,8 +432,11 @@ async function takenOfWaiting(options: SessionOptions): Promise<number> {
   return took;
 }
 
-test("maxRequestBytes: requests that wait with data are bounded in bytes, too", async () => {
-  const taken = await takenOfWaiting({ maxRequestBytes: 4e6 });
+test("waitingAfter: NEVER, maxRequestBytes: requests that wait with data are bounded in bytes, too", async () => {
+  const taken = await takenOfWaiting({
+    waitingAfter: NEVER,
+    maxRequestBytes: 4e6,
+  });
   assert(taken > 4e6 && taken < 7e6, `${taken} of 4 MB`);
 });
 
@@ -471,12 +451,15 @@ const TREAD = 23;
 const TCLUNK = 11;
 const TWSTAT = 62;
 
-test("maxRequestBytes: up to it a Tflush is seen, beyond it when there is room again", async () => {
+test("waitingAfter: NEVER, maxRequestBytes: up to it a Tflush is seen, beyond it when there is room again", async () => {
   for (const beyond of [false, true]) {
     const gate = new Gate();
     await using scene = await serveToy({
       write: () => gate.passed,
-    }, { maxRequestBytes: TWRITE + TCLUNK + 3 * (TWRITE + 10) });
+    }, {
+      waitingAfter: NEVER,
+      maxRequestBytes: TWRITE + TCLUNK + 3 * (TWRITE + 10),
+    });
     const { client } = scene;
     await client.ask(T.walk(1, 0, 1, "a"), "Rwalk 1 1");
     await client.ask(T.open(1, 1, 2), "Ropen 1 1");
@@ -498,11 +481,11 @@ test("maxRequestBytes: up to it a Tflush is seen, beyond it when there is room a
   }
 });
 
-test("maxRequestBytes: data that were copied for a handler that answered at once do not count", async () => {
+test("waitingAfter: NEVER, maxRequestBytes: data that were copied for a handler that answered at once do not count", async () => {
   const gate = new Gate();
   await using scene = await serveToy({
     write: ({ fid }) => fid === 1 ? gate.passed : undefined,
-  }, { maxRequestBytes: 16 * TWRITE + TWRITE + 10 });
+  }, { waitingAfter: NEVER, maxRequestBytes: 16 * TWRITE + TWRITE + 10 });
   const { client } = scene;
   for (const fid of [1, 2]) {
     await client.ask(T.walk(1, 0, fid, "a"), "Rwalk 1 1");
@@ -517,7 +500,7 @@ test("maxRequestBytes: data that were copied for a handler that answered at once
   for (let i = 0; i < 16; i++) await client.expect(`Rwrite ${i} 1`);
 });
 
-test("maxRequestBytes: data that wait twice, for their turn and for their fid, count once", async () => {
+test("waitingAfter: NEVER, maxRequestBytes: data that wait for their fid count once", async () => {
   const gates: Gate[] = [];
   const wait = () => {
     const gate = new Gate();
@@ -527,7 +510,10 @@ test("maxRequestBytes: data that wait twice, for their turn and for their fid, c
   await using scene = await serveToy({
     read: () => wait().then(() => new Uint8Array(0)),
     wstat: wait,
-  }, { maxRequests: 2, maxRequestBytes: TWSTAT + TREAD + TWRITE + 8 + 10 });
+  }, {
+    waitingAfter: NEVER,
+    maxRequestBytes: TWSTAT + TREAD + TWRITE + 8 + 10,
+  });
   const { client } = scene;
   await client.ask(T.walk(1, 0, 1, "a"), "Rwalk 1 1");
   await client.ask(T.open(1, 1, 2), "Ropen 1 1");
@@ -536,7 +522,7 @@ test("maxRequestBytes: data that wait twice, for their turn and for their fid, c
   for (let round = 0; round < 5; round++) {
     client.send(T.wstat(1, 1), T.read(2, 2), T.write(3, 1, "eight by"));
     await client.quiet();
-    gates.pop()?.open(); // Of the read: it is the turn of the write, which waits on.
+    gates.pop()?.open(); // Of the read. The write waits for the Twstat.
     await client.expect("Rread 2");
     await client.quiet();
     gates.pop()?.open();
@@ -544,12 +530,13 @@ test("maxRequestBytes: data that wait twice, for their turn and for their fid, c
   }
 });
 
-test("maxRequestBytes: all of a message that waits counts, not only its data", async () => {
+test("waitingAfter: NEVER, maxRequestBytes: all of a message that waits counts, not only its data", async () => {
   let taken = 0;
   const gate = new Gate();
   await using scene = await serveToy({
     read: () => gate.passed.then(() => new Uint8Array(0)),
   }, {
+    waitingAfter: NEVER,
     maxRequestBytes: 100_000,
     wrap: (connection) => onRead(connection, (count) => taken += count),
   });
@@ -573,27 +560,33 @@ test("maxRequestBytes: all of a message that waits counts, not only its data", a
 test("maxRequests: requests of an old session count until their handlers end", async () => {
   const gate = new Gate();
   let running = 0;
-  let most = 0;
   await using scene = await serveToy({
     async write() {
-      most = Math.max(most, ++running);
+      running++;
       await gate.passed; // Deaf to the signal.
       running--;
     },
   }, { maxRequests: 4, closeTimeout: 1 });
   const { client } = scene;
-  const opened = ["Rattach 1 0", "Rwalk 2 1", "Ropen 3 1"];
-  for (let round = 0; round < 5; round++) {
-    await client.ask(T.version(8192), "Rversion 65535 8192 9P2000");
-    client.send(T.attach(1, 0), T.walk(2, 0, 1, "a"), T.open(3, 1, 2));
-    if (round === 0) await client.expect(...opened);
-    client.send(...[10, 11, 12, 13].map((tag) => T.write(tag, 1, "x")));
-    for (let i = 0; i < 10; i++) await nextTask();
+  const begin = [T.attach(1, 0), T.walk(2, 0, 1, "a"), T.open(3, 1, 2)];
+  const begun = ["Rattach 1 0", "Rwalk 2 1", "Ropen 3 1"];
+  const tags = [10, 11, 12, 13];
+  const writes = tags.map((tag) => T.write(tag, 1, "x"));
+  const version = () =>
+    client.ask(T.version(8192), "Rversion 65535 8192 9P2000");
+  await version();
+  client.send(...begin, ...writes);
+  await client.expect(...begun);
+  for (let round = 0; round < 3; round++) {
+    await version();
+    await client.ask(T.attach(1, 0), "Rerror 1 Too many open files");
   }
-  assertEquals(most, 4);
+  assertEquals(running, 4);
   gate.open();
-  await client.expect(...opened);
-  await client.expectSome(...[10, 11, 12, 13].map((tag) => `Rwrite ${tag} 1`));
+  while (running > 0) await nextTask();
+  client.send(...begin, ...writes);
+  await client.expect(...begun);
+  await client.expectSome(...tags.map((tag) => `Rwrite ${tag} 1`));
 });
 
 test("close() is not held up by a handler that never ends", async () => {

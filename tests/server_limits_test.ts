@@ -9,6 +9,7 @@ import { type Connection, pair } from "../transport.ts";
 import { test } from "./harness.ts";
 import {
   Gate,
+  NEVER,
   nextTask,
   onWrite,
   serveToy,
@@ -18,7 +19,8 @@ import {
 } from "./toy.ts";
 import { brief, bytes, soon, T, WireClient } from "./wire_client.ts";
 
-const REQUESTS_MAX = 1024;
+/** Requests that wait at the same time. */
+const WAITING = 65_000;
 /** Bytes of a Tcall without text and data. */
 const TCALL = 17;
 
@@ -31,7 +33,6 @@ async function openA({ client }: ToyScene, fid = 1): Promise<void> {
 class Reads {
   readonly started: number[] = [];
   readonly gates: Map<number, Gate> = new Map();
-  #areAllOpen = false;
 
   async read(
     { offset, signal }: { offset: number; signal: AbortSignal },
@@ -39,7 +40,6 @@ class Reads {
     const gate = new Gate();
     this.started.push(offset);
     this.gates.set(offset, gate);
-    if (this.#areAllOpen) gate.open();
     await Promise.race([gate.passed, untilAborted(signal)]);
     return bytes(`${offset}`);
   }
@@ -47,119 +47,72 @@ class Reads {
   open(offset: number): void {
     this.gates.get(offset)?.open();
   }
-
-  /** Answers all of them, those to come as well. */
-  openAll(): void {
-    this.#areAllOpen = true;
-    for (const gate of this.gates.values()) gate.open();
-  }
 }
 
-test("serve() takes 1024 requests at a time; further ones wait their turn", async () => {
+test("serve() takes 65,000 requests that wait, and answers others beside them", async () => {
   const reads = new Reads();
   await using scene = await serveToy({
     read: (_, request) => reads.read(request),
   });
   const { client } = scene;
   await openA(scene);
-  client.send(
-    ...Array.from({ length: REQUESTS_MAX + 3 }, (_, i) => T.read(i, 1, i)),
-  );
-  await client.quiet(5000);
-  assertEquals(reads.started.length, REQUESTS_MAX);
+  await openA(scene, 2);
+  for (let i = 0; i < WAITING; i += 1000) {
+    const batch = Array.from(
+      { length: 1000 },
+      (_, k) => T.read(i + k, 1, i + k),
+    );
+    client.send(...batch);
+    await client.ask(T.stat(65_100, 0), "Rstat 65100 /");
+  }
+  assertEquals(reads.started.length, WAITING);
+  await client.ask(T.write(65_100, 2, "x"), "Rwrite 65100 1");
   reads.open(7);
   await client.expect("Rread 7 7");
-  await client.quiet(5000);
-  assertEquals(reads.started.slice(REQUESTS_MAX), [1024]);
-  // Also those without any work wait: order is kept.
-  client.send(T.stat(5001, 0));
-  await client.quiet(5000);
-  reads.open(8);
-  reads.open(9);
-  await client.expectSome("Rread 8 8", "Rread 9 9");
-  assertEquals(reads.started.slice(REQUESTS_MAX), [1024, 1025, 1026]);
-  reads.open(10);
-  await client.expectSome("Rread 10 10", "Rstat 5001 /");
-});
-
-test("serve() sees a Tflush behind 1024 requests, which frees one", async () => {
-  const reads = new Reads();
-  await using scene = await serveToy({
-    read: (_, request) => reads.read(request),
-  });
-  const { client } = scene;
-  await openA(scene);
-  client.send(
-    ...Array.from({ length: REQUESTS_MAX }, (_, i) => T.read(i, 1, i)),
-    T.stat(2000, 0),
-    T.stat(2001, 0),
-  );
-  await client.quiet(5000);
-  client.send(T.flush(3000, 2000)); // Of one that waits.
-  await client.expect("Rflush 3000");
-  client.send(T.flush(3001, 500)); // Of one that runs.
-  await client.expectSome("Rflush 3001", "Rstat 2001 /");
-  await client.quiet(5000);
-});
-
-test("serve() flushes a request that waits for its turn, and no other", async () => {
-  const reads = new Reads();
-  await using scene = await serveToy({
-    read: (_, request) => reads.read(request),
-  });
-  const { client } = scene;
-  await openA(scene);
-  // One waits for its fid, one for its turn.
-  client.send(
-    ...Array.from({ length: REQUESTS_MAX - 1 }, (_, i) => T.read(i, 1, i)),
-    T.clunk(2000, 1),
-    T.read(2001, 1, 9999),
-  );
-  await client.quiet(5000);
-  await client.ask(T.flush(3000, 2001), "Rflush 3000");
-  client.send(T.stat(2001, 0));
-  await client.quiet(5000);
-  for (let i = 0; i < REQUESTS_MAX - 1; i++) reads.open(i);
-  const replies: string[] = [];
-  for (let i = 0; i < REQUESTS_MAX + 1; i++) {
-    const { type, tag } = await client.next();
-    replies.push(`${type} ${tag}`);
+  await client.ask(T.flush(65_100, 64_999), "Rflush 65100");
+  // One more flushes all others at once.
+  for (let i = 0; i < WAITING; i++) {
+    if (i !== 7 && i !== 64_999) client.send(T.flush(65_200, i));
   }
-  assert(replies.includes("Rclunk 2000"), "the clunk was lost");
-  assert(replies.includes("Rstat 2001"));
+  for (let i = 2; i < WAITING; i++) await client.expect("Rflush 65200");
+  await client.ask(T.clunk(1, 1), "Rclunk 1");
 });
 
-test("serve() stops reading from a client with too many requests", async () => {
+test("serve() takes 65,000 requests that wait for one fid; flushes of all of them take no time", async () => {
   const reads = new Reads();
-  let chunks = 0;
-  await using scene = await serveToy(
-    { read: (_, request) => reads.read(request) },
-    { wrap: (connection) => countReads(connection, () => chunks++) },
-  );
+  await using scene = await serveToy({
+    read: (_, request) => reads.read(request),
+  });
   const { client } = scene;
   await openA(scene);
-  const total = 20_000; // More than it reads ahead.
-  for (let i = 0; i < total; i += 100) {
+  client.send(T.read(65_001, 1, 1), T.clunk(65_000, 1));
+  const all = Array.from({ length: WAITING }, (_, i) => i);
+  client.send(...all.map((tag) => T.stat(tag, 1)));
+  await client.quiet(65_200);
+  // The last first, which is the farthest from the head of the queue.
+  client.send(...all.toReversed().map((tag) => T.flush(65_100, tag)));
+  for (const _ of all) await client.expect("Rflush 65100");
+  reads.open(1);
+  await client.expect("Rread 65001 1", "Rclunk 65000");
+});
+
+test("serve() starts anew for a Tversion behind 65,000 requests that wait", async () => {
+  const reads = new Reads();
+  await using scene = await serveToy({
+    read: (_, request) => reads.read(request),
+  });
+  const { client } = scene;
+  await openA(scene);
+  for (let i = 0; i < WAITING; i += 1000) {
     client.send(
-      ...Array.from({ length: 100 }, (_, k) => T.read(i + k, 1, i + k)),
+      ...Array.from({ length: 1000 }, (_, k) => T.read(i + k, 1, i + k)),
     );
   }
-  for (let i = 0; i < 10; i++) await nextTask();
-  const before = chunks;
-  for (let i = 0; i < 10; i++) await nextTask();
-  assertEquals(chunks, before);
-  assertEquals(reads.started.length, REQUESTS_MAX);
-  // As they are answered, the others come through, all of them.
-  const seen = new Set<number>();
-  reads.openAll();
-  while (seen.size < total) {
-    const reply = await client.next();
-    assertEquals(reply.type, "Rread");
-    seen.add(reply.tag);
-  }
+  await client.start();
+  await client.ask(T.stat(1, 0), "Rstat 1 /");
 });
 
-test("serve() sees that a client went away that had too many requests", async () => {
+test("serve() sees that a client went away that has many requests", async () => {
   const reads = new Reads();
   const scene = await serveToy({ read: (_, request) => reads.read(request) });
   const { client } = scene;
@@ -179,21 +132,6 @@ test("serve() sees that a client went away that had too many requests", async ()
   ]);
   assertEquals(scene.errors, []);
 });
-
-/** A connection that tells of its reads. */
-function countReads(connection: Connection, tell: () => void): Connection {
-  return {
-    peer: connection.peer,
-    readable: connection.readable,
-    writable: connection.writable,
-    read: (buffer) => {
-      tell();
-      return connection.read!(buffer); // A pair has the fast path.
-    },
-    write: (data) => connection.write!(data),
-    close: () => connection.close(),
-  };
-}
 
 /** A client that sends and never reads, as the server sees it. */
 class Greedy implements Connection {
@@ -426,7 +364,7 @@ async function settled(): Promise<void> {
   for (let i = 0; i < 10; i++) await nextTask();
 }
 
-test("maxRequestBytes: a write that waited its turn and is answered at once counts no more", async () => {
+test("waitingAfter: NEVER, maxRequestBytes: a write that waited its turn and is answered at once counts no more", async () => {
   for (const error of [false, true]) {
     const gate = new Gate();
     await using scene = await serveToy((toy) => ({
@@ -438,7 +376,7 @@ test("maxRequestBytes: a write that waited its turn and is answered at once coun
         if (error) throw new NinePError("i/o error");
         toy.log.push("write");
       },
-    }), { maxRequests: 1, maxRequestBytes: 10 });
+    }), { maxRequests: 1, waitingAfter: NEVER, maxRequestBytes: 10 });
     const { client } = scene;
     await openA(scene);
     client.send(T.stat(2, 0), T.write(3, 1, "more than ten bytes"));
@@ -451,10 +389,11 @@ test("maxRequestBytes: a write that waited its turn and is answered at once coun
   }
 });
 
-test("maxRequestBytes: many that waited their turn are answered at once, in order", async () => {
+test("waitingAfter: NEVER, maxRequestBytes: many that waited their turn are answered at once, in order", async () => {
   const gate = new Gate();
   await using scene = await serveToy({ wstat: () => gate.passed }, {
     maxRequests: 1,
+    waitingAfter: NEVER,
     maxRequestBytes: 10,
   });
   const { client } = scene;
@@ -471,7 +410,7 @@ test("maxRequestBytes: many that waited their turn are answered at once, in orde
   );
 });
 
-test("maxRequestBytes: data of a flushed call count until its handler has ended", async () => {
+test("waitingAfter: NEVER, maxRequestBytes: data of a flushed call count until its handler has ended", async () => {
   const gate = new Gate();
   let calls = 0;
   await using scene = await serveToy(() => ({
@@ -480,7 +419,7 @@ test("maxRequestBytes: data of a flushed call count until its handler has ended"
       await gate.passed; // Deaf to the signal.
       return data;
     },
-  }), { maxRequestBytes: 17 * TCALL + 10 });
+  }), { waitingAfter: NEVER, maxRequestBytes: 17 * TCALL + 10 });
   const { client } = scene;
   // The first 16 keep views of read buffers, the others copies.
   for (let i = 0; i < 17; i++) {
@@ -502,7 +441,7 @@ test("maxRequestBytes: data of a flushed call count until its handler has ended"
   }
 });
 
-test("maxRequestBytes: data of calls of an old session count until their handlers have ended", async () => {
+test("waitingAfter: NEVER, maxRequestBytes: data of calls of an old session count until their handlers have ended", async () => {
   const gate = new Gate();
   let calls = 0;
   await using scene = await serveToy(() => ({
@@ -511,7 +450,7 @@ test("maxRequestBytes: data of calls of an old session count until their handler
       await gate.passed;
       return data;
     },
-  }), { maxRequestBytes: 17 * TCALL + 10 });
+  }), { waitingAfter: NEVER, maxRequestBytes: 17 * TCALL + 10 });
   const { client } = scene;
   for (let i = 0; i < 17; i++) client.send(T.call(i, 0, "", "six by"));
   await client.quiet();
@@ -526,29 +465,34 @@ test("maxRequestBytes: data of calls of an old session count until their handler
   }
 });
 
-test("maxRequests: Tflushes that wait count, also when they repeat a tag", async () => {
+test("Tflushes that wait hold up nothing, also when they repeat a tag", async () => {
   const gate = new Gate();
-  let stats = 0;
   await using scene = await serveToy({
     write: () => gate.passed, // Deaf to the signal.
-    stat: ({ node }) => {
-      stats++;
-      return statOf(node);
-    },
   }, { maxRequests: 4 });
   const { client } = scene;
   await openA(scene);
   client.send(
     T.write(9, 1, "x"),
-    ...Array.from({ length: 20 }, () => T.flush(7, 9)),
+    ...Array.from({ length: 2000 }, () => T.flush(7, 9)),
     T.stat(1, 0),
   );
-  await settled();
-  assertEquals(stats, 0);
-  gate.open();
-  await client.expect("Rwrite 9 1", ...Array<string>(20).fill("Rflush 7"));
   await client.expect("Rstat 1 /");
-  // None of them counts any more.
-  client.send(T.write(9, 1, "x"), T.flush(7, 9));
-  await client.expect("Rwrite 9 1", "Rflush 7");
+  gate.open();
+  await client.expect("Rwrite 9 1", ...Array<string>(2000).fill("Rflush 7"));
+});
+
+test("a client that sends more Tflushes than there are tags is closed", async () => {
+  const gate = new Gate();
+  await using scene = await serveToy({ write: () => gate.passed });
+  const { client } = scene;
+  await openA(scene);
+  client.send(T.write(9, 1, "x"));
+  const flushes = Array.from({ length: 8192 }, () => T.flush(7, 9));
+  for (let i = 0; i < 8; i++) client.send(...flushes);
+  await client.end();
+  gate.open();
+  assertEquals(scene.takeErrors(), [
+    'Connection to "pair" failed: more Tflushes wait than there are tags',
+  ]);
 });

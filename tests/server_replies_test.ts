@@ -1,9 +1,9 @@
-// maxReplyBytes: what a client may be owed, taken or not. semantics.md 11.
+// waitingAfter: NEVER, maxReplyBytes: what a client may be owed, taken or not. semantics.md 11.
 import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
 import { NinePError, ORDWR } from "../codec.ts";
 import type { Connection } from "../transport.ts";
 import { test } from "./harness.ts";
-import { Gate, nextTask, serveToy, type ToyScene } from "./toy.ts";
+import { Gate, NEVER, nextTask, serveToy, type ToyScene } from "./toy.ts";
 import { Random } from "./vectors.ts";
 import { brief, bytes, soon, T } from "./wire_client.ts";
 
@@ -73,6 +73,7 @@ test("maxReplyBytes bounds what late answers hold, and each of them comes", asyn
     },
   }, {
     wrap: meter.wrap,
+    waitingAfter: NEVER,
     maxReplyBytes: most,
     msize: 2 ** 20,
     clientMsize: 2 ** 20,
@@ -116,7 +117,7 @@ test("maxReplyBytes gives back what an answer did not need", async () => {
       await gate.passed;
       return bytes("x");
     },
-  }, { maxReplyBytes: 8000 });
+  }, { waitingAfter: NEVER, maxReplyBytes: 8000 });
   const { client } = scene;
   await openA(scene);
   client.send(...Array.from({ length: 300 }, (_, i) => T.read(i, 1, 0, 4000)));
@@ -142,11 +143,11 @@ test("maxReplyBytes is 256 MiB by default", async () => {
   assertEquals(reads.asked.length, 256);
 });
 
-test("maxReplyBytes: reads that wait hold up no other fid, and no Tflush", async () => {
+test("waitingAfter: NEVER, maxReplyBytes: reads that wait hold up no other fid, and no Tflush", async () => {
   const reads = new Reads();
   await using scene = await serveToy({
     read: (_, request) => reads.read(request),
-  }, { maxReplyBytes: 100 });
+  }, { waitingAfter: NEVER, maxReplyBytes: 100 });
   const { client } = scene;
   await openA(scene, 4);
   client.send(T.read(10, 1, 10, 80), T.read(11, 2, 11, 80));
@@ -174,11 +175,11 @@ test("maxReplyBytes: reads that wait hold up no other fid, and no Tflush", async
   assertEquals(scene.takeLog().filter((line) => line === "clunk 2").length, 1);
 });
 
-test("maxReplyBytes: reads that wait begin in their order", async () => {
+test("waitingAfter: NEVER, maxReplyBytes: reads that wait begin in their order", async () => {
   const reads = new Reads();
   await using scene = await serveToy({
     read: (_, request) => reads.read(request),
-  }, { maxReplyBytes: 100 });
+  }, { waitingAfter: NEVER, maxReplyBytes: 100 });
   const { client } = scene;
   await openA(scene, 4);
   client.send(
@@ -209,8 +210,12 @@ test("maxReplyBytes: reads that wait begin in their order", async () => {
 
 for (const async of [false, true]) {
   const how = async ? "later" : "at once";
-  test(`maxReplyBytes: one alone may be larger than all of it: answers ${how}`, async () => {
-    await using scene = await serveToy({}, { async, maxReplyBytes: 1 });
+  test(`waitingAfter: NEVER, maxReplyBytes: one alone may be larger than all of it: answers ${how}`, async () => {
+    await using scene = await serveToy({}, {
+      async,
+      waitingAfter: NEVER,
+      maxReplyBytes: 1,
+    });
     const { client } = scene;
     await openA(scene, 3);
     client.send(
@@ -225,11 +230,11 @@ for (const async of [false, true]) {
   });
 }
 
-test("maxReplyBytes: what needs no room does not wait behind one that is larger than all of it", async () => {
+test("waitingAfter: NEVER, maxReplyBytes: what needs no room does not wait behind one that is larger than all of it", async () => {
   const reads = new Reads();
   await using scene = await serveToy({
     read: (_, request) => reads.read(request),
-  }, { maxReplyBytes: 10 });
+  }, { waitingAfter: NEVER, maxReplyBytes: 10 });
   const { client } = scene;
   await openA(scene, 2);
   client.send(T.read(1, 1, 1, 80), T.stat(2, 2), T.write(3, 1, "x"));
@@ -241,7 +246,7 @@ test("maxReplyBytes: what needs no room does not wait behind one that is larger 
   await client.expect("Rread 1 1");
 });
 
-test("maxReplyBytes: a call counts as much as a message has room for", async () => {
+test("waitingAfter: NEVER, maxReplyBytes: a call counts as much as a message has room for", async () => {
   const gate = new Gate();
   let asked = 0;
   await using scene = await serveToy({
@@ -250,7 +255,7 @@ test("maxReplyBytes: a call counts as much as a message has room for", async () 
       await gate.passed;
       return bytes("value");
     },
-  }, { maxReplyBytes: 2 * 8192 });
+  }, { waitingAfter: NEVER, maxReplyBytes: 2 * 8192 });
   const { client } = scene;
   await openA(scene, 3);
   client.send(T.call(1, 1), T.call(2, 2), T.call(3, 3));
@@ -261,11 +266,11 @@ test("maxReplyBytes: a call counts as much as a message has room for", async () 
   await client.expectSome(...values);
 });
 
-test("maxReplyBytes: a Tversion gives back all room", async () => {
+test("waitingAfter: NEVER, maxReplyBytes: a Tversion gives back all room", async () => {
   const reads = new Reads();
   await using scene = await serveToy({
     read: (_, request) => reads.read(request),
-  }, { maxReplyBytes: 100 });
+  }, { waitingAfter: NEVER, maxReplyBytes: 100 });
   const { client } = scene;
   for (let round = 0; round < 3; round++) {
     await openA(scene, 2);
@@ -284,11 +289,11 @@ test("maxReplyBytes: a Tversion gives back all room", async () => {
   await client.ask(T.stat(1, 0), "Rstat 1 /");
 });
 
-test("maxReplyBytes: reads that wait are forgotten with their connection", async () => {
+test("waitingAfter: NEVER, maxReplyBytes: reads that wait are forgotten with their connection", async () => {
   const reads = new Reads();
   const scene = await serveToy({
     read: (_, request) => reads.read(request),
-  }, { maxReplyBytes: 100 });
+  }, { waitingAfter: NEVER, maxReplyBytes: 100 });
   const { client } = scene;
   await openA(scene, 3);
   client.send(
@@ -309,7 +314,7 @@ test("maxReplyBytes: reads that wait are forgotten with their connection", async
 });
 
 for (let seed = 1; seed <= 5; seed++) {
-  test(`maxReplyBytes: reads of all kinds are answered, seed ${seed}`, async () => {
+  test(`waitingAfter: NEVER, maxReplyBytes: reads of all kinds are answered, seed ${seed}`, async () => {
     const random = new Random(seed);
     const most = 2000;
     const gates: Gate[] = [];
@@ -329,7 +334,7 @@ for (let seed = 1; seed <= 5; seed++) {
           return data;
         });
       },
-    }, { maxReplyBytes: most, maxRequests: 40 });
+    }, { waitingAfter: NEVER, maxReplyBytes: most, maxRequests: 40 });
     const { client } = scene;
     await openA(scene, 5);
     const open = new Set<number>();

@@ -191,6 +191,9 @@ export async function serveToy(
   return scene;
 }
 
+/** A limit of time that ends nothing within a test. */
+export const NEVER: number = 2 ** 31 - 1;
+
 /** Something that a test lets happen. */
 export class Gate {
   readonly #opened: PromiseWithResolvers<void> = Promise.withResolvers();

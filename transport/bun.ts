@@ -108,6 +108,8 @@ function handlers(open: (socket: Socket) => void): Handlers {
 
 class BunConnection implements Connection {
   readonly peer: string;
+  /** Bytes that the system has taken of writes that it did not take at once. */
+  taken = 0;
   readonly #socket: Socket;
   readonly #inbox: Inbox;
   #streams: Streams | undefined;
@@ -202,6 +204,7 @@ class BunConnection implements Connection {
   drained(): void {
     if (!this.#rest) return;
     const taken = this.#socket.write(this.#rest);
+    if (taken > 0) this.taken += taken;
     if (taken === this.#rest.length) this.#settleWrite();
     else if (taken > 0) this.#rest = this.#rest.subarray(taken);
   }

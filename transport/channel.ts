@@ -11,6 +11,8 @@ import type { Connection } from "./connection.ts";
 export interface Channel {
   /** Label of the peer. */
   readonly peer: string;
+  /** Bytes that the system, or the peer, has taken so far. */
+  readonly taken?: number;
   /** Reads the next bytes into `buffer` or a chunk of its own; null at the end. */
   read(buffer: Uint8Array): Promise<Uint8Array | null>;
   /** Takes a chunk of its own back. */
@@ -36,6 +38,9 @@ export function openChannel(connection: Connection): Channel {
   if (!read || !write) return new StreamChannel(connection);
   return {
     peer: connection.peer,
+    get taken() {
+      return connection.taken ?? 0;
+    },
     read: (buffer) => read.call(connection, buffer),
     free: (chunk) => connection.free?.(chunk),
     write: (bytes) => write.call(connection, bytes),

@@ -17,6 +17,11 @@ export interface Connection {
    * connection.
    */
   readonly writable: WritableStream<Uint8Array>;
+  /**
+   * Bytes that the system, or the peer, has taken of all writes so far: tells a
+   * slow peer from one that takes nothing while a large write is going on.
+   */
+  readonly taken?: number;
   /** Label of the peer for people: `tcp://127.0.0.1:53112`, `unix:///path`, `pair`. */
   readonly peer: string;
   /**

@@ -121,6 +121,8 @@ function tcp({ hostname, port }: NetAddr): Address {
 
 class DenoConnection implements Connection {
   readonly peer: string;
+  /** Bytes that the system has taken. */
+  taken = 0;
   readonly #conn: Conn;
   #streams: Streams | undefined;
   #writeEnded = false;
@@ -157,8 +159,11 @@ class DenoConnection implements Connection {
     if (this.#writeEnded) throw closed(this.peer);
     try {
       let taken = await this.#conn.write(bytes);
+      this.taken += taken;
       while (taken < bytes.length) {
-        taken += await this.#conn.write(bytes.subarray(taken));
+        const more = await this.#conn.write(bytes.subarray(taken));
+        this.taken += more;
+        taken += more;
       }
     } catch (error) {
       throw this.#closed ? closed(this.peer) : lost(this.peer, error);

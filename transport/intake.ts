@@ -37,6 +37,11 @@ export class Intake {
     this.splitter = new Splitter(msize);
   }
 
+  /** Bytes of the buffer that the last chunk is in. */
+  get bufferSize(): number {
+    return Math.max(this.#buffer.length, this.#foreign?.length ?? 0);
+  }
+
   /** The next bytes, for push(); null at the end. The last chunk is gone then, unless it is held. */
   read(): Promise<Uint8Array | null> {
     this.#makeRoom();

@@ -21,6 +21,19 @@ const REST = 64;
 const REST_MOST = 64 * 1024;
 /** Most bytes of a small write. */
 const SMALL = 4 * 1024;
+/**
+ * Frames behind so many bytes that wait get another buffer: one buffer for all
+ * of them would double its size, and copy all of them, each time that it is
+ * full. Most frames leave little room in a buffer of 1 MiB then.
+ */
+const PART = 768 * 1024;
+
+/** A full buffer that waits for the writes before it. */
+interface Part {
+  readonly bytes: Uint8Array;
+  /** Bytes of it that are to be written. */
+  readonly length: number;
+}
 
 /** Frames on their way to a channel. */
 export class Outbox {
@@ -29,8 +42,17 @@ export class Outbox {
   readonly #channel: Channel;
   readonly #onError: (error: unknown) => void;
   readonly #onTaken: (() => void) | undefined;
+  readonly #onHeld: ((bytes: number) => void) | undefined;
   // Bytes of the write that is going on.
   #underway = 0;
+  /** Full buffers, in order; the writer's frames come behind them. */
+  #parts: Part[] = [];
+  /** Bytes that are to be written from them. */
+  #parted = 0;
+  /** Size of the buffers that onHeld was told of. */
+  #heldBytes = 0;
+  /** Bytes of the writes that are done. */
+  #done = 0;
   // The buffer of the last write, to be used again, when there are two.
   #spare: Uint8Array | undefined;
   #smallWrites = 0;
@@ -44,30 +66,39 @@ export class Outbox {
    * @param channel Where the frames go.
    * @param onError Told once when a write fails; all frames after it are dropped.
    * @param onTaken Told when the channel has taken what was written.
+   * @param onHeld Told the size of each buffer that waits for the channel, and
+   *   the same below zero when it does not any more.
    */
   constructor(
     channel: Channel,
     onError: (error: unknown) => void,
     onTaken?: () => void,
+    onHeld?: (bytes: number) => void,
   ) {
     this.#channel = channel;
     this.#onError = onError;
     this.#onTaken = onTaken;
+    this.#onHeld = onHeld;
   }
 
   /** Bytes that wait for the write that is going on. */
   get size(): number {
-    return this.writer.at;
+    return this.#parted + this.writer.at;
   }
 
   /** Bytes that the channel has not taken. */
   get untaken(): number {
-    return this.#underway + this.writer.at;
+    return this.#underway + this.#parted + this.writer.at;
   }
 
   /** Whether all bytes were taken by the channel. */
   get idle(): boolean {
-    return !this.#writing && this.writer.at === 0;
+    return !this.#writing && this.#parted === 0 && this.writer.at === 0;
+  }
+
+  /** Grows with each byte that the peer takes; where the channel does not count them, with each write. */
+  get progress(): number {
+    return this.#done + (this.#channel.taken ?? 0);
   }
 
   /** Sends a message at the end of this turn. */
@@ -86,6 +117,7 @@ export class Outbox {
 
   /** Sees to it that what is in the writer goes out at the end of this turn. */
   schedule(): void {
+    if (this.writer.at >= PART) this.#endPart();
     if (this.#scheduled || this.#held) return;
     this.#scheduled = true;
     queueMicrotask(this.#onTurnEnd);
@@ -96,20 +128,45 @@ export class Outbox {
     this.flush();
   };
 
+  /** Puts the writer's buffer behind those that wait. */
+  #endPart(): void {
+    const { bytes, at } = this.writer;
+    // What one write can take is not cut in two.
+    if (!this.#writing && at < BULK_MOST) return;
+    this.#renewWriter();
+    if (this.#dead) return;
+    this.#parts.push({ bytes, length: at });
+    this.#parted += at;
+    this.#hold(bytes.length);
+  }
+
+  #renewWriter(): void {
+    this.writer.bytes = this.#spare ?? NOTHING;
+    this.writer.at = 0;
+    this.#spare = undefined;
+  }
+
+  /** Counts a buffer that waits, or one that does not any more. */
+  #hold(bytes: number): void {
+    this.#heldBytes += bytes;
+    this.#onHeld?.(bytes);
+  }
+
   /** Starts to send now, unless a write is going on: then its end does. */
   flush(): void {
     this.#held = false;
-    while (!this.#writing && this.writer.at > 0) {
+    while (!this.#writing && this.size > 0) {
       const { writer } = this;
-      const { bytes, at } = writer;
       if (this.#dead) {
         writer.at = 0;
         break;
       }
+      const part = this.#parts.shift();
+      const bytes = part?.bytes ?? writer.bytes;
+      const at = part?.length ?? writer.at;
+      if (part === undefined) this.#renewWriter();
+      else this.#parted -= at;
       this.#smallWrites = at <= SMALL ? this.#smallWrites + 1 : 0;
-      writer.bytes = this.#spare ?? NOTHING;
-      writer.at = 0;
-      this.#spare = undefined;
       let written: Promise<void> | undefined;
       try {
         written = this.#channel.write(bytes.subarray(0, at));
@@ -118,9 +175,12 @@ export class Outbox {
         break;
       }
       if (written === undefined) {
-        this.#taken(bytes);
+        if (part !== undefined) this.#hold(-bytes.length);
+        this.#done += at;
+        this.#reuse(bytes);
         continue;
       }
+      if (part === undefined) this.#hold(bytes.length);
       this.#writing = true;
       this.#underway = at;
       written.then(() => this.#written(bytes), (error) => this.#fail(error));
@@ -135,13 +195,16 @@ export class Outbox {
   }
 
   #written(bytes: Uint8Array): void {
+    if (this.#dead) return;
     this.#writing = false;
+    this.#done += this.#underway;
     this.#underway = 0;
-    this.#taken(bytes);
+    this.#hold(-bytes.length);
+    this.#reuse(bytes);
     this.flush();
   }
 
-  #taken(bytes: Uint8Array): void {
+  #reuse(bytes: Uint8Array): void {
     if (bytes.length <= this.#most) {
       // The next frames go into it, unless they have one by now.
       if (this.writer.bytes.length === 0) this.writer.bytes = bytes;
@@ -157,14 +220,23 @@ export class Outbox {
   }
 
   #fail(error: unknown): void {
+    const isFirst = !this.#dead;
+    this.drop();
+    if (isFirst) this.#onError(error);
+    this.#wake();
+  }
+
+  /** Drops all frames, those to come as well: the connection has ended. */
+  drop(): void {
+    this.#dead = true;
     this.#writing = false;
     this.#underway = 0;
     this.writer.at = 0;
-    if (!this.#dead) {
-      this.#dead = true;
-      this.#onError(error);
-    }
-    this.#wake();
+    for (const { bytes } of this.#parts) free(bytes);
+    this.#parts = [];
+    this.#parted = 0;
+    this.#spare = undefined;
+    if (this.#heldBytes > 0) this.#hold(-this.#heldBytes);
   }
 
   #wake(): void {
@@ -173,4 +245,9 @@ export class Outbox {
     this.#waiting = [];
     for (const wake of waiting) wake();
   }
+}
+
+/** Gives the memory of a buffer that was never written back, which the collector would do much later. */
+function free({ buffer }: Uint8Array): void {
+  if (buffer instanceof ArrayBuffer) buffer.transfer(0);
 }
