@@ -256,10 +256,8 @@ export class SessionCore<N extends Node> {
   /** Waits until requests may hold further bytes, as long as some of them are answered meanwhile. */
   async #untilRoom(): Promise<void> {
     const { admission } = this;
-    const patience = Math.min(
-      PATIENCE * this.options.waitingAfter,
-      TIMEOUT_MAX,
-    );
+    const { waitingAfter } = this.options;
+    const patience = Math.min(PATIENCE * waitingAfter, TIMEOUT_MAX);
     let { ended } = admission;
     const look = () => {
       // Those that are left wait for something. A Tflush behind them may end that.

@@ -177,7 +177,6 @@ export class Operation<N extends Node = Node> {
     this.#core.report(error, this.request);
   }
 
-  /** Ends a request that nobody waits for any more, between two questions to its handler. */
   /** Answers a request that never begins with an error. */
   refuse(error: NinePError): void {
     this.#state = ANSWERED;

@@ -106,6 +106,7 @@ test("onError is told the request, the user, the path and the peer", async () =>
     ["walk", { ...at, request: "Twalk" }],
     ["open", { ...at, request: "Topen" }],
     ["flush", { ...at, request: "Tstat" }],
+    ["stat", { ...at, request: "Tstat" }], // Of the flushed request: no client gets it.
     ["stat", { ...at, request: "Tstat" }],
     ["clunk", { ...at, request: "Tclunk" }],
   ]);

@@ -42,7 +42,8 @@ function makeTree(maxCalls: number): MemoryFs {
   fs.define("event", { read: ({ signal }) => untilAborted(signal) });
   fs.register(
     "next",
-    (_: unknown, { signal }: CallContext) => untilAborted(signal),
+    ({ signal }: CallContext) => untilAborted(signal),
+    { context: true },
   );
   return fs;
 }
