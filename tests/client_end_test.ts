@@ -176,7 +176,10 @@ test("a stream that is closed is not told of the end, one whose file is closed i
 
 test("version() ends a writeFile() from a source that gives nothing", async () => {
   const [near, far] = pair();
-  const served = serve(far, new MemoryFs({ f: "" }, { uid: "none" }));
+  const served = serve(
+    far,
+    new MemoryFs({ f: "" }, { mode: 0o777, uid: "none" }),
+  );
   const client = await connect(near);
   const asked = Promise.withResolvers<void>();
   const source = new ReadableStream({ pull: () => asked.resolve() }, {
@@ -194,7 +197,10 @@ test("version() ends a writeFile() from a source that gives nothing", async () =
 
 test("version() ends what begins with a file of the session before it", async () => {
   const [near, far] = pair();
-  const served = serve(far, new MemoryFs({ f: "" }, { uid: "none" }));
+  const served = serve(
+    far,
+    new MemoryFs({ f: "" }, { mode: 0o777, uid: "none" }),
+  );
   const client = await connect(near);
   const file = await client.open("f", { write: true });
   await client.version();
