@@ -17,7 +17,7 @@ export interface ListenOptions extends Omit<ServeOptions, "memory"> {
   /** Most connections at a time, no limit by default. A further one is closed at once. */
   maxConnections?: number;
   /**
-   * Most bytes that all connections make the server hold, 1 GiB by default:
+   * Most bytes that all connections make the server hold, 512 MiB by default:
    * requests that wait, replies that are not taken, contents, arguments and
    * values of files. Beyond it requests fail with `Cannot allocate memory`, but
    * each connection may always have requests of one message's size, and one
@@ -27,7 +27,7 @@ export interface ListenOptions extends Omit<ServeOptions, "memory"> {
 }
 
 /** Most bytes of all connections, where nothing is said. */
-const MEMORY_MAX = 1024 * 1024 * 1024;
+const MEMORY_MAX = 512 * 1024 * 1024;
 
 /** A server that listens. */
 export interface Server extends AsyncDisposable {
