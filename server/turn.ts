@@ -1,7 +1,7 @@
 // How long one connection may work before the others have their turn.
 
-/** Milliseconds of work in a turn. */
-const TURN_MS = 8;
+import { nextTurn, TURN_MS } from "../transport/turns.ts";
+
 /**
  * Milliseconds of work on a chunk that hold nobody up: the runtime looks at
  * other sockets after 61 chunks at the latest.
@@ -76,9 +76,7 @@ export class Turn {
 
   /** Waits until the others have had their turn; the next turn begins. */
   async next(): Promise<void> {
-    // After a timer of 0 ms that is due, or setImmediate(), Deno has not looked
-    // at other sockets; a timer takes 2 ms, in which it does nothing else.
-    await new Promise((resolve) => setTimeout(resolve));
+    await nextTurn();
     this.#worked = this.#chunk = 0;
     this.resume();
   }
