@@ -14,7 +14,7 @@ const immediate = runtime.Bun === undefined ? undefined : runtime.setImmediate;
  * Milliseconds of work after which a connection gives up its turn. Under Bun
  * that costs microseconds, elsewhere some 2 ms in which nothing else is done.
  */
-export const TURN_MS: number = immediate === undefined ? 8 : 3;
+export const TURN_MS: number = immediate === undefined ? 7 : 3;
 
 /** Resolves when the runtime has looked at all sockets. */
 export function nextTurn(): Promise<void> {
