@@ -214,10 +214,10 @@ export class SessionCore<N extends Node> {
         this.#wake();
         break;
       }
+      if (turn.begin()) await turn.next();
       input.push(chunk);
       const isWaited = processed > EARLY;
       processed = 0;
-      turn.begin();
       outbox.hold();
       while (!this.#ended && splitter.advance()) {
         const { at, end } = splitter.reader;
@@ -249,7 +249,7 @@ export class SessionCore<N extends Node> {
         }
       }
       outbox.flush();
-      if (turn.end()) await turn.next();
+      turn.end();
     }
   }
 

@@ -36,8 +36,8 @@ export class Turn {
   /** Work since the last look at the clock. */
   #work = 0;
 
-  /** The work on a chunk begins. */
-  begin(): void {
+  /** The work on a chunk begins; true when the turn is over. */
+  begin(): boolean {
     this.#work = this.#chunk = this.#since = 0;
     this.#weight = 1;
     if (this.#ended > 0) {
@@ -48,6 +48,7 @@ export class Turn {
       this.#since = performance.now();
       this.#weight = SAMPLE;
     }
+    return this.#worked > TURN_MS;
   }
 
   /** Counts a request of so many bytes; true when the turn is over. */
@@ -59,14 +60,16 @@ export class Turn {
     return this.#worked + this.#chunk > TURN_MS;
   }
 
-  /** The work on a chunk has ended; true when the turn is over. */
-  end(): boolean {
-    if (this.#since === 0) return false;
+  /**
+   * The work on a chunk has ended. The turn itself ends with the next chunk, if
+   * there is one at once: a client that has no more to send costs no timer.
+   */
+  end(): void {
+    if (this.#since === 0) return;
     this.#look();
-    if (this.#chunk < SHORT_MS) return false;
+    if (this.#chunk < SHORT_MS) return;
     this.#worked += this.#chunk * this.#weight;
     this.#ended = this.#since;
-    return this.#worked > TURN_MS;
   }
 
   /** The work goes on after a wait, which does not count. */
