@@ -25,8 +25,9 @@ class SignalCalls {
 export class AbortListeners {
   readonly #bySignal = new Map<AbortSignal, SignalCalls>();
 
-  /** Calls `onAbort` when the signal aborts, which it has not done yet. */
-  add(signal: AbortSignal, onAbort: () => void): void {
+  /** Calls `onAbort` when the signal aborts. The signal has not aborted yet; without a signal nothing happens. */
+  add(signal: AbortSignal | undefined, onAbort: () => void): void {
+    if (signal === undefined) return;
     let of = this.#bySignal.get(signal);
     if (of === undefined) {
       of = new SignalCalls(() => this.#bySignal.delete(signal));
@@ -36,8 +37,9 @@ export class AbortListeners {
     of.calls.add(onAbort);
   }
 
-  /** Takes `onAbort` back; the signal's last one takes the listener with it. */
-  remove(signal: AbortSignal, onAbort: () => void): void {
+  /** Does not call `onAbort` any more. With the last call of a signal, its listener is removed. */
+  remove(signal: AbortSignal | undefined, onAbort: () => void): void {
+    if (signal === undefined) return;
     const of = this.#bySignal.get(signal);
     if (of === undefined) return;
     of.calls.delete(onAbort);

@@ -137,15 +137,15 @@ export async function writeChunks(
 ): Promise<void> {
   const writer = new ChunkWriter(open, offset, signal);
   const onAbort = () => writer.fail(signal?.reason);
-  const { aborts } = open.session;
-  if (signal) aborts.add(signal, onAbort);
+  const { aborts } = open.session.environment;
+  aborts.add(signal, onAbort);
   // The source may be idle by then, and nothing in flight.
   const unwatch = open.session.onEnd(writer, (error) => writer.fail(error));
   try {
     await writer.write(source);
   } finally {
     unwatch();
-    if (signal) aborts.remove(signal, onAbort);
+    aborts.remove(signal, onAbort);
   }
 }
 
@@ -264,12 +264,12 @@ class ChunkWriter {
 
   /** Waits for the source, which does not count as a stall while nothing is in flight. */
   async #awaitSource(): Promise<void> {
-    const { watchdog } = this.#open;
+    const { monitor } = this.#open;
     while (this.#given === undefined && !this.#failure) {
-      if (this.#running === 0) watchdog?.pause();
+      if (this.#running === 0) monitor?.pause();
       await this.#change();
     }
-    watchdog?.resume();
+    monitor?.resume();
   }
 
   async #until(isReached: () => boolean): Promise<void> {

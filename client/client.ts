@@ -265,7 +265,7 @@ export class Client extends RemoteTree {
 
   /** Keeps the process alive while the client is open, as at first. */
   ref(): void {
-    this.session.hold.ref();
+    this.session.environment.refs.ref();
   }
 
   /**
@@ -284,7 +284,7 @@ export class Client extends RemoteTree {
    * ```
    */
   unref(): void {
-    this.session.hold.unref();
+    this.session.environment.refs.unref();
   }
 
   /**
@@ -317,7 +317,7 @@ export class Client extends RemoteTree {
     const { session } = this;
     const { closeTimeout } = this.#beginning;
     return awaited(
-      { timeout: undefined, aborts: session.aborts, hold: session.hold },
+      { timeout: undefined, environment: session.environment },
       () => `close the connection to "${session.peer}"`,
       options,
       this.#closing ??= session.close(closeTimeout),

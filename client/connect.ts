@@ -5,8 +5,7 @@ import { NinePError, ProtocolError } from "../codec/errors.ts";
 import type { Connection } from "../transport/connection.ts";
 import { dial } from "../transport/dial.ts";
 import { badAddress } from "../transport/failure.ts";
-import { ProcessHold } from "../transport/process_hold.ts";
-import { AbortListeners } from "./abort.ts";
+import { Environment } from "./environment.ts";
 import { Client } from "./client.ts";
 import { type Authenticate, login } from "./login.ts";
 import { Line } from "./line.ts";
@@ -207,9 +206,10 @@ export async function connect(
     ? settingsOf(target, reconnect === true ? {} : reconnect, timeout)
     : undefined;
   const peer = typeof target === "string" ? target : target.peer;
-  const aborts = new AbortListeners();
+  const environment = new Environment();
+  const { aborts } = environment;
   return await timed(
-    { timeout, aborts },
+    { timeout, environment },
     signal,
     () => `connect to "${peer}"`,
     async (
@@ -218,11 +218,10 @@ export async function connect(
       const connection = typeof target === "string"
         ? await dial(target, { signal })
         : target;
-      const hold = new ProcessHold();
       const traits = isPyroute2 ? PYROUTE2 : REGULAR;
       const link = settings
         ? new Reconnecting(
-          new Line(connection, maxInFlight, traits, aborts, hold),
+          new Line(connection, maxInFlight, traits, environment),
           {
             ...settings,
             fidBase,
@@ -231,20 +230,19 @@ export async function connect(
                 checked(await settings.dial(signal)),
                 maxInFlight,
                 traits,
-                aborts,
-                hold,
+                environment,
               ),
             authOf: (who) =>
               who.uname === uname && who.aname === aname ? auth : undefined,
           },
         )
-        : new Mux(connection, maxInFlight, traits, aborts, hold);
+        : new Mux(connection, maxInFlight, traits, environment);
       const session = new Session(link, timeout, fidBase);
       session.window = window;
       const onAbort = () => link.fail(signal?.reason);
       try {
         if (signal?.aborted) onAbort();
-        else if (signal) aborts.add(signal, onAbort);
+        else aborts.add(signal, onAbort);
         await link.version(msize).catch((error) => {
           throw notStarted(error, link.peer);
         });
@@ -258,7 +256,7 @@ export async function connect(
         await link.ended;
         throw error;
       } finally {
-        if (signal) aborts.remove(signal, onAbort);
+        aborts.remove(signal, onAbort);
       }
     },
   );

@@ -20,7 +20,7 @@ import {
 import type { Paths } from "./paths.ts";
 import type { OpenFid } from "./session.ts";
 import { Bases, memberOf, type NearSpot, type Spot } from "./spot.ts";
-import type { Watchdog } from "./stall.ts";
+import type { ProgressMonitor } from "./stall.ts";
 import { chunkSize, lanesBehind, readInto, writeAll } from "./transfer.ts";
 import { type DirectoryLevel, LoopDetector } from "./loop_detector.ts";
 
@@ -45,7 +45,7 @@ export interface CopyPlan extends CallerOptions {
   /** Most members of one directory. */
   readonly maxEntries: number | undefined;
   /** Is told of the progress. */
-  readonly watchdog: Watchdog | undefined;
+  readonly monitor: ProgressMonitor | undefined;
   readonly onProgress: ((progress: CopyProgress) => void) | undefined;
 }
 
@@ -185,7 +185,7 @@ async function copyAll(top: Task, bases: Bases, plan: CopyPlan): Promise<void> {
   try {
     await drain(top, AT_ONCE, (task) => {
       const { from, to } = task;
-      plan.watchdog?.note(); // The task before it has ended.
+      plan.monitor?.note(); // The task before it has ended.
       return explained(
         `copy "${from.label}" to`,
         to.label,
@@ -225,7 +225,7 @@ async function copyFile(
   const { signal } = plan;
   const target = await openTarget(from, source, to, stat.mode, signal);
   const { open: { session, fid, qid }, old } = target;
-  source.watchdog = target.open.watchdog = plan.watchdog;
+  source.monitor = target.open.monitor = plan.monitor;
   const isTail = (qid.type & QTAPPEND) !== 0;
   // What may be its own end, which a made-up file of no length is not.
   const isBounded = old !== undefined && isTail && stat.length > 0n &&
@@ -416,7 +416,7 @@ async function copyBytes(
     const { session, fid } = source;
     while (true) {
       const count = await session.read(fid, end, buffer, signal);
-      source.watchdog?.note();
+      source.monitor?.note();
       if (count === 0) break;
       await write(buffer.subarray(0, count), end);
       end += count;

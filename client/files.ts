@@ -21,7 +21,7 @@ import {
 } from "./operation.ts";
 import { RemoteFile } from "./remote_file.ts";
 import type { OpenFid } from "./session.ts";
-import { type TransferOptions, watched } from "./stall.ts";
+import { monitored, type TransferOptions } from "./stall.ts";
 import {
   checkMaxLength,
   LANES,
@@ -284,15 +284,15 @@ export class Files extends Attributes {
   ): Promise<Uint8Array<ArrayBuffer>> {
     const { maxLength = MAX_LENGTH } = options;
     const what = () => `read ${labelOf(path)}`;
-    return watched(
+    return monitored(
       this.session,
       what,
       options,
-      (own, watchdog) =>
+      (own, monitor) =>
         this.paths.withOpen("read", path, {}, own, (open, signal) => {
           checkMaxLength(what(), maxLength);
           if (isDirectory(open.qid)) throw new NinePError("Is a directory");
-          open.watchdog = watchdog;
+          open.monitor = monitor;
           return readAll(open, signal, { maxLength, what: what() });
         }),
     );
@@ -366,13 +366,13 @@ export class Files extends Attributes {
     const write = (
       work: (open: OpenFid, signal: AbortSignal | undefined) => Promise<void>,
     ) =>
-      watched(
+      monitored(
         this.session,
         () => `write ${labelOf(path)}`,
         options,
-        (own, watchdog) =>
+        (own, monitor) =>
           this.paths.withOpen("write", path, how, own, (open, signal) => {
-            open.watchdog = watchdog;
+            open.monitor = monitor;
             return work(open, signal);
           }),
       );

@@ -74,7 +74,7 @@ export class KeptFids {
     isRepeatable: boolean,
   ): Promise<T> {
     const kept = this.#byPath.get(path) ?? this.#begin(path, walk);
-    const { aborts } = this.#session;
+    const { aborts } = this.#session.environment;
     kept.users++;
     try {
       return await work(await abortable(aborts, signal, () => kept.fid));

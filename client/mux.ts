@@ -18,10 +18,10 @@ import type { Connection } from "../transport/connection.ts";
 import { lost } from "../transport/failure.ts";
 import { Intake } from "../transport/intake.ts";
 import { Outbox } from "../transport/outbox.ts";
-import type { ProcessHold } from "../transport/process_hold.ts";
+import type { AbortListeners } from "./abort.ts";
+import type { Environment } from "./environment.ts";
 import { NumberPool } from "./numbers.ts";
 import type { PeerTraits } from "./peer.ts";
-import type { AbortListeners } from "./abort.ts";
 
 /** Largest reply to the first Tversion, in bytes; what another protocol sends looks larger. */
 const GREETING_MSIZE = 8192;
@@ -101,10 +101,8 @@ export class Mux {
   readonly connection: Connection;
   /** What is known of the kind of the server. */
   readonly traits: PeerTraits;
-  /** Whether the connection, and timers of its client, keep the process alive. */
-  readonly hold: ProcessHold;
-  /** Where requests listen to the signals of their callers. */
-  readonly aborts: AbortListeners;
+  /** What all calls of the client share. */
+  readonly environment: Environment;
   /** What is spoken. */
   readonly dialect: Dialect = dialect9P2000;
   /** How often the connection was lost, and requests went on with another one. */
@@ -138,21 +136,18 @@ export class Mux {
    * @param limit Most requests that are outstanding at once, besides Tflushes;
    *   at most NOTAG - 1, so that there is a tag for a Tflush.
    * @param traits What is known of the kind of the server.
-   * @param aborts The abort listeners of the client.
-   * @param hold Decides whether the connection keeps the process alive.
+   * @param environment What all calls of the client share.
    */
   constructor(
     connection: Connection,
     limit: number,
     traits: PeerTraits,
-    aborts: AbortListeners,
-    hold: ProcessHold,
+    environment: Environment,
   ) {
     this.connection = connection;
-    this.aborts = aborts;
-    this.hold = hold;
+    this.environment = environment;
     const channel = openChannel(connection);
-    hold.add(connection);
+    environment.refs.add(connection);
     this.#channel = channel;
     this.#limit = limit;
     this.traits = traits;
@@ -310,7 +305,7 @@ export class Mux {
     if (this.#dead) return;
     this.#dead = true;
     this.#refusal ??= { error };
-    this.hold.delete(this.connection);
+    this.environment.refs.delete(this.connection);
     this.#channel.close();
     this.#rejectAll(error);
   }
@@ -328,7 +323,7 @@ export class Mux {
     this.#reserved = 0;
     for (const pending of all) {
       if (!pending || pending.settled) continue;
-      pending.settle(this.aborts);
+      pending.settle(this.environment.aborts);
       pending.reject(error);
     }
   }
@@ -348,7 +343,7 @@ export class Mux {
       pending.claimed = tag;
       if (signal) {
         pending.onAbort = () => this.#abort(pending, signal.reason);
-        this.aborts.add(signal, pending.onAbort);
+        this.environment.aborts.add(signal, pending.onAbort);
       }
       if (isNext) {
         this.#put(pending);
@@ -389,7 +384,7 @@ export class Mux {
       this.#outbox.schedule();
     } catch (error) {
       this.#release(pending);
-      pending.settle(this.aborts);
+      pending.settle(this.environment.aborts);
       pending.reject(error);
     }
   }
@@ -446,7 +441,7 @@ export class Mux {
       this.#tags.give(pending.claimed);
       this.#reserved--;
     }
-    pending.settle(this.aborts);
+    pending.settle(this.environment.aborts);
     pending.reject(reason);
   }
 
@@ -459,7 +454,7 @@ export class Mux {
     try {
       await this.#sendFlush(pending.request.tag);
       if (!pending.settled) pending.reject(reason);
-      pending.settle(this.aborts);
+      pending.settle(this.environment.aborts);
       pending.flushing = false;
       this.#noteReply(pending);
     } catch (error) {
@@ -514,7 +509,7 @@ export class Mux {
     }
     // The tag is free before its reply can be seen, or it is kept by a Tflush.
     if (!pending.flushing) this.#release(pending);
-    pending.settle(this.aborts);
+    pending.settle(this.environment.aborts);
     this.#noteReply(pending);
     try {
       pending.resolve(this.#take(pending));

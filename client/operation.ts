@@ -4,8 +4,8 @@
 
 import { FunctionError, Plan9Exit } from "../codec/call.ts";
 import { NinePError } from "../codec/errors.ts";
-import { ProcessHold } from "../transport/process_hold.ts";
 import type { AbortListeners } from "./abort.ts";
+import type { Environment } from "./environment.ts";
 import type { Leftover } from "./mux.ts";
 
 /**
@@ -116,10 +116,8 @@ export function isMissing(error: unknown): boolean {
 export interface Limits {
   /** Most milliseconds that an operation takes; undefined is any time. */
   readonly timeout: number | undefined;
-  /** Has the timers: decides whether they keep the process alive, as they do by default. */
-  readonly hold?: ProcessHold | undefined;
-  /** Where operations listen to the signals of their callers. */
-  readonly aborts: AbortListeners;
+  /** What all calls of the client share. */
+  readonly environment: Environment;
   /** What aborted requests have left on their way. */
   leftovers?(): readonly Leftover[];
 }
@@ -169,10 +167,11 @@ export function bounded<T>(
   undo?: (result: T) => void,
 ): Promise<T> {
   const { signal, timeout = limits.timeout } = options;
-  const { aborts, hold } = limits;
+  const { environment } = limits;
+  const { aborts } = environment;
   if (timeout === undefined) return abortable(aborts, signal, work, undo);
   return timed(
-    { timeout, aborts, hold },
+    { timeout, environment },
     signal,
     what,
     (signal) => abortable(aborts, signal, work, undo),
@@ -190,7 +189,7 @@ export function bounded<T>(
  * @throws {RangeError} The timeout is out of its range.
  */
 export async function timed<T>(
-  { timeout, aborts, hold = new ProcessHold() }: Limits,
+  { timeout, environment: { aborts, refs } }: Limits,
   signal: AbortSignal | undefined,
   what: () => string,
   work: (signal: AbortSignal | undefined) => Promise<T>,
@@ -205,22 +204,22 @@ export async function timed<T>(
   const both = new AbortController();
   const onAbort = () => both.abort(signal?.reason);
   if (signal?.aborted) onAbort();
-  else if (signal) aborts.add(signal, onAbort);
+  else aborts.add(signal, onAbort);
   const end = () => {
     const left = lastOf(leftovers) + timeout - performance.now();
     if (left > 0) {
-      timer = hold.after(left, end);
+      timer = refs.after(left, end);
       return;
     }
     const message = `Cannot ${what()}: no answer within ${timeout} ms`;
     both.abort(new DOMException(message, "TimeoutError"));
   };
-  let timer = hold.after(timeout, end);
+  let timer = refs.after(timeout, end);
   try {
     return await work(both.signal);
   } finally {
-    hold.cancel(timer);
-    if (signal) aborts.remove(signal, onAbort);
+    refs.cancel(timer);
+    aborts.remove(signal, onAbort);
   }
 }
 

@@ -8,11 +8,11 @@ import type { ReplyTo, Rread, Rwrite, Tmessage } from "../codec/messages.ts";
 import type { Connection } from "../transport/connection.ts";
 import { dial } from "../transport/dial.ts";
 import { codeOf, isPermanent } from "../transport/failure.ts";
-import type { ProcessHold } from "../transport/process_hold.ts";
+import type { RefGroup } from "../transport/ref_group.ts";
+import type { Environment } from "./environment.ts";
 import type { Line } from "./line.ts";
 import { endsWithFid, type Leftover, type Link, treadInto } from "./mux.ts";
 import { abortable, bounded, TIMEOUT_MAX } from "./operation.ts";
-import type { AbortListeners } from "./abort.ts";
 import type { PeerTraits } from "./peer.ts";
 import { Restoration, type RestorationPlan } from "./restoration.ts";
 
@@ -245,19 +245,14 @@ export class Reconnecting implements Link {
     return this.#line.traits;
   }
 
-  /** Whether the connections and timers keep the process alive. */
-  get hold(): ProcessHold {
-    return this.#line.hold;
-  }
-
   /** The dialect that is spoken. */
   get dialect(): Dialect {
     return this.#line.dialect;
   }
 
-  /** The abort listeners of the client. */
-  get aborts(): AbortListeners {
-    return this.#line.aborts;
+  /** What all calls of the client share. */
+  get environment(): Environment {
+    return this.#line.environment;
   }
 
   /** How often a connection was lost. */
@@ -387,7 +382,11 @@ export class Reconnecting implements Link {
         }
         if (again) {
           if (tag !== undefined) throw noConnection(request, line.error);
-          await abortable(this.aborts, signal, () => waitFor(again, carried));
+          await abortable(
+            this.environment.aborts,
+            signal,
+            () => waitFor(again, carried),
+          );
           continue;
         }
         line.check(request);
@@ -465,10 +464,11 @@ export class Reconnecting implements Link {
     await lost.ended;
     while (!signal.aborted && this.#failures < attempts) {
       // At least one turn: what the loss has ended was told by then.
-      await sleep(delayOf(this.#failures++, this.#plan), signal, this.hold);
+      const delay = delayOf(this.#failures++, this.#plan);
+      await sleep(delay, signal, this.environment.refs);
       try {
         await bounded(
-          { timeout, aborts: this.aborts, hold: this.hold },
+          { timeout, environment: this.environment },
           () => `connect to "${this.peer}"`,
           { signal },
           // There is one, as one was given.
@@ -597,15 +597,15 @@ function textOf(error: unknown): string {
 function sleep(
   milliseconds: number,
   signal: AbortSignal,
-  hold: ProcessHold,
+  refs: RefGroup,
 ): Promise<void> {
   return new Promise((resolve) => {
     const done = () => {
-      hold.cancel(timer);
+      refs.cancel(timer);
       signal.removeEventListener("abort", done);
       resolve();
     };
-    const timer = hold.after(milliseconds, done);
+    const timer = refs.after(milliseconds, done);
     signal.addEventListener("abort", done, { once: true });
   });
 }

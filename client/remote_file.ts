@@ -9,7 +9,11 @@ import { Handle } from "./handle.ts";
 import { type CallerOptions, checkRange, type FileRef } from "./operation.ts";
 import { linesOf, type LinesOptions } from "./lines.ts";
 import type { OpenFid } from "./session.ts";
-import { type TransferOptions, type Watchdog, watched } from "./stall.ts";
+import {
+  monitored,
+  type ProgressMonitor,
+  type TransferOptions,
+} from "./stall.ts";
 import { leftOff } from "./stream.ts";
 import { writeAll } from "./transfer.ts";
 import { READ, SEEK, WRITE } from "./turns.ts";
@@ -404,21 +408,21 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
     data: Uint8Array | string,
     options: TransferOptions = {},
   ): Promise<void> {
-    return watched(
+    return monitored(
       this.#handle.open.session,
       () => `write ${this.#handle.label}`,
       options,
-      (own, watchdog) => this.#writeAll(data, own, watchdog),
+      (own, monitor) => this.#writeAll(data, own, monitor),
     );
   }
 
   async #writeAll(
     data: Uint8Array | string,
     options: CallerOptions,
-    watchdog: Watchdog | undefined,
+    monitor: ProgressMonitor | undefined,
   ): Promise<void> {
     const write: typeof writeOnce = async (open, bytes, offset, signal) => {
-      const own = watchdog ? withWatchdog(open, watchdog) : open;
+      const own = monitor ? withMonitor(open, monitor) : open;
       // One by one: the file may be append-only, or take no notice of offsets.
       await writeAll(own, bytes, offset, 1, signal);
       return bytes.length;
@@ -428,7 +432,7 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
       ? options
       : await this.#handle.turn(WRITE, this, options);
     try {
-      watchdog?.note();
+      monitor?.note();
       if (appends) {
         await this.#append(data, rest, write);
         return;
@@ -672,9 +676,9 @@ function writeOnce(
   return session.write(fid, offset, data.subarray(0, limit), signal);
 }
 
-/** An open fid for one transfer, which a watchdog watches. */
-function withWatchdog(open: OpenFid, watchdog: Watchdog): OpenFid {
-  return Object.create(open, { watchdog: { value: watchdog } });
+/** An open fid for one transfer, which a monitor watches. */
+function withMonitor(open: OpenFid, monitor: ProgressMonitor): OpenFid {
+  return Object.create(open, { monitor: { value: monitor } });
 }
 
 /** Checks a number of the file API that becomes 8 bytes on the wire. */

@@ -23,7 +23,7 @@ import {
 } from "./operation.ts";
 import { proxyOf, type ProxyOptions, type RemoteApi } from "./proxy.ts";
 import { removeTree } from "./remove_tree.ts";
-import { type TransferOptions, watched } from "./stall.ts";
+import { monitored, type TransferOptions } from "./stall.ts";
 import { type TreeEntry, walkTree, type WalkTreeOptions } from "./walk_tree.ts";
 
 /** Options of {@linkcode RemoteTree.readDirNames}. */
@@ -362,15 +362,15 @@ export class RemoteTree extends Files {
       { base: target.paths, path: to, label: pathOf(to) },
     ] as const;
     const verb = `copy ${labelOf(from)} to`;
-    return watched(
+    return monitored(
       this.session,
       () => `${verb} ${labelOf(to)}`,
       options,
-      (own, watchdog) =>
+      (own, monitor) =>
         operate(this.session, verb, to, own, (signal) => {
           checkMaxEntries(`${verb} ${labelOf(to)}`, maxEntries);
           const { timeout } = own;
-          const plan = { recursive, onProgress, maxEntries, watchdog };
+          const plan = { recursive, onProgress, maxEntries, monitor };
           return copyTree(...ends, { ...plan, signal, timeout });
         }),
     );

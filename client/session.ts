@@ -18,12 +18,11 @@ import type {
 import { dontTouch, type Stat } from "../codec/stat.ts";
 import { utf8Length } from "../codec/wire.ts";
 import type { Connection } from "../transport/connection.ts";
-import type { ProcessHold } from "../transport/process_hold.ts";
-import type { AbortListeners } from "./abort.ts";
+import type { Environment } from "./environment.ts";
 import type { Leftover, Link } from "./mux.ts";
 import { FidPool } from "./numbers.ts";
 import type { PeerTraits } from "./peer.ts";
-import type { Watchdog } from "./stall.ts";
+import type { ProgressMonitor } from "./stall.ts";
 import { Appends } from "./turns.ts";
 
 /** Most bytes of a transfer that are in flight by default: more gain nothing, see bench/README.md. */
@@ -45,7 +44,7 @@ export interface OpenFid {
   /** Largest transfer in bytes, at this time. */
   readonly limit: number;
   /** Is told of the progress of the transfer that the file was opened for. */
-  watchdog?: Watchdog | undefined;
+  monitor?: ProgressMonitor | undefined;
 }
 
 /** A request that makes a fid. */
@@ -88,14 +87,9 @@ export class Session {
     return this.#link.traits;
   }
 
-  /** Whether the connection and timers keep the process alive. */
-  get hold(): ProcessHold {
-    return this.#link.hold;
-  }
-
-  /** The abort listeners of the client. */
-  get aborts(): AbortListeners {
-    return this.#link.aborts;
+  /** What all calls of the client share. */
+  get environment(): Environment {
+    return this.#link.environment;
   }
 
   /** What it goes over. */
@@ -563,9 +557,10 @@ export class Session {
     const isFree = this.#link.giveUp(error);
     const clunks = isFree ? this.fids.all().map((fid) => this.clunk(fid)) : [];
     this.#link.seal(error);
-    const timer = this.hold.after(timeout, () => this.#link.fail(error));
+    const { refs } = this.environment;
+    const timer = refs.after(timeout, () => this.#link.fail(error));
     await Promise.allSettled(clunks);
-    this.hold.cancel(timer);
+    refs.cancel(timer);
     this.#link.fail(error);
     await this.#link.ended;
   }

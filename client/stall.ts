@@ -1,6 +1,6 @@
 // Transfers that stop moving: a time limit that counts from the last progress.
 
-import { ProcessHold, type Timer } from "../transport/process_hold.ts";
+import type { RefGroup, Timer } from "../transport/ref_group.ts";
 import type { Leftover } from "./mux.ts";
 import {
   type CallerOptions,
@@ -25,11 +25,11 @@ export interface TransferOptions extends CallerOptions {
 }
 
 /** Sees whether a transfer makes progress. */
-export class Watchdog {
+export class ProgressMonitor {
   readonly #stall: number;
   readonly #onStall: () => void;
   readonly #leftovers: readonly Leftover[];
-  readonly #hold: ProcessHold;
+  readonly #refs: RefGroup;
   #last = performance.now();
   #isPaused = false;
   #timer: Timer;
@@ -39,18 +39,18 @@ export class Watchdog {
    * @param leftovers What the connection still carries for requests that were
    *   aborted before; its arrival counts as progress.
    * @param onStall Is called once when there was no progress for so long.
-   * @param hold Has the timer.
+   * @param refs Has the timer.
    */
   constructor(
     stall: number,
     leftovers: readonly Leftover[],
     onStall: () => void,
-    hold: ProcessHold,
+    refs: RefGroup,
   ) {
     this.#stall = stall;
     this.#leftovers = leftovers;
     this.#onStall = onStall;
-    this.#hold = hold;
+    this.#refs = refs;
     this.#timer = this.#start(stall);
   }
 
@@ -72,11 +72,11 @@ export class Watchdog {
 
   /** Ends the watch. */
   end(): void {
-    this.#hold.cancel(this.#timer);
+    this.#refs.cancel(this.#timer);
   }
 
   #start(delay: number): Timer {
-    return this.#hold.after(delay, () => this.#look());
+    return this.#refs.after(delay, () => this.#look());
   }
 
   #look(): void {
@@ -97,27 +97,27 @@ export class Watchdog {
  * @param work Gets the options for all of it.
  * @throws {RangeError} `stall` is out of its range.
  */
-export function watched<T>(
+export function monitored<T>(
   limits: Limits,
   what: () => string,
   options: TransferOptions,
   work: (
     options: CallerOptions,
-    watchdog: Watchdog | undefined,
+    monitor: ProgressMonitor | undefined,
   ) => Promise<T>,
 ): Promise<T> {
   const { stall, timeout = Infinity } = options;
   if (stall === undefined) return work(options, undefined);
   if (stall === Infinity) return work({ ...options, timeout }, undefined);
-  return watch(limits, stall, what, { ...options, timeout }, work);
+  return monitor(limits, stall, what, { ...options, timeout }, work);
 }
 
-async function watch<T>(
+async function monitor<T>(
   limits: Limits,
   stall: number,
   what: () => string,
   options: CallerOptions,
-  work: (options: CallerOptions, watchdog: Watchdog) => Promise<T>,
+  work: (options: CallerOptions, monitor: ProgressMonitor) => Promise<T>,
 ): Promise<T> {
   if (!(stall > 0 && stall <= TIMEOUT_MAX)) {
     throw new RangeError(
@@ -125,21 +125,21 @@ async function watch<T>(
     );
   }
   const { signal } = options;
-  const { aborts, hold = new ProcessHold() } = limits;
+  const { aborts, refs } = limits.environment;
   const both = new AbortController();
   const onAbort = () => both.abort(signal?.reason);
   if (signal?.aborted) onAbort();
-  else if (signal) aborts.add(signal, onAbort);
+  else aborts.add(signal, onAbort);
   const onStall = () => {
     const message = `Cannot ${what()}: no progress within ${stall} ms`;
     both.abort(new DOMException(message, "TimeoutError"));
   };
   const leftovers = limits.leftovers?.() ?? [];
-  const watchdog = new Watchdog(stall, leftovers, onStall, hold);
+  const progress = new ProgressMonitor(stall, leftovers, onStall, refs);
   try {
-    return await work({ ...options, signal: both.signal }, watchdog);
+    return await work({ ...options, signal: both.signal }, progress);
   } finally {
-    watchdog.end();
-    if (signal) aborts.remove(signal, onAbort);
+    progress.end();
+    aborts.remove(signal, onAbort);
   }
 }

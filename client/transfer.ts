@@ -91,7 +91,7 @@ export async function readAll(
   check(filled);
   if (filled < bytes.length) return bytes.slice(0, filled);
   const stat = await session.stat(fid, signal);
-  open.watchdog?.note();
+  open.monitor?.note();
   const length = Math.min(Number(stat.length), most);
   while (filled < length) {
     const size = Math.min(length, Math.max(TRUSTED, GROWTH * filled));
@@ -151,7 +151,7 @@ export async function readInto(
     while (at < chunkEnd) {
       const rest = into.subarray(at, chunkEnd);
       const count = await session.read(fid, offset + at, rest, signal);
-      open.watchdog?.note();
+      open.monitor?.note();
       if (count === 0) {
         end = Math.min(end, at);
         return false;
@@ -209,7 +209,7 @@ async function writeInLanes(
     while (at < chunkEnd) {
       const rest = data.subarray(at, chunkEnd);
       const count = await session.write(fid, offset + at, rest, signal);
-      open.watchdog?.note();
+      open.monitor?.note();
       if (count === 0) {
         throw new ProtocolError(
           `Cannot write: the server took none of ${rest.length} bytes`,

@@ -151,7 +151,7 @@ export class Appends {
     file.users++;
     try {
       if (!turns.take()) {
-        const { aborts } = session;
+        const { aborts } = session.environment;
         await abortable(
           aborts,
           signal,

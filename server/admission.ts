@@ -2,14 +2,14 @@
 // fid, or room for what they are to be answered with. What all of them cost.
 
 import { NinePError } from "../codec.ts";
-import type { ProcessHold, Timer } from "../transport/process_hold.ts";
+import type { RefGroup, Timer } from "../transport/ref_group.ts";
 import type { Outbox } from "../transport/outbox.ts";
 import type { Budget } from "./budget.ts";
 import type { FidState, Node } from "./fid.ts";
 import type { Input } from "./input.ts";
 import type { Operation } from "./operation.ts";
 import type { SessionSettings } from "./options.ts";
-import { Turn } from "./turn.ts";
+import { TimeSlice } from "./time_slice.ts";
 
 /** Operations that hold a view of a read buffer; further ones get a copy. */
 const VIEWS_MAX = 16;
@@ -29,7 +29,7 @@ export interface AdmissionInit<N extends Node> {
   /** Memory that all connections of the server may hold. */
   readonly memory: Budget;
   /** Has the timer. */
-  readonly hold: ProcessHold;
+  readonly refs: RefGroup;
   /** Told when there may be room for more. */
   readonly onRoom: () => void;
   /** Releases a fid that is gone, which nothing works with any more. */
@@ -49,7 +49,7 @@ export class Admission<N extends Node> {
   readonly #input: Input;
   readonly #outbox: Outbox;
   readonly #memory: Budget;
-  readonly #hold: ProcessHold;
+  readonly #refs: RefGroup;
   readonly #onRoom: () => void;
   readonly #release: (fid: FidState<N>) => void;
   /** Operations that were given up, whose handlers do not know it. */
@@ -77,14 +77,14 @@ export class Admission<N extends Node> {
   /** How many of them were seen to. */
   #woken = 0;
   /** Many may wait for one fid, and begin at once. */
-  readonly #turn = new Turn();
+  readonly #slice = new TimeSlice();
 
   constructor(init: AdmissionInit<N>) {
     this.#settings = init.settings;
     this.#input = init.input;
     this.#outbox = init.outbox;
     this.#memory = init.memory;
-    this.#hold = init.hold;
+    this.#refs = init.refs;
     this.#onRoom = init.onRoom;
     this.#release = init.release;
   }
@@ -235,7 +235,7 @@ export class Admission<N extends Node> {
 
   /** Sees to it that room is kept for those that work, not for those that wait for an event. */
   #watchOwing(): void {
-    this.#lapseTimer ??= this.#hold.after(
+    this.#lapseTimer ??= this.#refs.after(
       this.#settings.waitingAfter,
       () => this.#lapse(),
     );
@@ -321,10 +321,10 @@ export class Admission<N extends Node> {
   }
 
   #wakeAll(): void {
-    this.#turn.begin();
+    this.#slice.begin();
     while (this.#woken < this.#toWake.length) {
       if (!this.#beginWaiting(this.#toWake[this.#woken])) {
-        void this.#turn.next().then(() => this.#wakeAll());
+        void this.#slice.next().then(() => this.#wakeAll());
         return;
       }
       this.#woken++;
@@ -344,7 +344,7 @@ export class Admission<N extends Node> {
         }
         waiting.delete(operation);
         this.#begin(operation);
-        if (this.#turn.isOver(operation.size)) return false;
+        if (this.#slice.isOver(operation.size)) return false;
       }
     }
     if (fid.gone && fid.born && fid.active === 0) this.#release(fid);
@@ -356,7 +356,7 @@ export class Admission<N extends Node> {
     const operations = [...this.pending.values()];
     this.pending.clear();
     this.#short.clear();
-    this.#hold.cancel(this.#lapseTimer);
+    this.#refs.cancel(this.#lapseTimer);
     this.#lapseTimer = undefined;
     this.clearing = true;
     for (const operation of operations) {

@@ -21,7 +21,7 @@ import { getMessage, putMessage, putRecord } from "../codec/layout.ts";
 import { type Reader, utf8Length, type Writer } from "../codec/wire.ts";
 import { type Channel, openChannel } from "../transport/channel.ts";
 import { Outbox } from "../transport/outbox.ts";
-import { ProcessHold } from "../transport/process_hold.ts";
+import { RefGroup } from "../transport/ref_group.ts";
 import type { Connection } from "../transport.ts";
 import { Admission } from "./admission.ts";
 import { Budget } from "./budget.ts";
@@ -50,8 +50,8 @@ import {
   type TracedMessage,
 } from "./options.ts";
 import type { Request } from "./request.ts";
-import type { Sink } from "./sink.ts";
-import { Turn } from "./turn.ts";
+import type { Responder } from "./responder.ts";
+import { TimeSlice } from "./time_slice.ts";
 import { agree } from "./version.ts";
 import { Watchdog } from "./watchdog.ts";
 
@@ -101,13 +101,13 @@ export class SessionCore<N extends Node> {
   /** Memory that files may hold for the connection. */
   readonly memory: Budget;
 
-  readonly #sink: Sink<N>;
+  readonly #responder: Responder<N>;
   readonly #channel: Channel;
   readonly #outbox: Outbox;
   readonly #input: Input;
   readonly #watchdog: Watchdog;
   /** Has the timers: decides whether they keep the process alive. */
-  readonly #hold: ProcessHold;
+  readonly #refs: RefGroup;
   #dialect: Dialect = dialect9P2000;
   /** Operations that were given up and releases of fids, none of which has ended. */
   #loose = 0;
@@ -130,8 +130,8 @@ export class SessionCore<N extends Node> {
   constructor(
     connection: Connection,
     options: SessionOptions,
-    sink: Sink<N>,
-    hold: ProcessHold = new ProcessHold(),
+    responder: Responder<N>,
+    refs: RefGroup = new RefGroup(),
   ) {
     this.options = settingsOf(options);
     const { msize } = this.options;
@@ -140,11 +140,11 @@ export class SessionCore<N extends Node> {
     this.memory = new Budget(this.options.maxHeldBytes, memory);
     this.tracing = this.options.onMessage !== undefined;
     this.connection = connection;
-    this.#sink = sink;
-    this.#hold = hold;
+    this.#responder = responder;
+    this.#refs = refs;
     this.#channel = openChannel(connection);
     this.#input = new Input(this.#channel, msize);
-    this.#watchdog = new Watchdog(this.options, hold, {
+    this.#watchdog = new Watchdog(this.options, refs, {
       isBusy: () => this.admission.pending.size > 0,
       waiting: () => this.#outbox.untaken,
       taken: () => this.#outbox.progress,
@@ -164,7 +164,7 @@ export class SessionCore<N extends Node> {
       input: this.#input,
       outbox: this.#outbox,
       memory,
-      hold,
+      refs,
       onRoom: () => this.#wake(),
       release: (fid) => this.#release(fid),
     });
@@ -205,7 +205,7 @@ export class SessionCore<N extends Node> {
     const outbox = this.#outbox;
     const input = this.#input;
     const { splitter } = input;
-    const turn = new Turn();
+    const slice = new TimeSlice();
     let processed = 0;
     while (!this.#ended) {
       const chunk = await input.read();
@@ -217,39 +217,39 @@ export class SessionCore<N extends Node> {
       input.push(chunk);
       const isWaited = processed > EARLY;
       processed = 0;
-      turn.begin();
+      slice.begin();
       outbox.hold();
       while (!this.#ended && splitter.advance()) {
         const { at, end } = splitter.reader;
         this.#receive(splitter.reader);
         if (++processed % EARLY === 0 && isWaited) outbox.flush();
-        if (turn.isOver(end - at)) {
+        if (slice.isOver(end - at)) {
           outbox.flush();
-          await turn.next();
+          await slice.next();
           outbox.hold();
         }
         if (outbox.size > OUTPUT_MAX) {
           outbox.flush();
           await outbox.drained();
           outbox.hold();
-          turn.resume();
+          slice.resume();
         }
         if (this.admission.isFull) {
           await this.#watch(this.#untilRoom());
           outbox.hold();
-          turn.resume();
+          slice.resume();
         }
         if (this.#restart !== undefined) {
           await this.#watch(
             this.#within(() => this.#ended || this.#loose === 0),
           );
           outbox.hold();
-          turn.resume();
+          slice.resume();
           this.#restarted();
         }
       }
       outbox.flush();
-      if (turn.end()) await turn.next();
+      if (slice.end()) await slice.next();
     }
   }
 
@@ -263,12 +263,12 @@ export class SessionCore<N extends Node> {
       // Those that are left wait for something. A Tflush behind them may end that.
       if (ended === admission.ended) admission.refuse();
       ({ ended } = admission);
-      timer = this.#hold.after(patience, look);
+      timer = this.#refs.after(patience, look);
       this.#wake();
     };
-    let timer = this.#hold.after(patience, look);
+    let timer = this.#refs.after(patience, look);
     await this.#until(() => this.#ended || !admission.isFull);
-    this.#hold.cancel(timer);
+    this.#refs.cancel(timer);
   }
 
   /** Waits; #wake() has it look again. */
@@ -302,17 +302,17 @@ export class SessionCore<N extends Node> {
   async #within(done: () => boolean): Promise<void> {
     if (done()) return;
     let late = false;
-    const timer = this.#hold.after(this.options.closeTimeout, () => {
+    const timer = this.#refs.after(this.options.closeTimeout, () => {
       late = true;
       this.#wake();
     });
     await this.#until(() => late || done());
-    this.#hold.cancel(timer);
+    this.#refs.cancel(timer);
   }
 
   /** Sends the last replies, for a bounded time. */
   async #sayGoodbye(pump: Promise<void>): Promise<void> {
-    const timer = this.#hold.after(GOODBYE_MS, () => this.#channel.close());
+    const timer = this.#refs.after(GOODBYE_MS, () => this.#channel.close());
     try {
       this.#outbox.flush();
       await this.#outbox.drained();
@@ -325,7 +325,7 @@ export class SessionCore<N extends Node> {
     } catch {
       // The client is gone.
     } finally {
-      this.#hold.cancel(timer);
+      this.#refs.cancel(timer);
     }
   }
 
@@ -423,13 +423,13 @@ export class SessionCore<N extends Node> {
 
   /** Hands on an operation that was checked. */
   deliver(operation: Operation<N>): void {
-    this.#sink.deliver(operation);
+    this.#responder.deliver(operation);
   }
 
   /** Is told of an operation that is flushed. */
   flushed(operation: Operation<N>): void {
     try {
-      this.#sink.flushed(operation, this.admission.clearing);
+      this.#responder.flushed(operation, this.admission.clearing);
     } catch (error) {
       this.report(error, operation.request);
     }
@@ -446,7 +446,7 @@ export class SessionCore<N extends Node> {
       this.report(error, { type: "Tclunk", fid });
     };
     try {
-      released = this.#sink.release(fid);
+      released = this.#responder.release(fid);
     } catch (error) {
       failed(error);
     }
@@ -518,7 +518,7 @@ export class SessionCore<N extends Node> {
 
   #boundMsize(asked: number, version: string): number {
     const most = Math.min(asked, this.options.msize);
-    const msize = Math.min(most, this.#sink.msize(most, version));
+    const msize = Math.min(most, this.#responder.msize(most, version));
     if (Number.isInteger(msize) && msize >= MSIZE_MIN) return msize;
     throw new RangeError(
       `Cannot start a session with an msize of ${msize}: the minimum is ${MSIZE_MIN}`,

@@ -2,7 +2,7 @@
 
 import { ProtocolError } from "../codec.ts";
 import { quote } from "../codec/format.ts";
-import { ProcessHold, type Timer } from "../transport/process_hold.ts";
+import { RefGroup, type Timer } from "../transport/ref_group.ts";
 import type { Fid, Node } from "./fid.ts";
 import type { ErrorContext } from "./options.ts";
 
@@ -39,13 +39,13 @@ export function contextOf(
 export class ErrorLog {
   #logged = 0;
   #leftOut = 0;
-  readonly #hold = new ProcessHold();
+  readonly #refs = new RefGroup();
   #timer: Timer | undefined;
   #windowEnd = 0;
 
   /** Makes a log whose timer does not keep the process alive. */
   constructor() {
-    this.#hold.unref();
+    this.#refs.unref();
   }
 
   /** Logs an error with what it belongs to. That a connection died is no error of the server; an error of a listener has no peer. */
@@ -62,7 +62,7 @@ export class ErrorLog {
       return;
     }
     this.#leftOut++;
-    this.#timer ??= this.#hold.after(
+    this.#timer ??= this.#refs.after(
       this.#windowEnd - now,
       () => this.#tellLeftOut(),
     );

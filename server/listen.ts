@@ -5,12 +5,12 @@ import {
   listen as listenAt,
   type Listener,
 } from "../transport.ts";
-import { ProcessHold } from "../transport/process_hold.ts";
+import { RefGroup } from "../transport/ref_group.ts";
 import { Budget } from "./budget.ts";
 import type { Node } from "./fid.ts";
 import type { Handler, Tree } from "./handler.ts";
 import { type ErrorContext, settingsOf } from "./options.ts";
-import { serveHeld, type ServeOptions } from "./session.ts";
+import { type ServeOptions, serveWith } from "./session.ts";
 
 /** Options of {@linkcode listen}. */
 export interface ListenOptions extends Omit<ServeOptions, "memory"> {
@@ -120,7 +120,7 @@ class ListeningServer<N extends Node> implements Server {
   readonly #options: ListenOptions & ServeOptions;
   readonly #onError: (error: unknown, context: ErrorContext) => void;
   readonly #stop = new AbortController();
-  readonly #hold = new ProcessHold();
+  readonly #refs = new RefGroup();
   readonly #sessions = new Set<Promise<void>>();
 
   constructor(
@@ -129,7 +129,7 @@ class ListeningServer<N extends Node> implements Server {
     options: ListenOptions,
   ) {
     this.#listener = listener;
-    this.#hold.add(listener);
+    this.#refs.add(listener);
     this.#handler = handler;
     const { onError } = settingsOf(options);
     this.#options = {
@@ -162,11 +162,11 @@ class ListeningServer<N extends Node> implements Server {
 
   #serve(connection: Connection): void {
     const end = () => void this.#sessions.delete(session);
-    const session: Promise<void> = serveHeld(
+    const session: Promise<void> = serveWith(
       connection,
       this.#handler,
       this.#options,
-      this.#hold,
+      this.#refs,
     ).then(end, (error) => {
       end();
       this.#onError(error, { peer: connection.peer });
@@ -176,16 +176,16 @@ class ListeningServer<N extends Node> implements Server {
 
   #end(): void {
     this.#listener.close();
-    this.#hold.delete(this.#listener);
+    this.#refs.delete(this.#listener);
     this.#stop.abort();
   }
 
   ref(): void {
-    this.#hold.ref();
+    this.#refs.ref();
   }
 
   unref(): void {
-    this.#hold.unref();
+    this.#refs.unref();
   }
 
   async close(): Promise<void> {

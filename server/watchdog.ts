@@ -1,7 +1,7 @@
 // The end of clients that start no session, send nothing for too long, or do
 // not take their replies.
 
-import type { ProcessHold, Timer } from "../transport/process_hold.ts";
+import type { RefGroup, Timer } from "../transport/ref_group.ts";
 import type { SessionSettings } from "./options.ts";
 
 /** How often a client that does not take its replies is looked at within `stallTimeout`. */
@@ -24,7 +24,7 @@ export interface Watched {
 /** The timers of a session: each closes the connection. */
 export class Watchdog {
   readonly #settings: SessionSettings;
-  readonly #hold: ProcessHold;
+  readonly #refs: RefGroup;
   readonly #watched: Watched;
   #timer: Timer | undefined;
   #stallTimer: Timer | undefined;
@@ -35,16 +35,16 @@ export class Watchdog {
 
   /**
    * @param settings The limits.
-   * @param hold Has the timers.
+   * @param refs Has the timers.
    * @param watched What is looked at when a timer has run.
    */
   constructor(
     settings: SessionSettings,
-    hold: ProcessHold,
+    refs: RefGroup,
     watched: Watched,
   ) {
     this.#settings = settings;
-    this.#hold = hold;
+    this.#refs = refs;
     this.#watched = watched;
   }
 
@@ -87,7 +87,7 @@ export class Watchdog {
   /** One timer for many writes: closes when the client has not taken so many bytes after some looks. */
   #awaitTaken(wanted: number, looks: number): void {
     const { stallTimeout } = this.#settings;
-    this.#stallTimer = this.#hold.after(stallTimeout / LOOKS, () => {
+    this.#stallTimer = this.#refs.after(stallTimeout / LOOKS, () => {
       this.#stallTimer = undefined;
       const { taken, waiting, close } = this.#watched;
       if (waiting() === 0) return; // The next write begins anew.
@@ -101,7 +101,7 @@ export class Watchdog {
   stop(): void {
     this.#stopped = true;
     this.#clear();
-    this.#hold.cancel(this.#stallTimer);
+    this.#refs.cancel(this.#stallTimer);
     this.#stallTimer = undefined;
   }
 
@@ -114,11 +114,11 @@ export class Watchdog {
   }
 
   #after(milliseconds: number, then: () => void): void {
-    this.#timer = this.#hold.after(milliseconds, then);
+    this.#timer = this.#refs.after(milliseconds, then);
   }
 
   #clear(): void {
-    this.#hold.cancel(this.#timer);
+    this.#refs.cancel(this.#timer);
     this.#timer = undefined; // Under Deno it is 150 bytes, and more that it holds.
   }
 }

@@ -7,7 +7,7 @@ import { type Ended, run } from "./child.ts";
 import { withFolder } from "./folder.ts";
 import { test } from "./harness.ts";
 import { fromStreams, pair } from "../transport.ts";
-import { ProcessHold } from "../transport/process_hold.ts";
+import { RefGroup } from "../transport/ref_group.ts";
 
 /** Where a child's script begins. It ends itself with 9 when nothing else ends it. */
 const BEGIN = `
@@ -208,29 +208,29 @@ class Member {
   };
 }
 
-test("ProcessHold: members follow, also those that come later", () => {
-  const hold = new ProcessHold();
+test("RefGroup: members follow, also those that come later", () => {
+  const refs = new RefGroup();
   const [first, gone, late] = [new Member(), new Member(), new Member()];
-  hold.add(first);
-  hold.add(gone);
-  hold.add({}); // One that cannot.
-  hold.delete(gone);
-  hold.unref();
-  hold.unref();
-  hold.add(late);
+  refs.add(first);
+  refs.add(gone);
+  refs.add({}); // One that cannot.
+  refs.delete(gone);
+  refs.unref();
+  refs.unref();
+  refs.add(late);
   assertEquals([first, gone, late].map((m) => m.isHeld), [false, true, false]);
-  hold.ref();
+  refs.ref();
   assertEquals([first, gone, late].map((m) => m.isHeld), [true, true, true]);
 });
 
-test("ProcessHold: a timer fires unless it is cancelled", async () => {
-  const hold = new ProcessHold();
+test("RefGroup: a timer fires unless it is cancelled", async () => {
+  const refs = new RefGroup();
   let isCalled = false;
-  const cancelled = hold.after(0, () => isCalled = true);
-  hold.cancel(cancelled);
-  hold.cancel(cancelled);
-  hold.cancel(undefined);
-  await new Promise<void>((resolve) => hold.after(1, resolve));
+  const cancelled = refs.after(0, () => isCalled = true);
+  refs.cancel(cancelled);
+  refs.cancel(cancelled);
+  refs.cancel(undefined);
+  await new Promise<void>((resolve) => refs.after(1, resolve));
   assert(!isCalled);
 });
 

@@ -1,7 +1,7 @@
 // Sockets of Deno. Nothing here touches `Deno` before it is called.
 
 import { cannot, closed, codeOf, lost } from "./failure.ts";
-import { ProcessHold } from "./process_hold.ts";
+import { RefGroup } from "./ref_group.ts";
 import { SocketFile } from "./socket_file.ts";
 import { type Streams, streamsOf } from "./streams.ts";
 import { type Address, formatAddress } from "./address.ts";
@@ -207,7 +207,7 @@ export class DenoListener<C extends Conn> implements Listener {
   readonly #listener: SystemListener<C>;
   readonly #peerOf: (conn: C) => Address;
   readonly #onError: ListenerOptions["onError"];
-  readonly #hold = new ProcessHold();
+  readonly #refs = new RefGroup();
   #pause = PAUSE_LEAST;
   #endPause: (() => void) | undefined;
   #closed = false;
@@ -228,7 +228,7 @@ export class DenoListener<C extends Conn> implements Listener {
     this.#listener = listener;
     this.#peerOf = peerOf;
     this.#onError = options.onError;
-    this.#hold.add(listener);
+    this.#refs.add(listener);
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Connection> {
@@ -246,17 +246,17 @@ export class DenoListener<C extends Conn> implements Listener {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#hold.delete(this.#listener);
+    this.#refs.delete(this.#listener);
     this.#listener.close();
     this.#endPause?.();
   }
 
   ref(): void {
-    this.#hold.ref();
+    this.#refs.ref();
   }
 
   unref(): void {
-    this.#hold.unref();
+    this.#refs.unref();
   }
 
   /** Waits for a connection; undefined when accept() has failed, after a pause. */
@@ -294,9 +294,9 @@ export class DenoListener<C extends Conn> implements Listener {
     const pause = this.#pause;
     this.#pause = Math.min(pause * 2, PAUSE_MOST);
     return new Promise((resolve) => {
-      const timer = this.#hold.after(pause, resolve);
+      const timer = this.#refs.after(pause, resolve);
       this.#endPause = () => {
-        this.#hold.cancel(timer);
+        this.#refs.cancel(timer);
         resolve();
       };
     });

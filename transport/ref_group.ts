@@ -24,7 +24,7 @@ interface TimerRuntime {
  * Decides for a group of connections, listeners and timers whether they keep
  * the process alive. A member that is added later follows the last decision.
  */
-export class ProcessHold {
+export class RefGroup {
   #isHeld = true;
   readonly #members = new Set<Refable>();
   readonly #timers = new Set<Timer>();

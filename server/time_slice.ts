@@ -21,7 +21,7 @@ const SAMPLE = 8;
  * has read would otherwise keep the server for itself: the runtime looks at
  * other sockets only between two tasks, and not after each of them.
  */
-export class Turn {
+export class TimeSlice {
   /** Milliseconds of work in this turn, without the chunk that is being worked on. */
   #worked = 0;
   /** Milliseconds of work on this chunk. */
