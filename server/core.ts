@@ -58,21 +58,24 @@ import { Watchdog } from "./watchdog.ts";
 /** Bytes of replies that may wait while requests are processed. */
 const OUTPUT_MAX = 512 * 1024;
 /**
- * Requests that come together are answered with one write. A client that sends
- * more than these at a time waits for the replies while the server works, and
- * the server waits while the client does. For such a client the replies go out
- * in parts: on two CPUs that is 30 to 50 % more requests a second with 32 in
- * flight, on one CPU 30 % less, for each write costs both.
+ * Number of requests of one chunk that are answered with one write. When a
+ * client sends more requests than these at a time, the client and the server
+ * would wait for each other in turn; so the server sends the replies to such a
+ * client in parts. On two CPUs that is 30 to 50 % more requests a second with
+ * 32 in flight; on one CPU it is 30 % less, because each write costs both.
  */
 const EARLY = 12;
 /** Milliseconds that a client has to take the last replies. */
 const GOODBYE_MS = 1000;
 /**
- * Tflushes that may wait at a time: as many as there are tags. A client that
- * sends more gives the same tag to several, which the protocol forbids.
+ * Most Tflushes that may wait at a time: one for each tag. A client that sends
+ * more uses one tag for several requests, which the protocol forbids.
  */
 const FLUSHES_MAX = 0xffff;
-/** Further requests wait for those under way as long as one of these is done in so many times `waitingAfter`. */
+/**
+ * The server waits for room for requests as long as one request is answered
+ * within this many times `waitingAfter`.
+ */
 const PATIENCE = 20;
 /** Longest delay of a timer, in milliseconds. */
 const TIMEOUT_MAX = 2 ** 31 - 1;
@@ -98,7 +101,7 @@ export class SessionCore<N extends Node> {
   readonly fids: Map<number, FidState<N>> = new Map();
   /** Decides which operations may begin. */
   readonly admission: Admission<N>;
-  /** Memory that files may hold for the connection. */
+  /** The memory budget of the connection, for what files hold. */
   readonly memory: Budget;
 
   readonly #responder: Responder<N>;
@@ -106,14 +109,22 @@ export class SessionCore<N extends Node> {
   readonly #outbox: Outbox;
   readonly #input: Input;
   readonly #watchdog: Watchdog;
-  /** Has the timers: decides whether they keep the process alive. */
+  /**
+   * The group of the timers: it decides whether they keep the process alive.
+   */
   readonly #refs: RefGroup;
   #dialect: Dialect = dialect9P2000;
-  /** Operations that were given up and releases of fids, none of which has ended. */
+  /**
+   * Number of operations that were given up, and of releases of fids, that have
+   * not ended.
+   */
   #loose = 0;
   /** Tags of Tflushes that wait for operations. */
   #flushTags: Set<number> | undefined;
-  /** Number of those Tflushes: above the number of tags when a client uses a tag twice. */
+  /**
+   * Number of those Tflushes. It exceeds the number of tags when a client uses
+   * a tag twice.
+   */
   #flushes = 0;
   #ended = false;
   #exiting = false;
@@ -185,7 +196,8 @@ export class SessionCore<N extends Node> {
       pump.then(resolve);
     });
     if (this.#stopping) {
-      // A function of this server may have stopped it, and answers in this turn.
+      // A function of this server may have stopped the server, and answers in
+      // this turn of the event loop.
       await new Promise((resolve) => setTimeout(resolve));
       await this.#within(() =>
         !this.#patient || this.#gone || this.admission.pending.size === 0
@@ -196,7 +208,8 @@ export class SessionCore<N extends Node> {
     this.close();
     this.#outbox.drop();
     await pump;
-    // A handler that does not end holds up the end of its connection, but not that of the server.
+    // A handler that never ends delays the end of its connection, but not the
+    // end of the server.
     await this.#until(() => this.#patient || this.#loose === 0);
     await this.#within(() => this.#loose === 0);
   }
@@ -253,14 +266,18 @@ export class SessionCore<N extends Node> {
     }
   }
 
-  /** Waits until requests may hold further bytes, as long as some of them are answered meanwhile. */
+  /**
+   * Waits until requests may hold further bytes. Refuses long requests when no
+   * request is answered for some time.
+   */
   async #untilRoom(): Promise<void> {
     const { admission } = this;
     const { waitingAfter } = this.options;
     const patience = Math.min(PATIENCE * waitingAfter, TIMEOUT_MAX);
     let { ended } = admission;
     const look = () => {
-      // Those that are left wait for something. A Tflush behind them may end that.
+      // The remaining requests wait for an event, and a Tflush further on in
+      // the stream may end that.
       if (ended === admission.ended) admission.refuse();
       ({ ended } = admission);
       timer = this.#refs.after(patience, look);
@@ -278,7 +295,7 @@ export class SessionCore<N extends Node> {
     }
   }
 
-  /** Has all waits of #until() look again. */
+  /** Makes all waits of #until() check their conditions again. */
   #wake(): void {
     if (this.#waits.length === 0) return;
     const waits = this.#waits;
@@ -286,19 +303,25 @@ export class SessionCore<N extends Node> {
     for (const look of waits) look();
   }
 
-  /** Ends a wait of the pump when the client goes. */
+  /**
+   * Runs a wait of the pump, and ends the session when the client goes
+   * meanwhile.
+   */
   async #watch(wait: Promise<void>): Promise<void> {
     this.#outbox.flush();
     this.#input.watch((error) => {
       if (error !== undefined) return this.#lost(error);
-      this.#gone = true; // It may still take replies.
+      this.#gone = true; // The client may still take replies.
       this.#end();
     });
     await wait;
     this.#input.unwatch();
   }
 
-  /** Waits for `closeTimeout` at most: a handler that never ends must hold up nothing else. */
+  /**
+   * Waits for `closeTimeout` at most, so that a handler that never ends delays
+   * nothing else.
+   */
   async #within(done: () => boolean): Promise<void> {
     if (done()) return;
     let late = false;
@@ -317,7 +340,8 @@ export class SessionCore<N extends Node> {
       this.#outbox.flush();
       await this.#outbox.drained();
       if (this.#exiting) {
-        // A close with unread bytes could cost the client the last reply.
+        // The client could lose the last reply if the socket were closed with
+        // unread bytes.
         await this.#channel.closeWrite();
         await pump;
         await this.#input.drain();
@@ -421,12 +445,12 @@ export class SessionCore<N extends Node> {
     }
   }
 
-  /** Hands on an operation that was checked. */
+  /** Passes a checked operation to the program that answers requests. */
   deliver(operation: Operation<N>): void {
     this.#responder.deliver(operation);
   }
 
-  /** Is told of an operation that is flushed. */
+  /** Tells the program that answers requests that an operation was flushed. */
   flushed(operation: Operation<N>): void {
     try {
       this.#responder.flushed(operation, this.admission.clearing);
@@ -441,7 +465,8 @@ export class SessionCore<N extends Node> {
     this.#loose++;
     let released: Awaitable<void> = undefined;
     const failed = (error: unknown) => {
-      // No client waits for the answer. That a file cannot be removed is one.
+      // No client waits for this answer. A file that cannot be removed at the
+      // clunk (ORCLOSE) is such an answer, and no error of the server.
       if (error instanceof NinePError) return;
       this.report(error, { type: "Tclunk", fid });
     };
@@ -543,7 +568,7 @@ export class SessionCore<N extends Node> {
     this.#loose++;
   }
 
-  /** An operation of an old session has ended, or a release is done. */
+  /** An operation of an old session, or a release of a fid, has ended. */
   tighten(): void {
     this.#loose--;
     if (this.#loose === 0) this.#wake();
@@ -602,7 +627,7 @@ export class SessionCore<N extends Node> {
     if (this.tracing) this.#trace({ direction: "out", message: reply });
   }
 
-  /** Traces the reply that stands in the writer from `start` on. */
+  /** Traces the reply in the writer that begins at `start`. */
   traceReply(start: number): void {
     const { bytes, at } = this.writer;
     const message = decode(bytes.subarray(start, at), this.#dialect);
@@ -668,7 +693,10 @@ export class SessionCore<N extends Node> {
     return asJson ? jsonOf(error, most) : textOf(error, most);
   }
 
-  /** Tells the owner of the server of an error: of a request, or of the connection. */
+  /**
+   * Reports an error of a request, or of the connection, to the owner of the
+   * server.
+   */
   report(error: unknown, source: ErrorSource = {}): void {
     this.options.onError(error, contextOf(this.connection.peer, source));
   }

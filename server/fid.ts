@@ -18,7 +18,7 @@ export interface Node {
    * a Topen. False by default.
    */
   readonly implicitOpen?: boolean;
-  /** Path of the file in its tree, such as `/etc/hosts`: for reports of errors. */
+  /** Path of the file in its tree, such as `/etc/hosts`, for error reports. */
   readonly path?: string;
 }
 
@@ -40,9 +40,15 @@ export interface Fid<N extends Node = Node> {
   readonly readable: boolean;
   /** Whether the fid is open in a mode that writes. */
   readonly writable: boolean;
-  /** Whether each write goes to the end of the file, whatever its offset: the fid was opened with OAPPEND. */
+  /**
+   * True when the fid was opened with OAPPEND: each write goes to the end of
+   * the file, and its offset is ignored.
+   */
   readonly appends: boolean;
-  /** Whether a write of the fid was refused or given up, so that what it wrote is not complete. */
+  /**
+   * True after a write of the fid was refused or given up: the data that the
+   * fid wrote are not complete.
+   */
   readonly writeFailed: boolean;
 }
 

@@ -6,12 +6,15 @@ import type { Operation } from "./operation.ts";
 
 /** Answers a session's operations. */
 export interface Responder<N extends Node> {
-  /** Has the operation answered. */
+  /** Answers the operation, now or later. */
   deliver(operation: Operation<N>): void;
-  /** Releases a fid that is gone without a Tclunk or Tremove. */
+  /** Releases a fid that ended without a Tclunk or Tremove. */
   release(fid: FidState<N>): Awaitable<void>;
-  /** The largest msize for a version, which the responder may lower. */
+  /** Returns the largest msize for a version, at most `msize`. */
   msize(msize: number, version: string): number;
-  /** Is told of an operation that is given up: alone, or with all of its session. */
+  /**
+   * Called when an operation is given up: alone, or with its whole session
+   * (`ended`).
+   */
   flushed(operation: Operation<N>, ended: boolean): void;
 }

@@ -84,7 +84,10 @@ export function serve<N extends Node>(
   return serveWith(connection, handler, options, new RefGroup());
 }
 
-/** Serves as {@linkcode serve} does; `refs` decides whether the connection keeps the process alive. */
+/**
+ * Serves as {@linkcode serve} does. `refs` decides whether the connection keeps
+ * the process alive.
+ */
 export async function serveWith<N extends Node>(
   connection: Connection,
   handler: Handler<N> | Tree<N>,
@@ -114,16 +117,18 @@ export interface ServeOptions extends SessionOptions {
   signal?: AbortSignal | undefined;
 }
 
-/** Requests that a loop has taken are removed from a queue when there are more than so many. */
+/**
+ * The queue drops the requests that were taken when their number exceeds this.
+ */
 const TAKEN_MAX = 1024;
 
-/** Puts requests into a queue that a loop takes them from. */
+/** A queue of requests, from which a loop takes them. */
 class RequestQueue<N extends Node> implements Responder<N> {
-  /** In order of arrival, with those that were withdrawn. */
+  /** All requests in order of arrival, withdrawn ones included. */
   #queue: Request<N>[] = [];
-  /** How many of the queue the loop has taken. */
+  /** Number of requests at the head of the queue that the loop has passed. */
   #taken = 0;
-  /** Those that are still to be taken. */
+  /** Requests that the loop has not taken. */
   readonly #waiting: Set<Request<N>> = new Set();
   readonly #onRelease: ((fid: Fid<N>) => void) | undefined;
   #wake: (() => void) | undefined;
