@@ -32,9 +32,10 @@ export interface FunctionOptions extends CallableOptions {
   callOnRead?: boolean;
   /**
    * Let a fid that did not write read the value of the last write by another
-   * one, so that one program can write and another one read. What a fid wrote
-   * and read itself is never shared: only the write of a fid that is open for
-   * writing alone, or of one that was clunked without a read. True by default.
+   * fid, so that one program can write and another program can read. This holds
+   * for the write of a fid that is open for writing alone, or that was clunked
+   * without a read. A value that a fid both wrote and read is never shared.
+   * True by default.
    */
   shared?: boolean;
   /** Permissions of the file, 0666 by default: write to write, read to read, both to call. */
@@ -49,11 +50,11 @@ export interface FunctionOptions extends CallableOptions {
 interface FidCalls {
   /** Counts the records of the fid in the budget of its connection. */
   readonly room: Room;
-  /** Whether the fid has read: then no write of it is for others. */
+  /** True when the fid has read: its writes are never shared then. */
   hasRead: boolean;
   /** Record of the fid's last write. */
   written: CallRecord | undefined;
-  /** The same, if it is for others after a clunk without a read. */
+  /** The same record, if it is shared after a clunk without a read. */
   unread: CallRecord | undefined;
   /** Record that it read at offset 0. */
   read: CallRecord | undefined;
@@ -65,7 +66,7 @@ export class FunctionNode extends FileNode {
   readonly #callOnRead: boolean;
   readonly #shared: boolean;
   readonly #fids: Map<Fid<TreeNode>, FidCalls> = new Map();
-  /** Record of the last write that is for all fids. */
+  /** The shared record: that of the last write which other fids may read. */
   #shares: CallRecord | undefined;
 
   /**
@@ -95,12 +96,15 @@ export class FunctionNode extends FileNode {
     return true;
   }
 
-  /** Bytes of the last value that is for all fids. */
+  /** Length of the shared value in bytes. */
   override get length(): number {
     return this.#shares?.value?.length ?? 0;
   }
 
-  /** Takes arguments: at offset 0, and when the last ones were used, new ones; at their end more of them. */
+  /**
+   * Takes arguments. A write at offset 0, or after a call, begins new
+   * arguments. A write at the end of the arguments adds to them.
+   */
   override write(
     fid: Fid<TreeNode>,
     request: WriteRequest<TreeNode>,
@@ -109,7 +113,7 @@ export class FunctionNode extends FileNode {
     const { offset, data } = request;
     const calls = this.#callsOf(fid, request);
     const { written } = calls;
-    // Programs that write and read in turn do not seek back.
+    // Programs that write and read in turn do not seek back to offset 0.
     if (offset === 0 || written?.isUsed) return this.#begin(calls, request);
     if (offset !== written?.end) throw new NinePError("illegal offset");
     this.#checkText(written.text.length + data.length);
@@ -135,14 +139,14 @@ export class FunctionNode extends FileNode {
     try {
       this.#share(record);
     } catch (error) {
-      calls.written = undefined; // A write that is refused leaves nothing.
+      calls.written = undefined; // A refused write leaves nothing behind.
       record.drop(calls.room);
       throw error;
     }
     return data.length;
   }
 
-  /** Lets all fids that do not write have a record. */
+  /** Shares a record with all fids that do not write. */
   #share(record: CallRecord): void {
     if (!this.#shared) return;
     this.#shares = replace(this.#shares, record, this.quota);
@@ -180,7 +184,10 @@ export class FunctionNode extends FileNode {
       : slice(value, request);
   }
 
-  /** Throws when the file was removed. Reads go on in a value that was there before. */
+  /**
+   * Throws when the file was removed. Fids can still read a value that was made
+   * before.
+   */
   #checkPresent(): void {
     if (this.isRemoved) throw removedError();
   }
@@ -222,7 +229,7 @@ export class FunctionNode extends FileNode {
       record.fail(error);
       throw error;
     });
-    promise.catch(() => {}); // The requests that wait get the error.
+    promise.catch(() => {}); // The waiting requests get the error.
     record.call = { promise, abort, waiting: 0 };
     return this.#wait(record, request);
   }
@@ -239,7 +246,10 @@ export class FunctionNode extends FileNode {
     }
   }
 
-  /** Waits for a call, which is aborted when no request waits for it any more. */
+  /**
+   * Waits for a call. The call is aborted when no request waits for it any
+   * more.
+   */
   async #wait(
     record: CallRecord,
     request: RequestContext<TreeNode>,
@@ -281,7 +291,10 @@ export class FunctionNode extends FileNode {
     return value instanceof Promise ? abortable(value, request.signal) : value;
   }
 
-  /** Forgets the fid's records. Arguments that the fid wrote without a read are shared now. */
+  /**
+   * Forgets the records of the fid. Arguments that the fid wrote without a read
+   * are shared from now on.
+   */
   override clunk(fid: Fid<TreeNode>): void {
     const calls = this.#fids.get(fid);
     if (calls === undefined) return;
@@ -295,7 +308,7 @@ export class FunctionNode extends FileNode {
     }
   }
 
-  /** Forgets the record for all fids. */
+  /** Forgets the shared record. */
   protected override release(): void {
     this.#shares?.drop(this.quota);
     this.#shares = undefined;

@@ -111,7 +111,7 @@ export class MemoryFs implements Tree<TreeNode> {
   }
 
   #fill(content: Content): void {
-    // No recursion: contents may be deeper than the stack.
+    // No recursion, because contents may be deeper than the stack.
     const within = new Set<Content>();
     const begin = (content: Content, dir: DirNode, prefix: string) => {
       within.add(content);
@@ -214,9 +214,9 @@ export class MemoryFs implements Tree<TreeNode> {
    * positional argument.
    *
    * With `context: true` the function gets the context of its caller before all
-   * arguments; nothing that a caller sends ever stands there. An error
-   * that a function throws is told to its caller, unless `maskErrors` is set,
-   * and to the server's `onError`; see {@linkcode CallableOptions}.
+   * other arguments. Nothing that a caller sends can take its place. The caller
+   * gets the error of a function, unless `maskErrors` is set, and so does
+   * `onError` of the server; see {@linkcode CallableOptions}.
    *
    * @param path Path of the file.
    * @param fn Function, or functions by name; see {@linkcode CallableOptions}
@@ -224,7 +224,7 @@ export class MemoryFs implements Tree<TreeNode> {
    * @param options How the function is called, and the permissions of the file.
    * @returns The new node.
    * @throws {NinePError} As create().
-   * @throws {TypeError} It is neither a function nor an object of functions.
+   * @throws {TypeError} `fn` is neither a function nor an object of functions.
    * @throws {RangeError} A limit is negative or not a number.
    *
    * @example Several functions behind one file
@@ -270,7 +270,7 @@ export class MemoryFs implements Tree<TreeNode> {
     options: FunctionOptions & ContextOptions,
   ): FunctionNode;
   /**
-   * The same without a context.
+   * Binds a function that gets no context to a file.
    *
    * @param path Path of the file.
    * @param fn Function, or functions by name.
@@ -618,7 +618,10 @@ function toBytes(data: string | Uint8Array): Uint8Array {
   return typeof data === "string" ? encoder.encode(data) : data;
 }
 
-/** Throws for attributes that no stat record holds: programs without types may give anything. */
+/**
+ * Throws for attributes that no stat record can hold, as programs without types
+ * may give them.
+ */
 function checkAttributes(
   operation: string,
   path: string,
@@ -637,7 +640,7 @@ function checkAttributes(
   }
 }
 
-/** Runs a function whose error is to name the path. */
+/** Runs a function, and names the path in its error. */
 function attempt(operation: string, path: string, fn: () => void): void {
   try {
     fn();

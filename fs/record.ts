@@ -1,5 +1,5 @@
-// Call records: one argument text, then the value or the error of its call. A function file
-// keeps them for its fids, and for itself.
+// Records of calls: the text of the arguments, then the value or the error of
+// the call. A function file keeps records for its fids, and for itself.
 
 import { FunctionError, Plan9Exit } from "../codec/call.ts";
 import type { Fid, RequestContext } from "../server.ts";
@@ -14,19 +14,21 @@ export interface SharedCall {
   waiting: number;
 }
 
-/** A holder of a record: the bytes of the record count in its room. */
+/** A room that holds a record: the bytes of the record count in this room. */
 interface Holder {
   readonly room: Room;
-  /** Reasons for which the room holds the record. */
+  /** Number of reasons for which the room holds the record. */
   reasons: number;
 }
 
 /**
- * One argument text, then the value or the error of its call. The function is
- * called once at most with it, whichever fid reads.
+ * The text of the arguments, then the value or the error of the call. The
+ * function is called with the text at most once, whichever fid reads.
  */
 export class CallRecord {
-  /** Fid that wrote the text: the function is called in the name of its user. */
+  /**
+   * Fid that wrote the text. The function is called in the name of its user.
+   */
   readonly fid: Fid<TreeNode>;
   /** The end of the connection that the fid is of. */
   readonly peer: string;
@@ -37,11 +39,14 @@ export class CallRecord {
   /** Whether the call is over, or at least the text complete. */
   done = false;
   #text: Uint8Array;
-  /** Buffer that the text is the start of, so that an added piece does not copy the text. */
+  /**
+   * Buffer that begins with the text, so that adding a piece does not copy the
+   * text.
+   */
   #room: Uint8Array = NOTHING;
   #value: Uint8Array | undefined = undefined;
   #error: unknown = undefined;
-  /** Fids, each for up to two reasons, and the file. */
+  /** The holders: fids, each for up to two reasons, and the file. */
   readonly #holders: Holder[] = [];
 
   constructor(
@@ -65,7 +70,7 @@ export class CallRecord {
     return this.#start + this.#text.length;
   }
 
-  /** Whether the function was, or is being, called with the text. */
+  /** True when the function was called with the text, or is being called. */
   get isUsed(): boolean {
     return this.done || this.call !== undefined;
   }
@@ -115,7 +120,10 @@ export class CallRecord {
     this.call = undefined;
   }
 
-  /** Counts the bytes of the record in a room, once for all reasons of the same room. */
+  /**
+   * Counts the bytes of the record in a room. Several reasons of one room count
+   * once.
+   */
   hold(room: Room): void {
     const holder = this.#holders.find((holder) => holder.room === room);
     if (holder !== undefined) {
@@ -140,7 +148,10 @@ export class CallRecord {
     return text + (this.#value?.length ?? 0);
   }
 
-  /** Counts bytes in all rooms, or throws and counts them in none. */
+  /**
+   * Counts bytes in all rooms. If one of them has no room, throws and counts
+   * nothing.
+   */
   #count(bytes: number): void {
     let counted = 0;
     try {
@@ -155,7 +166,10 @@ export class CallRecord {
   }
 }
 
-/** The error for those whose request did not make the call: the exit error ends only the connection of its caller. */
+/**
+ * The error for requests that did not make the call. An exit error ends only
+ * the connection of its caller.
+ */
 export function forOthers(error: unknown): unknown {
   return error instanceof Plan9Exit ? new FunctionError(error) : error;
 }
