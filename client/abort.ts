@@ -1,6 +1,7 @@
 // The abort signals of callers. A program may give one signal to thousands of
 // calls at once, and a runtime compares each new listener of a signal with all
-// that it has. So a client adds one listener to a signal, for all its calls.
+// existing ones. So a client adds one listener to each signal, for all of its
+// calls.
 
 /** The calls of a client that one signal aborts. */
 class SignalCalls {
@@ -13,14 +14,15 @@ class SignalCalls {
 
   handleEvent(): void {
     this.#forget();
-    // A call that ends because of another one is not told: it left the set.
+    // A call that ends because of another call has left the set, and is not
+    // called.
     for (const call of this.calls) call();
   }
 }
 
 /**
- * The abort listeners of one client: one for each signal, for as long as a
- * call with that signal is under way.
+ * The abort listeners of one client: one for each signal, as long as a call
+ * with that signal is under way.
  */
 export class AbortListeners {
   readonly #bySignal = new Map<AbortSignal, SignalCalls>();

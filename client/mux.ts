@@ -28,9 +28,9 @@ const GREETING_MSIZE = 8192;
 /** Number of Rlerror, the error of 9P2000.L: `size[4] Rlerror tag[2] ecode[4]`. */
 const RLERROR = 7;
 
-/** What a request that was aborted has left on its way. */
+/** An aborted request that the server may still answer. */
 export interface Leftover {
-  /** When a reply for it came last, by `performance.now()`; -Infinity before. */
+  /** When its last reply came, by `performance.now()`; -Infinity before. */
   at: number;
 }
 
@@ -51,11 +51,14 @@ class Pending {
   flushing = false;
   /** Settles with that Tflush. */
   flush: Promise<void> | undefined;
-  /** Its caller has given it up, and the server still works on it. */
+  /** True when its caller has given it up and the server still works on it. */
   leftover: Leftover | undefined;
-  /** The outcome is known. */
+  /** True when its outcome is known. */
   settled = false;
-  /** The caller was told that the connection ends, and wants no data any more. */
+  /**
+   * True when the caller was told that the connection ends, and needs no data
+   * any more.
+   */
   abandoned = false;
 
   constructor(
@@ -125,7 +128,7 @@ export class Mux {
   #reserved = 0;
   /** The same for Tflushes, which must not wait for what they are to end. */
   readonly #urgent = new Set<Pending>();
-  /** What was aborted, until the server has done with it. */
+  /** Aborted requests, until the server has finished them. */
   readonly #leftovers = new Set<Leftover>();
   /** Why there are no new requests. */
   #refusal: { error: unknown } | undefined;
@@ -267,12 +270,12 @@ export class Mux {
   }
 
   /**
-   * Gives up all requests but Tclunks, for the connection is to end: their
-   * callers are told at once, and the server is sent a Tflush for each.
+   * Gives up all requests but Tclunks, because the connection is to end. Their
+   * callers are told at once, and the server gets a Tflush for each request.
    *
    * @param error What the requests reject with.
-   * @returns Whether a Tclunk is answered now. A server that cannot flush may
-   *   work on what was given up for any time first.
+   * @returns True if the server can answer a Tclunk soon. A server that cannot
+   *   flush may first work on the requests for any time.
    */
   giveUp(error: unknown): boolean {
     const { flushes } = this.traits;
@@ -280,7 +283,7 @@ export class Mux {
     for (const pending of [...this.#waiting, ...this.#pending]) {
       if (!pending || pending.settled) continue;
       const { type } = pending.request;
-      // A Tflush tells when the tag of its request is free.
+      // The answer to a Tflush says that the tag of its request is free.
       if (type === "Tclunk" || type === "Tflush") continue;
       pending.abandoned = true;
       if (this.#waiting.has(pending) || flushes) this.#abort(pending, error);
@@ -290,7 +293,7 @@ export class Mux {
     return isFree;
   }
 
-  /** What aborted requests have left on their way: the next reply has to wait for it. */
+  /** The aborted requests whose replies the next reply may have to wait for. */
   leftovers(): readonly Leftover[] {
     return this.#leftovers.size === 0 ? NONE : [...this.#leftovers];
   }
@@ -427,7 +430,10 @@ export class Mux {
     }
   }
 
-  /** A reply has come for a request; what it has left on its way may be over. */
+  /**
+   * Notes that a reply has come for a request, and removes the request from the
+   * leftovers if it is finished.
+   */
   #noteReply({ leftover, flushing, settled }: Pending): void {
     if (!leftover) return;
     leftover.at = performance.now();

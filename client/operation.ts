@@ -137,8 +137,8 @@ export function operate<T>(
   undo?: (result: T) => void,
 ): Promise<T> {
   const what = () => `${verb} ${labelOf(file)}`;
-  // The caller awaits the promise of explained() itself: only so has the stack
-  // of its error the caller's frames.
+  // The caller awaits the promise of explained() itself: only then does the
+  // stack of its error have the frames of the caller.
   return explained(
     verb,
     file,
@@ -183,9 +183,9 @@ export function bounded<T>(
  * Runs work with a signal that aborts with the given one, and when the time is
  * up.
  *
- * @param leftovers What the connection still carries for requests that were
- *   aborted before. The server's answer cannot come before that, so the time
- *   counts from its last part. There are no more parts than requests.
+ * @param leftovers Aborted requests whose replies are still on their way. The
+ *   answer of the server cannot come before those replies, so the time counts
+ *   from the last of them. There is at most one for each request.
  * @throws {RangeError} The timeout is out of its range.
  */
 export async function timed<T>(
@@ -223,7 +223,9 @@ export async function timed<T>(
   }
 }
 
-/** When the last part of what was left on its way came; -Infinity before the first. */
+/**
+ * When the last reply for an aborted request came; -Infinity before the first.
+ */
 export function lastOf(leftovers: readonly Leftover[]): number {
   return leftovers.reduce((last, { at }) => Math.max(last, at), -Infinity);
 }
@@ -257,9 +259,9 @@ export function abortable<T>(
  * request that no message can hold. An error stays as it is when it says
  * already what was tried with a part, and when it is the reason of an abort.
  *
- * The new error is made here, in a function that the caller awaits: its stack
- * leads to the caller. That of the server's error leads to the loop that reads
- * replies.
+ * The new error is made here, in a function that the caller awaits, so that its
+ * stack leads to the caller. The stack of the server's error leads to the loop
+ * that reads replies.
  */
 export async function explained<T>(
   verb: string,

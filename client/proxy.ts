@@ -14,7 +14,10 @@ import {
 } from "./operation.ts";
 import type { Paths } from "./paths.ts";
 
-/** Most members of a directory whose files become methods: each takes memory for as long as the object lives. */
+/**
+ * Default of `maxEntries`. Each method takes memory as long as the object
+ * lives.
+ */
 const METHODS_MAX = 10_000;
 /** Names that the language asks any object for: with a `then`, awaiting it would call a file. */
 const RESERVED: ReadonlySet<string> = new Set(["then", "toJSON"]);
@@ -61,15 +64,15 @@ export interface RemoteMethod<Args extends unknown[], Value> {
 }
 
 /**
- * What arrives of a value that a remote function returns, by JSON: nothing
- * (`undefined`) as null, and never what JSON cannot carry, such as a Date or a
- * Map: there the call fails. Members that are undefined are left out.
+ * The type of a value that a remote function returns, after JSON. Undefined
+ * arrives as null, and members that are undefined are left out. A value that
+ * JSON cannot carry, such as a Date or a Map, never arrives: the call fails.
  *
  * @typeParam Value What the function returns.
- * @typeParam Nothing What arrives for nothing.
+ * @typeParam Nothing What undefined becomes.
  */
 export type RemoteValue<Value, Nothing = null> =
-  // An `any` or `unknown` says nothing of the value.
+  // The types `any` and `unknown` say nothing about the value.
   unknown extends Value ? Value
     : Value extends string | number | boolean | null ? Value
     : Value extends void ? Nothing

@@ -47,23 +47,22 @@ import { Restoration, type RestorationPlan } from "./restoration.ts";
 export interface ReconnectOptions {
   /**
    * Attempts in a row, 1 to Infinity, after which the client gives up; 10 by
-   * default, which takes 41 seconds on average, and the time that the attempts
-   * take themselves. The count begins anew when a connection has lasted for
-   * `steadyAfter`. The client gives up at once after an error that another
-   * attempt would meet again: a bad address, a right that Deno was not given, a
-   * refused certificate.
+   * default, which takes 41 seconds on average plus the time of the attempts.
+   * The count begins anew when a connection has lasted for `steadyAfter`. The
+   * client gives up at once after an error that another attempt would give
+   * again: a bad address, a missing permission of Deno, a refused certificate.
    */
   attempts?: number | undefined;
   /**
-   * Most milliseconds of one attempt, from the dialling until all fids are made
-   * again, above 0 and up to 2^31 - 1; 30000 by default, or the `timeout` of
-   * `connect()` where that is less.
+   * Most milliseconds of one attempt, from dialling until all fids are
+   * restored, above 0 and up to 2^31 - 1; 30000 by default, or the `timeout` of
+   * `connect()` if that is less.
    */
   attemptTimeout?: number | undefined;
   /**
-   * Milliseconds that a connection must last, 0 to 2^31 - 1, 10000 by default:
-   * a server that loses each connection sooner is dialled after growing delays,
-   * and given up after `attempts`.
+   * Milliseconds after which a connection counts as steady, 0 to 2^31 - 1,
+   * 10000 by default. If a server loses each connection sooner, the delays
+   * grow, and the client gives up after `attempts`.
    */
   steadyAfter?: number | undefined;
   /** Most milliseconds before the first attempt, 0 to 2^31 - 1; 100 by default. */
@@ -103,13 +102,13 @@ interface Carried {
   wake: (() => void) | undefined;
 }
 
-/** Most milliseconds of one attempt, where nothing is said. */
+/** Default of `attemptTimeout`. */
 const ATTEMPT_TIMEOUT = 30_000;
 
 /**
  * Checks the options for a target of `connect()`.
  *
- * @param timeout That of `connect()`.
+ * @param timeout The `timeout` of `connect()`.
  */
 export function settingsOf(
   target: string | Connection,
@@ -178,13 +177,13 @@ export function delayOf(
  *   mode, without OTRUNC. Type and path of its qids must be what they were,
  *   unless it is a root that is not open: that is what an Rattach makes it. The
  *   version of a file must not be lower than it was.
- * - A file must still be as long as what was read or written through its fid.
- *   Otherwise a server that was started anew may have another file with the
- *   same qid.
- * - A fid through which something was written can be read when the file still
- *   has the end of that, or when something is written anew. Otherwise a server
- *   may have kept for the fid what was written, as for a function file, and
- *   would give what belongs to another user's write.
+ * - A file must still be as long as the part that was read or written through
+ *   its fid. Otherwise a restarted server may have another file with the same
+ *   qid.
+ * - A fid that has written can be read when the file still has the last bytes
+ *   that the fid wrote, or when the fid writes anew. Otherwise a server may
+ *   keep the data of a write for the fid, as for a function file, and would
+ *   give the value of another user.
  * - Not made again is what the loss itself has ended: an afid and the trees
  *   that were attached with one; a file of exclusive use (QTEXCL), for others
  *   may have had it meanwhile; a file that was opened with ORCLOSE, for the
@@ -210,9 +209,9 @@ export class Reconnecting implements Link {
   #line: Line;
   /** Resolves when there is a connection again, or never will be. */
   #again: Promise<void> | undefined;
-  /** Attempts since a connection has lasted. */
+  /** Number of attempts since the last steady connection. */
   #failures = 0;
-  /** When the connection was made, in milliseconds of performance.now(). */
+  /** When the connection was made, by `performance.now()`. */
   #since = performance.now();
   #losses = 0;
   readonly #carried = new Set<Carried>();
@@ -341,7 +340,7 @@ export class Reconnecting implements Link {
     return this.#line.giveUp(error);
   }
 
-  /** What aborted requests have left on their way; see {@linkcode Mux.leftovers}. */
+  /** The aborted requests; see {@linkcode Mux.leftovers}. */
   leftovers(): readonly Leftover[] {
     return this.#line.leftovers();
   }
@@ -545,9 +544,9 @@ function send(
   return line.rpc(request, signal, tag);
 }
 
-/** Number of bytes that a Tread or Twrite has moved. */
+/** The number of bytes that a Tread or Twrite has moved. */
 function countOf(reply: unknown): number {
-  if (typeof reply === "number") return reply; // Of a read into a buffer.
+  if (typeof reply === "number") return reply; // The count of a read into a buffer.
   const moved = reply as Rread | Rwrite; // Checked against the request.
   return moved.type === "Rread" ? moved.data.length : moved.count;
 }

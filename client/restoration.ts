@@ -158,7 +158,10 @@ function isSame(one: Qid, other: Qid): boolean {
   return one.type === other.type && one.path === other.path;
 }
 
-/** Whether a file has a version that it had before a known one; versions are 32 bits that wrap. */
+/**
+ * Tells whether a file has an older version than a known one. Versions are 32
+ * bits that wrap.
+ */
 function isOlder(qid: Qid, known: Qid): boolean {
   return !isDirectory(qid) && (qid.vers - known.vers | 0) < 0;
 }

@@ -1,4 +1,4 @@
-// Transfers that stop moving: a time limit that counts from the last progress.
+// Time limits for transfers that count from the last progress.
 
 import type { RefGroup, Timer } from "../transport/ref_group.ts";
 import type { Leftover } from "./mux.ts";
@@ -9,22 +9,22 @@ import {
   TIMEOUT_MAX,
 } from "./operation.ts";
 
-/** Options of what moves much data. */
+/** Options of operations that transfer many bytes. */
 export interface TransferOptions extends CallerOptions {
   /**
-   * Most milliseconds without progress, above 0 and up to 2^31 - 1, or Infinity;
-   * then the transfer is aborted with a DOMException named `TimeoutError`.
-   * Progress is each reply of the server that moves bytes or ends a step. Time
-   * in which the client waits for the caller's own data does not count.
+   * Most milliseconds without progress, above 0 and up to 2^31 - 1, or
+   * Infinity. Beyond it the transfer is aborted with a DOMException named
+   * `TimeoutError`. Progress is each reply that moves bytes or ends a step. The
+   * time in which the client waits for data of the caller does not count.
    *
-   * Where `stall` is given, the default `timeout` of `connect()`, which is for an
-   * operation as a whole, does not hold: a large transfer may take any time as
-   * long as it moves. A `timeout` that is given beside it does hold.
+   * With `stall`, the default `timeout` of `connect()` does not hold, because
+   * it is for whole operations: a large transfer may take any time as long as
+   * it makes progress. A `timeout` of the call itself does hold.
    */
   stall?: number | undefined;
 }
 
-/** Sees whether a transfer makes progress. */
+/** Checks that a transfer makes progress. */
 export class ProgressMonitor {
   readonly #stall: number;
   readonly #onStall: () => void;
@@ -36,10 +36,10 @@ export class ProgressMonitor {
 
   /**
    * @param stall Most milliseconds without progress.
-   * @param leftovers What the connection still carries for requests that were
-   *   aborted before; its arrival counts as progress.
-   * @param onStall Is called once when there was no progress for so long.
-   * @param refs Has the timer.
+   * @param leftovers Aborted requests whose replies are still on their way;
+   *   their arrival counts as progress.
+   * @param onStall Called once, when there was no progress for so long.
+   * @param refs The group of the timer.
    */
   constructor(
     stall: number,
@@ -59,18 +59,18 @@ export class ProgressMonitor {
     this.#last = performance.now();
   }
 
-  /** Stops counting: the transfer waits for the caller. */
+  /** Stops counting, while the transfer waits for the caller. */
   pause(): void {
     this.#isPaused = true;
   }
 
-  /** Counts again, from now on. */
+  /** Starts to count from now on. */
   resume(): void {
     this.#isPaused = false;
     this.note();
   }
 
-  /** Ends the watch. */
+  /** Stops the timer. */
   end(): void {
     this.#refs.cancel(this.#timer);
   }
@@ -90,11 +90,11 @@ export class ProgressMonitor {
 }
 
 /**
- * Runs a transfer, which is aborted when it makes no progress for as long as
- * `stall` says. Without `stall` nothing is watched.
+ * Runs a transfer, and aborts it when it makes no progress for `stall`
+ * milliseconds. Without `stall`, the progress is not monitored.
  *
- * @param what What is tried, for errors.
- * @param work Gets the options for all of it.
+ * @param what The operation, for errors.
+ * @param work The transfer; it gets the options for all of its steps.
  * @throws {RangeError} `stall` is out of its range.
  */
 export function monitored<T>(

@@ -86,7 +86,7 @@ export class ReadAhead {
   readonly #flight = new Flight();
   /** Where the next request starts. */
   #at: number;
-  /** Where the next bytes that the caller gets start. */
+  /** Offset of the next bytes that the caller gets. */
   #offset: number;
   /** As far as reads are in flight together, once the server was asked. */
   #length: number | undefined;
@@ -101,7 +101,7 @@ export class ReadAhead {
     this.#at = this.#offset = offset;
   }
 
-  /** Where the next bytes start. */
+  /** Offset of the next bytes. */
   get offset(): number {
     return this.#offset;
   }
@@ -218,7 +218,7 @@ export class WriteBehind {
     this.#start = this.#at = offset;
   }
 
-  /** Where the next bytes go. */
+  /** Offset of the next bytes. */
   get offset(): number {
     return this.#at;
   }

@@ -9,11 +9,14 @@ import type { OpenFid } from "./session.ts";
 export const LANES = 8;
 /** What a first read asks for: enough for most files. */
 export const FIRST: number = 64 * 1024;
-/** Most bytes of a file that is read as a whole, unless the caller says otherwise. */
+/** Default of `maxLength`: most bytes of a file that is read as a whole. */
 export const MAX_LENGTH: number = 1024 * 1024 * 1024;
-/** Most bytes that are allocated because the server names a length; the system gives no memory for them before it is written to. */
+/**
+ * Most bytes that are allocated for a length that the server names. The system
+ * gives memory only when it is written to.
+ */
 const TRUSTED = MAX_LENGTH;
-/** Most bytes that are allocated at a time where the server names no length. */
+/** Most bytes that are allocated at a time if the server names no length. */
 const PART_MAX = 16 * 1024 * 1024;
 /** Most bytes that are copied in one turn of the event loop. */
 const COPY_MAX = 16 * 1024 * 1024;
@@ -56,11 +59,11 @@ export async function lanesBehind(
   return await lengthOf(open, signal) >= end ? LANES : 1;
 }
 
-/** How much of a file is read, and what an error says that was tried. */
+/** The limit of a read, and the operation for its error. */
 export interface ReadBounds {
   /** Most bytes. */
   readonly maxLength: number;
-  /** What is tried, such as `read "motd"`. */
+  /** The operation, such as `read "motd"`. */
   readonly what: string;
 }
 
@@ -72,8 +75,8 @@ export interface ReadBounds {
  * where it names none (a file that is made up, a stream that takes no
  * notice of offsets), they come one by one.
  *
- * @throws {RangeError} The file has more than `maxLength` bytes: no more than
- *   one byte beyond them is asked for.
+ * @throws {RangeError} The file has more than `maxLength` bytes. The client
+ *   asks for at most one byte more.
  */
 export async function readAll(
   open: OpenFid,
@@ -113,7 +116,7 @@ export async function readAll(
   }
 }
 
-/** The error of a file or value that is longer than `maxLength`. */
+/** The error for a file or value that is longer than `maxLength`. */
 export function tooLarge(what: string, maxLength: number): RangeError {
   return new RangeError(
     `Cannot ${what}: it has more than ${maxLength} bytes (maxLength)`,
@@ -123,7 +126,7 @@ export function tooLarge(what: string, maxLength: number): RangeError {
 /**
  * Checks the `maxLength` of a caller.
  *
- * @throws {RangeError} It is no whole number from 0 on, or Infinity.
+ * @throws {RangeError} It is neither a whole number from 0 on nor Infinity.
  */
 export function checkMaxLength(what: string, maxLength: number): void {
   const isCount = Number.isSafeInteger(maxLength) && maxLength >= 0;
@@ -259,7 +262,10 @@ async function inChunks(
   if (failure) throw failure.error;
 }
 
-/** The parts in one array of `size` bytes; other work has its turn between much that is copied. */
+/**
+ * Joins the parts in one array of `size` bytes. Other work runs between large
+ * copies.
+ */
 async function joined(
   parts: readonly Uint8Array[],
   size: number,
