@@ -25,6 +25,7 @@ import { RefGroup } from "../transport/ref_group.ts";
 import type { Connection } from "../transport.ts";
 import { Admission } from "./admission.ts";
 import { Budget } from "./budget.ts";
+import { Condition } from "./condition.ts";
 import { jsonOf, textOf } from "./ename.ts";
 import { contextOf, type ErrorSource } from "./error_log.ts";
 import { FidState, type Node } from "./fid.ts";
@@ -72,10 +73,7 @@ const GOODBYE_MS = 1000;
  * more uses one tag for several requests, which the protocol forbids.
  */
 const FLUSHES_MAX = 0xffff;
-/**
- * The server waits for room for requests as long as one request is answered
- * within this many times `waitingAfter`.
- */
+/** Times `waitingAfter` without an answer after which long requests are refused. */
 const PATIENCE = 20;
 /** Longest delay of a timer, in milliseconds. */
 const TIMEOUT_MAX = 2 ** 31 - 1;
@@ -109,22 +107,16 @@ export class SessionCore<N extends Node> {
   readonly #outbox: Outbox;
   readonly #input: Input;
   readonly #watchdog: Watchdog;
-  /**
-   * The group of the timers: it decides whether they keep the process alive.
-   */
+  /** The group of the timers. */
   readonly #refs: RefGroup;
+  /** Waits for the ends of operations, and for the end of the session. */
+  readonly #condition: Condition;
   #dialect: Dialect = dialect9P2000;
-  /**
-   * Number of operations that were given up, and of releases of fids, that have
-   * not ended.
-   */
+  /** Number of operations given up and of releases that have not ended. */
   #loose = 0;
   /** Tags of Tflushes that wait for operations. */
   #flushTags: Set<number> | undefined;
-  /**
-   * Number of those Tflushes. It exceeds the number of tags when a client uses
-   * a tag twice.
-   */
+  /** Number of those Tflushes; a client may use a tag twice. */
   #flushes = 0;
   #ended = false;
   #exiting = false;
@@ -134,8 +126,6 @@ export class SessionCore<N extends Node> {
   #gone = false;
   /** A Tversion that waits until the session before it has ended. */
   #restart: Tversion | undefined;
-  /** Wakes the waits of #until(). */
-  #waits: (() => void)[] = [];
   #onEnd: (() => void) | undefined;
 
   constructor(
@@ -153,6 +143,7 @@ export class SessionCore<N extends Node> {
     this.connection = connection;
     this.#responder = responder;
     this.#refs = refs;
+    this.#condition = new Condition(refs, this.options.closeTimeout);
     this.#channel = openChannel(connection);
     this.#input = new Input(this.#channel, msize);
     this.#watchdog = new Watchdog(this.options, refs, {
@@ -176,7 +167,7 @@ export class SessionCore<N extends Node> {
       outbox: this.#outbox,
       memory,
       refs,
-      onRoom: () => this.#wake(),
+      onRoom: () => this.#condition.wake(),
       release: (fid) => this.#release(fid),
     });
   }
@@ -199,7 +190,7 @@ export class SessionCore<N extends Node> {
       // A function of this server may have stopped the server, and answers in
       // this turn of the event loop.
       await new Promise((resolve) => setTimeout(resolve));
-      await this.#within(() =>
+      await this.#condition.within(() =>
         !this.#patient || this.#gone || this.admission.pending.size === 0
       );
     }
@@ -210,8 +201,8 @@ export class SessionCore<N extends Node> {
     await pump;
     // A handler that never ends delays the end of its connection, but not the
     // end of the server.
-    await this.#until(() => this.#patient || this.#loose === 0);
-    await this.#within(() => this.#loose === 0);
+    await this.#condition.until(() => this.#patient || this.#loose === 0);
+    await this.#condition.within(() => this.#loose === 0);
   }
 
   async #pump(): Promise<void> {
@@ -224,7 +215,7 @@ export class SessionCore<N extends Node> {
       const chunk = await input.read();
       if (chunk === null) {
         this.#gone = true;
-        this.#wake();
+        this.#condition.wake();
         break;
       }
       input.push(chunk);
@@ -254,7 +245,7 @@ export class SessionCore<N extends Node> {
         }
         if (this.#restart !== undefined) {
           await this.#watch(
-            this.#within(() => this.#ended || this.#loose === 0),
+            this.#condition.within(() => this.#ended || this.#loose === 0),
           );
           outbox.hold();
           slice.resume();
@@ -266,10 +257,7 @@ export class SessionCore<N extends Node> {
     }
   }
 
-  /**
-   * Waits until requests may hold further bytes. Refuses long requests when no
-   * request is answered for some time.
-   */
+  /** Waits for room for requests; refuses long ones when none is answered. */
   async #untilRoom(): Promise<void> {
     const { admission } = this;
     const { waitingAfter } = this.options;
@@ -281,32 +269,14 @@ export class SessionCore<N extends Node> {
       if (ended === admission.ended) admission.refuse();
       ({ ended } = admission);
       timer = this.#refs.after(patience, look);
-      this.#wake();
+      this.#condition.wake();
     };
     let timer = this.#refs.after(patience, look);
-    await this.#until(() => this.#ended || !admission.isFull);
+    await this.#condition.until(() => this.#ended || !admission.isFull);
     this.#refs.cancel(timer);
   }
 
-  /** Waits; #wake() has it look again. */
-  async #until(done: () => boolean): Promise<void> {
-    while (!done()) {
-      await new Promise<void>((resolve) => this.#waits.push(resolve));
-    }
-  }
-
-  /** Makes all waits of #until() check their conditions again. */
-  #wake(): void {
-    if (this.#waits.length === 0) return;
-    const waits = this.#waits;
-    this.#waits = [];
-    for (const look of waits) look();
-  }
-
-  /**
-   * Runs a wait of the pump, and ends the session when the client goes
-   * meanwhile.
-   */
+  /** Runs a wait of the pump; ends the session when the client goes. */
   async #watch(wait: Promise<void>): Promise<void> {
     this.#outbox.flush();
     this.#input.watch((error) => {
@@ -316,21 +286,6 @@ export class SessionCore<N extends Node> {
     });
     await wait;
     this.#input.unwatch();
-  }
-
-  /**
-   * Waits for `closeTimeout` at most, so that a handler that never ends delays
-   * nothing else.
-   */
-  async #within(done: () => boolean): Promise<void> {
-    if (done()) return;
-    let late = false;
-    const timer = this.#refs.after(this.options.closeTimeout, () => {
-      late = true;
-      this.#wake();
-    });
-    await this.#until(() => late || done());
-    this.#refs.cancel(timer);
   }
 
   /** Sends the last replies, for a bounded time. */
@@ -369,7 +324,7 @@ export class SessionCore<N extends Node> {
     this.#ended = true;
     this.#watchdog.stop();
     this.#channel.close();
-    this.#wake();
+    this.#condition.wake();
   }
 
   /** Takes one frame; an error in it costs only its tag. */
@@ -445,12 +400,12 @@ export class SessionCore<N extends Node> {
     }
   }
 
-  /** Passes a checked operation to the program that answers requests. */
+  /** Passes on a checked operation. */
   deliver(operation: Operation<N>): void {
     this.#responder.deliver(operation);
   }
 
-  /** Tells the program that answers requests that an operation was flushed. */
+  /** Tells the responder that an operation was flushed. */
   flushed(operation: Operation<N>): void {
     try {
       this.#responder.flushed(operation, this.admission.clearing);
@@ -568,10 +523,10 @@ export class SessionCore<N extends Node> {
     this.#loose++;
   }
 
-  /** An operation of an old session, or a release of a fid, has ended. */
+  /** An operation of an old session, or a release, has ended. */
   tighten(): void {
     this.#loose--;
-    if (this.#loose === 0) this.#wake();
+    if (this.#loose === 0) this.#condition.wake();
   }
 
   /** Finds a fid by its number. */
@@ -693,10 +648,7 @@ export class SessionCore<N extends Node> {
     return asJson ? jsonOf(error, most) : textOf(error, most);
   }
 
-  /**
-   * Reports an error of a request, or of the connection, to the owner of the
-   * server.
-   */
+  /** Reports an error of a request, or of the connection, to the owner. */
   report(error: unknown, source: ErrorSource = {}): void {
     this.options.onError(error, contextOf(this.connection.peer, source));
   }
@@ -721,7 +673,7 @@ export class SessionCore<N extends Node> {
 
   #end(): void {
     this.#ended = true;
-    this.#wake();
+    this.#condition.wake();
     this.#onEnd?.();
   }
 }
