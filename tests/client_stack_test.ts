@@ -1,4 +1,4 @@
-// What the errors of a client's methods say: what was tried, and where.
+// The messages and stacks of the errors of a client's methods.
 import {
   assertEquals,
   assertInstanceOf,
@@ -12,7 +12,7 @@ import { FunctionError, NinePError, Plan9Exit } from "../codec.ts";
 import { MemoryFs } from "../fs/mod.ts";
 import { withTestServer } from "./testing.ts";
 
-/** What functions throw may be told to the owner of the server. */
+/** Drops the errors that functions report to the owner of the server. */
 const onError = () => {};
 
 /** A tree whose functions fail. */
@@ -51,7 +51,7 @@ const operations: Record<
 for (const [name, operation] of Object.entries(operations)) {
   test(`the stack of an error of ${name}() names its caller`, async () => {
     await withTestServer(async ({ client }) => {
-      // A runtime finds the caller by the promise that it awaits.
+      // A runtime finds the caller by the awaited promise.
       async function theCallersOwnFunction(options: CallerOptions) {
         await operation(client, options);
       }

@@ -1,5 +1,5 @@
-// What the owner of a server is told of errors, and what of it a client can
-// cause at will. A7.
+// What the owner of a server learns about errors, and how much of it a client
+// can cause.
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { NinePError, ORCLOSE, OREAD } from "../codec.ts";
@@ -10,7 +10,7 @@ import { test } from "./harness.ts";
 import { nextTask, Toy, type ToyHandler } from "./toy.ts";
 import { soon, T, WireClient } from "./wire_client.ts";
 
-/** Everything that goes to the console until it is disposed. */
+/** Collects what goes to the console, until it is disposed. */
 class Console implements Disposable {
   readonly lines: string[] = [];
   readonly #error = console.error;
@@ -35,7 +35,7 @@ class Console implements Disposable {
   }
 }
 
-test("onError is told nothing of files that cannot be removed at the end of a connection", async () => {
+test("onError is not called for files that cannot be removed at the end of a connection", async () => {
   const errors: unknown[] = [];
   const fs = new MemoryFs({ f: "" }, { mode: 0o777 });
   const [near, far] = pair();
@@ -53,7 +53,7 @@ test("onError is told nothing of files that cannot be removed at the end of a co
   assertEquals(fs.find("f"), undefined);
 });
 
-/** What onError is told of a handler while one client works with it. */
+/** Returns what onError gets for a handler while one client works with it. */
 async function contextsOf(
   overrides: Partial<ToyHandler>,
   work: (client: WireClient) => Promise<void>,
@@ -80,7 +80,7 @@ function fail(message: string): never {
   throw new Error(message);
 }
 
-test("onError is told the request, the user, the path and the peer", async () => {
+test("onError gets the request, the user, the path and the peer", async () => {
   const root = new Toy().root;
   Object.assign(root, { path: "/" });
   const at = { peer: "pair", uname: "u", path: "/" };
@@ -106,13 +106,13 @@ test("onError is told the request, the user, the path and the peer", async () =>
     ["walk", { ...at, request: "Twalk" }],
     ["open", { ...at, request: "Topen" }],
     ["flush", { ...at, request: "Tstat" }],
-    ["stat", { ...at, request: "Tstat" }], // Of the flushed request: no client gets it.
+    ["stat", { ...at, request: "Tstat" }], // This is the error of the flushed request, which no client gets.
     ["stat", { ...at, request: "Tstat" }],
     ["clunk", { ...at, request: "Tclunk" }],
   ]);
 });
 
-test("onError is told the user of an attach that fails, and no path", async () => {
+test("onError gets the user of an attach that fails, and no path", async () => {
   let isFirst = true;
   const toy = new Toy();
   const told = await contextsOf({
@@ -125,7 +125,7 @@ test("onError is told the user of an attach that fails, and no path", async () =
   ]);
 });
 
-test("onError is told the request where a handler's version() gives what cannot be", async () => {
+test("onError gets the request if a handler's version() returns an impossible value", async () => {
   const told = await contextsOf(
     { version: (msize) => msize === 5000 ? 1 : msize },
     async (client) => {
@@ -137,7 +137,7 @@ test("onError is told the request where a handler's version() gives what cannot 
   ]);
 });
 
-test("onError is told of a clunk that fails with the connection, with path and user", async () => {
+test("onError gets the error of a clunk at the end of a connection, with path and user", async () => {
   const toy = new Toy();
   Object.assign(toy.root, { path: "/" });
   const told = await contextsOf(
@@ -156,7 +156,7 @@ test("onError is told of a clunk that fails with the connection, with path and u
   );
 });
 
-test("without onError ten errors a second are logged for all clients, then their number", async () => {
+test("without onError ten errors a second are logged for all clients, then the number of the others", async () => {
   using log = new Console();
   const toy = new Toy();
   Object.assign(toy.root, { path: "/a\n\x1b[2J" });
@@ -177,7 +177,7 @@ test("without onError ten errors a second are logged for all clients, then their
     /^9P server: Tstat of "\/a\\n\\u001b\[2J" by "u" from tcp:\/\/127\.0\.0\.1:\d+\n$/,
   );
   assertEquals(log.lines[10], "9P server: 290 further errors left out");
-  // The next second has room again.
+  // The next second has a new limit.
   using client = new WireClient(await dial(server.addr));
   await client.start();
   await client.ask(T.stat(1, 0), "Rerror 1 i/o error");

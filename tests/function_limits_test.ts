@@ -184,13 +184,13 @@ test("maxCalls: 4096 by default, as many on each of two connections", async () =
   }
 });
 
-// A10: calls that take no notice of their signal outlive their clients.
+// Calls that ignore their signal outlive their clients.
 test("maxTreeCalls: calls of all connections, also of those that have ended", async () => {
   const held = new HeldFunction();
   await using served = serving(held, {}, { maxCalls: 2, maxTreeCalls: 3 });
   for (let calls = 1; calls <= 3; calls++) {
     const client = await served.client();
-    client.call("f", "").catch(() => {}); // The connection ends before.
+    client.call("f", "").catch(() => {}); // The connection ends before the answer.
     const { context } = await held.called(calls);
     client.close();
     await aborted(context.signal);
@@ -245,7 +245,7 @@ test("maxHeldBytes: texts and values that fids keep count for their connection, 
   await client.write(await client.open("f", ORDWR), "x".repeat(3000));
 });
 
-test("maxHeldBytes: what a fid wrote in pieces counts with the room that it has", async () => {
+test("maxHeldBytes: text that a fid wrote in pieces counts with its whole buffer", async () => {
   const options = { maxHeldBytes: 1000 };
   await using served = serving(echo, {}, {}, options);
   const client = await served.client();
@@ -259,7 +259,7 @@ test("maxHeldBytes: what a fid wrote in pieces counts with the room that it has"
   await client.write(await client.open("f", ORDWR), "x".repeat(1000));
 });
 
-// A6: small text, large memory.
+// A small text can take large memory.
 test("arguments: their nesting is refused before they are parsed", async () => {
   const MiB = 2 ** 20;
   await using served = serving(() => 1);
@@ -312,22 +312,22 @@ test("maxHeldBytes: a call holds what its arguments take, until the function end
     count++;
   }
   assertEquals(count, 5);
-  // Text takes little: it is not counted as if it were lists.
+  // A text takes little memory. It does not count as if it were lists.
   const text = JSON.stringify({ argv: ["x".repeat(4000)] });
   const long = client.call("f", text);
   await held.called(count + 1);
-  const other = await served.client(); // Has a limit of its own.
+  const other = await served.client(); // It has a limit of its own.
   const foreign = other.call("f", list(150));
   await held.called(count + 2);
   for (const call of held.calls) call.resolve(1);
   await Promise.all([...calls, long, foreign]);
-  // All is given back.
+  // All memory is given back.
   const next = client.call("f", list(750));
   (await held.called(count + 3)).resolve(1);
   await next;
 });
 
-test("maxHeldBytes: a call that nobody waits for holds its arguments on", async () => {
+test("maxHeldBytes: a call that no client waits for still holds its arguments", async () => {
   const held = new HeldFunction();
   await using served = serving(held, {}, {}, { maxHeldBytes: 10_000 });
   const client = await served.client();
@@ -353,7 +353,7 @@ test("maxHeldBytes: a loader's arguments count 40 times their text", async () =>
   assertEquals(await callError(client, "x".repeat(101)), NO_MEMORY);
 });
 
-test("maxSize: a write that is refused leaves nothing", async () => {
+test("maxSize: a refused write leaves nothing behind", async () => {
   const held = { maxHeldBytes: 100 };
   await using served = serving(echo, {}, { maxSize: 10 }, held);
   const client = await served.client();

@@ -107,7 +107,7 @@ test("MemoryFs: owner and group are settable, the group is the owner by default"
     assertEquals([root.uid, root.gid], [uid, gid]);
     return [uid, gid, muid];
   };
-  // Not the user of clients that name no user.
+  // It is not the user of clients that name no user.
   assertEquals(owners({}), ["sys", "sys", "sys"]);
   assertEquals(owners({ uid: "ken" }), ["ken", "ken", "ken"]);
   assertEquals(owners({ uid: "ken", gid: "sys" }), ["ken", "sys", "ken"]);
@@ -478,7 +478,7 @@ test("MemoryFs: two trees have nothing in common", () => {
   assertNotEquals(a.root, b.root);
 });
 
-// Entry 22, A2: a server that was started again has other files.
+// A restarted server has other files.
 test("MemoryFs: no two trees have qids in common, the root's included", () => {
   const seen = new Set<bigint>();
   const content = { a: "", b: { c: "" } };
@@ -498,7 +498,6 @@ test("MemoryFs: no two trees have qids in common, the root's included", () => {
   assertNotEquals(fs.create("f").qid.path, before);
 });
 
-// Entry 15, B8.
 test("MemoryFs: trees deeper than the stack are made and removed", () => {
   const DEEP = 60_000;
   const make = (): Content => {
@@ -511,7 +510,7 @@ test("MemoryFs: trees deeper than the stack are made and removed", () => {
   fs.remove("d", { recursive: true });
   assertEquals([...fs.root.members.keys()], ["f"]);
   assert(d.isRemoved);
-  // All of the room is there again.
+  // All room is free again.
   const small = new MemoryFs({ keep: "" }, { maxFiles: DEEP + 2 });
   for (let times = 0; times < 2; times++) {
     {
@@ -522,7 +521,7 @@ test("MemoryFs: trees deeper than the stack are made and removed", () => {
   }
 });
 
-test("MemoryFs: content that contains itself is refused, the same twice is not", () => {
+test("MemoryFs: refuses content that contains itself, but not the same content twice", () => {
   interface Loop {
     [name: string]: string | Loop;
   }
@@ -538,13 +537,12 @@ test("MemoryFs: content that contains itself is refused, the same twice is not",
   assertEquals(fs.readTextFile("a/f") + fs.readTextFile("b/c/f"), "xx");
 });
 
-// D7.
-test("register(): what is no function is refused, and no file made", () => {
+test("register(): refuses what is not a function, and makes no file", () => {
   const fs = new MemoryFs();
   for (
     const wrong of [5, "text", null, undefined, [() => 1], new Uint8Array()]
   ) {
-    // As from a program without types.
+    // A program without types may pass this.
     const register = () => fs.register("f", wrong as unknown as () => void);
     assertThrows(register, TypeError, 'Cannot register "f": ');
     assertEquals(fs.find("f"), undefined);

@@ -1,5 +1,5 @@
-// What all clients together can make a server hold, and the end of clients that
-// take nothing. A4.
+// The memory that all clients together can make a server hold, and the end of
+// clients that take no replies.
 
 import {
   assert,
@@ -63,7 +63,7 @@ class Scene implements AsyncDisposable {
     return client;
   }
 
-  /** When all is over, nothing is counted any more. */
+  /** Checks that nothing is counted any more after all clients have ended. */
   async [Symbol.asyncDispose](): Promise<void> {
     for (const client of this.#clients) client.close();
     await soon(Promise.all(this.#served));
@@ -72,7 +72,7 @@ class Scene implements AsyncDisposable {
   }
 }
 
-/** A connection that takes nothing, until it is told to. */
+/** A connection that takes nothing until the test says so. */
 class Unread {
   readonly #gate = new Gate();
   readonly #closed = new Gate();
@@ -125,7 +125,7 @@ test("memory: replies that several clients do not take are counted for all of th
   }
   for (let i = 0; i < 50; i++) await nextTask();
   assert(scene.memory.isFull);
-  // One more buffer of each.
+  // Each connection gets one more buffer.
   assertLess(scene.memory.used, limit + 4 * 2 * MiB);
   // Others are answered all the same, one by one.
   const other = await scene.client();
@@ -139,7 +139,10 @@ test("memory: replies that several clients do not take are counted for all of th
   for (const unread of hoarders) unread.open();
 });
 
-/** Answers 100 reads at once to a client that does not take them yet, and counts those that are no errors. */
+/**
+ * Answers 100 reads of a client that takes no replies yet, and counts the
+ * answers that are no errors.
+ */
 async function countAnswered(
   waitingAfter: number,
 ): Promise<{ asked: number; answered: number }> {
@@ -163,7 +166,7 @@ async function countAnswered(
   unread.shut();
   gate.open();
   for (let i = 0; i < 50; i++) await nextTask();
-  assertLess(scene.memory.used, 5 * MiB); // A buffer may be twice as large as what it holds.
+  assertLess(scene.memory.used, 5 * MiB); // A buffer may be twice as large as its content.
   unread.open();
   let answered = 0;
   for (let k = 0; k < 100; k++) {
@@ -177,7 +180,7 @@ async function countAnswered(
   return { asked: first, answered };
 }
 
-test("memory: reads begin when there is room for their answers, and each of them comes", async () => {
+test("memory: reads begin when there is room for their answers, and each is answered", async () => {
   const { asked, answered } = await countAnswered(NEVER);
   assertGreater(asked, 20);
   assertLess(asked, 33);
@@ -209,7 +212,7 @@ test("memory: requests that wait are counted for all clients; each may have one 
   assertGreater(refused, 50);
   assert(scene.memory.isFull);
   assertLess(scene.memory.used, MiB + 2 * MSIZE);
-  // Nor may this one have anything more than small requests beside them.
+  // This client may also have nothing more than small requests.
   await greedy.ask(T.stat(200, 0), "Rerror 200 Cannot allocate memory");
   await greedy.ask(T.flush(200, 300), "Rflush 200");
   const other = await scene.client();
@@ -325,7 +328,7 @@ test("stallTimeout: a client that takes its replies byte by byte is closed", asy
   slow.end();
 });
 
-test("listen() has one memory for all connections, and tells a limit that is none", async () => {
+test("listen() has one budget for all connections, and refuses an impossible maxMemory", async () => {
   for (const maxMemory of [0, -1, NaN]) {
     await assertRejects(
       () => listen("tcp://127.0.0.1:0", new MemoryFs(), { maxMemory }),
@@ -353,7 +356,7 @@ test("listen() has one memory for all connections, and tells a limit that is non
   second.give(600);
 });
 
-/** Milliseconds in which the server's memory is looked at. */
+/** Milliseconds for which the memory of the server is watched. */
 const WATCHED_MS = 3000;
 
 test("listen() holds little more than maxMemory with all limits reached at once", async () => {
@@ -392,7 +395,10 @@ test("listen() holds little more than maxMemory with all limits reached at once"
 /** Clients of each of three kinds. */
 const HOARDERS = 12;
 
-/** Clients that take nothing, send data that wait, and have files hold memory: each more than it may. */
+/**
+ * Starts clients that take no replies, send data that wait, and make files hold
+ * memory: each more than its limit.
+ */
 async function hoard(address: string): Promise<Disposable> {
   const msize = MiB + 24;
   const all = new DisposableStack();

@@ -1,4 +1,4 @@
-// waitingAfter: NEVER, maxReplyBytes: what a client may be owed, taken or not. semantics.md 11.
+// maxReplyBytes: the replies that a server keeps for one client, taken or not.
 import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
 import { NinePError, ORDWR } from "../codec.ts";
 import type { Connection } from "../transport.ts";
@@ -143,7 +143,7 @@ test("maxReplyBytes is 256 MiB by default", async () => {
   assertEquals(reads.asked.length, 256);
 });
 
-test("waitingAfter: NEVER, maxReplyBytes: reads that wait hold up no other fid, and no Tflush", async () => {
+test("maxReplyBytes: reads that wait hold up no other fid, and no Tflush", async () => {
   const reads = new Reads();
   await using scene = await serveToy({
     read: (_, request) => reads.read(request),
@@ -175,7 +175,7 @@ test("waitingAfter: NEVER, maxReplyBytes: reads that wait hold up no other fid, 
   assertEquals(scene.takeLog().filter((line) => line === "clunk 2").length, 1);
 });
 
-test("waitingAfter: NEVER, maxReplyBytes: reads that wait begin in their order", async () => {
+test("maxReplyBytes: reads that wait begin in their order", async () => {
   const reads = new Reads();
   await using scene = await serveToy({
     read: (_, request) => reads.read(request),
@@ -210,7 +210,7 @@ test("waitingAfter: NEVER, maxReplyBytes: reads that wait begin in their order",
 
 for (const async of [false, true]) {
   const how = async ? "later" : "at once";
-  test(`waitingAfter: NEVER, maxReplyBytes: one alone may be larger than all of it: answers ${how}`, async () => {
+  test(`maxReplyBytes: one alone may be larger than all of it: answers ${how}`, async () => {
     await using scene = await serveToy({}, {
       async,
       waitingAfter: NEVER,
@@ -230,7 +230,7 @@ for (const async of [false, true]) {
   });
 }
 
-test("waitingAfter: NEVER, maxReplyBytes: what needs no room does not wait behind one that is larger than all of it", async () => {
+test("maxReplyBytes: what needs no room does not wait behind one that is larger than all of it", async () => {
   const reads = new Reads();
   await using scene = await serveToy({
     read: (_, request) => reads.read(request),
@@ -246,7 +246,7 @@ test("waitingAfter: NEVER, maxReplyBytes: what needs no room does not wait behin
   await client.expect("Rread 1 1");
 });
 
-test("waitingAfter: NEVER, maxReplyBytes: a call counts as much as a message has room for", async () => {
+test("maxReplyBytes: a call counts as much as a message has room for", async () => {
   const gate = new Gate();
   let asked = 0;
   await using scene = await serveToy({
@@ -266,7 +266,7 @@ test("waitingAfter: NEVER, maxReplyBytes: a call counts as much as a message has
   await client.expectSome(...values);
 });
 
-test("waitingAfter: NEVER, maxReplyBytes: a Tversion gives back all room", async () => {
+test("maxReplyBytes: a Tversion gives back all room", async () => {
   const reads = new Reads();
   await using scene = await serveToy({
     read: (_, request) => reads.read(request),
@@ -289,7 +289,7 @@ test("waitingAfter: NEVER, maxReplyBytes: a Tversion gives back all room", async
   await client.ask(T.stat(1, 0), "Rstat 1 /");
 });
 
-test("waitingAfter: NEVER, maxReplyBytes: reads that wait are forgotten with their connection", async () => {
+test("maxReplyBytes: reads that wait are forgotten with their connection", async () => {
   const reads = new Reads();
   const scene = await serveToy({
     read: (_, request) => reads.read(request),
@@ -314,7 +314,7 @@ test("waitingAfter: NEVER, maxReplyBytes: reads that wait are forgotten with the
 });
 
 for (let seed = 1; seed <= 5; seed++) {
-  test(`waitingAfter: NEVER, maxReplyBytes: reads of all kinds are answered, seed ${seed}`, async () => {
+  test(`maxReplyBytes: reads of all kinds are answered, seed ${seed}`, async () => {
     const random = new Random(seed);
     const most = 2000;
     const gates: Gate[] = [];

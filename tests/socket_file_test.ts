@@ -1,4 +1,4 @@
-// The files of Unix sockets: whose they are, and what a dead server left.
+// The files of Unix sockets: their owners, and what a dead server has left.
 
 import {
   assert,
@@ -13,7 +13,7 @@ import { test } from "./harness.ts";
 import { ProtocolError } from "../codec.ts";
 import { dial, listen, type Listener } from "../transport.ts";
 
-/** Leaves a socket file on which nobody listens. */
+/** Leaves a socket file without a listener. */
 async function leaveDead(path: string): Promise<void> {
   const { rename } = await import("node:fs/promises");
   const dead = await listen(`unix://${path}.old`);
@@ -26,7 +26,7 @@ async function namesIn(folder: string): Promise<string[]> {
   return (await readdir(folder)).sort();
 }
 
-/** Sees that a dialler reaches this listener. */
+/** Checks that a client reaches this listener. */
 async function assertReaches(address: string, listener: Listener) {
   const [near, { value: far }] = await Promise.all([
     dial(address),
@@ -63,7 +63,7 @@ test("unix: close() keeps a file of another kind", async () => {
   });
 });
 
-test("unix: close() does without a file that was removed", async () => {
+test("unix: close() works after the file was removed", async () => {
   await withFolder(async (folder) => {
     const { rm } = await import("node:fs/promises");
     const listener = await listen(`unix://${folder}/s`);
@@ -102,7 +102,7 @@ function assertInUse(error: unknown, address: string): void {
   );
 }
 
-/** Listens, says how it went, and stays. */
+/** A script that listens, prints the result, and stays. */
 const SERVER = `
 const [url, address] = process.argv.slice(2);
 const { listen } = await import(url);
@@ -151,7 +151,7 @@ test("unix: a lock that a dead process left is removed in time", async () => {
   });
 });
 
-test("unix: the attempt to listen where a server is disturbs nothing", async () => {
+test("unix: an attempt to listen at a server's socket does not disturb the server", async () => {
   await withFolder(async (folder) => {
     const address = `unix://${folder}/s`;
     const listener = await listen(address);

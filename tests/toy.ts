@@ -191,7 +191,7 @@ export async function serveToy(
   return scene;
 }
 
-/** A limit of time that ends nothing within a test. */
+/** A time limit that ends nothing within a test. */
 export const NEVER: number = 2 ** 31 - 1;
 
 /** Something that a test lets happen. */

@@ -1,5 +1,5 @@
-// Requests that wait for an event: they use no allowance that is meant for
-// work, and a Tflush and a Tversion behind them get through. semantics.md 11.
+// Requests that wait for an event. They use no limit that is meant for requests
+// that work, and a later Tflush or Tversion is always read.
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { type Client, connect } from "../client.ts";
@@ -18,7 +18,7 @@ import {
 } from "./toy.ts";
 import { bytes, soon, T } from "./wire_client.ts";
 
-/** A client of a tree in this process, and the end of its server. */
+/** A client of a tree in this process, and the end of the server. */
 async function serveTree(
   fs: MemoryFs,
   options: { msize?: number; maxInFlight?: number } = {},
@@ -36,7 +36,9 @@ async function serveTree(
   };
 }
 
-/** A tree with a plain file, a file whose read waits, and a function that waits. */
+/**
+ * A tree with a plain file, a file whose reads wait, and a function that waits.
+ */
 function makeTree(maxCalls: number): MemoryFs {
   const fs = new MemoryFs({ motd: "hello\n" }, { maxCalls });
   fs.define("event", { read: ({ signal }) => untilAborted(signal) });
@@ -126,7 +128,7 @@ test("close() rejects requests that the client itself holds back", async () => {
   assert(results.every(({ status }) => status === "rejected"));
 });
 
-test("a function that calls back by its own connection goes as deep as maxCalls, then gets an error", async () => {
+test("a function that calls back over its own connection goes as deep as maxCalls, then gets an error", async () => {
   const maxCalls = 700;
   const fs = new MemoryFs({}, { maxCalls });
   const [near, far] = pair();
@@ -147,7 +149,7 @@ test("a function that calls back by its own connection goes as deep as maxCalls,
   await soon(served);
 });
 
-/** Fids 1 to `count` are `a`, open. */
+/** Opens `a` as fids 1 to `count`. */
 async function openA({ client }: ToyScene, count = 1): Promise<void> {
   for (let fid = 1; fid <= count; fid++) {
     await client.ask(T.walk(1, 0, fid, "a"), "Rwalk 1 1");
@@ -213,8 +215,8 @@ test("waitingAfter: while requests are answered, others wait for their room", as
   await client.expect(answerOf(2));
 });
 
-/** A connection whose writes wait until they are let through. */
-class Dam {
+/** A connection whose writes wait until the test lets them through. */
+class BlockedConnection {
   #gate: Gate | undefined;
 
   readonly wrap = (connection: Connection): Connection => {
@@ -237,22 +239,22 @@ class Dam {
   }
 }
 
-test("a late answer without room is an error, for the client takes no replies", async () => {
+test("a late answer without room is an error while the client takes no replies", async () => {
   const reads = new Reads();
-  const dam = new Dam();
+  const blocked = new BlockedConnection();
   await using scene = await serveToy({
     read: (_, request) => reads.read(request),
-  }, { maxReplyBytes: 100, waitingAfter: 1, wrap: dam.wrap });
+  }, { maxReplyBytes: 100, waitingAfter: 1, wrap: blocked.wrap });
   const { client } = scene;
   await openA(scene, 3);
   client.send(T.read(1, 1, 1, 80), T.read(2, 2, 2, 80), T.read(3, 3, 3, 80));
   while (reads.asked.length < 3) await nextTask();
-  dam.close();
+  blocked.close();
   reads.answer(1);
   await nextTask();
   reads.answer(2);
   await nextTask();
-  dam.open();
+  blocked.open();
   await client.expect(answerOf(1), "Rerror 2 Cannot allocate memory");
   reads.answer(3);
   await client.expect(answerOf(3));
