@@ -1,15 +1,12 @@
 // Transfers without progress, and replies to aborted requests. A test lets time
 // pass explicitly.
-import {
-  assert,
-  assertEquals,
-  assertInstanceOf,
-  assertRejects,
-} from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import { Clock } from "./clock.ts";
 import { test } from "./harness.ts";
 import {
+  assertTimeout,
   defaultReply,
+  failure,
   openFile,
   qid,
   type Reply,
@@ -23,18 +20,6 @@ import type { Client, TransferOptions } from "../client.ts";
 import type { Tmessage } from "../codec.ts";
 
 const IOUNIT = 100;
-
-function failure(promise: Promise<unknown>): Promise<unknown> {
-  return promise.then(
-    () => assert(false, "the promise must reject"),
-    (error) => error,
-  );
-}
-
-function assertTimeout(error: unknown, message: string): void {
-  assertInstanceOf(error, DOMException);
-  assertEquals([error.name, error.message], ["TimeoutError", message]);
-}
 
 async function opened(scene: Scene, newfid = 1): Promise<void> {
   await walkTo(scene, newfid);

@@ -17,6 +17,7 @@ import { type Connection, dial, pair } from "../transport.ts";
 import { firstLine, start } from "./child.ts";
 import { test } from "./harness.ts";
 import {
+  BlockedConnection,
   Gate,
   NEVER,
   nextTask,
@@ -72,37 +73,6 @@ class Scene implements AsyncDisposable {
   }
 }
 
-/** A connection that takes nothing until the test says so. */
-class Unread {
-  readonly #gate = new Gate();
-  readonly #closed = new Gate();
-  #shut = false;
-
-  readonly wrap = (connection: Connection): Connection => {
-    const { write, close } = connection;
-    assert(write, "a pair has the fast path");
-    connection.write = (data) => {
-      if (!this.#shut) return write.call(connection, data);
-      return Promise.race([this.#gate.passed, this.#closed.passed])
-        .then(() => write.call(connection, data));
-    };
-    connection.close = () => {
-      this.#closed.open();
-      close.call(connection);
-    };
-    return connection;
-  };
-
-  shut(): void {
-    this.#shut = true;
-  }
-
-  open(): void {
-    this.#shut = false;
-    this.#gate.open();
-  }
-}
-
 const MiB = 2 ** 20;
 
 test("memory: replies that several clients do not take are counted for all of them", async () => {
@@ -113,12 +83,12 @@ test("memory: replies that several clients do not take are counted for all of th
       return new Uint8Array(count);
     },
   }, { waitingAfter: NEVER });
-  const hoarders: Unread[] = [];
+  const hoarders: BlockedConnection[] = [];
   for (let i = 0; i < 4; i++) {
-    const unread = new Unread();
+    const unread = new BlockedConnection();
     hoarders.push(unread);
     const client = await scene.client(unread.wrap);
-    unread.shut();
+    unread.block();
     client.send(
       ...Array.from({ length: 100 }, (_, k) => T.read(k, 1, 0, COUNT)),
     );
@@ -136,7 +106,7 @@ test("memory: replies that several clients do not take are counted for all of th
     assert(reply.type === "Rread" && reply.data.length === COUNT);
     await other.ask(T.write(3, 1, new Uint8Array(50_000)), "Rwrite 3 50000");
   }
-  for (const unread of hoarders) unread.open();
+  for (const unread of hoarders) unread.unblock();
 });
 
 /**
@@ -155,7 +125,7 @@ async function countAnswered(
       return new Uint8Array(count);
     },
   }, { waitingAfter });
-  const unread = new Unread();
+  const unread = new BlockedConnection();
   const client = await scene.client(unread.wrap);
   client.send(
     ...Array.from({ length: 100 }, (_, k) => T.read(k, 1, 0, COUNT)),
@@ -163,11 +133,11 @@ async function countAnswered(
   await client.quiet();
   if (waitingAfter < NEVER) { while (asked < 100) await nextTask(); }
   const first = asked;
-  unread.shut();
+  unread.block();
   gate.open();
   for (let i = 0; i < 50; i++) await nextTask();
   assertLess(scene.memory.used, 5 * MiB); // A buffer may be twice as large as its content.
-  unread.open();
+  unread.unblock();
   let answered = 0;
   for (let k = 0; k < 100; k++) {
     const reply = await client.next();
@@ -252,71 +222,44 @@ for (const late of [false, true]) {
         return late ? Promise.resolve(data) : data;
       },
     }, { stallTimeout: 20, idleTimeout: 10 });
-    const unread = new Unread();
+    const unread = new BlockedConnection();
     const client = await scene.client(unread.wrap);
     await client.ask(T.walk(1, 0, 2, "a"), "Rwalk 1 1");
     await client.ask(T.open(1, 2), "Ropen 1 1");
     client.send(T.read(1000, 2)); // It waits for an event.
     await client.quiet();
-    unread.shut();
+    unread.block();
     for (let k = 0; k < 100; k++) client.send(T.read(k, 1, 0, COUNT));
     await client.end();
     while (aborted === 0) await nextTask();
   });
 }
 
-/** A connection whose writes wait, while a test tells how many bytes are taken. */
-class Slow {
-  taken = 0;
-  #gate: Gate | undefined;
-
-  readonly wrap = (connection: Connection): Connection => {
-    const { write } = connection;
-    assert(write, "a pair has the fast path");
-    Object.defineProperty(connection, "taken", { get: () => this.taken });
-    connection.write = (data) => {
-      const gate = this.#gate;
-      if (gate === undefined) return write.call(connection, data);
-      return gate.passed.then(() => write.call(connection, data));
-    };
-    return connection;
-  };
-
-  begin(): void {
-    this.#gate = new Gate();
-  }
-
-  end(): void {
-    this.#gate?.open();
-    this.#gate = undefined;
-  }
-}
-
 test("stallTimeout: a client that takes its replies slowly, or has none, goes on", async () => {
   await using scene = new Scene(64 * MiB, {
     read: (_, { signal }) => untilAborted(signal),
   }, { stallTimeout: 20 });
-  const slow = new Slow();
+  const slow = new BlockedConnection();
   const client = await scene.client(slow.wrap);
   client.send(T.read(1, 1)); // It waits for an event, and so does the client.
   await client.quiet();
-  slow.begin();
+  slow.block();
   client.send(T.stat(2, 0));
   const until = performance.now() + 100; // Five times the limit.
   while (performance.now() < until) {
     slow.taken += 5;
     await nextTask();
   }
-  slow.end();
+  slow.unblock();
   await client.expect("Rstat 2 /");
   await client.ask(T.flush(3, 1), "Rflush 3");
 });
 
 test("stallTimeout: a client that takes its replies byte by byte is closed", async () => {
   await using scene = new Scene(64 * MiB, {}, { stallTimeout: 20 });
-  const slow = new Slow();
+  const slow = new BlockedConnection();
   const client = await scene.client(slow.wrap);
-  slow.begin();
+  slow.block();
   client.send(...Array.from({ length: 5000 }, (_, i) => T.stat(i, 0)));
   let isOver = false;
   const ended = client.end().finally(() => isOver = true);
@@ -325,7 +268,7 @@ test("stallTimeout: a client that takes its replies byte by byte is closed", asy
     await nextTask();
   }
   await ended;
-  slow.end();
+  slow.unblock();
 });
 
 test("listen() has one budget for all connections, and refuses an impossible maxMemory", async () => {

@@ -1,39 +1,11 @@
 // maxReplyBytes: the replies that a server keeps for one client, taken or not.
 import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
-import { NinePError, ORDWR } from "../codec.ts";
+import { NinePError } from "../codec.ts";
 import type { Connection } from "../transport.ts";
 import { test } from "./harness.ts";
-import { Gate, NEVER, nextTask, serveToy, type ToyScene } from "./toy.ts";
+import { Gate, NEVER, nextTask, openA, Reads, serveToy } from "./toy.ts";
 import { Random } from "./vectors.ts";
 import { brief, bytes, soon, T } from "./wire_client.ts";
-
-/** Fids 1 to `count` are `a`, open. */
-async function openA({ client }: ToyScene, count = 1): Promise<void> {
-  for (let fid = 1; fid <= count; fid++) {
-    await client.ask(T.walk(1, 0, fid, "a"), "Rwalk 1 1");
-    await client.ask(T.open(1, fid, ORDWR), "Ropen 1 1");
-  }
-}
-
-/** Reads that a test answers one by one, by their offsets. */
-class Reads {
-  /** The offsets of those that were asked for and not answered. */
-  readonly asked: number[] = [];
-  readonly #gates: Map<number, Gate> = new Map();
-
-  async read({ offset }: { offset: number }): Promise<Uint8Array> {
-    const gate = new Gate();
-    this.asked.push(offset);
-    this.#gates.set(offset, gate);
-    await gate.passed;
-    return bytes(`${offset}`);
-  }
-
-  answer(offset: number): void {
-    this.asked.splice(this.asked.indexOf(offset), 1);
-    this.#gates.get(offset)?.open();
-  }
-}
 
 /** Counts the bytes that a connection has taken. */
 class Meter {

@@ -3,17 +3,19 @@
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { type Client, connect } from "../client.ts";
-import { NinePError, ORDWR } from "../codec.ts";
+import { NinePError } from "../codec.ts";
 import { type CallContext, MemoryFs } from "../fs/mod.ts";
 import { serve, type SessionOptions } from "../server.ts";
-import { type Connection, pair } from "../transport.ts";
+import { pair } from "../transport.ts";
 import { test } from "./harness.ts";
 import {
+  BlockedConnection,
   Gate,
   NEVER,
   nextTask,
+  openA,
+  Reads,
   serveToy,
-  type ToyScene,
   untilAborted,
 } from "./toy.ts";
 import { bytes, soon, T } from "./wire_client.ts";
@@ -149,40 +151,16 @@ test("a function that calls back over its own connection goes as deep as maxCall
   await soon(served);
 });
 
-/** Opens `a` as fids 1 to `count`. */
-async function openA({ client }: ToyScene, count = 1): Promise<void> {
-  for (let fid = 1; fid <= count; fid++) {
-    await client.ask(T.walk(1, 0, fid, "a"), "Rwalk 1 1");
-    await client.ask(T.open(1, fid, ORDWR), "Ropen 1 1");
-  }
-}
+/** Answers a read with one letter for each byte. */
+const letters = (offset: number, count: number) =>
+  new Uint8Array(count).fill(97 + offset);
 
-/** Reads that a test answers one by one, by their offsets. */
-class Reads {
-  readonly asked: number[] = [];
-  readonly #gates = new Map<number, Gate>();
-
-  async read(
-    { offset, count }: { offset: number; count: number },
-  ): Promise<Uint8Array> {
-    const gate = new Gate();
-    this.asked.push(offset);
-    this.#gates.set(offset, gate);
-    await gate.passed;
-    return new Uint8Array(count).fill(97 + offset);
-  }
-
-  answer(offset: number): void {
-    this.#gates.get(offset)?.open();
-  }
-}
-
-/** The answer of {@linkcode Reads} to a read of 80 bytes. */
+/** The answer to a read of 80 bytes. */
 const answerOf = (offset: number) =>
   `Rread ${offset} ${String.fromCharCode(97 + offset).repeat(80)}`;
 
 test("waitingAfter: no room is kept for the answer of a read that waits", async () => {
-  const reads = new Reads();
+  const reads = new Reads(letters);
   await using scene = await serveToy({
     read: (_, request) => reads.read(request),
   }, { maxReplyBytes: 100, waitingAfter: 1 });
@@ -198,7 +176,7 @@ test("waitingAfter: no room is kept for the answer of a read that waits", async 
 });
 
 test("waitingAfter: while requests are answered, others wait for their room", async () => {
-  const reads = new Reads();
+  const reads = new Reads(letters);
   await using scene = await serveToy({
     read: (_, request) => reads.read(request),
   }, { maxReplyBytes: 100, waitingAfter: NEVER });
@@ -210,37 +188,13 @@ test("waitingAfter: while requests are answered, others wait for their room", as
   reads.answer(1);
   await client.expect(answerOf(1));
   await client.quiet();
-  assertEquals(reads.asked, [1, 2]);
+  assertEquals(reads.asked, [2]);
   reads.answer(2);
   await client.expect(answerOf(2));
 });
 
-/** A connection whose writes wait until the test lets them through. */
-class BlockedConnection {
-  #gate: Gate | undefined;
-
-  readonly wrap = (connection: Connection): Connection => {
-    const write = connection.write?.bind(connection);
-    assert(write, "a pair has the fast path");
-    connection.write = (data) => {
-      if (this.#gate === undefined) return write(data);
-      return this.#gate.passed.then(() => write(data));
-    };
-    return connection;
-  };
-
-  close(): void {
-    this.#gate = new Gate();
-  }
-
-  open(): void {
-    this.#gate?.open();
-    this.#gate = undefined;
-  }
-}
-
 test("a late answer without room is an error while the client takes no replies", async () => {
-  const reads = new Reads();
+  const reads = new Reads(letters);
   const blocked = new BlockedConnection();
   await using scene = await serveToy({
     read: (_, request) => reads.read(request),
@@ -249,12 +203,12 @@ test("a late answer without room is an error while the client takes no replies",
   await openA(scene, 3);
   client.send(T.read(1, 1, 1, 80), T.read(2, 2, 2, 80), T.read(3, 3, 3, 80));
   while (reads.asked.length < 3) await nextTask();
-  blocked.close();
+  blocked.block();
   reads.answer(1);
   await nextTask();
   reads.answer(2);
   await nextTask();
-  blocked.open();
+  blocked.unblock();
   await client.expect(answerOf(1), "Rerror 2 Cannot allocate memory");
   reads.answer(3);
   await client.expect(answerOf(3));
