@@ -167,7 +167,7 @@ export class Line extends Mux {
     if (!isProven) {
       throw stale(
         origin,
-        "a read may not give what belongs to what was written",
+        "the file may not have the bytes that were written",
       );
     }
     origin.isUnproven = false;
@@ -195,7 +195,10 @@ export class Line extends Mux {
     // A stream has no length, and its version does not tell what it gives.
     const isStream = length === 0n && qid.vers === open?.qid.vers;
     if (isStream || length <= offset && length >= readTo) return;
-    throw stale(origin, "what was read of it in part is not there any more");
+    throw stale(
+      origin,
+      "the file does not end where the part that was read ended",
+    );
   }
 
   /** Most bytes of data in one request for a fid. */

@@ -60,7 +60,7 @@ export class LoopDetector {
     for (const other of alike ?? []) {
       if (other.names !== names || !leadsThrough(parent, other)) continue;
       throw loop(
-        `it is the same directory as "${other.label}", which it is in`,
+        `the directory is the same as "${other.label}", which contains it`,
       );
     }
     const level = { path, parent, depth, label, names };

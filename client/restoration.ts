@@ -149,7 +149,7 @@ export class Restoration {
     if (writtenTo === 0) return undefined;
     const { length } = await this.#session.stat(fid);
     return length < writtenTo
-      ? "it is shorter than what was written through it"
+      ? "the file is shorter than the part that was written"
       : undefined;
   }
 }

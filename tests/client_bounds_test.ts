@@ -387,7 +387,7 @@ for (const [where, [root, found, again]] of Object.entries(LOOPS)) {
         const error = await assertRejects(
           () => call(client),
           NinePError,
-          `Cannot ${verb} "${found}": Too many levels of symbolic links: it is the same directory as "${again}", which it is in`,
+          `Cannot ${verb} "${found}": Too many levels of symbolic links: the directory is the same as "${again}", which contains it`,
         );
         assertEquals(error.code, "ELOOP");
       });

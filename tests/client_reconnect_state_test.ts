@@ -225,7 +225,7 @@ test("reconnect: an upload does not go on in a file that is shorter than the wri
       const error = await failure(more);
       assertInstanceOf(error, NinePError);
       assertEquals(error.code, "ESTALE");
-      assert(error.message.includes("shorter than what was written"));
+      assert(error.message.includes("shorter than the part that was written"));
       assert(!server.log.some(({ type }) => type === "Twrite"));
     } else await more;
   }
