@@ -7,13 +7,13 @@ import { NinePError, ProtocolError } from "../codec/errors.ts";
 import type { Rcall } from "../codec/messages.ts";
 import {
   type CallerOptions,
+  checkMost,
   isUnsendable,
   labelOf,
   withMessage,
 } from "./operation.ts";
 import type { Session } from "./session.ts";
 import {
-  checkMaxLength,
   MAX_LENGTH,
   readAll,
   type ReadBounds,
@@ -89,7 +89,7 @@ export function callFile<T>(
   const { argv = [], kwarg = {}, data = NOTHING, dataArg = "data" } = options;
   const { fallback = true, maxLength = MAX_LENGTH } = options;
   const bounds = { maxLength, what: `call ${label}` };
-  checkMaxLength(bounds.what, maxLength);
+  checkMost(bounds.what, "maxLength", maxLength);
   // What the function returns is for the caller to know.
   const load = options.loader ?? (loadJson as (data: Uint8Array) => T);
   const isWritable = fallback && argv.length === 0 && data.length === 0;

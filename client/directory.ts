@@ -112,19 +112,6 @@ export interface Gathering extends CallerOptions {
   readonly label: FileRef;
 }
 
-/**
- * Checks the `maxEntries` of a caller.
- *
- * @throws {RangeError} It is neither a whole number from 0 on nor Infinity.
- */
-export function checkMaxEntries(what: string, maxEntries = 0): void {
-  const isCount = Number.isSafeInteger(maxEntries) && maxEntries >= 0;
-  if (isCount || maxEntries === Infinity) return;
-  throw new RangeError(
-    `Cannot ${what}: maxEntries is ${maxEntries}, the range is 0 to 2^53 - 1, or Infinity`,
-  );
-}
-
 /** The error for a directory with more members than `maxEntries`. */
 export function tooMany(
   { verb, label, maxEntries = MAX_ENTRIES }: Gathering,

@@ -15,6 +15,7 @@ import { isDirectory } from "./file_stat.ts";
 import { lend } from "./lend.ts";
 import {
   type CallerOptions,
+  checkMost,
   type FileRef,
   labelOf,
   operate,
@@ -22,13 +23,7 @@ import {
 import { RemoteFile } from "./remote_file.ts";
 import type { OpenFid } from "./session.ts";
 import { monitored, type TransferOptions } from "./stall.ts";
-import {
-  checkMaxLength,
-  LANES,
-  MAX_LENGTH,
-  readAll,
-  writeAll,
-} from "./transfer.ts";
+import { LANES, MAX_LENGTH, readAll, writeAll } from "./transfer.ts";
 
 /** Options of {@linkcode Files.open}. */
 export interface OpenOptions extends CallerOptions {
@@ -290,7 +285,7 @@ export class Files extends Attributes {
       options,
       (own, monitor) =>
         this.paths.withOpen("read", path, {}, own, (open, signal) => {
-          checkMaxLength(what(), maxLength);
+          checkMost(what(), "maxLength", maxLength);
           if (isDirectory(open.qid)) throw new NinePError("Is a directory");
           open.monitor = monitor;
           return readAll(open, signal, { maxLength, what: what() });

@@ -255,6 +255,20 @@ export function abortable<T>(
 }
 
 /**
+ * Checks a limit that a caller gives.
+ *
+ * @param what The operation, for errors.
+ * @param name Name of the option, such as `maxLength`.
+ * @throws {RangeError} It is neither a whole number from 0 on nor Infinity.
+ */
+export function checkMost(what: string, name: string, most = 0): void {
+  if (Number.isSafeInteger(most) && most >= 0 || most === Infinity) return;
+  throw new RangeError(
+    `Cannot ${what}: ${name} is ${most}, the range is 0 to 2^53 - 1, or Infinity`,
+  );
+}
+
+/**
  * Puts what was tried in front of the server's errors, and of those of a
  * request that no message can hold. An error stays as it is when it says
  * already what was tried with a part, and when it is the reason of an abort.

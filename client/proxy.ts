@@ -3,10 +3,11 @@
 // has not is undefined, which a Proxy could not tell.
 
 import { callFile } from "./call.ts";
-import { checkMaxEntries, gatherMembers } from "./directory.ts";
+import { gatherMembers } from "./directory.ts";
 import { isDirectory } from "./file_stat.ts";
 import {
   type CallerOptions,
+  checkMost,
   join,
   labelOf,
   operate,
@@ -188,7 +189,7 @@ function filesIn(
   options: Omit<ProxyOptions, "methods">,
 ): Promise<string[]> {
   const { maxEntries = METHODS_MAX } = options;
-  checkMaxEntries(`list ${labelOf(path)}`, maxEntries);
+  checkMost(`list ${labelOf(path)}`, "maxEntries", maxEntries);
   return gatherMembers(
     paths,
     path,

@@ -4,7 +4,6 @@ import { NinePError } from "../codec/errors.ts";
 import { Base } from "./base.ts";
 import { type CopyProgress, copyTree } from "./copy.ts";
 import {
-  checkMaxEntries,
   gatherMembers,
   makeDirectories,
   makeDirectory,
@@ -15,6 +14,7 @@ import { Files } from "./files.ts";
 import {
   awaited,
   type CallerOptions,
+  checkMost,
   checkRange,
   type FileRef,
   labelOf,
@@ -153,7 +153,7 @@ export class RemoteTree extends Files {
   ): Promise<string[]> {
     const { dotfiles = false, maxEntries } = options;
     return operate(this.session, "list", path, options, (signal) => {
-      checkMaxEntries(`list ${labelOf(path)}`, maxEntries);
+      checkMost(`list ${labelOf(path)}`, "maxEntries", maxEntries);
       const gathering = { ...options, signal, verb: "list", label: path };
       return gatherMembers(
         this.paths,
@@ -267,7 +267,7 @@ export class RemoteTree extends Files {
   remove(file: FileRef, options: RemoveOptions = {}): Promise<void> {
     const { paths, session } = this;
     const remove = async (signal: AbortSignal | undefined) => {
-      checkMaxEntries(`remove ${labelOf(file)}`, options.maxEntries);
+      checkMost(`remove ${labelOf(file)}`, "maxEntries", options.maxEntries);
       const fid = await this.#fidToRemove(file, signal);
       paths.kept.forget(fid);
       if (!options.recursive) return await session.remove(fid, signal);
@@ -372,7 +372,7 @@ export class RemoteTree extends Files {
       options,
       (own, monitor) =>
         operate(this.session, verb, to, own, (signal) => {
-          checkMaxEntries(`${verb} ${labelOf(to)}`, maxEntries);
+          checkMost(`${verb} ${labelOf(to)}`, "maxEntries", maxEntries);
           const { timeout } = own;
           const plan = { recursive, onProgress, maxEntries, monitor };
           return copyTree(...ends, { ...plan, signal, timeout });

@@ -124,19 +124,6 @@ export function tooLarge(what: string, maxLength: number): RangeError {
 }
 
 /**
- * Checks the `maxLength` of a caller.
- *
- * @throws {RangeError} It is neither a whole number from 0 on nor Infinity.
- */
-export function checkMaxLength(what: string, maxLength: number): void {
-  const isCount = Number.isSafeInteger(maxLength) && maxLength >= 0;
-  if (isCount || maxLength === Infinity) return;
-  throw new RangeError(
-    `Cannot ${what}: maxLength is ${maxLength}, the range is 0 to 2^53 - 1, or Infinity`,
-  );
-}
-
-/**
  * Reads until `into` is full or the file ends, and gives the number of bytes.
  *
  * @param lanes Requests in flight.
