@@ -1,7 +1,7 @@
 // How long one connection may work before other connections work.
 
-/** Milliseconds of work in a time slice. */
-const SLICE_MS = 8;
+import { SLICE_MS, yieldToSockets } from "../transport/yield.ts";
+
 /**
  * Milliseconds of work on a chunk that delay no other connection: the runtime
  * looks at other sockets after 61 chunks at the latest.
@@ -85,9 +85,7 @@ export class TimeSlice {
 
   /** Waits until other connections have worked; then the next slice begins. */
   async next(): Promise<void> {
-    // After a due timer of 0 ms, or setImmediate(), Deno has not looked at
-    // other sockets. This timer takes 2 ms, in which Deno does nothing else.
-    await new Promise((resolve) => setTimeout(resolve));
+    await yieldToSockets();
     this.#worked = this.#chunk = 0;
     this.resume();
   }
