@@ -7,6 +7,7 @@ import { checkMaxEntries, gatherMembers } from "./directory.ts";
 import { isDirectory } from "./file_stat.ts";
 import {
   type CallerOptions,
+  explained,
   join,
   labelOf,
   operate,
@@ -127,8 +128,9 @@ export async function proxyOf<Api>(
     );
   }
   const isFile = methods !== undefined;
+  const list = () => filesIn(paths(), path, options);
   const names = methods ??
-    await filesIn(paths(), path, options);
+    await explained("list", path, list, options.signal);
   // Without a prototype: no name of a file means anything, and none is there that is no file.
   const api: Record<string, unknown> = Object.create(null);
   for (const name of names) {
