@@ -34,7 +34,8 @@ export interface FunctionOptions extends CallableOptions {
    * Let a fid that did not write read the value of the last write by another
    * one, so that one program can write and another one read. What a fid wrote
    * and read itself is never shared: only the write of a fid that is open for
-   * writing alone, or of one that was clunked without a read. True by default.
+   * writing alone, or of one that was clunked without a read; of one that was
+   * never opened, also without the clunk. True by default.
    */
   shared?: boolean;
   /** Permissions of the file, 0666 by default: write to write, read to read, both to call. */
@@ -281,14 +282,21 @@ export class FunctionNode extends FileNode {
     return value instanceof Promise ? abortable(value, request.signal) : value;
   }
 
-  /** Forgets the fid's records. Arguments that the fid wrote without a read are shared now. */
+  /**
+   * Forgets the fid's records. Arguments that the fid wrote without a read are
+   * shared now. Where the connection was lost, a client that may read would
+   * have read the value itself; but one that never opens a file never clunks it.
+   */
   override clunk(fid: Fid<TreeNode>): void {
     const calls = this.#fids.get(fid);
     if (calls === undefined) return;
     this.#fids.delete(fid);
     const { room, written, unread, read } = calls;
     try {
-      if (unread !== undefined && !this.isRemoved) this.#share(unread);
+      const isLost = fid.lost && fid.open;
+      if (unread !== undefined && !this.isRemoved && !isLost) {
+        this.#share(unread);
+      }
     } finally {
       written?.drop(room);
       read?.drop(room);
