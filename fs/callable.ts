@@ -97,7 +97,8 @@ export interface ContextOptions {
  * arguments of the caller, and behind them one object of the keyword arguments,
  * if there are any. A call without positional arguments gives a function of one
  * parameter the object, empty where nothing was sent, and is a `ValueError` for
- * a function of more parameters, which cannot tell the names.
+ * a function of more parameters, which cannot tell the names. Parameters with
+ * a default and rest parameters do not count: JavaScript does not show them.
  */
 export interface CallableOptions {
   /** Names of the parameters, without the context. For an object of functions: by their names. */
@@ -131,6 +132,29 @@ export interface CallableOptions {
    * The server's `onError` gets all errors but NinePErrors, masked or not.
    */
   maskErrors?: boolean;
+}
+
+/**
+ * Throws for options that say nothing, which a program without types may give.
+ *
+ * @param path Path of the function, for the error.
+ */
+export function checkCallable(path: string, options: CallableOptions): void {
+  const { loader, dumper, params } = options;
+  const what = `Cannot register "${path}"`;
+  for (const [name, fn] of Object.entries({ loader, dumper })) {
+    if (fn === undefined || typeof fn === "function") continue;
+    throw new TypeError(`${what}: ${name} is no function`);
+  }
+  if (params === undefined) return;
+  const lists: unknown[] = isRecord(params) ? Object.values(params) : [params];
+  for (const names of lists) {
+    const isList = Array.isArray(names) &&
+      names.every((name) => typeof name === "string") &&
+      new Set(names).size === names.length;
+    if (isList) continue;
+    throw new TypeError(`${what}: params is no list of different names`);
+  }
 }
 
 /**
