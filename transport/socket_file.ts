@@ -41,30 +41,33 @@ export class SocketFile {
   }
 
   /**
-   * Closes the listener. The runtimes then remove whatever is at the path: a
-   * file that another listener has made there meanwhile is put back.
+   * Sees that the file of another listener stays, which has been made at the path
+   * meanwhile: the runtimes remove whatever is there when this one is closed.
+   *
+   * @returns Puts that file back; called when the runtime has removed it.
    */
-  keepForeign(close: () => void): void {
+  putAside(): () => void {
     const now = statOf(this.#path);
     const own = this.#own;
     // While a listener lives, no other file gets the number of its own.
     const isForeign = now !== undefined &&
       (now.ino !== own?.ino || now.dev !== own.dev);
-    if (!isForeign) return close();
+    if (!isForeign) return () => {};
     const aside = `${this.#path}.${crypto.randomUUID().slice(0, 8)}`;
     const { linkSync } = files();
     try {
       linkSync(this.#path, aside);
     } catch {
-      return close(); // A right is missing; the listener must be closed all the same.
+      return () => {}; // A right is missing; the listener must be closed all the same.
     }
-    close();
-    try {
-      linkSync(aside, this.#path);
-    } catch {
-      // There is a newer file.
-    }
-    removeFile(aside);
+    return () => {
+      try {
+        linkSync(aside, this.#path);
+      } catch {
+        // It was not removed, or there is a newer file.
+      }
+      removeFile(aside);
+    };
   }
 }
 
