@@ -270,12 +270,13 @@ export function checkMost(what: string, name: string, most = 0): void {
 
 /**
  * Puts what was tried in front of the server's errors, and of those of a
- * request that no message can hold. An error stays as it is when it says
- * already what was tried with a part, and when it is the reason of an abort.
+ * request that no message can hold. An error that says already what was tried
+ * with a part keeps its message. The reason of an abort stays as it is.
  *
  * The new error is made here, in a function that the caller awaits, so that its
  * stack leads to the caller. The stack of the server's error leads to the loop
- * that reads replies.
+ * that reads replies, and the stack of an error of a part may end where the part
+ * began.
  */
 export async function explained<T>(
   verb: string,
@@ -291,20 +292,25 @@ export async function explained<T>(
     if (isUnsendable(error)) {
       throw new RangeError(messageOf(error), { cause: error });
     }
-    if (!(error instanceof NinePError) || isExplained(error)) throw error;
+    if (error instanceof RangeError && isAbout(error, verb)) {
+      throw new RangeError(error.message, { cause: error.cause });
+    }
+    if (!(error instanceof NinePError)) throw error;
     if (signal?.aborted && error === signal.reason) throw error;
+    if (isExplained(error)) throw withMessage(error, error.message);
     throw withMessage(error, messageOf(error));
   }
 }
 
-/** Gives an error of the server another message. */
-export function withMessage(cause: NinePError, message: string): NinePError {
-  const { ename, code, request } = cause;
-  if (cause instanceof Plan9Exit) {
-    return new Plan9Exit(cause.str, { ename, message, cause });
+/** Makes an error of a server's error, with another message. Its cause is the server's own. */
+export function withMessage(error: NinePError, message: string): NinePError {
+  const { ename, code, request } = error;
+  const cause = isExplained(error) ? error.cause : error;
+  if (error instanceof Plan9Exit) {
+    return new Plan9Exit(error.str, { ename, message, cause });
   }
-  if (cause instanceof FunctionError) {
-    return new FunctionError(cause, { ename, message, cause });
+  if (error instanceof FunctionError) {
+    return new FunctionError(error, { ename, message, cause });
   }
   return new NinePError(ename, { code, message, request, cause });
 }
@@ -313,6 +319,11 @@ export function withMessage(cause: NinePError, message: string): NinePError {
 export function isUnsendable(error: unknown): error is RangeError {
   return error instanceof RangeError &&
     /^Cannot (encode|send) T/.test(error.message);
+}
+
+/** Whether an error says already what was tried. */
+function isAbout({ message }: Error, verb: string): boolean {
+  return message.startsWith(`Cannot ${verb} `);
 }
 
 function isExplained({ message, cause }: NinePError): boolean {

@@ -8,6 +8,7 @@ import { isDirectory } from "./file_stat.ts";
 import {
   type CallerOptions,
   checkMost,
+  explained,
   join,
   labelOf,
   operate,
@@ -131,8 +132,9 @@ export async function proxyOf<Api>(
     );
   }
   const isFile = methods !== undefined;
+  const list = () => filesIn(paths(), path, options);
   const names = methods ??
-    await filesIn(paths(), path, options);
+    await explained("list", path, list, options.signal);
   // Without a prototype: no name of a file means anything, and none is there that is no file.
   const api: Record<string, unknown> = Object.create(null);
   for (const name of names) {

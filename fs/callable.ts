@@ -105,7 +105,8 @@ export interface ContextOptions {
  * arguments, if there are any. In a call without positional arguments, a
  * function of one parameter gets the object of the keyword arguments, which may
  * be empty. A function of more parameters cannot tell which argument is which,
- * so such a call is a `ValueError`.
+ * so such a call is a `ValueError`. Parameters with a default and rest
+ * parameters do not count, because JavaScript does not show them.
  */
 export interface CallableOptions {
   /** Names of the parameters, without the context. For an object of functions: by their names. */
@@ -140,6 +141,29 @@ export interface CallableOptions {
    * caller. `onError` of the server gets all other errors, hidden or not.
    */
   maskErrors?: boolean;
+}
+
+/**
+ * Throws for options that say nothing, which a program without types may give.
+ *
+ * @param path Path of the function, for the error.
+ */
+export function checkCallable(path: string, options: CallableOptions): void {
+  const { loader, dumper, params } = options;
+  const what = `Cannot register "${path}"`;
+  for (const [name, fn] of Object.entries({ loader, dumper })) {
+    if (fn === undefined || typeof fn === "function") continue;
+    throw new TypeError(`${what}: ${name} is no function`);
+  }
+  if (params === undefined) return;
+  const lists: unknown[] = isRecord(params) ? Object.values(params) : [params];
+  for (const names of lists) {
+    const isList = Array.isArray(names) &&
+      names.every((name) => typeof name === "string") &&
+      new Set(names).size === names.length;
+    if (isList) continue;
+    throw new TypeError(`${what}: params is no list of different names`);
+  }
 }
 
 /**

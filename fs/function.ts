@@ -34,8 +34,8 @@ export interface FunctionOptions extends CallableOptions {
    * Let a fid that did not write read the value of the last write by another
    * fid, so that one program can write and another program can read. This holds
    * for the write of a fid that is open for writing alone, or that was clunked
-   * without a read. A value that a fid both wrote and read is never shared.
-   * True by default.
+   * without a read; for a fid that was never opened, also without the clunk. A
+   * value that a fid both wrote and read is never shared. True by default.
    */
   shared?: boolean;
   /** Permissions of the file, 0666 by default: write to write, read to read, both to call. */
@@ -293,7 +293,9 @@ export class FunctionNode extends FileNode {
 
   /**
    * Forgets the records of the fid. Arguments that the fid wrote without a read
-   * are shared from now on.
+   * are shared from now on. If the connection was lost, they are not: a client
+   * that may read would have read the value itself. A fid that never opened the
+   * file is an exception, because its client never clunks.
    */
   override clunk(fid: Fid<TreeNode>): void {
     const calls = this.#fids.get(fid);
@@ -301,7 +303,10 @@ export class FunctionNode extends FileNode {
     this.#fids.delete(fid);
     const { room, written, unread, read } = calls;
     try {
-      if (unread !== undefined && !this.isRemoved) this.#share(unread);
+      const isLost = fid.lost && fid.open;
+      if (unread !== undefined && !this.isRemoved && !isLost) {
+        this.#share(unread);
+      }
     } finally {
       written?.drop(room);
       read?.drop(room);

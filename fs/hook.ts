@@ -2,7 +2,7 @@
 // callbacks for what is written, or raw answers to each request.
 
 import { NinePError, OTRUNC, OWRITE } from "../codec.ts";
-import { removedError } from "../codec/call.ts";
+import { isRecord, removedError } from "../codec/call.ts";
 import type {
   Awaitable,
   CallRequest,
@@ -106,11 +106,25 @@ export function modeOf(hooks: FileHooks): number {
   return (reads ? 0o444 : 0) | (writes ? 0o222 : 0);
 }
 
-/** Throws for functions that answer the same thing, and for a length that is none. */
+/** Names of the functions among the hooks. */
+const FUNCTIONS = [
+  "open",
+  "content",
+  "written",
+  "read",
+  "write",
+  "call",
+  "clunk",
+  "truncate",
+  "remove",
+] as const;
+
+/** Throws for functions that are none, or answer the same thing, and for a length that is none. */
 export function checkHooks(path: string, hooks: FileHooks): void {
+  const what = `Cannot define "${path}"`;
+  checkFunctions(what, hooks);
   const { content, read, write, written, length = 0, maxLength = 0 } = hooks;
   checkLimit("maxLength", maxLength);
-  const what = `Cannot define "${path}"`;
   if (content && read) {
     throw new TypeError(`${what}: it has either content or read, not both`);
   }
@@ -121,6 +135,18 @@ export function checkHooks(path: string, hooks: FileHooks): void {
     throw new RangeError(
       `${what}: the length is ${length}, not a whole number from 0 on`,
     );
+  }
+}
+
+/** Throws for hooks that are no functions, which a program without types may give. */
+function checkFunctions(what: string, hooks: unknown): void {
+  if (!isRecord(hooks)) {
+    throw new TypeError(`${what}: ${kindOf(hooks)} is no object of functions`);
+  }
+  for (const name of FUNCTIONS) {
+    const hook = hooks[name];
+    if (hook === undefined || typeof hook === "function") continue;
+    throw new TypeError(`${what}: ${name} is ${kindOf(hook)}, not a function`);
   }
 }
 
@@ -325,8 +351,11 @@ export class HookNode extends FileNode {
 function bytesOf(hook: string, value: string | Uint8Array): Uint8Array {
   if (typeof value === "string") return encoder.encode(value);
   if (value instanceof Uint8Array) return value;
-  const kind = value === null ? "null" : typeof value;
-  throw new TypeError(`${hook}() gave ${kind}, not text or bytes`);
+  throw new TypeError(`${hook}() gave ${kindOf(value)}, not text or bytes`);
+}
+
+function kindOf(value: unknown): string {
+  return value === null ? "null" : typeof value;
 }
 
 /**

@@ -6,6 +6,7 @@ import { isRecord } from "../codec/call.ts";
 import { isPlain } from "../codec/json.ts";
 import type { Handler, Tree } from "../server.ts";
 import {
+  checkCallable,
   type ContextFunction,
   type ContextMethods,
   type ContextOptions,
@@ -224,7 +225,8 @@ export class MemoryFs implements Tree<TreeNode> {
    * @param options How the function is called, and the permissions of the file.
    * @returns The new node.
    * @throws {NinePError} As create().
-   * @throws {TypeError} `fn` is neither a function nor an object of functions.
+   * @throws {TypeError} `fn` is neither a function nor an object of functions, or
+   *   an option has the wrong type.
    * @throws {RangeError} A limit is negative or not a number.
    *
    * @example Several functions behind one file
@@ -293,6 +295,7 @@ export class MemoryFs implements Tree<TreeNode> {
         `Cannot register "${path}": ${kind} is neither a function nor an object of functions`,
       );
     }
+    checkCallable(path, options);
     const { mode = 0o666, maskErrors = this.#maskErrors } = options;
     const place = this.#place(path);
     const init = this.#init(place, mode, options);
@@ -310,7 +313,7 @@ export class MemoryFs implements Tree<TreeNode> {
    * @param hooks Functions of the file, and its permissions; see {@linkcode FileHooks}.
    * @returns The new node.
    * @throws {NinePError} As create().
-   * @throws {TypeError} Two of the functions answer the same thing.
+   * @throws {TypeError} One of them is no function, or two answer the same thing.
    * @throws {RangeError} The length is negative or not a whole number.
    *
    * @example Computed content, and a callback for each write

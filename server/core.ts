@@ -416,7 +416,7 @@ export class SessionCore<N extends Node> {
 
   #release(fid: FidState<N>): void {
     if (fid.released) return;
-    fid.released = true;
+    fid.released = fid.lost = true;
     this.#loose++;
     let released: Awaitable<void> = undefined;
     const failed = (error: unknown) => {

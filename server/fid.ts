@@ -50,6 +50,8 @@ export interface Fid<N extends Node = Node> {
    * fid wrote are not complete.
    */
   readonly writeFailed: boolean;
+  /** Whether the fid ended with its session or connection, and not by a Tclunk or Tremove. */
+  readonly lost: boolean;
 }
 
 /** A fid, with what only its session knows. */
@@ -61,6 +63,7 @@ export class FidState<N extends Node = Node> implements Fid<N> {
   node!: N;
   mode = -1;
   writeFailed = false;
+  lost = false;
   /** Whether the fid stands for a file yet. */
   born = false;
   /** Whether it is an authentication file. */

@@ -119,28 +119,40 @@ for (const before of ["a call before", "no call before"]) {
   });
 }
 
-// Twrite is 118, Tread 116; pieces of 8 KiB. A client does not ask an unknown
-// server to keep the arguments, so there it can repair only an abort.
+// Twrite is 118, Tread 116; pieces of 8 KiB. A server that is known to have
+// Tcall gets a Tread before the writes, and one after them, which calls.
 for (
-  const [type, name, most] of [[118, "Twrite", 9], [116, "Tread", 2]] as const
+  const [before, reads] of [["a call before", 2], [
+    "no call before",
+    1,
+  ]] as const
 ) {
-  for (let nth = 0; nth < most; nth++) {
-    test(`call() with long arguments leaves nothing when the connection ends at ${name} ${nth}`, async () => {
-      const { calls, dial, as } = vault();
-      await using shell = await as("shell");
-      const alice = await connect(ending(dial(), type, nth), {
-        uname: "alice",
-        msize: 8192,
-        closeTimeout: 0,
+  for (
+    const [type, name, most] of [
+      [118, "Twrite", 9],
+      [116, "Tread", reads],
+    ] as const
+  ) {
+    for (let nth = 0; nth < most; nth++) {
+      test(`call() with long arguments leaves nothing when the connection ends at ${name} ${nth} (${before})`, async () => {
+        const { calls, dial, as } = vault();
+        await using shell = await as("shell");
+        const alice = await connect(ending(dial(), type, nth), {
+          uname: "alice",
+          msize: 8192,
+          closeTimeout: 0,
+        });
+        if (before === "a call before") {
+          await alice.call("login", { kwarg: { user: "alice" } });
+        }
+        calls.length = 0;
+        const kwarg = { user: "alice", photo };
+        await failure(alice.call("login", { kwarg }));
+        await alice.close();
+        assertEquals(await shell.readTextFile("login"), "");
+        assertEquals(calls, []);
       });
-      await alice.call("login", { kwarg: { user: "alice" } });
-      calls.length = 0;
-      const kwarg = { user: "alice", photo };
-      await failure(alice.call("login", { kwarg }));
-      await alice.close();
-      assertEquals(await shell.readTextFile("login"), "");
-      assertEquals(calls, []);
-    });
+    }
   }
 }
 

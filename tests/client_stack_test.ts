@@ -17,10 +17,13 @@ const onError = () => {};
 
 /** A tree whose functions fail. */
 function failingFs(): MemoryFs {
-  const fs = new MemoryFs({ plain: "text" }, { mode: 0o777 });
+  const fs = new MemoryFs({ plain: "text", fixed: { file: "" } }, {
+    mode: 0o777,
+  });
   fs.register("boom", () => {
     throw new RangeError("no such day");
   });
+  fs.register("big", () => "more than a byte");
   fs.register("bye", () => {
     throw new Plan9Exit("see you");
   });
@@ -42,6 +45,14 @@ const operations: Record<
   rename: (client, options) => client.rename("gone", "x", options),
   walk: (client, options) => client.walk("gone", options),
   fid: (client, options) => client.fid("gone", options),
+  "call by write and read": (client, options) =>
+    client.call("boom", { kwarg: { fill: "x".repeat(70_000) }, ...options }),
+  readDirNames: (client, options) => client.readDirNames("gone", options),
+  "remove of a tree": (client, options) =>
+    client.remove("fixed", { recursive: true, ...options }),
+  "copy of a tree": (client, options) =>
+    client.copy("fixed", "plain", { recursive: true, ...options }),
+  proxy: (client, options) => client.proxy("gone", options),
   "method of a proxy": async (client, options) => {
     const api = await client.proxy<{ boom(): void }>("/", options);
     await api.boom();
@@ -72,6 +83,27 @@ for (const [name, operation] of Object.entries(operations)) {
     }, { fs: failingFs(), serve: { onError } });
   });
 }
+
+test("the stack of a RangeError of call() names its caller", async () => {
+  await withTestServer(async ({ client }) => {
+    const long = "x".repeat(70_000);
+    async function theCallersOwnFunction(call: () => Promise<unknown>) {
+      await call();
+    }
+    const calls = [
+      () => client.call("boom", { argv: [long] }),
+      () => client.call("big", { maxLength: 1 }),
+    ];
+    for (const call of calls) {
+      const error = await assertRejects(
+        () => theCallersOwnFunction(call),
+        RangeError,
+        "Cannot call ",
+      );
+      assertMatch(error.stack ?? "", /theCallersOwnFunction/);
+    }
+  }, { fs: failingFs(), serve: { onError } });
+});
 
 test("an error of a function says which file was called, and keeps its parts", async () => {
   await withTestServer(async ({ client }) => {

@@ -295,6 +295,22 @@ test("state: at its clunk, a fid that may read shares its arguments if it never 
   }
 });
 
+test("state: what an open fid that may read wrote is not shared by the loss of its connection", async () => {
+  const calls: unknown[] = [];
+  await using served = serving((kwarg: unknown) => calls.push(kwarg), plain);
+  const client = await served.client();
+  const reader = await client.open("f");
+  const last = await served.client();
+  await last.write(await last.walk("f"), '{"s": "walked"}');
+  await last.write(await last.open("f", ORDWR), '{"s": "open"}');
+  last.close();
+  await last.ended;
+  // The server lets both fids go in one turn, the open one behind the other.
+  while (await client.text(reader) === "");
+  await client.text(reader);
+  assertEquals(calls, [{ s: "walked" }]);
+});
+
 test("state: not shared, only who wrote reads", async () => {
   await using served = serving(counting(), { ...plain, shared: false });
   const client = await served.client();

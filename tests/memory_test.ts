@@ -20,6 +20,7 @@ import {
 import {
   type Content,
   DirNode,
+  type FileHooks,
   FunctionNode,
   MemoryFs,
   type MemoryFsOptions,
@@ -547,6 +548,56 @@ test("register(): refuses what is not a function, and makes no file", () => {
     assertThrows(register, TypeError, 'Cannot register "f": ');
     assertEquals(fs.find("f"), undefined);
   }
+});
+
+// As from a program without types.
+function untyped<T>(value: unknown): T {
+  return value as T;
+}
+
+test("register(): options that say nothing are refused, and no file made", () => {
+  const fs = new MemoryFs();
+  const wrong = [
+    { loader: 5 },
+    { loader: null },
+    { dumper: "text" },
+    { params: "ab" },
+    { params: [1, 2] },
+    { params: ["a", "a"] },
+    { params: { add: "a" } },
+    { params: { add: ["a"], sub: ["a", "a"] } },
+  ];
+  for (const options of wrong) {
+    const register = () => fs.register("f", (a) => a, untyped(options));
+    assertThrows(register, TypeError, 'Cannot register "f": ');
+    assertEquals(fs.find("f"), undefined);
+  }
+  fs.register("f", (a) => a, { params: [] });
+  fs.register("g", { add: (a) => a }, { params: { add: ["a"], sub: [] } });
+});
+
+test("define(): what is no function is refused, and no file made", () => {
+  const fs = new MemoryFs();
+  const wrong = [
+    5,
+    "text",
+    null,
+    undefined,
+    [],
+    () => "text",
+    { content: "text" },
+    { read: 5 },
+    { written: {} },
+    { call: null },
+    { read: () => new Uint8Array(0), clunk: true },
+  ];
+  for (const hooks of wrong) {
+    const define = () => fs.define("f", untyped<FileHooks>(hooks));
+    assertThrows(define, TypeError, 'Cannot define "f": ');
+    assertEquals(fs.find("f"), undefined);
+  }
+  fs.define("f", {});
+  fs.define("g", untyped<FileHooks>({ read: undefined, length: 5 }));
 });
 
 test("MemoryFs: a time does not go on where a node is only looked at", () => {

@@ -11,6 +11,7 @@ import { firstLine, start } from "./child.ts";
 import { withFolder } from "./folder.ts";
 import { test } from "./harness.ts";
 import { ProtocolError } from "../codec.ts";
+import { connect, listen as serveAt, MemoryFs } from "../mod.ts";
 import { dial, listen, type Listener } from "../transport.ts";
 
 /** Leaves a socket file without a listener. */
@@ -47,6 +48,22 @@ test("unix: close() keeps the socket that another listener has made", async () =
     await assertReaches(address, second);
     assertEquals(await namesIn(folder), ["s"]);
     second.close();
+    assertEquals(await namesIn(folder), []);
+  });
+});
+
+test("unix: a server that is closed keeps the socket that another one has made", async () => {
+  await withFolder(async (folder) => {
+    const { rm } = await import("node:fs/promises");
+    const address = `unix://${folder}/s`;
+    const first = await serveAt(address, new MemoryFs());
+    await rm(`${folder}/s`);
+    const second = await serveAt(address, new MemoryFs({ second: "" }));
+    await first.close();
+    assertEquals(await namesIn(folder), ["s"]);
+    await using client = await connect(address);
+    assert(await client.exists("second"));
+    await second.close();
     assertEquals(await namesIn(folder), []);
   });
 });

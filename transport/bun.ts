@@ -274,9 +274,9 @@ class BunListener implements Listener {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    const stop = () => this.#listener.stop(false);
-    if (this.#file) this.#file.close(stop);
-    else stop();
+    const putBack = this.#file?.putAside();
+    this.#listener.stop(false);
+    putBack?.();
     for (const connection of this.#waiting) connection.close();
     this.#waiting = [];
     this.#wake?.();

@@ -87,15 +87,8 @@ export const denoSockets: Sockets = {
     if (address.scheme === "unix") {
       const { path } = address;
       const listener = deno().listen({ transport: "unix", path });
-      const file = new SocketFile(path);
-      const close = () => file.close(() => listener.close());
       return new DenoListener(
-        {
-          accept: () => listener.accept(),
-          close,
-          ref: () => listener.ref(),
-          unref: () => listener.unref(),
-        },
+        new UnixListener(listener, new SocketFile(path)),
         address,
         () => address,
         options,
@@ -197,6 +190,46 @@ class DenoConnection implements Connection {
 
   unref(): void {
     if (!this.#closed) this.#conn.unref();
+  }
+}
+
+/** A listener of Deno that keeps the socket file of another listener. */
+class UnixListener implements SystemListener<Conn> {
+  readonly #listener: SystemListener<Conn>;
+  readonly #file: SocketFile;
+  #accepting = false;
+  #putBack: (() => void) | undefined;
+
+  constructor(listener: SystemListener<Conn>, file: SocketFile) {
+    this.#listener = listener;
+    this.#file = file;
+  }
+
+  accept(): Promise<Conn> {
+    this.#accepting = true;
+    const accepted = this.#listener.accept();
+    const end = () => {
+      this.#accepting = false;
+      this.#putBack?.();
+    };
+    accepted.then(end, end);
+    return accepted;
+  }
+
+  close(): void {
+    const putBack = this.#file.putAside();
+    this.#listener.close();
+    // Deno removes the file when no accept() is under way any more.
+    if (this.#accepting) this.#putBack = putBack;
+    else putBack();
+  }
+
+  ref(): void {
+    this.#listener.ref();
+  }
+
+  unref(): void {
+    this.#listener.unref();
   }
 }
 

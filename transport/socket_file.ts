@@ -43,30 +43,33 @@ export class SocketFile {
   }
 
   /**
-   * Closes the listener. On close, a runtime removes any file at the path. A
-   * file that another listener has made there meanwhile is put back.
+   * Keeps a file that another listener has made at the path meanwhile: on close,
+   * a runtime removes any file at the path.
+   *
+   * @returns Puts that file back; to be called when the runtime has removed it.
    */
-  close(close: () => void): void {
+  putAside(): () => void {
     const now = statOf(this.#path);
     const own = this.#own;
     // While a listener is open, no other file gets the inode of its file.
     const isForeign = now !== undefined &&
       (now.ino !== own?.ino || now.dev !== own.dev);
-    if (!isForeign) return close();
+    if (!isForeign) return () => {};
     const aside = `${this.#path}.${crypto.randomUUID().slice(0, 8)}`;
     const { linkSync } = files();
     try {
       linkSync(this.#path, aside);
     } catch {
-      return close(); // A permission is missing. The listener must be closed all the same.
+      return () => {}; // A permission is missing. The listener must be closed all the same.
     }
-    close();
-    try {
-      linkSync(aside, this.#path);
-    } catch {
-      // Another listener has made a newer file.
-    }
-    removeFile(aside);
+    return () => {
+      try {
+        linkSync(aside, this.#path);
+      } catch {
+        // The file was not removed, or another listener has made a newer file.
+      }
+      removeFile(aside);
+    };
   }
 }
 
