@@ -12,9 +12,10 @@ class SignalCalls {
   }
 
   handleEvent(): void {
-    this.#forget();
-    // A call that ends because of another one is not told: it left the set.
+    // A call that ends because of another one is not told: remove() takes it
+    // out of the set, so the set must be found until all calls were told.
     for (const call of this.calls) call();
+    this.#forget();
   }
 }
 
