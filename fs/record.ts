@@ -19,6 +19,8 @@ interface Holder {
   readonly room: Room;
   /** Reasons for which the room holds the record. */
   reasons: number;
+  /** Told that the room has no place for the value, so that the record is not held any more. */
+  readonly lose: (() => void) | undefined;
 }
 
 /**
@@ -94,7 +96,12 @@ export class CallRecord {
     return this.#error;
   }
 
-  /** The call has a value. */
+  /**
+   * The call has a value.
+   *
+   * @throws {NinePError} The room of the fid that wrote, or that of the file,
+   *   has no place for the value. Those who only read lose the record then.
+   */
   succeed(value: Uint8Array): void {
     this.#count(value.length - this.#size);
     this.#text = this.#room = NOTHING;
@@ -115,15 +122,21 @@ export class CallRecord {
     this.call = undefined;
   }
 
-  /** Counts the bytes of the record in a room, once for all reasons of the same room. */
-  hold(room: Room): void {
+  /**
+   * Counts the bytes of the record in a room, once for all reasons of the same
+   * room.
+   *
+   * @param lose Given by a fid that only reads, whose room must not decide
+   *   whether others get the value.
+   */
+  hold(room: Room, lose?: () => void): void {
     const holder = this.#holders.find((holder) => holder.room === room);
     if (holder !== undefined) {
       holder.reasons++;
       return;
     }
     room.take(this.#size);
-    this.#holders.push({ room, reasons: 1 });
+    this.#holders.push({ room, reasons: 1, lose });
   }
 
   /** Ends what hold() began. */
@@ -140,18 +153,35 @@ export class CallRecord {
     return text + (this.#value?.length ?? 0);
   }
 
-  /** Counts bytes in all rooms, or throws and counts them in none. */
+  /** Counts bytes in all rooms, or throws and counts them in none. Readers without room for them lose the record. */
   #count(bytes: number): void {
-    let counted = 0;
+    const counted: Room[] = [];
+    const losing: Holder[] = [];
     try {
-      for (const { room } of this.#holders) {
-        room.take(bytes);
-        counted++;
+      for (const holder of this.#holders) {
+        if (tryTake(holder, bytes)) counted.push(holder.room);
+        else losing.push(holder);
       }
     } catch (error) {
-      for (const { room } of this.#holders.slice(0, counted)) room.take(-bytes);
+      for (const room of counted) room.take(-bytes);
       throw error;
     }
+    for (const holder of losing) {
+      this.#holders.splice(this.#holders.indexOf(holder), 1);
+      holder.room.take(-this.#size);
+      holder.lose?.();
+    }
+  }
+}
+
+/** Takes room for bytes; false where there is none, and the holder may lose the record. */
+function tryTake({ room, lose }: Holder, bytes: number): boolean {
+  try {
+    room.take(bytes);
+    return true;
+  } catch (error) {
+    if (lose === undefined) throw error;
+    return false;
   }
 }
 

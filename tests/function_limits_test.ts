@@ -259,6 +259,40 @@ test("maxHeldBytes: what a fid wrote in pieces counts with the room that it has"
   await client.write(await client.open("f", ORDWR), "x".repeat(1000));
 });
 
+test("maxHeldBytes: a reader without room takes the value from no other one", async () => {
+  for (const large of [1, 900]) {
+    for (const isLate of [false, true]) {
+      const fs = new MemoryFs();
+      let calls = 0;
+      const fn = ({ n = 0 }) => {
+        calls++;
+        return isLate ? Promise.resolve("x".repeat(n)) : "x".repeat(n);
+      };
+      fs.register("f", fn, { dumper: String });
+      fs.define("big", { content: () => "x".repeat(large + 1000) });
+      await using served = new ServedTree(fs, { maxHeldBytes: 2000 });
+      const writer = await served.client();
+      const poor = await served.client();
+      const rich = await served.client();
+      const written = await writer.open("f", OWRITE);
+      await writer.write(written, '{"n": 1500}');
+      await writer.clunk(written);
+      // Too much for the value, or even for the arguments of the call.
+      const big = await poor.open("big");
+      const fid = await poor.open("f");
+      const reads = [poor.read(fid), poor.read(fid)];
+      for (const read of reads) await refused(NO_MEMORY, read);
+      const other = await rich.open("f");
+      assertEquals((await rich.read(other)).length, 1500);
+      assertEquals(calls, 1);
+      // With room, the value is there.
+      await poor.clunk(big);
+      assertEquals((await poor.read(fid)).length, 1500);
+      assertEquals(calls, 1);
+    }
+  }
+});
+
 // A6: small text, large memory.
 test("arguments: their nesting is refused before they are parsed", async () => {
   const MiB = 2 ** 20;
