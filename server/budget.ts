@@ -5,6 +5,7 @@
 export class Budget {
   readonly #limit: number;
   readonly #whole: Budget | undefined;
+  readonly #least: number;
   #used = 0;
   #reserved = 0;
 
@@ -13,10 +14,13 @@ export class Budget {
    *
    * @param limit Most bytes; Infinity for no limit.
    * @param whole Budget that this one is part of: of the server, for a connection.
+   * @param least Bytes that this one may always have, also when that one is
+   *   full: none by default. So others cannot take all from this one.
    */
-  constructor(limit: number, whole?: Budget) {
+  constructor(limit: number, whole?: Budget, least: number = 0) {
     this.#limit = limit;
     this.#whole = whole;
+    this.#least = least;
   }
 
   /** Bytes that are taken. */
@@ -49,9 +53,12 @@ export class Budget {
 
   /** Takes bytes; false, and nothing is taken, when a limit would be passed. */
   take(bytes: number): boolean {
-    if (this.#used + bytes > this.#limit) return false;
-    if (this.#whole !== undefined && !this.#whole.take(bytes)) return false;
-    this.#used += bytes;
+    const used = this.#used + bytes;
+    if (used > this.#limit) return false;
+    const whole = this.#whole;
+    if (used <= this.#least) whole?.charge(bytes);
+    else if (whole !== undefined && !whole.take(bytes)) return false;
+    this.#used = used;
     return true;
   }
 

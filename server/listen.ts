@@ -20,8 +20,8 @@ export interface ListenOptions extends Omit<ServeOptions, "memory"> {
    * Most bytes that all connections make the server hold, 512 MiB by default:
    * requests that wait, replies that are not taken, contents, arguments and
    * values of files. Beyond it requests fail with `Cannot allocate memory`, but
-   * each connection may always have requests of one message's size, and one
-   * reply.
+   * each connection may always have requests of one message's size (`msize`),
+   * one reply, and as much again that files hold for it.
    */
   maxMemory?: number;
 }
