@@ -275,7 +275,7 @@ class BunListener implements Listener {
     if (this.#closed) return;
     this.#closed = true;
     const stop = () => this.#listener.stop(false);
-    if (this.#file) this.#file.keepForeign(stop);
+    if (this.#file) this.#file.keepForeign(stop)();
     else stop();
     for (const connection of this.#waiting) connection.close();
     this.#waiting = [];

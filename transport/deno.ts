@@ -84,11 +84,23 @@ export const denoSockets: Sockets = {
       const { path } = address;
       const listener = deno().listen({ transport: "unix", path });
       const file = new SocketFile(path);
-      const close = () => file.keepForeign(() => listener.close());
+      let isAccepting = false;
+      let putBack: (() => void) | undefined;
       return new DenoListener(
         {
-          accept: () => listener.accept(),
-          close,
+          accept: async () => {
+            isAccepting = true;
+            try {
+              return await listener.accept();
+            } finally {
+              isAccepting = false;
+              putBack?.();
+            }
+          },
+          close() {
+            putBack = file.keepForeign(() => listener.close());
+            if (!isAccepting) putBack();
+          },
           ref: () => listener.ref(),
           unref: () => listener.unref(),
         },

@@ -41,30 +41,37 @@ export class SocketFile {
   }
 
   /**
-   * Closes the listener. The runtimes then remove whatever is at the path: a
-   * file that another listener has made there meanwhile is put back.
+   * Closes the listener. The runtimes then remove whatever is at the path, Deno
+   * not before an accept() that waits has ended: also a file that another
+   * listener has made there meanwhile.
+   *
+   * @returns Puts such a file back, which must be done after the removal.
    */
-  keepForeign(close: () => void): void {
+  keepForeign(close: () => void): () => void {
     const now = statOf(this.#path);
     const own = this.#own;
     // While a listener lives, no other file gets the number of its own.
     const isForeign = now !== undefined &&
       (now.ino !== own?.ino || now.dev !== own.dev);
-    if (!isForeign) return close();
     const aside = `${this.#path}.${crypto.randomUUID().slice(0, 8)}`;
-    const { linkSync } = files();
-    try {
-      linkSync(this.#path, aside);
-    } catch {
-      return close(); // A right is missing; the listener must be closed all the same.
-    }
+    // Where a right is missing, the listener must be closed all the same.
+    const isKept = isForeign && tryLink(this.#path, aside);
     close();
-    try {
-      linkSync(aside, this.#path);
-    } catch {
-      // There is a newer file.
-    }
-    removeFile(aside);
+    return () => {
+      if (!isKept) return;
+      tryLink(aside, this.#path); // Unless there is a newer file.
+      removeFile(aside);
+    };
+  }
+}
+
+/** Gives a file another name; false where that cannot be. */
+function tryLink(path: string, newPath: string): boolean {
+  try {
+    files().linkSync(path, newPath);
+    return true;
+  } catch {
+    return false;
   }
 }
 
