@@ -16,7 +16,6 @@ export interface SharedCall {
 
 /** A holder of a record: the bytes of the record count in its room. */
 interface Holder {
-  readonly room: Room;
   /** Reasons for which the room holds the record. */
   reasons: number;
   /** Told that the room has no place for the value, so that the record is not held any more. */
@@ -43,8 +42,8 @@ export class CallRecord {
   #room: Uint8Array = NOTHING;
   #value: Uint8Array | undefined = undefined;
   #error: unknown = undefined;
-  /** Fids, each for up to two reasons, and the file. */
-  readonly #holders: Holder[] = [];
+  /** Fids, each for up to two reasons, and the file, by their rooms: any number of fids may read a record. */
+  readonly #holders: Map<Room, Holder> = new Map();
 
   constructor(
     { fid, peer }: Pick<RequestContext<TreeNode>, "fid" | "peer">,
@@ -130,21 +129,20 @@ export class CallRecord {
    *   whether others get the value.
    */
   hold(room: Room, lose?: () => void): void {
-    const holder = this.#holders.find((holder) => holder.room === room);
+    const holder = this.#holders.get(room);
     if (holder !== undefined) {
       holder.reasons++;
       return;
     }
     room.take(this.#size);
-    this.#holders.push({ room, reasons: 1, lose });
+    this.#holders.set(room, { reasons: 1, lose });
   }
 
   /** Ends what hold() began. */
   drop(room: Room): void {
-    const at = this.#holders.findIndex((holder) => holder.room === room);
-    const holder = this.#holders[at];
-    if (--holder.reasons > 0) return;
-    this.#holders.splice(at, 1);
+    const holder = this.#holders.get(room);
+    if (holder === undefined || --holder.reasons > 0) return;
+    this.#holders.delete(room);
     room.take(-this.#size);
   }
 
@@ -156,31 +154,32 @@ export class CallRecord {
   /** Counts bytes in all rooms, or throws and counts them in none. Readers without room for them lose the record. */
   #count(bytes: number): void {
     const counted: Room[] = [];
-    const losing: Holder[] = [];
+    const losing: Room[] = [];
     try {
-      for (const holder of this.#holders) {
-        if (tryTake(holder, bytes)) counted.push(holder.room);
-        else losing.push(holder);
+      for (const [room, { lose }] of this.#holders) {
+        const isCounted = tryTake(room, bytes, lose !== undefined);
+        (isCounted ? counted : losing).push(room);
       }
     } catch (error) {
       for (const room of counted) room.take(-bytes);
       throw error;
     }
-    for (const holder of losing) {
-      this.#holders.splice(this.#holders.indexOf(holder), 1);
-      holder.room.take(-this.#size);
-      holder.lose?.();
+    for (const room of losing) {
+      const holder = this.#holders.get(room);
+      this.#holders.delete(room);
+      room.take(-this.#size);
+      holder?.lose?.();
     }
   }
 }
 
-/** Takes room for bytes; false where there is none, and the holder may lose the record. */
-function tryTake({ room, lose }: Holder, bytes: number): boolean {
+/** Takes room for bytes; false where there is none, and there need not be. */
+function tryTake(room: Room, bytes: number, mayFail: boolean): boolean {
   try {
     room.take(bytes);
     return true;
   } catch (error) {
-    if (lose === undefined) throw error;
+    if (!mayFail) throw error;
     return false;
   }
 }
