@@ -13,10 +13,10 @@ class SignalCalls {
   }
 
   handleEvent(): void {
-    this.#forget();
-    // A call that ends because of another call has left the set, and is not
-    // called.
+    // A call that ends because of another call is not called: remove() takes it
+    // out of the set. So the set must be found until all calls were called.
     for (const call of this.calls) call();
+    this.#forget();
   }
 }
 

@@ -420,6 +420,8 @@ export class Mux {
   }
 
   #abort(pending: Pending, reason: unknown): void {
+    // Its tag may be another request's by now.
+    if (pending.settled) return;
     if (this.#waiting.has(pending)) return this.#withdraw(pending, reason);
     if (!pending.leftover) {
       pending.leftover = { at: -Infinity };

@@ -384,7 +384,7 @@ export class Reconnecting implements Link {
           await abortable(
             this.environment.aborts,
             signal,
-            () => waitFor(again, carried),
+            () => waitFor(carried),
           );
           continue;
         }
@@ -480,8 +480,14 @@ export class Reconnecting implements Link {
       }
     }
     this.#refusal ??= { error: lostForGood(this.peer, cause) };
-    this.#again = undefined;
+    this.#goOn();
     this.#ended.resolve();
+  }
+
+  /** There is a connection again, or never will be: requests wait no longer. */
+  #goOn(): void {
+    this.#again = undefined;
+    for (const carried of this.#carried) carried.wake?.();
   }
 
   /** Makes a connection with the fids of another one, and takes it. */
@@ -501,7 +507,7 @@ export class Reconnecting implements Link {
       // In the same turn as the last sweep, so that no clunk is missed.
       this.#line = line;
       this.#since = performance.now();
-      this.#again = undefined;
+      this.#goOn();
       this.#watch(line);
     } catch (error) {
       line.fail(error);
@@ -513,12 +519,13 @@ export class Reconnecting implements Link {
   }
 }
 
-/** Waits for the next connection, unless the request is refused before. */
-function waitFor(again: Promise<void>, carried: Carried): Promise<void> {
-  return new Promise((resolve, reject) => {
-    carried.wake = resolve;
-    again.then(resolve, reject);
-  });
+/**
+ * Waits for the next connection, unless the request is refused before. A
+ * request that is given up meanwhile leaves nothing behind: an outage may be
+ * long, and a program may ask again and again.
+ */
+function waitFor(carried: Carried): Promise<void> {
+  return new Promise((resolve) => carried.wake = resolve);
 }
 
 /** Sends a request, no larger than the connection takes: it may be of an earlier one. */

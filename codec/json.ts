@@ -100,7 +100,8 @@ function faultOf(value: unknown): string | undefined {
   const { constructor } = value;
   const name = typeof constructor === "function" ? constructor.name : "";
   const kind = name || "object of a class";
-  return `${/^[AEIOU]/i.test(kind) ? "an" : "a"} ${kind}`;
+  // A kind that starts with U is a Uint8Array, a URL.
+  return `${/^[AEIO]/i.test(kind) ? "an" : "a"} ${kind}`;
 }
 
 /** Recognizes a plain object, as `{}` makes it, also one of another realm. */

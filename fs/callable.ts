@@ -226,6 +226,8 @@ export class RunningCalls {
 export class Charge {
   readonly #memory: Budget;
   #bytes = 0;
+  /** Whether the budget had no room for bytes. */
+  isRefused = false;
 
   constructor(memory: Budget) {
     this.#memory = memory;
@@ -234,6 +236,7 @@ export class Charge {
   /** Takes bytes. */
   take(bytes: number): void {
     if (!this.#memory.take(bytes)) {
+      this.isRefused = true;
       throw new NinePError("Cannot allocate memory");
     }
     this.#bytes += bytes;

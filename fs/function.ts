@@ -16,6 +16,7 @@ import {
   Callable,
   type CallableOptions,
   type CallContext,
+  type Charge,
   type FileFunction,
   type FileMethods,
   type RunningCalls,
@@ -58,6 +59,8 @@ interface FidCalls {
   unread: CallRecord | undefined;
   /** Record that it read at offset 0. */
   read: CallRecord | undefined;
+  /** The same, if there was no room for its value. */
+  lost: CallRecord | undefined;
 }
 
 /** A file that stands for a function. */
@@ -132,6 +135,7 @@ export class FunctionNode extends FileNode {
     const { written } = calls;
     const record = new CallRecord(request, data.slice(), offset);
     calls.written = replace(written, record, calls.room);
+    calls.unread = undefined;
     if (!fid.open || fid.readable) {
       if (!calls.hasRead) calls.unread = record;
       return data.length;
@@ -166,7 +170,7 @@ export class FunctionNode extends FileNode {
       if (read?.call === undefined) return slice(read?.value, request);
       // The client reads ahead.
       return this.#waitForOther(read, request)
-        .then((value) => slice(value, request));
+        .then((value) => part(calls, read, value, request));
     }
     this.#checkPresent();
     let record = calls.written ?? this.#shares;
@@ -177,11 +181,16 @@ export class FunctionNode extends FileNode {
       record = new CallRecord(record ?? request, text);
     }
     if (record === undefined) return NOTHING;
-    calls.read = replace(calls.read, record, calls.room);
-    const value = this.#valueOf(record, request);
+    const kept = record;
+    calls.read = replace(calls.read, kept, calls.room, () => {
+      calls.read = undefined;
+      calls.lost = kept;
+    });
+    if (calls.lost === kept) calls.lost = undefined;
+    const value = this.#valueOf(kept, request);
     return value instanceof Promise
-      ? value.then((bytes) => slice(bytes, request))
-      : slice(value, request);
+      ? value.then((value) => part(calls, kept, value, request))
+      : part(calls, kept, value, request);
   }
 
   /**
@@ -208,15 +217,24 @@ export class FunctionNode extends FileNode {
     const { fid, peer, text } = record;
     const { signal } = abort;
     let value: Awaitable<Uint8Array>;
+    let isRefused = false;
+    const load = (charge: Charge) => {
+      try {
+        return this.#callable.loadWritten(text, request, charge);
+      } finally {
+        isRefused = charge.isRefused;
+      }
+    };
     try {
       value = this.#callable.invoke(
-        (charge) => this.#callable.loadWritten(text, request, charge),
+        load,
         { uname: fid.uname, fid, peer, signal },
         request,
       );
       if (!(value instanceof Promise)) return this.#succeed(record, value);
     } catch (error) {
-      record.fail(error);
+      // That this reader has no room for the arguments is not for the next one.
+      if (!isRefused) record.fail(error);
       throw error;
     }
     // An aborted call leaves no trace, however it ends: the record may be
@@ -331,6 +349,7 @@ export class FunctionNode extends FileNode {
         written: undefined,
         unread: undefined,
         read: undefined,
+        lost: undefined,
       };
       this.#fids.set(fid, calls);
     }
@@ -343,9 +362,10 @@ function replace(
   old: CallRecord | undefined,
   record: CallRecord,
   room: Room,
+  lose?: () => void,
 ): CallRecord {
   if (old === record) return record;
-  record.hold(room);
+  record.hold(room, lose);
   old?.drop(room);
   return record;
 }
@@ -373,6 +393,17 @@ class Caller implements CallContext {
   get signal(): AbortSignal {
     return this.#request.signal;
   }
+}
+
+/** What a read gets of the value of a record, which its fid may have lost. */
+function part(
+  { lost }: FidCalls,
+  record: CallRecord,
+  value: Uint8Array,
+  request: ReadRequest<TreeNode>,
+): Uint8Array {
+  if (lost === record) throw new NinePError("Cannot allocate memory");
+  return slice(value, request);
 }
 
 function slice(

@@ -16,9 +16,10 @@ export interface SharedCall {
 
 /** A room that holds a record: the bytes of the record count in this room. */
 interface Holder {
-  readonly room: Room;
   /** Number of reasons for which the room holds the record. */
   reasons: number;
+  /** Told that the room has no place for the value, so that the record is not held any more. */
+  readonly lose: (() => void) | undefined;
 }
 
 /**
@@ -46,8 +47,11 @@ export class CallRecord {
   #room: Uint8Array = NOTHING;
   #value: Uint8Array | undefined = undefined;
   #error: unknown = undefined;
-  /** The holders: fids, each for up to two reasons, and the file. */
-  readonly #holders: Holder[] = [];
+  /**
+   * The holders by their rooms: fids, each for up to two reasons, and the file.
+   * Any number of fids may read a record.
+   */
+  readonly #holders: Map<Room, Holder> = new Map();
 
   constructor(
     { fid, peer }: Pick<RequestContext<TreeNode>, "fid" | "peer">,
@@ -99,7 +103,12 @@ export class CallRecord {
     return this.#error;
   }
 
-  /** The call has a value. */
+  /**
+   * The call has a value.
+   *
+   * @throws {NinePError} The room of the fid that wrote, or that of the file,
+   *   has no place for the value. Those who only read lose the record then.
+   */
   succeed(value: Uint8Array): void {
     this.#count(value.length - this.#size);
     this.#text = this.#room = NOTHING;
@@ -123,23 +132,25 @@ export class CallRecord {
   /**
    * Counts the bytes of the record in a room. Several reasons of one room count
    * once.
+   *
+   * @param lose Called when the room has no place for the value. Given by a fid
+   *   that only reads, whose room must not decide whether others get the value.
    */
-  hold(room: Room): void {
-    const holder = this.#holders.find((holder) => holder.room === room);
+  hold(room: Room, lose?: () => void): void {
+    const holder = this.#holders.get(room);
     if (holder !== undefined) {
       holder.reasons++;
       return;
     }
     room.take(this.#size);
-    this.#holders.push({ room, reasons: 1 });
+    this.#holders.set(room, { reasons: 1, lose });
   }
 
   /** Ends what hold() began. */
   drop(room: Room): void {
-    const at = this.#holders.findIndex((holder) => holder.room === room);
-    const holder = this.#holders[at];
-    if (--holder.reasons > 0) return;
-    this.#holders.splice(at, 1);
+    const holder = this.#holders.get(room);
+    if (holder === undefined || --holder.reasons > 0) return;
+    this.#holders.delete(room);
     room.take(-this.#size);
   }
 
@@ -150,19 +161,37 @@ export class CallRecord {
 
   /**
    * Counts bytes in all rooms. If one of them has no room, throws and counts
-   * nothing.
+   * nothing. Readers without room lose the record instead.
    */
   #count(bytes: number): void {
-    let counted = 0;
+    const counted: Room[] = [];
+    const losing: Room[] = [];
     try {
-      for (const { room } of this.#holders) {
-        room.take(bytes);
-        counted++;
+      for (const [room, { lose }] of this.#holders) {
+        const isCounted = tryTake(room, bytes, lose !== undefined);
+        (isCounted ? counted : losing).push(room);
       }
     } catch (error) {
-      for (const { room } of this.#holders.slice(0, counted)) room.take(-bytes);
+      for (const room of counted) room.take(-bytes);
       throw error;
     }
+    for (const room of losing) {
+      const holder = this.#holders.get(room);
+      this.#holders.delete(room);
+      room.take(-this.#size);
+      holder?.lose?.();
+    }
+  }
+}
+
+/** Takes room for bytes; false where there is none, and there need not be. */
+function tryTake(room: Room, bytes: number, mayFail: boolean): boolean {
+  try {
+    room.take(bytes);
+    return true;
+  } catch (error) {
+    if (!mayFail) throw error;
+    return false;
   }
 }
 

@@ -8,6 +8,7 @@
 export class Budget {
   readonly #limit: number;
   readonly #whole: Budget | undefined;
+  readonly #least: number;
   #used = 0;
   #reserved = 0;
 
@@ -17,10 +18,13 @@ export class Budget {
    * @param limit Most bytes; Infinity for no limit.
    * @param whole Larger budget that this budget is part of, such as the budget
    *   of the server for that of a connection.
+   * @param least Bytes that this budget may always have, even if the larger one
+   *   is full, so that others cannot take all: none by default.
    */
-  constructor(limit: number, whole?: Budget) {
+  constructor(limit: number, whole?: Budget, least: number = 0) {
     this.#limit = limit;
     this.#whole = whole;
+    this.#least = least;
   }
 
   /** Bytes that are taken. */
@@ -64,9 +68,12 @@ export class Budget {
    * Takes bytes. Takes none and returns false when a limit would be exceeded.
    */
   take(bytes: number): boolean {
-    if (this.#used + bytes > this.#limit) return false;
-    if (this.#whole !== undefined && !this.#whole.take(bytes)) return false;
-    this.#used += bytes;
+    const used = this.#used + bytes;
+    if (used > this.#limit) return false;
+    const whole = this.#whole;
+    if (used <= this.#least) whole?.charge(bytes);
+    else if (whole !== undefined && !whole.take(bytes)) return false;
+    this.#used = used;
     return true;
   }
 

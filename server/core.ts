@@ -138,7 +138,7 @@ export class SessionCore<N extends Node> {
     const { msize } = this.options;
     this.msize = msize;
     const memory = options.memory ?? new Budget(Infinity);
-    this.memory = new Budget(this.options.maxHeldBytes, memory);
+    this.memory = new Budget(this.options.maxHeldBytes, memory, msize);
     this.tracing = this.options.onMessage !== undefined;
     this.connection = connection;
     this.#responder = responder;

@@ -21,7 +21,7 @@ export interface ListenOptions extends Omit<ServeOptions, "memory"> {
    * requests that wait, replies that clients have not taken, and the contents,
    * arguments and values that files hold. Beyond it requests fail with `Cannot
    * allocate memory`. Each connection may still have requests of one message's
-   * size, and one reply.
+   * size (`msize`), one reply, and as much again that files hold for it.
    */
   maxMemory?: number;
 }

@@ -103,7 +103,8 @@ export interface SessionOptions {
    * counts the requests of the session, the replies that its client has not
    * taken, and what files hold for it. listen() makes one budget for all of its
    * connections; see `maxMemory`. When the budget is full, a session may still
-   * have requests of one message's size, and one reply.
+   * have requests of one message's size (`msize`), one reply, and as much again
+   * that files hold for it.
    */
   memory?: Budget;
   /**

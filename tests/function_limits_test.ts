@@ -7,8 +7,11 @@ import {
   type FileFunction,
   MemoryFs,
   type MemoryFsOptions,
+  type TreeNode,
 } from "../fs/mod.ts";
-import type { ServeOptions } from "../server.ts";
+import { HeldRoom } from "../fs/quota.ts";
+import { CallRecord } from "../fs/record.ts";
+import { Budget, type Fid, type ServeOptions } from "../server.ts";
 import { test } from "./harness.ts";
 import {
   aborted,
@@ -257,6 +260,59 @@ test("maxHeldBytes: text that a fid wrote in pieces counts with its whole buffer
   await refused(NO_MEMORY, add());
   await client.clunk(fid);
   await client.write(await client.open("f", ORDWR), "x".repeat(1000));
+});
+
+test("maxHeldBytes: a reader without room takes the value from no other one", async () => {
+  for (const large of [1, 900]) {
+    for (const isLate of [false, true]) {
+      const fs = new MemoryFs();
+      let calls = 0;
+      const fn = ({ n = 0 }) => {
+        calls++;
+        return isLate ? Promise.resolve("x".repeat(n)) : "x".repeat(n);
+      };
+      fs.register("f", fn, { dumper: String });
+      fs.define("big", { content: () => "x".repeat(large + 1000) });
+      await using served = new ServedTree(fs, { maxHeldBytes: 2000 });
+      const writer = await served.client();
+      const poor = await served.client();
+      const rich = await served.client();
+      const written = await writer.open("f", OWRITE);
+      await writer.write(written, '{"n": 1500}');
+      await writer.clunk(written);
+      // Too much for the value, or even for the arguments of the call.
+      const big = await poor.open("big");
+      const fid = await poor.open("f");
+      const reads = [poor.read(fid), poor.read(fid)];
+      for (const read of reads) await refused(NO_MEMORY, read);
+      const other = await rich.open("f");
+      assertEquals((await rich.read(other)).length, 1500);
+      assertEquals(calls, 1);
+      // With room, the value is there.
+      await poor.clunk(big);
+      assertEquals((await poor.read(fid)).length, 1500);
+      assertEquals(calls, 1);
+    }
+  }
+});
+
+// If each fid cost time for all others, this would take minutes: a server did
+// nothing else for 4 s when a client with 65,000 such fids went.
+test("a record is held by any number of fids, and counted in each room once", () => {
+  const memory = new Budget(Infinity);
+  const rooms = Array.from({ length: 200_000 }, () => new HeldRoom(memory));
+  // Nothing is asked of the fid.
+  const request = { fid: {} as Fid<TreeNode>, peer: "peer" };
+  const record = new CallRecord(request, new Uint8Array(10));
+  for (const room of rooms) record.hold(room);
+  record.hold(rooms[0]);
+  assertEquals(memory.used, 2_000_000);
+  record.succeed(new Uint8Array(3));
+  assertEquals(memory.used, 600_000);
+  record.drop(rooms[0]);
+  assertEquals(memory.used, 600_000);
+  for (const room of rooms.reverse()) record.drop(room);
+  assertEquals(memory.used, 0);
 });
 
 // A small text can take large memory.

@@ -311,6 +311,19 @@ test("state: what an open fid that may read wrote is not shared by the loss of i
   assertEquals(calls, [{ s: "walked" }]);
 });
 
+test("state: the clunk of a fid that wrote before its open shares nothing older than its last write", async () => {
+  await using served = serving(counting(), plain);
+  const client = await served.client();
+  const fid = await client.walk("f");
+  await client.write(fid, '{"s": "old"}');
+  await client.ask({ type: "Topen", fid, mode: OWRITE });
+  await client.write(fid, '{"s": "new"}');
+  const other = await client.open("f");
+  assertEquals(await client.text(other), "new#1");
+  await client.clunk(fid);
+  assertEquals(await client.text(other), "new#1");
+});
+
 test("state: not shared, only who wrote reads", async () => {
   await using served = serving(counting(), { ...plain, shared: false });
   const client = await served.client();

@@ -197,17 +197,47 @@ test("memory: requests that wait are counted for all clients; each may have one 
 
 test("memory: what files hold for a connection is a part of that of the server", async () => {
   const taken: boolean[] = [];
-  await using scene = new Scene(1000, {
+  await using scene = new Scene(1_000_000, {
     open: (_, { memory }) => {
-      taken.push(memory.take(400));
-      memory.give(taken.at(-1) ? 400 : 0);
+      taken.push(memory.take(400_000));
+      memory.give(taken.at(-1) ? 400_000 : 0);
     },
-  }, { maxHeldBytes: 500 });
+  }, { maxHeldBytes: 500_000 });
   await scene.client();
-  scene.memory.charge(700);
+  scene.memory.charge(700_000);
   await scene.client();
-  scene.memory.give(700);
+  scene.memory.give(700_000);
   assertEquals(taken, [true, false]);
+});
+
+test("memory: a connection may always hold one message's size, whatever others hold", async () => {
+  const fs = new MemoryFs({}, { mode: 0o777 });
+  fs.define("page", { content: () => "x".repeat(MSIZE / 4) });
+  fs.register("size", ({ text = "" }) => text.length);
+  const memory = new Budget(MiB);
+  const options = { memory, maxHeldBytes: MiB / 4, msize: MSIZE };
+  const served: Promise<void>[] = [];
+  const connected = () => {
+    const [near, far] = pair();
+    served.push(serve(far, fs, options));
+    return connect(near);
+  };
+  const greedy = await Promise.all(Array.from({ length: 20 }, connected));
+  for (const client of greedy) {
+    await Promise.allSettled(
+      Array.from({ length: 20 }, () => client.open("page")),
+    );
+  }
+  assert(memory.isFull);
+  // Four have all that they may, the others one message's size.
+  assertLess(memory.used, MiB + 16 * MSIZE + 1);
+  const other = await connected();
+  const text = "x".repeat(MSIZE / 4);
+  assertEquals(await other.call("size", { kwarg: { text } }), text.length);
+  assertEquals((await other.readTextFile("page")).length, MSIZE / 4);
+  for (const client of [...greedy, other]) await client.close();
+  await soon(Promise.all(served));
+  assertEquals(memory.used, 0);
 });
 
 for (const late of [false, true]) {
@@ -288,7 +318,7 @@ test("listen() has one budget for all connections, and refuses an impossible max
       budgets.push(memory);
       return toy.root;
     },
-  }, { maxMemory });
+  }, { maxMemory, msize: 256 });
   await using _first = await connect(server.addr);
   await using _second = await connect(server.addr);
   const [first, second] = budgets;

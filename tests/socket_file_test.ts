@@ -68,6 +68,22 @@ test("unix: a server that is closed keeps the socket that another one has made",
   });
 });
 
+test("unix: close() keeps the socket of another listener while it waits for a connection", async () => {
+  await withFolder(async (folder) => {
+    const { rm } = await import("node:fs/promises");
+    const address = `unix://${folder}/s`;
+    const first = await listen(address);
+    const waiting = first[Symbol.asyncIterator]().next();
+    await rm(`${folder}/s`);
+    const second = await listen(address);
+    first.close();
+    assertEquals((await waiting).done, true);
+    await assertReaches(address, second);
+    assertEquals(await namesIn(folder), ["s"]);
+    second.close();
+  });
+});
+
 test("unix: close() keeps a file of another kind", async () => {
   await withFolder(async (folder) => {
     const { readFile, rm, writeFile } = await import("node:fs/promises");
