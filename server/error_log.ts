@@ -64,7 +64,10 @@ export class ErrorLog {
     }
     if (this.#logged < MOST) {
       this.#logged++;
-      console.error(`${lineOf(context)}\n`, error);
+      // The stack of a listener's error leads nowhere. And Deno, which needs a
+      // file to make a stack, ends the process when the system has none left.
+      const shown = error instanceof ProtocolError ? error.message : error;
+      console.error(`${lineOf(context)}\n`, shown);
       return;
     }
     this.#leftOut++;

@@ -2,9 +2,10 @@
 // can cause.
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { NinePError, ORCLOSE, OREAD } from "../codec.ts";
+import { NinePError, ORCLOSE, OREAD, ProtocolError } from "../codec.ts";
 import { MemoryFs } from "../fs/mod.ts";
 import { type ErrorContext, listen, serve } from "../server.ts";
+import { ErrorLog } from "../server/error_log.ts";
 import { dial, pair } from "../transport.ts";
 import { test } from "./harness.ts";
 import { nextTask, Toy, type ToyHandler } from "./toy.ts";
@@ -13,12 +14,15 @@ import { soon, T, WireClient } from "./wire_client.ts";
 /** Collects what goes to the console, until it is disposed. */
 class Console implements Disposable {
   readonly lines: string[] = [];
+  /** What stands behind each line. */
+  readonly shown: unknown[] = [];
   readonly #error = console.error;
   #onLine: (() => void) | undefined;
 
   constructor() {
     console.error = (...args: unknown[]) => {
       this.lines.push(String(args[0]));
+      this.shown.push(args[1]);
       this.#onLine?.();
     };
   }
@@ -51,6 +55,15 @@ test("onError is not called for files that cannot be removed at the end of a con
   await soon(served);
   assertEquals(errors, []);
   assertEquals(fs.find("f"), undefined);
+});
+
+test("a failure to accept is logged without its stack, because Deno needs a file to show a stack", () => {
+  using log = new Console();
+  const message = 'Cannot accept on "tcp://127.0.0.1:1": too many open files';
+  const error = new ProtocolError(message, { code: "EMFILE" });
+  new ErrorLog().report(error, {});
+  assertEquals(log.lines, ["9P server: error\n"]);
+  assertEquals(log.shown, [message]);
 });
 
 /** Returns what onError gets for a handler while one client works with it. */
