@@ -420,7 +420,7 @@ export class Mux {
   }
 
   #abort(pending: Pending, reason: unknown): void {
-    // Its tag may be another request's by now.
+    // Another request may have its tag by now.
     if (pending.settled) return;
     if (this.#waiting.has(pending)) return this.#withdraw(pending, reason);
     if (!pending.leftover) {

@@ -302,7 +302,10 @@ export async function explained<T>(
   }
 }
 
-/** Makes an error of a server's error, with another message. Its cause is the server's own. */
+/**
+ * Returns an error of the server with another message. Its cause is the
+ * original error.
+ */
 export function withMessage(error: NinePError, message: string): NinePError {
   const { ename, code, request } = error;
   const cause = isExplained(error) ? error.cause : error;
@@ -321,7 +324,7 @@ export function isUnsendable(error: unknown): error is RangeError {
     /^Cannot (encode|send) T/.test(error.message);
 }
 
-/** Whether an error says already what was tried. */
+/** Tells whether an error names the operation already. */
 function isAbout({ message }: Error, verb: string): boolean {
   return message.startsWith(`Cannot ${verb} `);
 }

@@ -484,7 +484,10 @@ export class Reconnecting implements Link {
     this.#ended.resolve();
   }
 
-  /** There is a connection again, or never will be: requests wait no longer. */
+  /**
+   * Ends the waits for a connection: there is one again, or there will never be
+   * one.
+   */
   #goOn(): void {
     this.#again = undefined;
     for (const carried of this.#carried) carried.wake?.();

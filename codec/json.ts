@@ -100,7 +100,7 @@ function faultOf(value: unknown): string | undefined {
   const { constructor } = value;
   const name = typeof constructor === "function" ? constructor.name : "";
   const kind = name || "object of a class";
-  // A kind that starts with U is a Uint8Array, a URL.
+  // The kinds that start with U, such as Uint8Array and URL, take "a".
   return `${/^[AEIO]/i.test(kind) ? "an" : "a"} ${kind}`;
 }
 

@@ -226,7 +226,7 @@ export class RunningCalls {
 export class Charge {
   readonly #memory: Budget;
   #bytes = 0;
-  /** Whether the budget had no room for bytes. */
+  /** True when the budget had no room for bytes. */
   isRefused = false;
 
   constructor(memory: Budget) {

@@ -59,7 +59,7 @@ interface FidCalls {
   unread: CallRecord | undefined;
   /** Record that it read at offset 0. */
   read: CallRecord | undefined;
-  /** The same, if there was no room for its value. */
+  /** The same record, if there was no room for its value. */
   lost: CallRecord | undefined;
 }
 
@@ -233,7 +233,8 @@ export class FunctionNode extends FileNode {
       );
       if (!(value instanceof Promise)) return this.#succeed(record, value);
     } catch (error) {
-      // That this reader has no room for the arguments is not for the next one.
+      // The error of this reader, which has no room for the arguments, is not
+      // for the next reader.
       if (!isRefused) record.fail(error);
       throw error;
     }
@@ -395,7 +396,10 @@ class Caller implements CallContext {
   }
 }
 
-/** What a read gets of the value of a record, which its fid may have lost. */
+/**
+ * Returns the part of the value that a read gets. The fid may have lost the
+ * record.
+ */
 function part(
   { lost }: FidCalls,
   record: CallRecord,

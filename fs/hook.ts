@@ -106,7 +106,7 @@ export function modeOf(hooks: FileHooks): number {
   return (reads ? 0o444 : 0) | (writes ? 0o222 : 0);
 }
 
-/** Names of the functions among the hooks. */
+/** The names of the hooks that are functions. */
 const FUNCTIONS = [
   "open",
   "content",
@@ -119,7 +119,10 @@ const FUNCTIONS = [
   "remove",
 ] as const;
 
-/** Throws for functions that are none, or answer the same thing, and for a length that is none. */
+/**
+ * Throws for hooks that are not functions, hooks that exclude each other, and a
+ * wrong length.
+ */
 export function checkHooks(path: string, hooks: FileHooks): void {
   const what = `Cannot define "${path}"`;
   checkFunctions(what, hooks);
@@ -138,7 +141,10 @@ export function checkHooks(path: string, hooks: FileHooks): void {
   }
 }
 
-/** Throws for hooks that are no functions, which a program without types may give. */
+/**
+ * Throws for hooks that are not functions, as a program without types may give
+ * them.
+ */
 function checkFunctions(what: string, hooks: unknown): void {
   if (!isRecord(hooks)) {
     throw new TypeError(`${what}: ${kindOf(hooks)} is no object of functions`);

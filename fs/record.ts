@@ -18,7 +18,10 @@ export interface SharedCall {
 interface Holder {
   /** Number of reasons for which the room holds the record. */
   reasons: number;
-  /** Told that the room has no place for the value, so that the record is not held any more. */
+  /**
+   * Called when the room has no place for the value, so that it holds the
+   * record no more.
+   */
   readonly lose: (() => void) | undefined;
 }
 
@@ -184,7 +187,10 @@ export class CallRecord {
   }
 }
 
-/** Takes room for bytes; false where there is none, and there need not be. */
+/**
+ * Takes room for bytes. If there is none, returns false where that is allowed,
+ * or else throws.
+ */
 function tryTake(room: Room, bytes: number, mayFail: boolean): boolean {
   try {
     room.take(bytes);

@@ -50,7 +50,10 @@ export interface Fid<N extends Node = Node> {
    * fid wrote are not complete.
    */
   readonly writeFailed: boolean;
-  /** Whether the fid ended with its session or connection, and not by a Tclunk or Tremove. */
+  /**
+   * True when the fid ended with its session or connection, and not by a Tclunk
+   * or Tremove.
+   */
   readonly lost: boolean;
 }
 

@@ -137,8 +137,9 @@ test("an abort gives up a request once, and never another one that has its tag",
   const lent = client.withFile("f", async (file) => {
     const read = () => event.readAt(new Uint8Array(1), 0);
     others = Promise.all([read(), read()]);
-    // This one is held back, for two are in flight. The abort reaches it twice:
-    // by its own signal, and by that of withFile(), which ends all reads of it.
+    // This request waits, because two are in flight. The abort reaches it
+    // twice: by its own signal, and by the signal of withFile(), which ends all
+    // reads of the file.
     const own = file.read(new Uint8Array(1), { signal });
     queueMicrotask(() => controller.abort(reason));
     await own;
@@ -146,6 +147,6 @@ test("an abort gives up a request once, and never another one that has its tag",
   assertStrictEquals(await failure(lent), reason);
   gate.open();
   assertEquals(await soon(Promise.resolve(others)), [1, 1]);
-  await client.stat("f"); // Behind all that the abort has sent.
+  await client.stat("f"); // The stat comes after all messages of the abort.
   assertEquals(flushed, []);
 });

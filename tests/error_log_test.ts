@@ -14,7 +14,7 @@ import { soon, T, WireClient } from "./wire_client.ts";
 /** Collects what goes to the console, until it is disposed. */
 class Console implements Disposable {
   readonly lines: string[] = [];
-  /** What stands behind each line. */
+  /** The second argument of each line. */
   readonly shown: unknown[] = [];
   readonly #error = console.error;
   #onLine: (() => void) | undefined;

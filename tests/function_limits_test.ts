@@ -301,7 +301,7 @@ test("maxHeldBytes: a reader without room takes the value from no other one", as
 test("a record is held by any number of fids, and counted in each room once", () => {
   const memory = new Budget(Infinity);
   const rooms = Array.from({ length: 200_000 }, () => new HeldRoom(memory));
-  // Nothing is asked of the fid.
+  // The record does not use the fid.
   const request = { fid: {} as Fid<TreeNode>, peer: "peer" };
   const record = new CallRecord(request, new Uint8Array(10));
   for (const room of rooms) record.hold(room);

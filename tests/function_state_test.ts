@@ -305,7 +305,7 @@ test("state: what an open fid that may read wrote is not shared by the loss of i
   await last.write(await last.open("f", ORDWR), '{"s": "open"}');
   last.close();
   await last.ended;
-  // The server lets both fids go in one turn, the open one behind the other.
+  // The server releases both fids in one turn, the open fid last.
   while (await client.text(reader) === "");
   await client.text(reader);
   assertEquals(calls, [{ s: "walked" }]);

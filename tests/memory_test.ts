@@ -555,7 +555,7 @@ function untyped<T>(value: unknown): T {
   return value as T;
 }
 
-test("register(): options that say nothing are refused, and no file made", () => {
+test("register(): refuses options of a wrong type, and makes no file", () => {
   const fs = new MemoryFs();
   const wrong = [
     { loader: 5 },
@@ -576,7 +576,7 @@ test("register(): options that say nothing are refused, and no file made", () =>
   fs.register("g", { add: (a) => a }, { params: { add: ["a"], sub: [] } });
 });
 
-test("define(): what is no function is refused, and no file made", () => {
+test("define(): refuses what is not a function, and makes no file", () => {
   const fs = new MemoryFs();
   const wrong = [
     5,

@@ -229,7 +229,8 @@ test("memory: a connection may always hold one message's size, whatever others h
     );
   }
   assert(memory.isFull);
-  // Four have all that they may, the others one message's size.
+  // Four connections have all that they may have, the others have one message's
+  // size.
   assertLess(memory.used, MiB + 16 * MSIZE + 1);
   const other = await connected();
   const text = "x".repeat(MSIZE / 4);
