@@ -125,11 +125,13 @@ export interface CallableOptions {
   maxValue?: number;
   /**
    * Hide the errors of the function: the caller gets `i/o error`. A NinePError
-   * is meant for the caller and always told. By default (that of the
+   * is meant for the caller and always told, unless it came from another server
+   * that the function asked. By default (that of the
    * tree, false) the caller gets the message and the class of any error, never
    * the stack: whoever calls a function uses it, and needs to know what was
    * wrong. Set it where a message may hold secrets, as those of databases do.
-   * The server's `onError` gets all errors but NinePErrors, masked or not.
+   * The server's `onError` gets all errors but NinePErrors that are meant for
+   * the caller, masked or not.
    */
   maskErrors?: boolean;
 }
@@ -456,16 +458,14 @@ export class Callable {
     request: RequestContext<TreeNode>,
     context: CallContext | undefined = undefined,
   ): void {
-    if (error instanceof NinePError) return;
+    if (isMeant(error)) return;
     if (isAbortError(error) && context?.signal.aborted === true) return;
     request.report(error);
   }
 
   /** The error that the caller gets for an error of the owner's code. */
   #told(error: unknown): NinePError {
-    if (!this.#maskErrors || error instanceof NinePError) {
-      return forCaller(error);
-    }
+    if (!this.#maskErrors || isMeant(error)) return forCaller(error);
     return new NinePError("i/o error", { cause: error });
   }
 }
@@ -555,6 +555,16 @@ export function forCaller(error: unknown): NinePError {
   if (isRemovedError(error)) return new NinePError("file has been removed");
   if (error instanceof NinePError) return error;
   return new FunctionError(envelopeOf(error), { cause: error });
+}
+
+/**
+ * Recognizes an error that a function means for its caller: a NinePError, but
+ * not one that another server has sent to the function. Clients make those of
+ * the server's error, or of a request.
+ */
+function isMeant(error: unknown): boolean {
+  return error instanceof NinePError && error.request === undefined &&
+    !(error.cause instanceof NinePError);
 }
 
 /** Recognizes the error of the platform's own functions whose signal is aborted. */
