@@ -137,8 +137,9 @@ export interface CallableOptions {
    * default, or the option of the tree. By default the caller gets the class
    * and the message of any error, never the stack, because a caller needs to
    * know what was wrong. Set this option if messages may contain secrets, as
-   * those of databases do. A NinePError is never hidden: it is meant for the
-   * caller. `onError` of the server gets all other errors, hidden or not.
+   * those of databases do. A NinePError is meant for the caller and never
+   * hidden, unless another server sent it to the function. `onError` of the
+   * server gets all other errors, hidden or not.
    */
   maskErrors?: boolean;
 }
@@ -481,7 +482,7 @@ export class Callable {
     request: RequestContext<TreeNode>,
     context: CallContext | undefined = undefined,
   ): void {
-    if (error instanceof NinePError) return;
+    if (isMeant(error)) return;
     if (isAbortError(error) && context?.signal.aborted === true) return;
     request.report(error);
   }
@@ -490,9 +491,7 @@ export class Callable {
    * Returns the error that the caller gets for an error of the owner's code.
    */
   #told(error: unknown): NinePError {
-    if (!this.#maskErrors || error instanceof NinePError) {
-      return forCaller(error);
-    }
+    if (!this.#maskErrors || isMeant(error)) return forCaller(error);
     return new NinePError("i/o error", { cause: error });
   }
 }
@@ -592,6 +591,16 @@ export function forCaller(error: unknown): NinePError {
   if (isRemovedError(error)) return new NinePError("file has been removed");
   if (error instanceof NinePError) return error;
   return new FunctionError(envelopeOf(error), { cause: error });
+}
+
+/**
+ * Recognizes an error that is meant for the caller: a NinePError, unless another
+ * server sent it to the function. Clients make such an error of the server's
+ * error, or of a request.
+ */
+function isMeant(error: unknown): boolean {
+  return error instanceof NinePError && error.request === undefined &&
+    !(error.cause instanceof NinePError);
 }
 
 /**

@@ -148,6 +148,45 @@ test("an error of a function goes through a second server as it is", async () =>
   }, { fs: failingFs(), serve: { onError } });
 });
 
+test("errors: what another server sent to a function is the owner's, and maskErrors hides it", async () => {
+  const inner = new MemoryFs();
+  inner.register("boom", () => {
+    throw new Error("inner secret");
+  });
+  await withTestServer(async ({ client: asking }) => {
+    const told: string[] = [];
+    const fs = new MemoryFs();
+    const maskErrors = true;
+    fs.register("relay", () => asking.call("boom"), { maskErrors });
+    fs.register("rpc", () => asking.rpc({ type: "Tstat", fid: 99 }), {
+      maskErrors,
+    });
+    fs.register("open", () => asking.readFile("missing"));
+    const onError = (error: unknown) => {
+      assertInstanceOf(error, Error);
+      told.push(error.message);
+    };
+    await withTestServer(async ({ client }) => {
+      for (
+        const [name, message] of [
+          ["relay", "i/o error"],
+          ["rpc", "i/o error"],
+          ["open", "file does not exist"],
+        ]
+      ) {
+        const error = await assertRejects(() => client.call(name));
+        assertInstanceOf(error, FunctionError);
+        assertEquals(error.str, message);
+      }
+    }, { fs, serve: { onError } });
+    assertEquals(told, [
+      'Cannot call "boom": inner secret',
+      "fid unknown or out of range",
+      'Cannot read "missing": file does not exist',
+    ]);
+  }, { fs: inner, serve: { onError: () => {} } });
+});
+
 test("the reason of an abort is untouched, also a NinePError", async () => {
   await withTestServer(async ({ client }) => {
     const reason = new NinePError("not now");
