@@ -1,6 +1,7 @@
 // The abort signals of callers. A program may give one signal to thousands of
 // calls at once, and a runtime compares each new listener of a signal with all
-// that it has. So a client adds one listener to a signal, for all its calls.
+// existing ones. So a client adds one listener to each signal, for all of its
+// calls.
 
 /** The calls of a client that one signal aborts. */
 class SignalCalls {
@@ -12,21 +13,23 @@ class SignalCalls {
   }
 
   handleEvent(): void {
-    this.#forget();
-    // A call that ends because of another one is not told: it left the set.
+    // A call that ends because of another call is not called: remove() takes it
+    // out of the set. So the set must be found until all calls were called.
     for (const call of this.calls) call();
+    this.#forget();
   }
 }
 
 /**
- * The abort listeners of one client: one for each signal, for as long as a
- * call with that signal is under way.
+ * The abort listeners of one client: one for each signal, as long as a call
+ * with that signal is under way.
  */
 export class AbortListeners {
   readonly #bySignal = new Map<AbortSignal, SignalCalls>();
 
-  /** Calls `onAbort` when the signal aborts, which it has not done yet. */
-  add(signal: AbortSignal, onAbort: () => void): void {
+  /** Calls `onAbort` when the signal aborts. The signal has not aborted yet; without a signal nothing happens. */
+  add(signal: AbortSignal | undefined, onAbort: () => void): void {
+    if (signal === undefined) return;
     let of = this.#bySignal.get(signal);
     if (of === undefined) {
       of = new SignalCalls(() => this.#bySignal.delete(signal));
@@ -36,8 +39,9 @@ export class AbortListeners {
     of.calls.add(onAbort);
   }
 
-  /** Takes `onAbort` back; the signal's last one takes the listener with it. */
-  remove(signal: AbortSignal, onAbort: () => void): void {
+  /** Does not call `onAbort` any more. With the last call of a signal, its listener is removed. */
+  remove(signal: AbortSignal | undefined, onAbort: () => void): void {
+    if (signal === undefined) return;
     const of = this.#bySignal.get(signal);
     if (of === undefined) return;
     of.calls.delete(onAbort);

@@ -392,8 +392,8 @@ export class Attributes extends Requests {
   }
 
   /**
-   * The wishes, with DMDIR in the mode of a directory: a caller who names a
-   * mode such as 0o755 does not want to make a plain file of it.
+   * Adds DMDIR to the mode of a directory: a caller who gives a mode such as
+   * 0o755 does not want to change the directory into a plain file.
    */
   async #withKind(
     fid: number,

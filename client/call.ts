@@ -7,13 +7,13 @@ import { NinePError, ProtocolError } from "../codec/errors.ts";
 import type { Rcall } from "../codec/messages.ts";
 import {
   type CallerOptions,
+  checkMost,
   isUnsendable,
   labelOf,
   withMessage,
 } from "./operation.ts";
 import type { Session } from "./session.ts";
 import {
-  checkMaxLength,
   MAX_LENGTH,
   readAll,
   type ReadBounds,
@@ -25,10 +25,13 @@ import {
 const NOT_A_FUNCTION = 255;
 /** Error of a Tcall whose value no Rcall holds. */
 const TOO_LARGE = "i/o count too large";
-/** Texts by which servers refuse a request that they do not support. */
+/** Error texts of servers that do not support a request. */
 const NOT_SUPPORTED =
   /^(operation not supported|function not implemented)\W*$/i;
-/** Texts by which servers refuse a type of message that they do not know, such as `bad fcall type 80`. */
+/**
+ * Error texts of servers that do not know a type of message, such as `bad fcall
+ * type 80`.
+ */
 const UNKNOWN_TYPE =
   /^(unknown|unrecognized|unsupported|unexpected|bad|bogus|illegal|invalid) ((9p )?(message|fcall|msg)|((message|fcall|msg|request) )?type(?=\W+80\b)|(message|fcall|msg|request) type)(\W+80)?\W*$/i;
 
@@ -38,7 +41,10 @@ const NOTHING = new Uint8Array(0);
 
 /** Options of {@linkcode Files.call}. */
 export interface CallOptions<T = unknown> extends CallerOptions {
-  /** Positional arguments; none by default. JSON must be able to carry them: no Date, no Map, no bytes, no undefined. */
+  /**
+   * Positional arguments; none by default. JSON must be able to carry them: a
+   * Date, a Map, bytes or undefined are refused.
+   */
   argv?: readonly unknown[] | undefined;
   /** Keyword arguments; none by default. */
   kwarg?: Readonly<Record<string, unknown>> | undefined;
@@ -47,17 +53,18 @@ export interface CallOptions<T = unknown> extends CallerOptions {
   /** Name of the keyword argument for `data`, `data` by default. */
   dataArg?: string | undefined;
   /**
-   * Call by write and read where no Tcall is possible, true by default: where
-   * the server has none, or keyword arguments are longer than a Tcall holds.
+   * Call by write and read if no Tcall is possible, true by default: the server
+   * has no Tcall, or the keyword arguments are longer than a Tcall can hold.
    *
-   * On our server arguments and value of such a call are the caller's alone. A
-   * server of another kind may let other users read them, those of the file's
-   * permissions; with false such a call is refused instead.
+   * On our server, other users cannot read the arguments and the value of such
+   * a call. A server of another kind may let users with access to the file read
+   * them. With false, such a call is refused.
    */
   fallback?: boolean | undefined;
   /**
    * Most bytes of the value, 0 to 2^53 - 1, or Infinity; 1 GiB by default. A
-   * longer one is a RangeError. A Tcall gives no more than a message holds.
+   * longer value is a RangeError. The value of a Tcall must also fit into one
+   * message.
    */
   maxLength?: number | undefined;
   /** Makes the value of its bytes; by default they are JSON in UTF-8, and nothing at all is undefined. */
@@ -68,7 +75,8 @@ export interface CallOptions<T = unknown> extends CallerOptions {
  * Calls the function file that a fid stands for; the fid stays as it is.
  *
  * @param label What errors say that was called.
- * @throws {RangeError} No Tcall holds the arguments, and they cannot be written.
+ * @throws {RangeError} The arguments are too long for a Tcall, and cannot be
+ *   written.
  * @throws {TypeError} JSON would change an argument, such as a Date.
  */
 export function callFile<T>(
@@ -81,7 +89,7 @@ export function callFile<T>(
   const { argv = [], kwarg = {}, data = NOTHING, dataArg = "data" } = options;
   const { fallback = true, maxLength = MAX_LENGTH } = options;
   const bounds = { maxLength, what: `call ${label}` };
-  checkMaxLength(bounds.what, maxLength);
+  checkMost(bounds.what, "maxLength", maxLength);
   // What the function returns is for the caller to know.
   const load = options.loader ?? (loadJson as (data: Uint8Array) => T);
   const isWritable = fallback && argv.length === 0 && data.length === 0;
@@ -122,7 +130,7 @@ function encode<A>(
   }
 }
 
-/** The error of arguments that no Tcall holds. */
+/** The error for arguments that are too long for a Tcall. */
 function tooLong(label: string, cause: RangeError): RangeError {
   return new RangeError(
     `Cannot call ${label}: the arguments are too long for a Tcall, and only keyword arguments can be written instead, where that is allowed (${cause.message})`,
@@ -147,8 +155,8 @@ function valueIn(
 }
 
 /**
- * Tells whether an error proves that the server has no Tcall, so that nothing
- * was called. Any other text may be that of a function which was called.
+ * Tells whether an error proves that the server has no Tcall, and so has called
+ * nothing. A function may throw any other text after it was called.
  */
 function lacksTcall(session: Session, error: unknown): boolean {
   if (!(error instanceof NinePError) || session.hasTcall) return false;
@@ -162,16 +170,16 @@ function lacksTcall(session: Session, error: unknown): boolean {
 }
 
 /**
- * Calls on a fid of its own, so that calls at the same time do not see each
- * other's arguments.
+ * Calls by write and read on a new fid, so that calls at the same time do not
+ * see the arguments of each other.
  *
- * Our server keeps to a fid what the fid has written, when the fid has also
- * read, before or after. A fid that has only written may be one of a program
- * that leaves the reading to another one. So that arguments are not taken for
- * such, whatever comes between the write and the read (an abort, the end of the
- * connection), the fid reads first: at an offset where that calls nothing. A
- * server that is not known to have Tcall may do anything with such a read, so
- * there it is sent only after a failure.
+ * Our server shares what a fid has written only if the fid has never read: the
+ * fid may be that of a program which leaves the reading to another program. The
+ * call can end between its write and its read, by an abort or the end of the
+ * connection. So that its arguments are not shared even then, the fid reads
+ * before it writes, at an offset where a read calls nothing. A server that is
+ * not known to have Tcall may do anything with such a read, so the client sends
+ * it there only after a failure.
  */
 async function writeAndRead(
   session: Session,

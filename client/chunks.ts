@@ -127,7 +127,7 @@ function kindOf(value: unknown): string {
  * {@linkcode lanesBehind} has it. The source is asked for the next one when
  * there is room for it.
  *
- * @param offset Where the first chunk goes; undefined appends each chunk.
+ * @param offset Offset of the first chunk; undefined appends each chunk.
  */
 export async function writeChunks(
   open: OpenFid,
@@ -137,25 +137,25 @@ export async function writeChunks(
 ): Promise<void> {
   const writer = new ChunkWriter(open, offset, signal);
   const onAbort = () => writer.fail(signal?.reason);
-  const { aborts } = open.session;
-  if (signal) aborts.add(signal, onAbort);
+  const { aborts } = open.session.environment;
+  aborts.add(signal, onAbort);
   // The source may be idle by then, and nothing in flight.
   const unwatch = open.session.onEnd(writer, (error) => writer.fail(error));
   try {
     await writer.write(source);
   } finally {
     unwatch();
-    if (signal) aborts.remove(signal, onAbort);
+    aborts.remove(signal, onAbort);
   }
 }
 
 /**
- * Appends bytes to a file as a whole, after all other appends to it in this
- * session.
+ * Appends bytes to a file in one piece, after all earlier appends to this file
+ * in this session.
  *
- * @param least Where earlier bytes of the same caller end: a length that the
- *   server gives may be older than they are.
- * @returns Where these bytes end.
+ * @param least End of the earlier bytes of the same caller: the length that the
+ *   server gives may be older.
+ * @returns The end of these bytes.
  */
 export function appendAll(
   open: OpenFid,
@@ -177,7 +177,7 @@ class ChunkWriter {
   /** Where the next request starts. */
   #offset: number;
   readonly #appends: boolean;
-  /** Where what was appended ends. */
+  /** The end of the appended bytes. */
   #end = 0;
   /** Most writes in flight, once it is known. */
   #lanes: number | undefined;
@@ -196,7 +196,7 @@ class ChunkWriter {
   ) {
     this.#open = open;
     this.#appends = offset === undefined;
-    // A chunk is appended as a whole.
+    // A chunk is appended in one piece.
     this.#size = this.#appends ? Infinity : chunkSize(open);
     this.#start = this.#offset = offset ?? 0;
     if (this.#appends) this.#lanes = 1;
@@ -262,14 +262,17 @@ class ChunkWriter {
     return this.#failure === undefined;
   }
 
-  /** Waits for the source, which does not count as a stall while nothing is in flight. */
+  /**
+   * Waits for the source. The time does not count for `stall` while nothing is
+   * in flight.
+   */
   async #awaitSource(): Promise<void> {
-    const { watchdog } = this.#open;
+    const { monitor } = this.#open;
     while (this.#given === undefined && !this.#failure) {
-      if (this.#running === 0) watchdog?.pause();
+      if (this.#running === 0) monitor?.pause();
       await this.#change();
     }
-    watchdog?.resume();
+    monitor?.resume();
   }
 
   async #until(isReached: () => boolean): Promise<void> {

@@ -263,17 +263,17 @@ export class Client extends RemoteTree {
     );
   }
 
-  /** Keeps the process alive while the client is open, as at first. */
+  /** Keeps the process alive while the client is open. This is the default. */
   ref(): void {
-    this.session.hold.ref();
+    this.session.environment.refs.ref();
   }
 
   /**
-   * Lets the process end although the client is not closed. Its connection, and
-   * those that come after a reconnect, its timers and the calls that are under
-   * way then do not keep the process alive; an attempt to connect does, while
-   * it is under way. A connection that was given to `connect()` follows as far
-   * as it has `ref()` and `unref()`.
+   * Lets the process end although the client is not closed. This holds for its
+   * connection, the connections after a reconnect, its timers, and the calls
+   * under way. An attempt to connect keeps the process alive while it is under
+   * way. A connection that was given to `connect()` follows if it has `ref()`
+   * and `unref()`.
    *
    * @example
    * ```ts ignore
@@ -284,18 +284,17 @@ export class Client extends RemoteTree {
    * ```
    */
   unref(): void {
-    this.session.hold.unref();
+    this.session.environment.refs.unref();
   }
 
   /**
    * Ends the session (`client-disconnect` of the Scheme egg).
    *
-   * Calls that are still pending reject at once with a ProtocolError; the
-   * server is asked to give them up (Tflush). Then all fids are clunked, as far
-   * as the server answers within the time that `closeTimeout` of
-   * {@linkcode connect} allows, and the connection is closed. With a server
-   * that cannot flush it is closed at once when a call is pending. Closing
-   * again does nothing.
+   * Calls that are pending reject at once with a ProtocolError, and the server
+   * gets a Tflush for each. Then all fids are clunked; the client waits for the
+   * answers for `closeTimeout` of {@linkcode connect} at most. Then the
+   * connection is closed. If a call is pending and the server cannot flush, the
+   * connection is closed at once. Closing again does nothing.
    *
    * @param options Signal, timeout: they only end the waiting. A timeout of
    *   `connect()` does not hold here, `closeTimeout` is enough.
@@ -317,7 +316,7 @@ export class Client extends RemoteTree {
     const { session } = this;
     const { closeTimeout } = this.#beginning;
     return awaited(
-      { timeout: undefined, aborts: session.aborts, hold: session.hold },
+      { timeout: undefined, environment: session.environment },
       () => `close the connection to "${session.peer}"`,
       options,
       this.#closing ??= session.close(closeTimeout),

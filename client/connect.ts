@@ -5,8 +5,7 @@ import { NinePError, ProtocolError } from "../codec/errors.ts";
 import type { Connection } from "../transport/connection.ts";
 import { dial } from "../transport/dial.ts";
 import { badAddress } from "../transport/failure.ts";
-import { ProcessHold } from "../transport/process_hold.ts";
-import { AbortListeners } from "./abort.ts";
+import { Environment } from "./environment.ts";
 import { Client } from "./client.ts";
 import { type Authenticate, login } from "./login.ts";
 import { Line } from "./line.ts";
@@ -39,9 +38,9 @@ export interface ConnectOptions extends CallerOptions {
   /** Largest message in bytes to ask for, 256 to 2^32 - 1; 1 MiB and 24 bytes by default. */
   msize?: number | undefined;
   /**
-   * Most requests that are outstanding at once, 1 to 65534, the default, which
-   * a server of this library takes. Others wait in the client, where an abort
-   * withdraws them; a Tflush does not wait.
+   * Most requests that are outstanding at once, 1 to 65534; 65534 by default,
+   * which a server of this library accepts. Further requests wait in the
+   * client, and an abort withdraws them there. A Tflush does not wait.
    */
   maxInFlight?: number | undefined;
   /**
@@ -61,17 +60,16 @@ export interface ConnectOptions extends CallerOptions {
    *   the request;
    * - `fidBase` is a random number by default, for all its connections share
    *   their fids;
-   * - nothing is flushed: an aborted call rejects at once as ever, but what
-   *   comes after it waits for the server to be done with it, and its result
-   *   is dropped. Closing the client while a call is pending ends the
-   *   connection at once;
+   * - nothing is flushed: an aborted call rejects at once, but the next call
+   *   waits until the server has finished it, and its result is dropped.
+   *   Closing the client while a call is pending ends the connection at once;
    * - a directory's records may be cut at any byte, so they are joined first.
    *   Names that are not ASCII arrive cut: a ProtocolError where that leaves
    *   no UTF-8;
-   * - arguments that no Tcall holds are not written in pieces instead, for
-   *   each piece would replace the one before it: a RangeError;
-   * - the value of a function may be longer than msize, up to 64 MiB, for the
-   *   server sends it in one message whatever its size.
+   * - arguments that are too long for a Tcall are a RangeError. They are not
+   *   written in pieces, because each piece would replace the one before;
+   * - the value of a function may be longer than msize, up to 64 MiB, because
+   *   the server sends any value in one message.
    *
    * It has no Tcreate and no Tremove, and a Twstat changes nothing. After a
    * Plan9Exit it ends the connection, so the call may reject with the
@@ -89,18 +87,18 @@ export interface ConnectOptions extends CallerOptions {
    * one. A fid that is lost fails with the code `ESTALE`, but is closed
    * without an error:
    *
-   * - the file was replaced, moved by others, removed, has a lower version
+   * - the file was replaced, moved by others or removed, has a lower version
    *   than before, or must not be opened any more;
-   * - the file is shorter than what was written or read through the fid: a
-   *   server that was started anew may give another file the same qid;
+   * - the file is shorter than the part that was written or read through the
+   *   fid: a restarted server may give another file the same qid;
    * - it is of exclusive use (DMEXCL), or was opened to be removed (ORCLOSE);
    * - something was written to a file that has no version (the `vers` of its
    *   qid is 0): such a file is made up by the server, which may have kept
    *   what was written with the fid;
-   * - something was written to a file that is to be read through the same fid,
-   *   and the file does not have it any more: a server keeps the arguments and
-   *   the value of a function for a fid, so a read would give another user's.
-   *   Reads fail until something is written anew;
+   * - the fid wrote to a file that it also reads, and the file does not have
+   *   these bytes any more. A server keeps the arguments and the value of a
+   *   function for a fid, so a read could give the value of another user. Reads
+   *   fail until the fid writes anew;
    * - the value of a function was read in part;
    * - its user was authenticated, unless by `auth` for the tree of `connect()`;
    * - it is a directory that was read in part: it must be read again from its
@@ -207,9 +205,10 @@ export async function connect(
     ? settingsOf(target, reconnect === true ? {} : reconnect, timeout)
     : undefined;
   const peer = typeof target === "string" ? target : target.peer;
-  const aborts = new AbortListeners();
+  const environment = new Environment();
+  const { aborts } = environment;
   return await timed(
-    { timeout, aborts },
+    { timeout, environment },
     signal,
     () => `connect to "${peer}"`,
     async (
@@ -218,11 +217,10 @@ export async function connect(
       const connection = typeof target === "string"
         ? await dial(target, { signal })
         : target;
-      const hold = new ProcessHold();
       const traits = isPyroute2 ? PYROUTE2 : REGULAR;
       const link = settings
         ? new Reconnecting(
-          new Line(connection, maxInFlight, traits, aborts, hold),
+          new Line(connection, maxInFlight, traits, environment),
           {
             ...settings,
             fidBase,
@@ -231,20 +229,19 @@ export async function connect(
                 checked(await settings.dial(signal)),
                 maxInFlight,
                 traits,
-                aborts,
-                hold,
+                environment,
               ),
             authOf: (who) =>
               who.uname === uname && who.aname === aname ? auth : undefined,
           },
         )
-        : new Mux(connection, maxInFlight, traits, aborts, hold);
+        : new Mux(connection, maxInFlight, traits, environment);
       const session = new Session(link, timeout, fidBase);
       session.window = window;
       const onAbort = () => link.fail(signal?.reason);
       try {
         if (signal?.aborted) onAbort();
-        else if (signal) aborts.add(signal, onAbort);
+        else aborts.add(signal, onAbort);
         await link.version(msize).catch((error) => {
           throw notStarted(error, link.peer);
         });
@@ -258,13 +255,16 @@ export async function connect(
         await link.ended;
         throw error;
       } finally {
-        if (signal) aborts.remove(signal, onAbort);
+        aborts.remove(signal, onAbort);
       }
     },
   );
 }
 
-/** Says with whom no session could be started, where the error does not. */
+/**
+ * Names the peer in the error of a session that could not start, if the error
+ * does not.
+ */
 function notStarted(error: unknown, peer: string): unknown {
   const isOurs = error instanceof NinePError || error instanceof ProtocolError;
   if (!isOurs || error.message.includes(`"${peer}"`)) return error;
@@ -288,7 +288,7 @@ function checkTarget(target: unknown): void {
   );
 }
 
-/** What a function of the caller has dialled. */
+/** Checks the connection that a function of the caller has dialled. */
 function checked(connection: Connection): Connection {
   checkTarget(connection);
   return connection;

@@ -20,7 +20,7 @@ import {
 import type { Paths } from "./paths.ts";
 import type { OpenFid } from "./session.ts";
 import { Bases, memberOf, type NearSpot, type Spot } from "./spot.ts";
-import type { Watchdog } from "./stall.ts";
+import type { ProgressMonitor } from "./stall.ts";
 import { chunkSize, lanesBehind, readInto, writeAll } from "./transfer.ts";
 import { type DirectoryLevel, LoopDetector } from "./loop_detector.ts";
 
@@ -44,8 +44,8 @@ export interface CopyPlan extends CallerOptions {
   readonly recursive: boolean;
   /** Most members of one directory. */
   readonly maxEntries: number | undefined;
-  /** Is told of the progress. */
-  readonly watchdog: Watchdog | undefined;
+  /** Notes the progress. */
+  readonly monitor: ProgressMonitor | undefined;
   readonly onProgress: ((progress: CopyProgress) => void) | undefined;
 }
 
@@ -61,18 +61,18 @@ interface Task {
   readonly stat: Stat;
   /** Whether a directory was made for it, with permissions that may be too wide. */
   isMade?: boolean;
-  /** The directory that it is in. */
+  /** The directory that contains it. */
   readonly parent?: Task | undefined;
-  /** Its members, of a directory. */
+  /** The members, if it is a directory. */
   descent?: Descent;
 }
 
-/** A directory whose members are copied, a batch at a time. */
+/** A directory whose members are copied in batches. */
 interface Descent {
   /** The spots that lead to the members. */
   readonly from: NearSpot;
   readonly to: NearSpot;
-  /** Its place on the way down, once its first members are known. */
+  /** The directory in the loop detector, once its first members are known. */
   step?: DirectoryLevel;
   readonly batches: AsyncGenerator<Task[], void, void>;
 }
@@ -166,7 +166,7 @@ async function copyAll(top: Task, bases: Bases, plan: CopyPlan): Promise<void> {
       descent.step ??= loops.enter(stat.qid, from.label, names, parent);
       // A directory has one parent: the way down to what is made leads by it.
       for (const member of value) await refuseTarget(member, "into itself");
-      return value; // Behind them the directory comes again.
+      return value; // The directory comes again after its members.
     }
     descents.delete(descent);
     if (descent.step) loops.leave(descent.step);
@@ -185,7 +185,7 @@ async function copyAll(top: Task, bases: Bases, plan: CopyPlan): Promise<void> {
   try {
     await drain(top, AT_ONCE, (task) => {
       const { from, to } = task;
-      plan.watchdog?.note(); // The task before it has ended.
+      plan.monitor?.note(); // The task before it has ended.
       return explained(
         `copy "${from.label}" to`,
         to.label,
@@ -225,7 +225,7 @@ async function copyFile(
   const { signal } = plan;
   const target = await openTarget(from, source, to, stat.mode, signal);
   const { open: { session, fid, qid }, old } = target;
-  source.watchdog = target.open.watchdog = plan.watchdog;
+  source.monitor = target.open.monitor = plan.monitor;
   const isTail = (qid.type & QTAPPEND) !== 0;
   // What may be its own end, which a made-up file of no length is not.
   const isBounded = old !== undefined && isTail && stat.length > 0n &&
@@ -237,7 +237,8 @@ async function copyFile(
       isBounded,
       path: from.label,
     }, plan);
-    // Behind its end the source has nothing, whatever the target has there.
+    // The copy must have nothing behind the end of the source, whatever the
+    // target has there.
     const there = old && !isTail ? Math.max(Number(old.length), reach) : reach;
     if (there > end) await cut(target.open, end, signal);
   } catch (error) {
@@ -248,10 +249,10 @@ async function copyFile(
 }
 
 /**
- * Cuts the target of a copy to the length of what was copied.
+ * Cuts the target of a copy to the number of copied bytes.
  *
- * @throws {NinePError} The server does not cut the file: then it holds bytes that
- *   its source does not have, and the copy has failed.
+ * @throws {NinePError} The server does not cut the file. The file then holds
+ *   bytes that its source does not have, and the copy has failed.
  */
 async function cut(
   { session, fid }: OpenFid,
@@ -354,8 +355,8 @@ interface Load {
  * several chunks are under way behind the first one, if
  * {@linkcode lanesBehind} has it so; behind it, one.
  *
- * @returns The end of the source, and how far the target was written. That is
- *   further where a read found the end before a chunk that was already written:
+ * @returns The end of the source, and the end of the written bytes. The latter
+ *   is larger if a read found the end before a chunk that was already written:
  *   the source was cut meanwhile.
  */
 async function copyBytes(
@@ -385,7 +386,7 @@ async function copyBytes(
     let count = 0;
     try {
       count = await readInto(source, chunk, at, 1, signal);
-      // Another lane may have found the end before this chunk.
+      // Another lane may have found the end of the source before this chunk.
       const known = Math.min(count, Math.max(end - at, 0));
       if (known > 0) await write(chunk.subarray(0, known), at);
     } finally {
@@ -416,13 +417,13 @@ async function copyBytes(
     const { session, fid } = source;
     while (true) {
       const count = await session.read(fid, end, buffer, signal);
-      source.watchdog?.note();
+      source.monitor?.note();
       if (count === 0) break;
       await write(buffer.subarray(0, count), end);
       end += count;
     }
   }
-  if (bytes > end) { // What was written behind the end does not count.
+  if (bytes > end) { // Bytes that were written behind the end do not count.
     bytes = end;
     report();
   } else if (bytes === 0) report();

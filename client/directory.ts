@@ -19,12 +19,18 @@ import { MAX_LENGTH, readAll, type ReadBounds } from "./transfer.ts";
 /** Size of the reads of a directory: no record is larger. */
 const CHUNK = 64 * 1024;
 
-/** Most members of one directory that are copied, removed or listed, unless the caller says otherwise. */
+/**
+ * Default of `maxEntries`: most members of one directory that are copied,
+ * removed or listed.
+ */
 export const MAX_ENTRIES = 1_000_000;
-/** How many members of a directory are worked on before the next ones are read. */
+/**
+ * Number of members of a directory that are processed before the next ones are
+ * read.
+ */
 export const BATCH = 4096;
 
-/** Permissions of directories that are made on the way to another one. */
+/** Permissions of missing parent directories that are made. */
 const MODE_ON_THE_WAY = 0o777;
 
 /**
@@ -98,7 +104,7 @@ export async function* readMembers(
   }
 }
 
-/** How much of a directory is gathered, and what an error says that was tried. */
+/** Options of reading a directory. */
 export interface Gathering extends CallerOptions {
   /** Most members; {@linkcode MAX_ENTRIES} by default. */
   readonly maxEntries?: number | undefined;
@@ -106,20 +112,7 @@ export interface Gathering extends CallerOptions {
   readonly label: FileRef;
 }
 
-/**
- * Checks the `maxEntries` of a caller.
- *
- * @throws {RangeError} It is no whole number from 0 on, or Infinity.
- */
-export function checkMaxEntries(what: string, maxEntries = 0): void {
-  const isCount = Number.isSafeInteger(maxEntries) && maxEntries >= 0;
-  if (isCount || maxEntries === Infinity) return;
-  throw new RangeError(
-    `Cannot ${what}: maxEntries is ${maxEntries}, the range is 0 to 2^53 - 1, or Infinity`,
-  );
-}
-
-/** The error of a directory with more members than `maxEntries`. */
+/** The error for a directory with more members than `maxEntries`. */
 export function tooMany(
   { verb, label, maxEntries = MAX_ENTRIES }: Gathering,
 ): RangeError {
@@ -132,10 +125,11 @@ export function tooMany(
 
 /**
  * Reads a directory in batches of about {@linkcode BATCH} members, so that a
- * directory of any length takes little memory. A directory whose fid is lost
- * with the connection is read once more, unless a batch was given already.
+ * directory of any length takes little memory. If its fid is lost with the
+ * connection, the directory is read once more, unless a batch was given
+ * already.
  *
- * @param take Makes of a member what is wanted; undefined leaves it out.
+ * @param take Makes a result of a member; undefined leaves the member out.
  * @throws {RangeError} The directory has more members than `maxEntries`.
  */
 export async function* batchesOf<T>(
@@ -175,7 +169,7 @@ export async function* batchesOf<T>(
 /**
  * Reads a directory as a whole.
  *
- * @param take Makes of a member what is wanted; undefined leaves it out.
+ * @param take Makes a result of a member; undefined leaves the member out.
  * @throws {RangeError} The directory has more members than `maxEntries`.
  */
 export async function gatherMembers<T>(
@@ -244,9 +238,9 @@ export async function makeDirectory(
  * also while other clients do the same. A plain file in the way is `EEXIST`
  * at the end of the path, `ENOTDIR` before it.
  *
- * @param mode Permissions of the last directory. Those on the way get the default
- *   ones, as by `mkdir -p -m`: without the right to write, nothing could be made
- *   in them.
+ * @param mode Permissions of the last directory. Missing parents get the
+ *   default permissions, as by `mkdir -p -m`: without the permission to write,
+ *   nothing could be made in them.
  */
 export async function makeDirectories(
   base: Base,

@@ -33,7 +33,10 @@ export interface StatChanges {
   name?: string | undefined;
   /** New size in bytes, 0 to 2^53 - 1. */
   length?: number | undefined;
-  /** New permissions and DM bits, 0 to 2^32 - 2. A directory keeps DMDIR, whether the mode has it or not; no other file can get it. */
+  /**
+   * New permissions and DM bits, 0 to 2^32 - 2. A directory keeps DMDIR,
+   * whether the mode has this bit or not. No other file can get it.
+   */
   mode?: number | undefined;
   /**
    * New time of the last read in seconds since 1970-01-01 UTC, 0 to 2^32 - 2;

@@ -21,7 +21,7 @@ export class ChunkReader {
     this.#cursor = cursor;
   }
 
-  /** Reads the next chunk, or gives undefined at the end. */
+  /** Reads the next chunk, or returns undefined at the end. */
   async next(
     options: CallerOptions,
   ): Promise<Uint8Array<ArrayBuffer> | undefined> {
@@ -43,22 +43,25 @@ export class ChunkReader {
     }
   }
 
-  /** What reads ahead from the position: another one after a seek or a read that came between. */
+  /**
+   * Returns the reader ahead of the position. A seek or a read since the last
+   * chunk makes a new one.
+   */
   #here(): ReadAhead {
     const position = this.#cursor.position + this.#handle.writing;
     if (this.#ahead?.offset !== position) {
       this.#ahead?.stop(leftOff());
       this.#ahead = new ReadAhead(this.#handle.open, position);
     }
-    return this.#ahead!; // As just made.
+    return this.#ahead!; // It was made above.
   }
 
-  /** Takes back a chunk, to read into it again. */
+  /** Takes back the buffer of a chunk, for another read. */
   recycle(chunk: Uint8Array<ArrayBuffer>): void {
     this.#ahead?.recycle(chunk);
   }
 
-  /** Aborts what is in flight. */
+  /** Aborts the requests in flight. */
   stop(reason: unknown): void {
     this.#ahead?.stop(reason);
   }

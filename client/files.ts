@@ -15,20 +15,15 @@ import { isDirectory } from "./file_stat.ts";
 import { lend } from "./lend.ts";
 import {
   type CallerOptions,
+  checkMost,
   type FileRef,
   labelOf,
   operate,
 } from "./operation.ts";
 import { RemoteFile } from "./remote_file.ts";
 import type { OpenFid } from "./session.ts";
-import { type TransferOptions, watched } from "./stall.ts";
-import {
-  checkMaxLength,
-  LANES,
-  MAX_LENGTH,
-  readAll,
-  writeAll,
-} from "./transfer.ts";
+import { monitored, type TransferOptions } from "./stall.ts";
+import { LANES, MAX_LENGTH, readAll, writeAll } from "./transfer.ts";
 
 /** Options of {@linkcode Files.open}. */
 export interface OpenOptions extends CallerOptions {
@@ -37,15 +32,16 @@ export interface OpenOptions extends CallerOptions {
   /** Open for writing. */
   write?: boolean | undefined;
   /**
-   * Open for writing, where each write goes to the end of the file; the position
+   * Open for writing. Each write goes to the end of the file, and the position
    * starts there.
    *
-   * The writes of one session are made in their order, and none is lost. Between
-   * clients a write is atomic on a server that knows OAPPEND, such as this
-   * library's own, up to {@linkcode RemoteFile.limit} bytes; the client asks for
-   * it. Any other server writes at the offset where the client has seen the end,
-   * so clients that append at the same time overwrite each other: a file that
-   * was made with DMAPPEND is safe on each server, see {@linkcode Files.create}.
+   * The writes of one session are made in order, and none is lost. Between
+   * clients, a write of up to {@linkcode RemoteFile.limit} bytes is atomic on a
+   * server that knows OAPPEND, such as the server of this library; the client
+   * sends this bit. On any other server the client writes at the end that it
+   * has seen, so clients that append at the same time overwrite each other. A
+   * file that was made with DMAPPEND is safe on every server, see {@linkcode
+   * Files.create}.
    */
   append?: boolean | undefined;
   /** Cut the file to nothing; goes with `write`. */
@@ -78,8 +74,8 @@ export interface ReadFileOptions extends TransferOptions {
   /**
    * Most bytes of the file, 0 to 2^53 - 1, or Infinity; 1 GiB by default, so
    * that a file without an end does not take all memory. A longer file is a
-   * RangeError, and no more of it is read. For any length there are
-   * {@linkcode RemoteFile.chunks} and {@linkcode RemoteFile.readable}.
+   * RangeError, and the rest of it is not read. {@linkcode RemoteFile.chunks}
+   * and {@linkcode RemoteFile.readable} read files of any length.
    */
   maxLength?: number | undefined;
 }
@@ -87,9 +83,9 @@ export interface ReadFileOptions extends TransferOptions {
 /** Options of {@linkcode Files.writeFile}. */
 export interface WriteFileOptions extends TransferOptions {
   /**
-   * Write behind what is in the file, instead of replacing it. What is safe
-   * between clients {@linkcode OpenOptions.append} tells; data that come chunk
-   * by chunk are appended chunk by chunk, between those of others.
+   * Write at the end of the file, instead of replacing its content. {@linkcode
+   * OpenOptions.append} says what is safe between clients. Data that come chunk
+   * by chunk are appended chunk by chunk, between the writes of other clients.
    */
   append?: boolean | undefined;
   /** Make the file if it is not there, true by default. */
@@ -262,8 +258,7 @@ export class Files extends Attributes {
    * Reads a whole file.
    *
    * @param path Path.
-   * @param options How long the file may be, how long the transfer may stand
-   *   still; signal.
+   * @param options Limits on the length and the time, and a signal.
    * @returns Its content.
    * @throws {RangeError} The file is longer than `maxLength`.
    *
@@ -284,15 +279,15 @@ export class Files extends Attributes {
   ): Promise<Uint8Array<ArrayBuffer>> {
     const { maxLength = MAX_LENGTH } = options;
     const what = () => `read ${labelOf(path)}`;
-    return watched(
+    return monitored(
       this.session,
       what,
       options,
-      (own, watchdog) =>
+      (own, monitor) =>
         this.paths.withOpen("read", path, {}, own, (open, signal) => {
-          checkMaxLength(what(), maxLength);
+          checkMost(what(), "maxLength", maxLength);
           if (isDirectory(open.qid)) throw new NinePError("Is a directory");
-          open.watchdog = watchdog;
+          open.monitor = monitor;
           return readAll(open, signal, { maxLength, what: what() });
         }),
     );
@@ -366,13 +361,13 @@ export class Files extends Attributes {
     const write = (
       work: (open: OpenFid, signal: AbortSignal | undefined) => Promise<void>,
     ) =>
-      watched(
+      monitored(
         this.session,
         () => `write ${labelOf(path)}`,
         options,
-        (own, watchdog) =>
+        (own, monitor) =>
           this.paths.withOpen("write", path, how, own, (open, signal) => {
-            open.watchdog = watchdog;
+            open.monitor = monitor;
             return work(open, signal);
           }),
       );
@@ -427,17 +422,18 @@ export class Files extends Attributes {
   /**
    * Calls a function file.
    *
-   * With a Tcall. Where that is not possible, the arguments are written to the
-   * file and the value is read, if there are keyword arguments alone: the server
-   * has no Tcall, or the arguments take more than the 65535 bytes of its text.
-   * A write and read cannot tell a plain file from a function file. On our
-   * server it leaves nothing behind that others can read; a server of another
-   * kind may, and `fallback: false` refuses it. Errors say `by write and read`.
+   * The client sends a Tcall. If the server has no Tcall, or the arguments take
+   * more than the 65535 bytes of its text, and there are keyword arguments
+   * alone, the client writes the arguments to the file and reads the value.
+   * This way cannot tell a plain file from a function file. On our server it
+   * leaves nothing that other users can read. A server of another kind may let
+   * them read it, and `fallback: false` refuses this way. Its errors say `by
+   * write and read`.
    *
-   * Nothing is called twice. The server is taken to have no Tcall only when it
-   * says so (`unknown message`, `Operation not supported`, `Function not
-   * implemented`, or that the type is bad); any other error may be the
-   * function's, and is the caller's.
+   * Nothing is called twice. The client takes the server to have no Tcall only
+   * if the error says so (`unknown message`, `Operation not supported`,
+   * `Function not implemented`, or a bad type of message). Any other error may
+   * be that of the function, and goes to the caller.
    *
    * A path takes two round trips, a fid from {@linkcode Requests.fid} one.
    *

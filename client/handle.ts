@@ -12,7 +12,7 @@ import type { OpenFid } from "./session.ts";
 import { type Access, endOfFile, PositionTurns, READ, WRITE } from "./turns.ts";
 import { lengthOf } from "./transfer.ts";
 
-/** Where what uses the position starts. */
+/** The position of an open file. */
 export interface Cursor {
   position: number;
 }
@@ -20,11 +20,14 @@ export interface Cursor {
 /** An open fid, until it is closed. */
 export class Handle {
   readonly open: OpenFid;
-  /** Whether what is written goes to the end of the file. */
+  /** True when each write goes to the end of the file. */
   readonly appends: boolean;
-  /** Turns of what uses the position. */
+  /** The order of the operations that use the position. */
   readonly turns: PositionTurns = new PositionTurns();
-  /** Bytes of a write at the position that is under way: a read that overtakes it starts behind them. */
+  /**
+   * Bytes of the write under way at the position. A read that overtakes the
+   * write starts behind them.
+   */
   writing = 0;
   /** As the caller named it. */
   readonly #file: FileRef;
@@ -61,10 +64,11 @@ export class Handle {
   }
 
   /**
-   * Waits for the turn of what uses the position, which the caller then passes
-   * on. The turn is taken without this method while nothing is under way.
+   * Waits until the caller may use the position. The caller must then pass the
+   * turn on. This method is not needed while nothing is under way.
    *
-   * @returns The options for the rest: the time of waiting counts.
+   * @returns The options for the rest: the time that was spent waiting is
+   *   subtracted.
    */
   async turn(
     access: Access,
@@ -92,10 +96,11 @@ export class Handle {
   }
 
   /**
-   * Appends to the file, after all other appends to it in this session.
+   * Appends to the file, after all earlier appends to this file in this
+   * session.
    *
-   * @param write Gets the offset to write at, and gives the number of bytes.
-   * @returns That number, and the position behind them.
+   * @param write Writes at an offset, and returns the number of bytes.
+   * @returns The number of bytes, and the position behind them.
    */
   append(
     options: CallerOptions,
@@ -110,7 +115,7 @@ export class Handle {
       options,
       (signal) =>
         open.session.appends.run(open, signal, async () => {
-          // The fid may be given back while this waits.
+          // The fid may be given back while the append waits.
           if (this.#closing) throw this.#closed();
           const end = await endOfFile(open, signal);
           const count = await write(end, signal);

@@ -74,7 +74,7 @@ export class KeptFids {
     isRepeatable: boolean,
   ): Promise<T> {
     const kept = this.#byPath.get(path) ?? this.#begin(path, walk);
-    const { aborts } = this.#session;
+    const { aborts } = this.#session.environment;
     kept.users++;
     try {
       return await work(await abortable(aborts, signal, () => kept.fid));
@@ -91,9 +91,9 @@ export class KeptFids {
   }
 
   /**
-   * Finds out whether the server does not have a fid any more. The text of an
-   * error does not prove it, for a function may throw any text. Only the client
-   * gives its fids back, so the server did not have it before, either.
+   * Finds out whether the server has lost a fid. The text of an error does not
+   * prove it, because a function may throw any text. Only the client gives its
+   * fids back, so the server did not have the fid before, either.
    */
   async #isLost(
     { number }: Kept,
@@ -201,22 +201,27 @@ export class KeptFids {
   }
 }
 
-/** Recognizes that a fid leads to no file any more. The error of a function itself is about other files. */
+/**
+ * Recognizes that a fid has no file any more. An error that the function itself
+ * throws is about other files.
+ */
 function isGone(error: unknown): error is NinePError {
   if (error instanceof FunctionError) return isRemovedError(error);
   return hasCode(error, "ESTALE") ||
     error instanceof NinePError && error.ename === "file has been removed";
 }
 
-/** Tells whether nothing was done, when isGone() has recognized the error. */
+/**
+ * Tells whether nothing was called, for an error that isGone() has recognized.
+ */
 function isUndone(error: unknown): boolean {
   if (error instanceof FunctionError) return true;
-  // Without a request it is the client itself that refused to send it.
+  // An error without a request is that of the client, which did not send it.
   const request = error instanceof NinePError ? error.request : undefined;
   return request === undefined || ASKING.has(request);
 }
 
-/** Recognizes the error of a fid that the server does not have. */
+/** Recognizes the error for a fid that the server does not have. */
 function saysUnknownFid(error: unknown): boolean {
   const text = error instanceof FunctionError
     ? error.str

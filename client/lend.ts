@@ -30,7 +30,8 @@ export function lend<R, T>(
   use: (lent: R) => T | Promise<T>,
 ): Promise<T> {
   const what = () => `use ${labelOf(path)}`;
-  const { aborts } = loan.session;
+  const { environment } = loan.session;
+  const { aborts } = environment;
   const run = async (signal: AbortSignal | undefined): Promise<T> => {
     // With a timeout for all of it there is none for a part.
     const isTimed = timeout !== undefined;
@@ -41,18 +42,18 @@ export function lend<R, T>(
     let result: T;
     try {
       signal?.throwIfAborted(); // While it was taken.
-      if (signal) aborts.add(signal, onAbort);
+      aborts.add(signal, onAbort);
       result = await whileConnected(loan.session, async () => await use(lent));
     } catch (error) {
       await loan.giveBack(lent).catch(() => {}); // The first error is the one to tell.
       throw error;
     } finally {
-      if (signal) aborts.remove(signal, onAbort);
+      aborts.remove(signal, onAbort);
     }
     await loan.giveBack(lent);
     return result;
   };
-  const limits = { timeout: undefined, aborts, hold: loan.session.hold };
+  const limits = { timeout: undefined, environment };
   return bounded(limits, what, { signal, timeout }, run);
 }
 

@@ -16,7 +16,7 @@ import type {
 import { Mux } from "./mux.ts";
 import { leadsTo } from "./operation.ts";
 
-/** Most bytes that are kept of a write, to know them again. */
+/** Most bytes of a write that are kept, to recognize them later. */
 const TAIL = 64;
 const NOTHING: Uint8Array = new Uint8Array(0);
 
@@ -31,20 +31,23 @@ export interface Origin {
   open?: { readonly mode: number; readonly qid: Qid; readonly iounit: number };
   /** Something was written through it. */
   isWritten?: boolean;
-  /** Where the data end that were written through it, in bytes from the start of the file. */
+  /**
+   * End of the data that were written through it, in bytes from the start of
+   * the file.
+   */
   writtenTo?: number;
-  /** Where the data end that were read through it. */
+  /** End of the data that were read through it. */
   readTo?: number;
-  /** The end of what was written last through it, if it can be read as well. */
+  /** The last bytes that were written through it, if it can be read as well. */
   tail?: { readonly offset: number; readonly data: Uint8Array } | undefined;
   /**
-   * It was opened again, and something had been written through it before, so
-   * it is not known yet that a read gives what one before would have given. A
-   * server may keep what is written through a fid for the reads of that fid, as
-   * for a function file. Then a read would give what is another user's.
+   * True after it was opened again, if something had been written through it
+   * before. A server may keep the data that a fid wrote for the reads of that
+   * fid, as for a function file. So a read through the new fid could give the
+   * value of another user, until the file is proven.
    */
   isUnproven?: boolean;
-  /** It was opened again, and read in part before. */
+  /** True after it was opened again, if it had been read in part before. */
   isReadOn?: boolean;
   /** It is a directory that was opened again: reading starts at the beginning. */
   isRewound?: boolean;
@@ -111,13 +114,13 @@ export class Line extends Mux {
     origin.isRewound = false;
   }
 
-  /** Notes how far the data of a file were read or written. */
+  /** Notes how far a file was read or written. */
   noteMoved(request: Tread | Twrite, count: number): void {
     const origin = this.origin(request.fid);
     if (!origin) return;
     const isWrite = request.type === "Twrite";
-    if (isWrite) origin.isUnproven = false; // A function has new arguments.
-    if (count === 0) return; // The offset may be anywhere.
+    if (isWrite) origin.isUnproven = false; // The function has new arguments.
+    if (count === 0) return; // Without bytes, the offset means nothing.
     const end = Number(request.offset) + count;
     if (!isWrite) {
       origin.readTo = Math.max(origin.readTo ?? 0, end);
@@ -136,10 +139,11 @@ export class Line extends Mux {
   }
 
   /**
-   * Sees that a file has what was written through its fid before the fid was
-   * lost. It is read behind offset 0, where nothing is called.
+   * Proves that a file has the bytes that were written through its fid before
+   * the fid was lost. The check reads behind offset 0, where a read calls no
+   * function.
    *
-   * @throws {NinePError} It has not, or nobody can tell.
+   * @throws {NinePError} The file does not have them, or that cannot be known.
    */
   async prove(fid: number): Promise<void> {
     const origin = this.origin(fid);
@@ -163,24 +167,24 @@ export class Line extends Mux {
     if (!isProven) {
       throw stale(
         origin,
-        "a read may not give what belongs to what was written",
+        "the file may not have the bytes that were written",
       );
     }
     origin.isUnproven = false;
   }
 
-  /** Whether an empty reply to a read may not be the end of the file. */
+  /** True if an empty reply to a read may not be the end of the file. */
   mayGoOn({ fid, offset }: Tread): boolean {
     return offset > 0n && this.origin(fid)?.isReadOn === true;
   }
 
   /**
-   * Sees that a file ends where a read gave nothing. It must not be longer: a
-   * server may keep for a fid what it reads on in, such as the value of a
-   * function, and a fid that was opened again has nothing of it. Nor must it be
-   * shorter than what was read of it.
+   * Proves that a file ends where a read gave nothing. The file must not be
+   * longer: a server may keep for a fid the value of a function that it reads
+   * in parts, and the new fid has nothing of this value. The file must not be
+   * shorter than the part that was read, either.
    *
-   * @throws {NinePError} It does not end there.
+   * @throws {NinePError} The file does not end there.
    */
   async checkEnd({ fid, offset }: Tread): Promise<void> {
     const { stat } = await super.rpc<Tstat>({ type: "Tstat", tag: 0, fid });
@@ -188,10 +192,13 @@ export class Line extends Mux {
     if (!origin) return;
     const { readTo = 0, open } = origin;
     const { length, qid } = stat;
-    // A stream has no length, and its version does not show what it gives.
+    // A stream has no length, and its version does not tell what it gives.
     const isStream = length === 0n && qid.vers === open?.qid.vers;
     if (isStream || length <= offset && length >= readTo) return;
-    throw stale(origin, "what was read of it in part is not there any more");
+    throw stale(
+      origin,
+      "the file does not end where the part that was read ended",
+    );
   }
 
   /** Most bytes of data in one request for a fid. */

@@ -1,21 +1,24 @@
-// The lines of a file, from the chunks that it is read in.
+// The lines of a file, made of its chunks.
 
 import type { CallerOptions } from "./operation.ts";
 
-/** Most characters of a line. */
+/** Default of `maxLength`. */
 const LINE_MAX = 16 * 1024 * 1024;
 
 /** Options of {@linkcode RemoteFile.lines}. */
 export interface LinesOptions extends CallerOptions {
-  /** Most characters of a line, counted in UTF-16, without its end; 16 Mi by default. */
+  /**
+   * Most characters of a line, counted in UTF-16 without the end of the line;
+   * 16 Mi by default.
+   */
   maxLength?: number | undefined;
 }
 
 /**
- * Makes lines of chunks of UTF-8. What they are does not depend on where a chunk
+ * Makes lines of chunks of UTF-8. The lines do not depend on where a chunk
  * ends.
  *
- * @param what What is tried, for errors.
+ * @param what The operation, for errors.
  * @throws {RangeError} A line is too long.
  */
 export async function* linesOf(
@@ -26,7 +29,10 @@ export async function* linesOf(
   const { maxLength = LINE_MAX, signal } = options;
   const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
   let line = "";
-  /** @param held Characters of a line, of which the last may belong to its end. */
+  /**
+   * @param held Characters of a line. The last of them may belong to the end of
+   * the line.
+   */
   const check = (held: number, last: string) => {
     const length = last.endsWith("\r") ? held - 1 : held;
     if (length <= maxLength) return;
@@ -42,10 +48,11 @@ export async function* linesOf(
       const end = whole.endsWith("\r") ? whole.slice(0, -1) : whole;
       check(end.length, "");
       line = "";
-      signal?.throwIfAborted(); // The chunk may have many more.
+      signal?.throwIfAborted(); // The chunk may have many more lines.
       yield end;
     }
-    // Before it is joined, so that no more than that is ever held.
+    // The check comes before the parts are joined, so that no more than the
+    // limit is ever held.
     check(line.length + rest.length, rest === "" ? line : rest);
     line += rest;
   }

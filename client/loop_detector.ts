@@ -1,5 +1,5 @@
-// The directories on the way down through a tree: they tell when a directory is
-// in itself.
+// The directories on the way down through a tree. They show when a directory
+// contains itself.
 
 import { NinePError } from "../codec/errors.ts";
 import type { Qid } from "../codec/messages.ts";
@@ -7,10 +7,10 @@ import type { Qid } from "../codec/messages.ts";
 /** Most levels of a tree: a server can make up directories without an end. */
 const MAX_DEPTH = 100_000;
 
-/** How many members of two directories are compared. */
+/** Number of members of two directories that are compared. */
 const COMPARED = 16;
 
-/** A directory that is gone through. */
+/** A directory whose members are processed. */
 export interface DirectoryLevel {
   /** The path of its qid, which is its identity in its tree. */
   readonly path: bigint;
@@ -23,21 +23,27 @@ export interface DirectoryLevel {
   readonly names: string;
 }
 
-/** All directories that are gone through at present, in any number of branches. */
+/**
+ * All directories whose members are processed at present, in any number of
+ * branches.
+ */
 export class LoopDetector {
-  /** By the path of the qid: a directory may be gone through by two names at once. */
+  /**
+   * The directories by the path of the qid. One directory may be reached by two
+   * names at once.
+   */
   readonly #levels = new Map<bigint, Set<DirectoryLevel>>();
 
   /**
-   * Goes into a directory. It is taken for one that the way leads through already
-   * when it has both the path of its qid and the names of its members: some
-   * servers give all directories one qid.
+   * Enters a directory. It counts as a directory of the way down if it has the
+   * same qid path and the same names of members: some servers give all
+   * directories one qid.
    *
-   * @param members Names of members that were read first. An empty directory
-   *   leads nowhere, so none needs to be gone into.
-   * @param parent The directory that it is in; none for the top.
-   * @throws {NinePError} With code `ELOOP`: the way down leads through the same
-   *   directory already, or has too many levels.
+   * @param members Names of its first members. An empty directory leads
+   *   nowhere, so it need not be entered.
+   * @param parent The directory that contains it; none for the top.
+   * @throws {NinePError} With code `ELOOP`: the directory is on the way down
+   *   already, or the tree has too many levels.
    */
   enter(
     { path }: Qid,
@@ -54,7 +60,7 @@ export class LoopDetector {
     for (const other of alike ?? []) {
       if (other.names !== names || !leadsThrough(parent, other)) continue;
       throw loop(
-        `it is the same directory as "${other.label}", which it is in`,
+        `the directory is the same as "${other.label}", which contains it`,
       );
     }
     const level = { path, parent, depth, label, names };
@@ -63,7 +69,7 @@ export class LoopDetector {
     return level;
   }
 
-  /** Comes back from a directory. */
+  /** Leaves a directory. */
   leave(level: DirectoryLevel): void {
     const alike = this.#levels.get(level.path);
     if (alike?.delete(level) && alike.size === 0) {
@@ -72,7 +78,10 @@ export class LoopDetector {
   }
 }
 
-/** Whether the way to a directory leads through another one, or ends there. */
+/**
+ * Tells whether the way down to a directory leads through another one, or ends
+ * there.
+ */
 function leadsThrough(
   way: DirectoryLevel | undefined,
   other: DirectoryLevel,

@@ -18,19 +18,19 @@ import type { Connection } from "../transport/connection.ts";
 import { lost } from "../transport/failure.ts";
 import { Intake } from "../transport/intake.ts";
 import { Outbox } from "../transport/outbox.ts";
-import type { ProcessHold } from "../transport/process_hold.ts";
+import type { AbortListeners } from "./abort.ts";
+import type { Environment } from "./environment.ts";
 import { NumberPool } from "./numbers.ts";
 import type { PeerTraits } from "./peer.ts";
-import type { AbortListeners } from "./abort.ts";
 
 /** Largest reply to the first Tversion, in bytes; what another protocol sends looks larger. */
 const GREETING_MSIZE = 8192;
 /** Number of Rlerror, the error of 9P2000.L: `size[4] Rlerror tag[2] ecode[4]`. */
 const RLERROR = 7;
 
-/** What a request that was aborted has left on its way. */
+/** An aborted request that the server may still answer. */
 export interface Leftover {
-  /** When a reply for it came last, by `performance.now()`; -Infinity before. */
+  /** When its last reply came, by `performance.now()`; -Infinity before. */
   at: number;
 }
 
@@ -51,11 +51,14 @@ class Pending {
   flushing = false;
   /** Settles with that Tflush. */
   flush: Promise<void> | undefined;
-  /** Its caller has given it up, and the server still works on it. */
+  /** True when its caller has given it up and the server still works on it. */
   leftover: Leftover | undefined;
-  /** The outcome is known. */
+  /** True when its outcome is known. */
   settled = false;
-  /** The caller was told that the connection ends, and wants no data any more. */
+  /**
+   * True when the caller was told that the connection ends, and needs no data
+   * any more.
+   */
   abandoned = false;
 
   constructor(
@@ -101,10 +104,8 @@ export class Mux {
   readonly connection: Connection;
   /** What is known of the kind of the server. */
   readonly traits: PeerTraits;
-  /** Whether the connection, and timers of its client, keep the process alive. */
-  readonly hold: ProcessHold;
-  /** Where requests listen to the signals of their callers. */
-  readonly aborts: AbortListeners;
+  /** What all calls of the client share. */
+  readonly environment: Environment;
   /** What is spoken. */
   readonly dialect: Dialect = dialect9P2000;
   /** How often the connection was lost, and requests went on with another one. */
@@ -127,7 +128,7 @@ export class Mux {
   #reserved = 0;
   /** The same for Tflushes, which must not wait for what they are to end. */
   readonly #urgent = new Set<Pending>();
-  /** What was aborted, until the server has done with it. */
+  /** Aborted requests, until the server has finished them. */
   readonly #leftovers = new Set<Leftover>();
   /** Why there are no new requests. */
   #refusal: { error: unknown } | undefined;
@@ -138,21 +139,18 @@ export class Mux {
    * @param limit Most requests that are outstanding at once, besides Tflushes;
    *   at most NOTAG - 1, so that there is a tag for a Tflush.
    * @param traits What is known of the kind of the server.
-   * @param aborts The abort listeners of the client.
-   * @param hold Decides whether the connection keeps the process alive.
+   * @param environment What all calls of the client share.
    */
   constructor(
     connection: Connection,
     limit: number,
     traits: PeerTraits,
-    aborts: AbortListeners,
-    hold: ProcessHold,
+    environment: Environment,
   ) {
     this.connection = connection;
-    this.aborts = aborts;
-    this.hold = hold;
+    this.environment = environment;
     const channel = openChannel(connection);
-    hold.add(connection);
+    environment.refs.add(connection);
     this.#channel = channel;
     this.#limit = limit;
     this.traits = traits;
@@ -272,12 +270,12 @@ export class Mux {
   }
 
   /**
-   * Gives up all requests but Tclunks, for the connection is to end: their
-   * callers are told at once, and the server is sent a Tflush for each.
+   * Gives up all requests but Tclunks, because the connection is to end. Their
+   * callers are told at once, and the server gets a Tflush for each request.
    *
    * @param error What the requests reject with.
-   * @returns Whether a Tclunk is answered now. A server that cannot flush may
-   *   work on what was given up for any time first.
+   * @returns True if the server can answer a Tclunk soon. A server that cannot
+   *   flush may first work on the requests for any time.
    */
   giveUp(error: unknown): boolean {
     const { flushes } = this.traits;
@@ -285,7 +283,7 @@ export class Mux {
     for (const pending of [...this.#waiting, ...this.#pending]) {
       if (!pending || pending.settled) continue;
       const { type } = pending.request;
-      // A Tflush tells when the tag of its request is free.
+      // The answer to a Tflush says that the tag of its request is free.
       if (type === "Tclunk" || type === "Tflush") continue;
       pending.abandoned = true;
       if (this.#waiting.has(pending) || flushes) this.#abort(pending, error);
@@ -295,7 +293,7 @@ export class Mux {
     return isFree;
   }
 
-  /** What aborted requests have left on their way: the next reply has to wait for it. */
+  /** The aborted requests whose replies the next reply may have to wait for. */
   leftovers(): readonly Leftover[] {
     return this.#leftovers.size === 0 ? NONE : [...this.#leftovers];
   }
@@ -310,7 +308,7 @@ export class Mux {
     if (this.#dead) return;
     this.#dead = true;
     this.#refusal ??= { error };
-    this.hold.delete(this.connection);
+    this.environment.refs.delete(this.connection);
     this.#channel.close();
     this.#rejectAll(error);
   }
@@ -328,7 +326,7 @@ export class Mux {
     this.#reserved = 0;
     for (const pending of all) {
       if (!pending || pending.settled) continue;
-      pending.settle(this.aborts);
+      pending.settle(this.environment.aborts);
       pending.reject(error);
     }
   }
@@ -348,7 +346,7 @@ export class Mux {
       pending.claimed = tag;
       if (signal) {
         pending.onAbort = () => this.#abort(pending, signal.reason);
-        this.aborts.add(signal, pending.onAbort);
+        this.environment.aborts.add(signal, pending.onAbort);
       }
       if (isNext) {
         this.#put(pending);
@@ -389,7 +387,7 @@ export class Mux {
       this.#outbox.schedule();
     } catch (error) {
       this.#release(pending);
-      pending.settle(this.aborts);
+      pending.settle(this.environment.aborts);
       pending.reject(error);
     }
   }
@@ -422,6 +420,8 @@ export class Mux {
   }
 
   #abort(pending: Pending, reason: unknown): void {
+    // Another request may have its tag by now.
+    if (pending.settled) return;
     if (this.#waiting.has(pending)) return this.#withdraw(pending, reason);
     if (!pending.leftover) {
       pending.leftover = { at: -Infinity };
@@ -432,7 +432,10 @@ export class Mux {
     }
   }
 
-  /** A reply has come for a request; what it has left on its way may be over. */
+  /**
+   * Notes that a reply has come for a request, and removes the request from the
+   * leftovers if it is finished.
+   */
   #noteReply({ leftover, flushing, settled }: Pending): void {
     if (!leftover) return;
     leftover.at = performance.now();
@@ -446,7 +449,7 @@ export class Mux {
       this.#tags.give(pending.claimed);
       this.#reserved--;
     }
-    pending.settle(this.aborts);
+    pending.settle(this.environment.aborts);
     pending.reject(reason);
   }
 
@@ -459,7 +462,7 @@ export class Mux {
     try {
       await this.#sendFlush(pending.request.tag);
       if (!pending.settled) pending.reject(reason);
-      pending.settle(this.aborts);
+      pending.settle(this.environment.aborts);
       pending.flushing = false;
       this.#noteReply(pending);
     } catch (error) {
@@ -514,7 +517,7 @@ export class Mux {
     }
     // The tag is free before its reply can be seen, or it is kept by a Tflush.
     if (!pending.flushing) this.#release(pending);
-    pending.settle(this.aborts);
+    pending.settle(this.environment.aborts);
     this.#noteReply(pending);
     try {
       pending.resolve(this.#take(pending));

@@ -30,7 +30,7 @@ export class NumberPool {
   /**
    * Takes the lowest free number.
    *
-   * @param above Only numbers above this one are looked at; all by default.
+   * @param above The number is above this one; any number by default.
    * @throws {RangeError} All are taken.
    */
   take(above?: number): number {

@@ -4,8 +4,8 @@
 
 import { FunctionError, Plan9Exit } from "../codec/call.ts";
 import { NinePError } from "../codec/errors.ts";
-import { ProcessHold } from "../transport/process_hold.ts";
 import type { AbortListeners } from "./abort.ts";
+import type { Environment } from "./environment.ts";
 import type { Leftover } from "./mux.ts";
 
 /**
@@ -116,10 +116,8 @@ export function isMissing(error: unknown): boolean {
 export interface Limits {
   /** Most milliseconds that an operation takes; undefined is any time. */
   readonly timeout: number | undefined;
-  /** Has the timers: decides whether they keep the process alive, as they do by default. */
-  readonly hold?: ProcessHold | undefined;
-  /** Where operations listen to the signals of their callers. */
-  readonly aborts: AbortListeners;
+  /** What all calls of the client share. */
+  readonly environment: Environment;
   /** What aborted requests have left on their way. */
   leftovers?(): readonly Leftover[];
 }
@@ -139,8 +137,8 @@ export function operate<T>(
   undo?: (result: T) => void,
 ): Promise<T> {
   const what = () => `${verb} ${labelOf(file)}`;
-  // The caller awaits the promise of explained() itself: only so has the stack
-  // of its error the caller's frames.
+  // The caller awaits the promise of explained() itself: only then does the
+  // stack of its error have the frames of the caller.
   return explained(
     verb,
     file,
@@ -169,10 +167,11 @@ export function bounded<T>(
   undo?: (result: T) => void,
 ): Promise<T> {
   const { signal, timeout = limits.timeout } = options;
-  const { aborts, hold } = limits;
+  const { environment } = limits;
+  const { aborts } = environment;
   if (timeout === undefined) return abortable(aborts, signal, work, undo);
   return timed(
-    { timeout, aborts, hold },
+    { timeout, environment },
     signal,
     what,
     (signal) => abortable(aborts, signal, work, undo),
@@ -184,13 +183,13 @@ export function bounded<T>(
  * Runs work with a signal that aborts with the given one, and when the time is
  * up.
  *
- * @param leftovers What the connection still carries for requests that were
- *   aborted before. The server's answer cannot come before that, so the time
- *   counts from its last part. There are no more parts than requests.
+ * @param leftovers Aborted requests whose replies are still on their way. The
+ *   answer of the server cannot come before those replies, so the time counts
+ *   from the last of them. There is at most one for each request.
  * @throws {RangeError} The timeout is out of its range.
  */
 export async function timed<T>(
-  { timeout, aborts, hold = new ProcessHold() }: Limits,
+  { timeout, environment: { aborts, refs } }: Limits,
   signal: AbortSignal | undefined,
   what: () => string,
   work: (signal: AbortSignal | undefined) => Promise<T>,
@@ -205,26 +204,28 @@ export async function timed<T>(
   const both = new AbortController();
   const onAbort = () => both.abort(signal?.reason);
   if (signal?.aborted) onAbort();
-  else if (signal) aborts.add(signal, onAbort);
+  else aborts.add(signal, onAbort);
   const end = () => {
     const left = lastOf(leftovers) + timeout - performance.now();
     if (left > 0) {
-      timer = hold.after(left, end);
+      timer = refs.after(left, end);
       return;
     }
     const message = `Cannot ${what()}: no answer within ${timeout} ms`;
     both.abort(new DOMException(message, "TimeoutError"));
   };
-  let timer = hold.after(timeout, end);
+  let timer = refs.after(timeout, end);
   try {
     return await work(both.signal);
   } finally {
-    hold.cancel(timer);
-    if (signal) aborts.remove(signal, onAbort);
+    refs.cancel(timer);
+    aborts.remove(signal, onAbort);
   }
 }
 
-/** When the last part of what was left on its way came; -Infinity before the first. */
+/**
+ * When the last reply for an aborted request came; -Infinity before the first.
+ */
 export function lastOf(leftovers: readonly Leftover[]): number {
   return leftovers.reduce((last, { at }) => Math.max(last, at), -Infinity);
 }
@@ -254,13 +255,28 @@ export function abortable<T>(
 }
 
 /**
- * Puts what was tried in front of the server's errors, and of those of a
- * request that no message can hold. An error stays as it is when it says
- * already what was tried with a part, and when it is the reason of an abort.
+ * Checks a limit that a caller gives.
  *
- * The new error is made here, in a function that the caller awaits: its stack
- * leads to the caller. That of the server's error leads to the loop that reads
- * replies.
+ * @param what The operation, for errors.
+ * @param name Name of the option, such as `maxLength`.
+ * @throws {RangeError} It is neither a whole number from 0 on nor Infinity.
+ */
+export function checkMost(what: string, name: string, most = 0): void {
+  if (Number.isSafeInteger(most) && most >= 0 || most === Infinity) return;
+  throw new RangeError(
+    `Cannot ${what}: ${name} is ${most}, the range is 0 to 2^53 - 1, or Infinity`,
+  );
+}
+
+/**
+ * Puts what was tried in front of the server's errors, and of those of a
+ * request that no message can hold. An error that says already what was tried
+ * with a part keeps its message. The reason of an abort stays as it is.
+ *
+ * The new error is made here, in a function that the caller awaits, so that its
+ * stack leads to the caller. The stack of the server's error leads to the loop
+ * that reads replies, and the stack of an error of a part may end where the part
+ * began.
  */
 export async function explained<T>(
   verb: string,
@@ -276,20 +292,28 @@ export async function explained<T>(
     if (isUnsendable(error)) {
       throw new RangeError(messageOf(error), { cause: error });
     }
-    if (!(error instanceof NinePError) || isExplained(error)) throw error;
+    if (error instanceof RangeError && isAbout(error, verb)) {
+      throw new RangeError(error.message, { cause: error.cause });
+    }
+    if (!(error instanceof NinePError)) throw error;
     if (signal?.aborted && error === signal.reason) throw error;
+    if (isExplained(error)) throw withMessage(error, error.message);
     throw withMessage(error, messageOf(error));
   }
 }
 
-/** Gives an error of the server another message. */
-export function withMessage(cause: NinePError, message: string): NinePError {
-  const { ename, code, request } = cause;
-  if (cause instanceof Plan9Exit) {
-    return new Plan9Exit(cause.str, { ename, message, cause });
+/**
+ * Returns an error of the server with another message. Its cause is the
+ * original error.
+ */
+export function withMessage(error: NinePError, message: string): NinePError {
+  const { ename, code, request } = error;
+  const cause = isExplained(error) ? error.cause : error;
+  if (error instanceof Plan9Exit) {
+    return new Plan9Exit(error.str, { ename, message, cause });
   }
-  if (cause instanceof FunctionError) {
-    return new FunctionError(cause, { ename, message, cause });
+  if (error instanceof FunctionError) {
+    return new FunctionError(error, { ename, message, cause });
   }
   return new NinePError(ename, { code, message, request, cause });
 }
@@ -298,6 +322,11 @@ export function withMessage(cause: NinePError, message: string): NinePError {
 export function isUnsendable(error: unknown): error is RangeError {
   return error instanceof RangeError &&
     /^Cannot (encode|send) T/.test(error.message);
+}
+
+/** Tells whether an error names the operation already. */
+function isAbout({ message }: Error, verb: string): boolean {
+  return message.startsWith(`Cannot ${verb} `);
 }
 
 function isExplained({ message, cause }: NinePError): boolean {

@@ -230,7 +230,7 @@ export class Paths extends Base {
     );
     // What is still walked to is clunked when it is there.
     const kept = this.kept.release(closed);
-    // A server may hold a Tclunk back until the calls of the fid are answered.
+    // A server may delay the Rclunk until the calls of the fid are answered.
     for (const fid of kept) session.flushFid(fid, () => closed);
     const fids = [this.root, ...kept];
     if (this.#here !== undefined) fids.push(this.#here);

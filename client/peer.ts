@@ -9,9 +9,15 @@ export interface PeerTraits {
   readonly wholeRecords: boolean;
   /** The arguments of a function file may be written in pieces. */
   readonly longArguments: boolean;
-  /** Largest reply in bytes, for a server that does not keep to msize; 0 for one that does. */
+  /**
+   * Largest reply in bytes for a server that ignores msize; 0 for all other
+   * servers.
+   */
   readonly largestReply: number;
-  /** OAPPEND can be tried. Otherwise the server takes the bit for something else. */
+  /**
+   * True if the client may send OAPPEND. Other servers take the bit for
+   * something else.
+   */
   readonly appendMode: boolean;
 }
 

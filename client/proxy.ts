@@ -3,10 +3,12 @@
 // has not is undefined, which a Proxy could not tell.
 
 import { callFile } from "./call.ts";
-import { checkMaxEntries, gatherMembers } from "./directory.ts";
+import { gatherMembers } from "./directory.ts";
 import { isDirectory } from "./file_stat.ts";
 import {
   type CallerOptions,
+  checkMost,
+  explained,
   join,
   labelOf,
   operate,
@@ -14,7 +16,10 @@ import {
 } from "./operation.ts";
 import type { Paths } from "./paths.ts";
 
-/** Most members of a directory whose files become methods: each takes memory for as long as the object lives. */
+/**
+ * Default of `maxEntries`. Each method takes memory as long as the object
+ * lives.
+ */
 const METHODS_MAX = 10_000;
 /** Names that the language asks any object for: with a `then`, awaiting it would call a file. */
 const RESERVED: ReadonlySet<string> = new Set(["then", "toJSON"]);
@@ -61,15 +66,15 @@ export interface RemoteMethod<Args extends unknown[], Value> {
 }
 
 /**
- * What arrives of a value that a remote function returns, by JSON: nothing
- * (`undefined`) as null, and never what JSON cannot carry, such as a Date or a
- * Map: there the call fails. Members that are undefined are left out.
+ * The type of a value that a remote function returns, after JSON. Undefined
+ * arrives as null, and members that are undefined are left out. A value that
+ * JSON cannot carry, such as a Date or a Map, never arrives: the call fails.
  *
  * @typeParam Value What the function returns.
- * @typeParam Nothing What arrives for nothing.
+ * @typeParam Nothing What undefined becomes.
  */
 export type RemoteValue<Value, Nothing = null> =
-  // An `any` or `unknown` says nothing of the value.
+  // The types `any` and `unknown` say nothing about the value.
   unknown extends Value ? Value
     : Value extends string | number | boolean | null ? Value
     : Value extends void ? Nothing
@@ -127,8 +132,9 @@ export async function proxyOf<Api>(
     );
   }
   const isFile = methods !== undefined;
+  const list = () => filesIn(paths(), path, options);
   const names = methods ??
-    await filesIn(paths(), path, options);
+    await explained("list", path, list, options.signal);
   // Without a prototype: no name of a file means anything, and none is there that is no file.
   const api: Record<string, unknown> = Object.create(null);
   for (const name of names) {
@@ -185,7 +191,7 @@ function filesIn(
   options: Omit<ProxyOptions, "methods">,
 ): Promise<string[]> {
   const { maxEntries = METHODS_MAX } = options;
-  checkMaxEntries(`list ${labelOf(path)}`, maxEntries);
+  checkMost(`list ${labelOf(path)}`, "maxEntries", maxEntries);
   return gatherMembers(
     paths,
     path,

@@ -8,11 +8,11 @@ import type { ReplyTo, Rread, Rwrite, Tmessage } from "../codec/messages.ts";
 import type { Connection } from "../transport/connection.ts";
 import { dial } from "../transport/dial.ts";
 import { codeOf, isPermanent } from "../transport/failure.ts";
-import type { ProcessHold } from "../transport/process_hold.ts";
+import type { RefGroup } from "../transport/ref_group.ts";
+import type { Environment } from "./environment.ts";
 import type { Line } from "./line.ts";
 import { endsWithFid, type Leftover, type Link, treadInto } from "./mux.ts";
 import { abortable, bounded, TIMEOUT_MAX } from "./operation.ts";
-import type { AbortListeners } from "./abort.ts";
 import type { PeerTraits } from "./peer.ts";
 import { Restoration, type RestorationPlan } from "./restoration.ts";
 
@@ -47,23 +47,22 @@ import { Restoration, type RestorationPlan } from "./restoration.ts";
 export interface ReconnectOptions {
   /**
    * Attempts in a row, 1 to Infinity, after which the client gives up; 10 by
-   * default, which takes 41 seconds on average, and the time that the attempts
-   * take themselves. The count begins anew when a connection has lasted for
-   * `steadyAfter`. The client gives up at once after an error that another
-   * attempt would meet again: a bad address, a right that Deno was not given, a
-   * refused certificate.
+   * default, which takes 41 seconds on average plus the time of the attempts.
+   * The count begins anew when a connection has lasted for `steadyAfter`. The
+   * client gives up at once after an error that another attempt would give
+   * again: a bad address, a missing permission of Deno, a refused certificate.
    */
   attempts?: number | undefined;
   /**
-   * Most milliseconds of one attempt, from the dialling until all fids are made
-   * again, above 0 and up to 2^31 - 1; 30000 by default, or the `timeout` of
-   * `connect()` where that is less.
+   * Most milliseconds of one attempt, from dialling until all fids are
+   * restored, above 0 and up to 2^31 - 1; 30000 by default, or the `timeout` of
+   * `connect()` if that is less.
    */
   attemptTimeout?: number | undefined;
   /**
-   * Milliseconds that a connection must last, 0 to 2^31 - 1, 10000 by default:
-   * a server that loses each connection sooner is dialled after growing delays,
-   * and given up after `attempts`.
+   * Milliseconds after which a connection counts as steady, 0 to 2^31 - 1,
+   * 10000 by default. If a server loses each connection sooner, the delays
+   * grow, and the client gives up after `attempts`.
    */
   steadyAfter?: number | undefined;
   /** Most milliseconds before the first attempt, 0 to 2^31 - 1; 100 by default. */
@@ -103,13 +102,13 @@ interface Carried {
   wake: (() => void) | undefined;
 }
 
-/** Most milliseconds of one attempt, where nothing is said. */
+/** Default of `attemptTimeout`. */
 const ATTEMPT_TIMEOUT = 30_000;
 
 /**
  * Checks the options for a target of `connect()`.
  *
- * @param timeout That of `connect()`.
+ * @param timeout The `timeout` of `connect()`.
  */
 export function settingsOf(
   target: string | Connection,
@@ -178,13 +177,13 @@ export function delayOf(
  *   mode, without OTRUNC. Type and path of its qids must be what they were,
  *   unless it is a root that is not open: that is what an Rattach makes it. The
  *   version of a file must not be lower than it was.
- * - A file must still be as long as what was read or written through its fid.
- *   Otherwise a server that was started anew may have another file with the
- *   same qid.
- * - A fid through which something was written can be read when the file still
- *   has the end of that, or when something is written anew. Otherwise a server
- *   may have kept for the fid what was written, as for a function file, and
- *   would give what belongs to another user's write.
+ * - A file must still be as long as the part that was read or written through
+ *   its fid. Otherwise a restarted server may have another file with the same
+ *   qid.
+ * - A fid that has written can be read when the file still has the last bytes
+ *   that the fid wrote, or when the fid writes anew. Otherwise a server may
+ *   keep the data of a write for the fid, as for a function file, and would
+ *   give the value of another user.
  * - Not made again is what the loss itself has ended: an afid and the trees
  *   that were attached with one; a file of exclusive use (QTEXCL), for others
  *   may have had it meanwhile; a file that was opened with ORCLOSE, for the
@@ -210,9 +209,9 @@ export class Reconnecting implements Link {
   #line: Line;
   /** Resolves when there is a connection again, or never will be. */
   #again: Promise<void> | undefined;
-  /** Attempts since a connection has lasted. */
+  /** Number of attempts since the last steady connection. */
   #failures = 0;
-  /** When the connection was made, in milliseconds of performance.now(). */
+  /** When the connection was made, by `performance.now()`. */
   #since = performance.now();
   #losses = 0;
   readonly #carried = new Set<Carried>();
@@ -245,19 +244,14 @@ export class Reconnecting implements Link {
     return this.#line.traits;
   }
 
-  /** Whether the connections and timers keep the process alive. */
-  get hold(): ProcessHold {
-    return this.#line.hold;
-  }
-
   /** The dialect that is spoken. */
   get dialect(): Dialect {
     return this.#line.dialect;
   }
 
-  /** The abort listeners of the client. */
-  get aborts(): AbortListeners {
-    return this.#line.aborts;
+  /** What all calls of the client share. */
+  get environment(): Environment {
+    return this.#line.environment;
   }
 
   /** How often a connection was lost. */
@@ -346,7 +340,7 @@ export class Reconnecting implements Link {
     return this.#line.giveUp(error);
   }
 
-  /** What aborted requests have left on their way; see {@linkcode Mux.leftovers}. */
+  /** The aborted requests; see {@linkcode Mux.leftovers}. */
   leftovers(): readonly Leftover[] {
     return this.#line.leftovers();
   }
@@ -387,7 +381,11 @@ export class Reconnecting implements Link {
         }
         if (again) {
           if (tag !== undefined) throw noConnection(request, line.error);
-          await abortable(this.aborts, signal, () => waitFor(again, carried));
+          await abortable(
+            this.environment.aborts,
+            signal,
+            () => waitFor(carried),
+          );
           continue;
         }
         line.check(request);
@@ -465,10 +463,11 @@ export class Reconnecting implements Link {
     await lost.ended;
     while (!signal.aborted && this.#failures < attempts) {
       // At least one turn: what the loss has ended was told by then.
-      await sleep(delayOf(this.#failures++, this.#plan), signal, this.hold);
+      const delay = delayOf(this.#failures++, this.#plan);
+      await sleep(delay, signal, this.environment.refs);
       try {
         await bounded(
-          { timeout, aborts: this.aborts, hold: this.hold },
+          { timeout, environment: this.environment },
           () => `connect to "${this.peer}"`,
           { signal },
           // There is one, as one was given.
@@ -481,8 +480,17 @@ export class Reconnecting implements Link {
       }
     }
     this.#refusal ??= { error: lostForGood(this.peer, cause) };
-    this.#again = undefined;
+    this.#goOn();
     this.#ended.resolve();
+  }
+
+  /**
+   * Ends the waits for a connection: there is one again, or there will never be
+   * one.
+   */
+  #goOn(): void {
+    this.#again = undefined;
+    for (const carried of this.#carried) carried.wake?.();
   }
 
   /** Makes a connection with the fids of another one, and takes it. */
@@ -502,7 +510,7 @@ export class Reconnecting implements Link {
       // In the same turn as the last sweep, so that no clunk is missed.
       this.#line = line;
       this.#since = performance.now();
-      this.#again = undefined;
+      this.#goOn();
       this.#watch(line);
     } catch (error) {
       line.fail(error);
@@ -514,12 +522,13 @@ export class Reconnecting implements Link {
   }
 }
 
-/** Waits for the next connection, unless the request is refused before. */
-function waitFor(again: Promise<void>, carried: Carried): Promise<void> {
-  return new Promise((resolve, reject) => {
-    carried.wake = resolve;
-    again.then(resolve, reject);
-  });
+/**
+ * Waits for the next connection, unless the request is refused before. A
+ * request that is given up meanwhile leaves nothing behind: an outage may be
+ * long, and a program may ask again and again.
+ */
+function waitFor(carried: Carried): Promise<void> {
+  return new Promise((resolve) => carried.wake = resolve);
 }
 
 /** Sends a request, no larger than the connection takes: it may be of an earlier one. */
@@ -545,9 +554,9 @@ function send(
   return line.rpc(request, signal, tag);
 }
 
-/** Number of bytes that a Tread or Twrite has moved. */
+/** The number of bytes that a Tread or Twrite has moved. */
 function countOf(reply: unknown): number {
-  if (typeof reply === "number") return reply; // Of a read into a buffer.
+  if (typeof reply === "number") return reply; // The count of a read into a buffer.
   const moved = reply as Rread | Rwrite; // Checked against the request.
   return moved.type === "Rread" ? moved.data.length : moved.count;
 }
@@ -597,15 +606,15 @@ function textOf(error: unknown): string {
 function sleep(
   milliseconds: number,
   signal: AbortSignal,
-  hold: ProcessHold,
+  refs: RefGroup,
 ): Promise<void> {
   return new Promise((resolve) => {
     const done = () => {
-      hold.cancel(timer);
+      refs.cancel(timer);
       signal.removeEventListener("abort", done);
       resolve();
     };
-    const timer = hold.after(milliseconds, done);
+    const timer = refs.after(milliseconds, done);
     signal.addEventListener("abort", done, { once: true });
   });
 }

@@ -9,7 +9,11 @@ import { Handle } from "./handle.ts";
 import { type CallerOptions, checkRange, type FileRef } from "./operation.ts";
 import { linesOf, type LinesOptions } from "./lines.ts";
 import type { OpenFid } from "./session.ts";
-import { type TransferOptions, type Watchdog, watched } from "./stall.ts";
+import {
+  monitored,
+  type ProgressMonitor,
+  type TransferOptions,
+} from "./stall.ts";
 import { leftOff } from "./stream.ts";
 import { writeAll } from "./transfer.ts";
 import { READ, SEEK, WRITE } from "./turns.ts";
@@ -21,15 +25,16 @@ export type Whence = "start" | "current" | "end" | 0 | 1 | 2;
  * An open file of a server: a fid, and the position of the next read or write.
  *
  * Made by `Client.open()` and `Client.create()`. The client keeps the position.
- * What uses the position (`read()`, `write()`, `writeAll()`, `seek()`, chunks and
- * streams) is done one after the other, in the order of the calls, so it need
- * not be awaited one by one. Only where the file has no bytes behind the
- * position, a write does not wait for reads, nor a read for writes: such a file
- * may be a dialogue with the server, in which a read waits for data. `readAt()` and `writeAt()` take an offset of their
- * own and are in flight together.
+ * Operations that use the position (`read()`, `write()`, `writeAll()`,
+ * `seek()`, chunks and streams) run one after the other, in the order of the
+ * calls, so a caller need not await each of them. There is one exception: if
+ * the file has no bytes behind the position, a write does not wait for reads,
+ * and a read does not wait for writes. Such a file may be a dialogue with the
+ * server, in which a read waits for data. `readAt()` and `writeAt()` take an
+ * offset, and are in flight together.
  *
- * Where the file was opened with `append`, each write goes to the end of the
- * file, wherever the position is, and moves the position behind it.
+ * If the file was opened with `append`, each write goes to the end of the file,
+ * wherever the position is, and moves the position behind it.
  *
  * It is an async iterable of its bytes from the position on; see
  * {@linkcode RemoteFile.chunks}. Recognize one by `instanceof` (`handle?` of
@@ -322,8 +327,8 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
   /**
    * Writes at an offset; the position stays. See `read(9P)`.
    *
-   * Where the file was opened with `append`, a server that knows OAPPEND takes no
-   * notice of the offset.
+   * If the file was opened with `append`, a server that knows OAPPEND ignores
+   * the offset.
    *
    * @param data Bytes, or a text, which becomes UTF-8: the first of them, in
    *   one request.
@@ -383,7 +388,7 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
    * Writes all data at the position, with as many requests as it takes.
    *
    * @param data Bytes, or a text, which becomes UTF-8.
-   * @param options Signal, timeout, how long the transfer may stand still.
+   * @param options Signal, timeout, and `stall`.
    * @throws {TypeError} The file is closed.
    *
    * @example
@@ -404,22 +409,23 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
     data: Uint8Array | string,
     options: TransferOptions = {},
   ): Promise<void> {
-    return watched(
+    return monitored(
       this.#handle.open.session,
       () => `write ${this.#handle.label}`,
       options,
-      (own, watchdog) => this.#writeAll(data, own, watchdog),
+      (own, monitor) => this.#writeAll(data, own, monitor),
     );
   }
 
   async #writeAll(
     data: Uint8Array | string,
     options: CallerOptions,
-    watchdog: Watchdog | undefined,
+    monitor: ProgressMonitor | undefined,
   ): Promise<void> {
     const write: typeof writeOnce = async (open, bytes, offset, signal) => {
-      const own = watchdog ? withWatchdog(open, watchdog) : open;
-      // One by one: the file may be append-only, or take no notice of offsets.
+      const own = monitor ? withMonitor(open, monitor) : open;
+      // The chunks are written one by one, because the file may be append-only,
+      // or may ignore offsets.
       await writeAll(own, bytes, offset, 1, signal);
       return bytes.length;
     };
@@ -428,7 +434,7 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
       ? options
       : await this.#handle.turn(WRITE, this, options);
     try {
-      watchdog?.note();
+      monitor?.note();
       if (appends) {
         await this.#append(data, rest, write);
         return;
@@ -601,11 +607,10 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
    * A stream that writes bytes and texts from the position on. Closing it
    * closes the file, so do aborting and failing.
    *
-   * The file is told to be written one chunk at a time, until the server shows
-   * that it keeps what was written where it was written, as plain files do.
-   * From then on as much is in flight as `window` of `connect()` allows, and a
-   * failure is told by a later write, or by closing. What is appended is always
-   * written one chunk at a time.
+   * The file is written one chunk at a time until the server shows that it
+   * stores data at their offsets, as plain files do. From then on as much is in
+   * flight as `window` of `connect()` allows, and a failure appears in a later
+   * write, or at the close. Appends are always written one chunk at a time.
    *
    * The timeout of `connect()` holds for each chunk, and for closing. Aborting
    * waits for nothing; {@linkcode RemoteFile.close} tells when the server is
@@ -662,7 +667,10 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
   }
 }
 
-/** Writes with one request, and gives the number of bytes that the server took. */
+/**
+ * Writes with one request, and returns the number of bytes that the server
+ * took.
+ */
 function writeOnce(
   { session, fid, limit }: OpenFid,
   data: Uint8Array,
@@ -672,9 +680,9 @@ function writeOnce(
   return session.write(fid, offset, data.subarray(0, limit), signal);
 }
 
-/** An open fid for one transfer, which a watchdog watches. */
-function withWatchdog(open: OpenFid, watchdog: Watchdog): OpenFid {
-  return Object.create(open, { watchdog: { value: watchdog } });
+/** Returns an open fid for one transfer whose progress is noted. */
+function withMonitor(open: OpenFid, monitor: ProgressMonitor): OpenFid {
+  return Object.create(open, { monitor: { value: monitor } });
 }
 
 /** Checks a number of the file API that becomes 8 bytes on the wire. */

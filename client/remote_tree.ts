@@ -4,7 +4,6 @@ import { NinePError } from "../codec/errors.ts";
 import { Base } from "./base.ts";
 import { type CopyProgress, copyTree } from "./copy.ts";
 import {
-  checkMaxEntries,
   gatherMembers,
   makeDirectories,
   makeDirectory,
@@ -15,6 +14,7 @@ import { Files } from "./files.ts";
 import {
   awaited,
   type CallerOptions,
+  checkMost,
   checkRange,
   type FileRef,
   labelOf,
@@ -23,24 +23,27 @@ import {
 } from "./operation.ts";
 import { proxyOf, type ProxyOptions, type RemoteApi } from "./proxy.ts";
 import { removeTree } from "./remove_tree.ts";
-import { type TransferOptions, watched } from "./stall.ts";
+import { monitored, type TransferOptions } from "./stall.ts";
 import { type TreeEntry, walkTree, type WalkTreeOptions } from "./walk_tree.ts";
 
 /** Options of {@linkcode RemoteTree.readDirNames}. */
 export interface ReadDirNamesOptions extends CallerOptions {
   /** Give the names that start with a dot, too; false by default. */
   dotfiles?: boolean | undefined;
-  /** Most members, 0 to 2^53 - 1, or Infinity; 1,000,000 by default. More are a RangeError. */
+  /**
+   * Most members, 0 to 2^53 - 1, or Infinity; 1,000,000 by default. More
+   * members are a RangeError.
+   */
   maxEntries?: number | undefined;
 }
 
 /** Options of {@linkcode RemoteTree.mkdir}. */
 export interface MkdirOptions extends CallerOptions {
-  /** Permissions and DM bits of the directory itself, 0o777 by default. */
+  /** Permissions and DM bits of the last directory, 0o777 by default. */
   mode?: number | undefined;
   /**
-   * Make the directories on the way, too, with permissions 0o777, and take one
-   * that is there; false by default.
+   * Make missing parent directories as well, with permissions 0o777, and accept
+   * an existing directory; false by default.
    */
   recursive?: boolean | undefined;
 }
@@ -51,7 +54,7 @@ export interface RemoveOptions extends CallerOptions {
   recursive?: boolean | undefined;
   /**
    * Most members of one directory, 0 to 2^53 - 1, or Infinity; 1,000,000 by
-   * default. More are a RangeError, when so many were removed.
+   * default. Beyond it is a RangeError, after so many members were removed.
    */
   maxEntries?: number | undefined;
 }
@@ -64,7 +67,8 @@ export interface CopyOptions extends TransferOptions {
   recursive?: boolean | undefined;
   /**
    * Most members of one directory, 0 to 2^53 - 1, or Infinity; 1,000,000 by
-   * default. More are a RangeError, when nearly so many were copied.
+   * default. Beyond it is a RangeError, after nearly so many members were
+   * copied.
    */
   maxEntries?: number | undefined;
   /** Is told of each part of a file that was written; when it throws, the copy fails. */
@@ -149,7 +153,7 @@ export class RemoteTree extends Files {
   ): Promise<string[]> {
     const { dotfiles = false, maxEntries } = options;
     return operate(this.session, "list", path, options, (signal) => {
-      checkMaxEntries(`list ${labelOf(path)}`, maxEntries);
+      checkMost(`list ${labelOf(path)}`, "maxEntries", maxEntries);
       const gathering = { ...options, signal, verb: "list", label: path };
       return gatherMembers(
         this.paths,
@@ -171,8 +175,8 @@ export class RemoteTree extends Files {
    * @param options How deep to go; signal, which ends the walk with its reason;
    *   the timeout is for each request.
    * @returns Paths and attributes.
-   * @throws {NinePError} Also with code `ELOOP` for a directory that is in itself,
-   *   and for a tree of more than 100,000 levels.
+   * @throws {NinePError} Also with code `ELOOP` for a directory that contains
+   *   itself, and for a tree of more than 100,000 levels.
    * @throws {RangeError} `maxDepth` is negative.
    *
    * @example
@@ -243,7 +247,7 @@ export class RemoteTree extends Files {
    * @param file Path, or a fid, which is gone afterwards, also after an error.
    * @param options Whether to remove what is in a directory; signal.
    * @throws {NinePError} Also with code `EPERM` for the root, and `ELOOP` for a
-   *   directory that is in itself.
+   *   directory that contains itself.
    * @throws {RangeError} A directory has more than `maxEntries` members.
    *
    * @example
@@ -263,7 +267,7 @@ export class RemoteTree extends Files {
   remove(file: FileRef, options: RemoveOptions = {}): Promise<void> {
     const { paths, session } = this;
     const remove = async (signal: AbortSignal | undefined) => {
-      checkMaxEntries(`remove ${labelOf(file)}`, options.maxEntries);
+      checkMost(`remove ${labelOf(file)}`, "maxEntries", options.maxEntries);
       const fid = await this.#fidToRemove(file, signal);
       paths.kept.forget(fid);
       if (!options.recursive) return await session.remove(fid, signal);
@@ -362,15 +366,15 @@ export class RemoteTree extends Files {
       { base: target.paths, path: to, label: pathOf(to) },
     ] as const;
     const verb = `copy ${labelOf(from)} to`;
-    return watched(
+    return monitored(
       this.session,
       () => `${verb} ${labelOf(to)}`,
       options,
-      (own, watchdog) =>
+      (own, monitor) =>
         operate(this.session, verb, to, own, (signal) => {
-          checkMaxEntries(`${verb} ${labelOf(to)}`, maxEntries);
+          checkMost(`${verb} ${labelOf(to)}`, "maxEntries", maxEntries);
           const { timeout } = own;
-          const plan = { recursive, onProgress, maxEntries, watchdog };
+          const plan = { recursive, onProgress, maxEntries, monitor };
           return copyTree(...ends, { ...plan, signal, timeout });
         }),
     );

@@ -33,11 +33,11 @@ interface RemoveTask {
   isFull: boolean;
   /** How many times it was emptied. */
   rounds: number;
-  /** How many members were found in it. */
+  /** Number of its members that were found. */
   found: number;
-  /** The directory that it is in. */
+  /** The directory that contains it. */
   readonly parent: RemoveTask | undefined;
-  /** Its own place on the way down, while its members are removed. */
+  /** The directory in the loop detector, while its members are removed. */
   step: DirectoryLevel | undefined;
   /** The spot that leads to its members. */
   inner: NearSpot;
@@ -63,8 +63,8 @@ export async function removeTree(
   const loops = new LoopDetector();
 
   /**
-   * The next members of a directory: its first ones, for while some are removed
-   * offsets may shift.
+   * The next members of a directory. They are always its first ones, because
+   * offsets may change while members are removed.
    */
   const membersOf = async (dir: RemoveTask): Promise<RemoveTask[]> => {
     dir.isFull = false;
@@ -75,7 +75,7 @@ export async function removeTree(
       const { base, path, label } = inner;
       const gathering: Gathering = {
         ...options,
-        maxEntries: Infinity, // All batches count together.
+        maxEntries: Infinity, // The batches are counted together.
         verb: "remove",
         label,
       };
@@ -90,13 +90,13 @@ export async function removeTree(
         dir.step ??= loops.enter(qid, spot.label, names, parent?.step);
         dir.found += members.length;
         if (dir.found > maxEntries) throw tooMany({ ...gathering, maxEntries });
-        // There may be more than that: the directory is read again.
+        // There may be more members, so the directory is read again.
         dir.isFull = members.length >= BATCH;
         if (!dir.isFull) dir.rounds++;
         return members;
       }
     } catch (error) {
-      if (!isMissing(error)) throw error; // Or it is a plain file by now.
+      if (!isMissing(error)) throw error; // It may be a plain file by now.
     }
     dir.rounds++;
     return [];

@@ -149,7 +149,7 @@ export class Restoration {
     if (writtenTo === 0) return undefined;
     const { length } = await this.#session.stat(fid);
     return length < writtenTo
-      ? "it is shorter than what was written through it"
+      ? "the file is shorter than the part that was written"
       : undefined;
   }
 }
@@ -158,7 +158,10 @@ function isSame(one: Qid, other: Qid): boolean {
   return one.type === other.type && one.path === other.path;
 }
 
-/** Whether a file has a version that it had before a known one; versions are 32 bits that wrap. */
+/**
+ * Tells whether a file has an older version than a known one. Versions are 32
+ * bits that wrap.
+ */
 function isOlder(qid: Qid, known: Qid): boolean {
   return !isDirectory(qid) && (qid.vers - known.vers | 0) < 0;
 }

@@ -18,20 +18,22 @@ import type {
 import { dontTouch, type Stat } from "../codec/stat.ts";
 import { utf8Length } from "../codec/wire.ts";
 import type { Connection } from "../transport/connection.ts";
-import type { ProcessHold } from "../transport/process_hold.ts";
-import type { AbortListeners } from "./abort.ts";
+import type { Environment } from "./environment.ts";
 import type { Leftover, Link } from "./mux.ts";
 import { FidPool } from "./numbers.ts";
 import type { PeerTraits } from "./peer.ts";
-import type { Watchdog } from "./stall.ts";
+import type { ProgressMonitor } from "./stall.ts";
 import { Appends } from "./turns.ts";
 
 /** Most bytes of a transfer that are in flight by default: more gain nothing, see bench/README.md. */
 export const WINDOW: number = 1024 * 1024;
 
-/** Most numbers that are tried for a new fid: a server may have fids that the client does not know of. */
+/**
+ * Most numbers that are tried for a new fid: a server may have fids that the
+ * client does not know.
+ */
 const FID_ATTEMPTS = 8;
-/** Texts of servers for a number that a fid has already. */
+/** Error texts of servers for a number that is in use. */
 const IN_USE = /\bfid\b.*\b(in use|exists)\b|\bduplicate fid\b/i;
 
 /** A fid that is open. */
@@ -44,8 +46,8 @@ export interface OpenFid {
   iounit: number;
   /** Largest transfer in bytes, at this time. */
   readonly limit: number;
-  /** Is told of the progress of the transfer that the file was opened for. */
-  watchdog?: Watchdog | undefined;
+  /** Notes the progress of the transfer that the file was opened for. */
+  monitor?: ProgressMonitor | undefined;
 }
 
 /** A request that makes a fid. */
@@ -62,11 +64,14 @@ export class Session {
   readonly fids: FidPool;
   /** Whether the server has Tcall, as far as it has shown. */
   hasTcall: boolean | undefined;
-  /** The server has shown that it keeps the new fid of an incomplete walk, against walk(9P). */
+  /**
+   * True when the server has shown that it keeps the new fid of an incomplete
+   * walk, against walk(9P).
+   */
   #keepsFids = false;
-  /** Numbers of incomplete walks, while that is not known. */
+  /** Numbers of incomplete walks, as long as that is not known. */
   readonly #doubtful = new Set<number>();
-  /** Appends to files, in order. */
+  /** The order of appends to files. */
   readonly appends: Appends = new Appends();
   /** Clunks under way, so that a fid is clunked once. */
   readonly #clunks = new Map<number, Promise<void>>();
@@ -88,14 +93,9 @@ export class Session {
     return this.#link.traits;
   }
 
-  /** Whether the connection and timers keep the process alive. */
-  get hold(): ProcessHold {
-    return this.#link.hold;
-  }
-
-  /** The abort listeners of the client. */
-  get aborts(): AbortListeners {
-    return this.#link.aborts;
+  /** What all calls of the client share. */
+  get environment(): Environment {
+    return this.#link.environment;
   }
 
   /** What it goes over. */
@@ -239,7 +239,7 @@ export class Session {
     if (!this.#over) this.#link.flushFid(fid, reason);
   }
 
-  /** What aborted requests have left on their way; see {@linkcode Mux.leftovers}. */
+  /** The aborted requests; see {@linkcode Mux.leftovers}. */
   leftovers(): readonly Leftover[] {
     return this.#link.leftovers();
   }
@@ -360,12 +360,12 @@ export class Session {
   }
 
   /**
-   * Sends a request that makes a fid, with a number that the server takes for
-   * free, too. When the promise rejects, and after an incomplete Rwalk, there is
-   * no fid: the number is given back, or clunked first where the server may
-   * have it.
+   * Sends a request that makes a fid, with a number that both the client and
+   * the server take to be free. When the promise rejects, and after an
+   * incomplete Rwalk, there is no fid: the number is given back, or clunked
+   * first if the server may have a fid of that number.
    *
-   * @param own The number, which is the only one then; any that is free by default.
+   * @param own The only number to try; any free number by default.
    */
   async #bearNew<T extends Bearing>(
     request: (fid: number) => T,
@@ -378,11 +378,11 @@ export class Session {
       const isDoubtful = this.#doubtful.has(fid);
       try {
         const reply = await this.rpc(bearing, signal);
-        if (isIncomplete(bearing, reply)) this.#unborn(fid);
+        if (isIncomplete(bearing, reply)) this.#returnIncomplete(fid);
         else if (isDoubtful) this.#doubtful.delete(fid);
         return [fid, reply];
       } catch (error) {
-        const isKept = this.#failed(fid, error, isDoubtful);
+        const isKept = this.#returnFailed(fid, error, isDoubtful);
         if (!isKept || own !== undefined || attempt === FID_ATTEMPTS) {
           throw error;
         }
@@ -391,15 +391,18 @@ export class Session {
     }
   }
 
-  /** Looks after the number of an incomplete walk. */
-  #unborn(fid: number): void {
+  /** Gives back, or clunks, the number of an incomplete walk. */
+  #returnIncomplete(fid: number): void {
     if (this.#keepsFids) return this.drop(fid);
     this.#doubtful.add(fid);
     this.fids.give(fid);
   }
 
-  /** Looks after the number of a request that has failed; true when the server has a fid of that number. */
-  #failed(fid: number, error: unknown, isDoubtful: boolean): boolean {
+  /**
+   * Gives back, or clunks, the number of a failed request. Returns true when
+   * the server has a fid of that number.
+   */
+  #returnFailed(fid: number, error: unknown, isDoubtful: boolean): boolean {
     const isKept = isInUse(error, isDoubtful);
     if (isKept || error instanceof ProtocolError) this.drop(fid);
     else this.fids.give(fid);
@@ -407,7 +410,10 @@ export class Session {
     return isKept;
   }
 
-  /** Clunks the free numbers that the server may have: it has shown that it keeps fids. */
+  /**
+   * Clunks the free numbers that the server may have, because it has shown that
+   * it keeps fids.
+   */
   #clearDoubtful(): void {
     this.#keepsFids = true;
     for (const fid of this.#doubtful) {
@@ -440,7 +446,7 @@ export class Session {
       }
       return reply;
     } catch (error) {
-      this.#failed(fid, error, false);
+      this.#returnFailed(fid, error, false);
       throw error;
     }
   }
@@ -536,7 +542,7 @@ export class Session {
     }
   }
 
-  /** Clunks a number that the server may have kept; it stays taken. */
+  /** Clunks a number that the server may have kept. The number stays taken. */
   async #clunkUnused(fid: number): Promise<void> {
     try {
       await this.rpc({ type: "Tclunk", tag: 0, fid });
@@ -551,44 +557,51 @@ export class Session {
   }
 
   /**
-   * Gives up what is pending, clunks all fids, but waits no longer than
-   * `timeout` milliseconds, and ends the connection.
+   * Gives up pending requests, clunks all fids, and ends the connection. Waits
+   * no longer than `timeout` milliseconds.
    */
   async close(timeout: number): Promise<void> {
     const error = new ProtocolError(
       `Connection to "${this.peer}" is closed`,
     );
-    // A server may hold a Tclunk back until it has answered the other requests
-    // of the fid, so these are flushed first.
+    // A server may delay the Rclunk until it has answered the other requests of
+    // the fid, so these are flushed first.
     const isFree = this.#link.giveUp(error);
     const clunks = isFree ? this.fids.all().map((fid) => this.clunk(fid)) : [];
     this.#link.seal(error);
-    const timer = this.hold.after(timeout, () => this.#link.fail(error));
+    const { refs } = this.environment;
+    const timer = refs.after(timeout, () => this.#link.fail(error));
     await Promise.allSettled(clunks);
-    this.hold.cancel(timer);
+    refs.cancel(timer);
     this.#link.fail(error);
     await this.#link.ended;
   }
 }
 
-/** The error of an incomplete walk, whose reply does not say why. This is the usual reason. */
+/**
+ * The error for an incomplete walk. Its reply does not say why; this is the
+ * usual reason.
+ */
 function notFound(name: string | undefined): NinePError {
   const ename = "file does not exist";
   return new NinePError(ename, { message: `${ename} at "${name}"` });
 }
 
-/** Whether a reply is an Rwalk of fewer names than were asked for: it makes no fid. */
+/**
+ * Recognizes an incomplete Rwalk, which has fewer names than were asked for and
+ * makes no fid.
+ */
 function isIncomplete(request: Bearing, reply: object): boolean {
   return request.type === "Twalk" && "wqid" in reply &&
     Array.isArray(reply.wqid) && reply.wqid.length < request.wname.length;
 }
 
 /**
- * Whether the server refuses a number because it has a fid of that number,
- * which the client takes for free.
+ * Tells whether the server refuses a number because it has a fid of that
+ * number, which the client takes to be free.
  *
- * @param isDoubtful The number is one of an incomplete walk: then any text
- *   will do that is not known for another error.
+ * @param isDoubtful True for the number of an incomplete walk: then any text
+ *   counts that is not known for another error.
  */
 function isInUse(error: unknown, isDoubtful: boolean): boolean {
   if (!(error instanceof NinePError)) return false;

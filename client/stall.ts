@@ -1,6 +1,6 @@
-// Transfers that stop moving: a time limit that counts from the last progress.
+// Time limits for transfers that count from the last progress.
 
-import { ProcessHold, type Timer } from "../transport/process_hold.ts";
+import type { RefGroup, Timer } from "../transport/ref_group.ts";
 import type { Leftover } from "./mux.ts";
 import {
   type CallerOptions,
@@ -9,48 +9,48 @@ import {
   TIMEOUT_MAX,
 } from "./operation.ts";
 
-/** Options of what moves much data. */
+/** Options of operations that transfer many bytes. */
 export interface TransferOptions extends CallerOptions {
   /**
-   * Most milliseconds without progress, above 0 and up to 2^31 - 1, or Infinity;
-   * then the transfer is aborted with a DOMException named `TimeoutError`.
-   * Progress is each reply of the server that moves bytes or ends a step. Time
-   * in which the client waits for the caller's own data does not count.
+   * Most milliseconds without progress, above 0 and up to 2^31 - 1, or
+   * Infinity. Beyond it the transfer is aborted with a DOMException named
+   * `TimeoutError`. Progress is each reply that moves bytes or ends a step. The
+   * time in which the client waits for data of the caller does not count.
    *
-   * Where `stall` is given, the default `timeout` of `connect()`, which is for an
-   * operation as a whole, does not hold: a large transfer may take any time as
-   * long as it moves. A `timeout` that is given beside it does hold.
+   * With `stall`, the default `timeout` of `connect()` does not hold, because
+   * it is for whole operations: a large transfer may take any time as long as
+   * it makes progress. A `timeout` of the call itself does hold.
    */
   stall?: number | undefined;
 }
 
-/** Sees whether a transfer makes progress. */
-export class Watchdog {
+/** Checks that a transfer makes progress. */
+export class ProgressMonitor {
   readonly #stall: number;
   readonly #onStall: () => void;
   readonly #leftovers: readonly Leftover[];
-  readonly #hold: ProcessHold;
+  readonly #refs: RefGroup;
   #last = performance.now();
   #isPaused = false;
   #timer: Timer;
 
   /**
    * @param stall Most milliseconds without progress.
-   * @param leftovers What the connection still carries for requests that were
-   *   aborted before; its arrival counts as progress.
-   * @param onStall Is called once when there was no progress for so long.
-   * @param hold Has the timer.
+   * @param leftovers Aborted requests whose replies are still on their way;
+   *   their arrival counts as progress.
+   * @param onStall Called once, when there was no progress for so long.
+   * @param refs The group of the timer.
    */
   constructor(
     stall: number,
     leftovers: readonly Leftover[],
     onStall: () => void,
-    hold: ProcessHold,
+    refs: RefGroup,
   ) {
     this.#stall = stall;
     this.#leftovers = leftovers;
     this.#onStall = onStall;
-    this.#hold = hold;
+    this.#refs = refs;
     this.#timer = this.#start(stall);
   }
 
@@ -59,24 +59,24 @@ export class Watchdog {
     this.#last = performance.now();
   }
 
-  /** Stops counting: the transfer waits for the caller. */
+  /** Stops counting, while the transfer waits for the caller. */
   pause(): void {
     this.#isPaused = true;
   }
 
-  /** Counts again, from now on. */
+  /** Starts to count from now on. */
   resume(): void {
     this.#isPaused = false;
     this.note();
   }
 
-  /** Ends the watch. */
+  /** Stops the timer. */
   end(): void {
-    this.#hold.cancel(this.#timer);
+    this.#refs.cancel(this.#timer);
   }
 
   #start(delay: number): Timer {
-    return this.#hold.after(delay, () => this.#look());
+    return this.#refs.after(delay, () => this.#look());
   }
 
   #look(): void {
@@ -90,34 +90,34 @@ export class Watchdog {
 }
 
 /**
- * Runs a transfer, which is aborted when it makes no progress for as long as
- * `stall` says. Without `stall` nothing is watched.
+ * Runs a transfer, and aborts it when it makes no progress for `stall`
+ * milliseconds. Without `stall`, the progress is not monitored.
  *
- * @param what What is tried, for errors.
- * @param work Gets the options for all of it.
+ * @param what The operation, for errors.
+ * @param work The transfer; it gets the options for all of its steps.
  * @throws {RangeError} `stall` is out of its range.
  */
-export function watched<T>(
+export function monitored<T>(
   limits: Limits,
   what: () => string,
   options: TransferOptions,
   work: (
     options: CallerOptions,
-    watchdog: Watchdog | undefined,
+    monitor: ProgressMonitor | undefined,
   ) => Promise<T>,
 ): Promise<T> {
   const { stall, timeout = Infinity } = options;
   if (stall === undefined) return work(options, undefined);
   if (stall === Infinity) return work({ ...options, timeout }, undefined);
-  return watch(limits, stall, what, { ...options, timeout }, work);
+  return monitor(limits, stall, what, { ...options, timeout }, work);
 }
 
-async function watch<T>(
+async function monitor<T>(
   limits: Limits,
   stall: number,
   what: () => string,
   options: CallerOptions,
-  work: (options: CallerOptions, watchdog: Watchdog) => Promise<T>,
+  work: (options: CallerOptions, monitor: ProgressMonitor) => Promise<T>,
 ): Promise<T> {
   if (!(stall > 0 && stall <= TIMEOUT_MAX)) {
     throw new RangeError(
@@ -125,21 +125,21 @@ async function watch<T>(
     );
   }
   const { signal } = options;
-  const { aborts, hold = new ProcessHold() } = limits;
+  const { aborts, refs } = limits.environment;
   const both = new AbortController();
   const onAbort = () => both.abort(signal?.reason);
   if (signal?.aborted) onAbort();
-  else if (signal) aborts.add(signal, onAbort);
+  else aborts.add(signal, onAbort);
   const onStall = () => {
     const message = `Cannot ${what()}: no progress within ${stall} ms`;
     both.abort(new DOMException(message, "TimeoutError"));
   };
   const leftovers = limits.leftovers?.() ?? [];
-  const watchdog = new Watchdog(stall, leftovers, onStall, hold);
+  const progress = new ProgressMonitor(stall, leftovers, onStall, refs);
   try {
-    return await work({ ...options, signal: both.signal }, watchdog);
+    return await work({ ...options, signal: both.signal }, progress);
   } finally {
-    watchdog.end();
-    if (signal) aborts.remove(signal, onAbort);
+    progress.end();
+    aborts.remove(signal, onAbort);
   }
 }

@@ -54,14 +54,14 @@ class Flight {
     work: () => Promise<T>,
   ): Promise<T> {
     const onAbort = () => this.abort(signal?.reason);
-    if (signal) aborts.add(signal, onAbort);
+    aborts.add(signal, onAbort);
     try {
       return await work();
     } catch (error) {
       this.abort(error);
       throw error;
     } finally {
-      if (signal) aborts.remove(signal, onAbort);
+      aborts.remove(signal, onAbort);
     }
   }
 }
@@ -86,7 +86,7 @@ export class ReadAhead {
   readonly #flight = new Flight();
   /** Where the next request starts. */
   #at: number;
-  /** Where the next bytes that the caller gets start. */
+  /** Offset of the next bytes that the caller gets. */
   #offset: number;
   /** As far as reads are in flight together, once the server was asked. */
   #length: number | undefined;
@@ -101,7 +101,7 @@ export class ReadAhead {
     this.#at = this.#offset = offset;
   }
 
-  /** Where the next bytes start. */
+  /** Offset of the next bytes. */
   get offset(): number {
     return this.#offset;
   }
@@ -109,7 +109,7 @@ export class ReadAhead {
   /** The next bytes, which are the caller's to keep; undefined at the end. */
   next(signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer> | undefined> {
     return this.#flight.during(
-      this.#open.session.aborts,
+      this.#open.session.environment.aborts,
       signal,
       () => this.#next(),
     );
@@ -218,7 +218,7 @@ export class WriteBehind {
     this.#start = this.#at = offset;
   }
 
-  /** Where the next bytes go. */
+  /** Offset of the next bytes. */
   get offset(): number {
     return this.#at;
   }
@@ -226,7 +226,7 @@ export class WriteBehind {
   /** Takes bytes, which are the caller's again when it resolves; rejects with the first failure so far. */
   write(data: Uint8Array, signal?: AbortSignal): Promise<void> {
     return this.#flight.during(
-      this.#open.session.aborts,
+      this.#open.session.environment.aborts,
       signal,
       () => this.#write(data),
     );
@@ -234,10 +234,14 @@ export class WriteBehind {
 
   /** Waits until everything is written; rejects with the first failure. */
   flush(signal?: AbortSignal): Promise<void> {
-    return this.#flight.during(this.#open.session.aborts, signal, async () => {
-      await this.#flight.over();
-      if (this.#failure) throw this.#failure.error;
-    });
+    return this.#flight.during(
+      this.#open.session.environment.aborts,
+      signal,
+      async () => {
+        await this.#flight.over();
+        if (this.#failure) throw this.#failure.error;
+      },
+    );
   }
 
   /** Aborts what is in flight. */

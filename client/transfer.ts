@@ -9,11 +9,14 @@ import type { OpenFid } from "./session.ts";
 export const LANES = 8;
 /** What a first read asks for: enough for most files. */
 export const FIRST: number = 64 * 1024;
-/** Most bytes of a file that is read as a whole, unless the caller says otherwise. */
+/** Default of `maxLength`: most bytes of a file that is read as a whole. */
 export const MAX_LENGTH: number = 1024 * 1024 * 1024;
-/** Most bytes that are allocated because the server names a length; the system gives no memory for them before it is written to. */
+/**
+ * Most bytes that are allocated for a length that the server names. The system
+ * gives memory only when it is written to.
+ */
 const TRUSTED = MAX_LENGTH;
-/** Most bytes that are allocated at a time where the server names no length. */
+/** Most bytes that are allocated at a time if the server names no length. */
 const PART_MAX = 16 * 1024 * 1024;
 /** Most bytes that are copied in one turn of the event loop. */
 const COPY_MAX = 16 * 1024 * 1024;
@@ -56,11 +59,11 @@ export async function lanesBehind(
   return await lengthOf(open, signal) >= end ? LANES : 1;
 }
 
-/** How much of a file is read, and what an error says that was tried. */
+/** The limit of a read, and the operation for its error. */
 export interface ReadBounds {
   /** Most bytes. */
   readonly maxLength: number;
-  /** What is tried, such as `read "motd"`. */
+  /** The operation, such as `read "motd"`. */
   readonly what: string;
 }
 
@@ -72,8 +75,8 @@ export interface ReadBounds {
  * where it names none (a file that is made up, a stream that takes no
  * notice of offsets), they come one by one.
  *
- * @throws {RangeError} The file has more than `maxLength` bytes: no more than
- *   one byte beyond them is asked for.
+ * @throws {RangeError} The file has more than `maxLength` bytes. The client
+ *   asks for at most one byte more.
  */
 export async function readAll(
   open: OpenFid,
@@ -91,7 +94,7 @@ export async function readAll(
   check(filled);
   if (filled < bytes.length) return bytes.slice(0, filled);
   const stat = await session.stat(fid, signal);
-  open.watchdog?.note();
+  open.monitor?.note();
   const length = Math.min(Number(stat.length), most);
   while (filled < length) {
     const size = Math.min(length, Math.max(TRUSTED, GROWTH * filled));
@@ -113,23 +116,10 @@ export async function readAll(
   }
 }
 
-/** The error of a file or value that is longer than `maxLength`. */
+/** The error for a file or value that is longer than `maxLength`. */
 export function tooLarge(what: string, maxLength: number): RangeError {
   return new RangeError(
     `Cannot ${what}: it has more than ${maxLength} bytes (maxLength)`,
-  );
-}
-
-/**
- * Checks the `maxLength` of a caller.
- *
- * @throws {RangeError} It is no whole number from 0 on, or Infinity.
- */
-export function checkMaxLength(what: string, maxLength: number): void {
-  const isCount = Number.isSafeInteger(maxLength) && maxLength >= 0;
-  if (isCount || maxLength === Infinity) return;
-  throw new RangeError(
-    `Cannot ${what}: maxLength is ${maxLength}, the range is 0 to 2^53 - 1, or Infinity`,
   );
 }
 
@@ -151,7 +141,7 @@ export async function readInto(
     while (at < chunkEnd) {
       const rest = into.subarray(at, chunkEnd);
       const count = await session.read(fid, offset + at, rest, signal);
-      open.watchdog?.note();
+      open.monitor?.note();
       if (count === 0) {
         end = Math.min(end, at);
         return false;
@@ -209,7 +199,7 @@ async function writeInLanes(
     while (at < chunkEnd) {
       const rest = data.subarray(at, chunkEnd);
       const count = await session.write(fid, offset + at, rest, signal);
-      open.watchdog?.note();
+      open.monitor?.note();
       if (count === 0) {
         throw new ProtocolError(
           `Cannot write: the server took none of ${rest.length} bytes`,
@@ -259,7 +249,10 @@ async function inChunks(
   if (failure) throw failure.error;
 }
 
-/** The parts in one array of `size` bytes; other work has its turn between much that is copied. */
+/**
+ * Joins the parts in one array of `size` bytes. Other work runs between large
+ * copies.
+ */
 async function joined(
   parts: readonly Uint8Array[],
   size: number,

@@ -1,5 +1,5 @@
-// Work that must be done one piece after the other: what uses the position of
-// an open file, and what is appended to a file.
+// Orders work that must run one piece after the other: operations that use the
+// position of an open file, and appends to a file.
 
 import { OAPPEND } from "../codec/constants.ts";
 import { NinePError } from "../codec/errors.ts";
@@ -12,7 +12,7 @@ interface Waiting {
   readonly refuse: (reason: unknown) => void;
 }
 
-/** Turns of work that is done in order of arrival. */
+/** Lets pieces of work run one after the other, in order of arrival. */
 class Turns {
   #isTaken = false;
   readonly #waiting: (() => void)[] = [];
@@ -24,7 +24,7 @@ class Turns {
     return true;
   }
 
-  /** Waits for the turn, which the caller has when the promise resolves. */
+  /** Waits for the turn. The caller has it when the promise resolves. */
   wait(): Promise<void> {
     if (this.take()) return Promise.resolve();
     return new Promise((begin) => this.#waiting.push(begin));
@@ -38,7 +38,7 @@ class Turns {
   }
 }
 
-/** What work does at the position of a file: the bits of a set. */
+/** What work does at the position of a file, as bits. */
 export type Access = typeof READ | typeof WRITE | typeof SEEK;
 /** It reads. */
 export const READ = 1;
@@ -51,13 +51,13 @@ export const SEEK = 4;
 interface WaitingAccess extends Waiting {
   readonly access: Access;
   readonly mayOvertake: () => Promise<boolean>;
-  /** The server is being asked. */
+  /** True while the server is asked whether the work may overtake. */
   isAsking: boolean;
 }
 
 /**
- * The turns of what uses the position of an open file, in order of arrival. While
- * nothing is under way, taking a turn costs no promise.
+ * Lets operations that use the position of an open file run in order of
+ * arrival. While nothing is under way, taking a turn costs no promise.
  *
  * Where a read has to wait for data, as in a dialogue with the server, a write
  * must not wait for that read, nor the other way round. So a write may overtake
@@ -65,7 +65,7 @@ interface WaitingAccess extends Waiting {
  * position: there a read moves the position only in a file that has none.
  */
 export class PositionTurns {
-  /** What is under way: at most one of each. */
+  /** The work under way: at most one piece of each kind. */
   #running = 0;
   readonly #waiting: WaitingAccess[] = [];
 
@@ -79,7 +79,8 @@ export class PositionTurns {
   /**
    * Waits for the turn, which the caller has when the promise resolves.
    *
-   * @param mayOvertake Asks whether the file has no bytes behind the position.
+   * @param mayOvertake Asks the server whether the file has no bytes behind the
+   *   position.
    */
   wait(access: Access, mayOvertake: () => Promise<boolean>): Promise<void> {
     if (this.take(access)) return Promise.resolve();
@@ -90,7 +91,7 @@ export class PositionTurns {
     });
   }
 
-  /** Gives a turn back: the work that has waited longest is next. */
+  /** Gives back a turn. The work that has waited longest is next. */
   pass(access: Access): void {
     this.#running &= ~access;
     const [next] = this.#waiting;
@@ -111,7 +112,10 @@ export class PositionTurns {
     waiting.begin();
   }
 
-  /** Lets the first read overtake writes, or the first write reads, if that can be. */
+  /**
+   * Lets the first read overtake writes, or the first write overtake reads, if
+   * that is possible.
+   */
   async #overtake(access: Access): Promise<void> {
     const first = this.#overtaker(access);
     if (!first || first.isAsking) return;
@@ -131,15 +135,15 @@ export class PositionTurns {
 }
 
 /**
- * The appends of one session. Those to one file are done one after the other:
- * a server that does not know OAPPEND writes at the offset that it is told, so
- * two appends at once would write over each other.
+ * The appends of one session. Appends to one file run one after the other: a
+ * server that does not know OAPPEND writes at the given offset, so two appends
+ * at once would overwrite each other.
  */
 export class Appends {
-  /** By the path of the file's qid. */
+  /** The files by the path of their qids. */
   readonly #files = new Map<bigint, { turns: Turns; users: number }>();
 
-  /** Runs an append to a file when those before it have ended. */
+  /** Runs an append to a file after the earlier appends to this file. */
   async run<T>(
     { session, qid: { path: key } }: OpenFid,
     signal: AbortSignal | undefined,
@@ -151,7 +155,7 @@ export class Appends {
     file.users++;
     try {
       if (!turns.take()) {
-        const { aborts } = session;
+        const { aborts } = session.environment;
         await abortable(
           aborts,
           signal,
@@ -165,13 +169,14 @@ export class Appends {
         turns.pass();
       }
     } finally {
-      // Only the last user removes the entry, so that a file has one at a time.
+      // Only the last user removes the entry, so that a file has one entry at a
+      // time.
       if (--file.users === 0) this.#files.delete(key);
     }
   }
 }
 
-/** The offset to append at, as far as the client can know. */
+/** Returns the offset to append at, as far as the client knows. */
 export async function endOfFile(
   { session, fid }: OpenFid,
   signal: AbortSignal | undefined,
@@ -180,7 +185,7 @@ export async function endOfFile(
 }
 
 /**
- * Opens a file for appending, with OAPPEND where the server takes it: then
+ * Opens a file for appending, with OAPPEND if the server accepts this bit. Then
  * each write goes to the end, whatever other clients append.
  *
  * @param open Sends the Topen or Tcreate with a mode.
@@ -195,7 +200,7 @@ export async function openToAppend(
   try {
     return await open(mode);
   } catch (error) {
-    // These say what is wrong with the file; any other may be meant for the bit.
+    // These errors are about the file. Any other error may be about the bit.
     const isOther = ["EACCES", "EEXIST", "ENOENT"].some((code) =>
       hasCode(error, code)
     );

@@ -86,7 +86,7 @@ export async function* walkTree(
 interface Level {
   spot: NearSpot;
   readonly qid: Qid;
-  /** Its place on the way down, once its first members are known. */
+  /** The directory in the loop detector, once its first members are known. */
   step: DirectoryLevel | undefined;
   /** Depth of its members: 1 is just below the top. */
   readonly depth: number;
@@ -171,7 +171,7 @@ class Descent {
     this.#bases.leave(level.spot);
   }
 
-  /** Goes into a directory, unless the way down leads through it already. */
+  /** Enters a directory, unless it is on the way down already. */
   #step(
     { qid, spot: { label } }: Level,
     members: readonly Stat[],

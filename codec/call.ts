@@ -9,7 +9,7 @@ import { utf8Length } from "./wire.ts";
 /** Deepest nesting of arrays and objects in arguments. */
 export const DEPTH_MAX = 64;
 
-/** The error of a function, as its caller gets it. */
+/** The error of a function, as a caller gets it. */
 export interface ErrorEnvelope {
   /** Name of the error's class, such as `ValueError`. */
   class: string;
@@ -23,7 +23,10 @@ export interface ErrorEnvelope {
 export interface FunctionErrorOptions {
   /** Text on the wire; the message by default. */
   ename?: string;
-  /** Message of the error object; that of the envelope, or its class, by default. */
+  /**
+   * Message of the error object. By default it is the text of the envelope, or
+   * the class.
+   */
   message?: string;
   /** Cause of the error. */
   cause?: unknown;
@@ -98,13 +101,13 @@ const REMOVED_CLASS = "StaleFileError";
 /** Text of the error for a file that was removed. */
 const REMOVED = "file has been removed";
 
-// A fid of a function file outlives the file. Its next Tcall fails with
-// {"class": "StaleFileError", "argv": [116, "file has been removed"], "str": "file has been removed"}
-// and its next read or write with the text of `str`. 116 is Linux's ESTALE.
-// The class tells this error from all errors of functions: a function may
-// throw any text and any code, but the server sends what a function throws
-// under another class. So a client may walk again and call again: the function
-// was not called.
+// A fid of a function file outlives the file. Then its next Tcall fails with
+// {"class": "StaleFileError", "argv": [116, "file has been removed"], "str":
+// "file has been removed"}, and its next read or write fails with the text of
+// `str`. 116 is ESTALE of Linux. The class tells this error from all errors of
+// functions: a function may throw any text and any code, but the server sends
+// it with another class. So after this error a client knows that the function
+// was not called, and may walk and call again.
 
 /** Makes the error for a fid whose function file was removed. */
 export function removedError(): FunctionError {
@@ -112,7 +115,10 @@ export function removedError(): FunctionError {
   return new FunctionError({ class: REMOVED_CLASS, argv, str: REMOVED });
 }
 
-/** Tells whether a call failed since its file was removed: the function was not called. */
+/**
+ * Recognizes that a call failed because its file was removed: the function was
+ * not called.
+ */
 export function isRemovedError(error: unknown): boolean {
   return error instanceof FunctionError && error.class === REMOVED_CLASS;
 }
@@ -180,7 +186,10 @@ export function errnoOf(code: string): number | undefined {
   return ERRNO.find((row) => row[0] === code)?.[1];
 }
 
-/** The envelope of an error that a function threw: with the message, never with the stack. */
+/**
+ * Returns the envelope of an error that a function threw: with the message,
+ * never with the stack.
+ */
 export function envelopeOf(error: unknown): ErrorEnvelope {
   if (error instanceof FunctionError) {
     return { class: error.class, argv: error.argv, str: error.str };
@@ -258,7 +267,9 @@ export function encodeEnvelope(
   return JSON.stringify(cut);
 }
 
-/** The JSON of an envelope, or undefined when JSON cannot carry `argv`. */
+/**
+ * Returns the JSON of an envelope, or undefined when JSON cannot carry `argv`.
+ */
 function jsonOf({ class: name, argv, str }: ErrorEnvelope): string | undefined {
   try {
     return JSON.stringify({ class: name, argv, str });
@@ -317,7 +328,7 @@ export interface CallArguments {
 }
 
 /**
- * The text of a Tcall.
+ * Encodes the text of a Tcall.
  *
  * @throws {TypeError} JSON would change an argument; see encodeJson().
  */
@@ -338,7 +349,7 @@ function isEmpty(kwarg: CallArguments["kwarg"]): boolean {
 }
 
 /**
- * The text of keyword arguments that are written to a function file.
+ * Encodes keyword arguments that are written to a function file.
  *
  * @throws {TypeError} JSON would change an argument; see encodeJson().
  */
@@ -346,7 +357,7 @@ export function encodeKwarg(kwarg: CallArguments["kwarg"]): string {
   return encodeJson(kwarg, "kwarg");
 }
 
-/** Checks the value of a Tcall's text; members that are missing take their defaults. */
+/** Checks the parsed text of a Tcall. Missing members get their defaults. */
 export function checkCall(value: unknown): CallArguments {
   if (!isRecord(value)) {
     throw new TypeError("the arguments of a call must be an object");
@@ -376,7 +387,7 @@ export function checkSafe(value: unknown, depth = 0): void {
       if (typeof item === "object") checkSafe(item, depth + 1);
     }
   } else if (isRecord(value)) {
-    // A loop over the names makes no array of them.
+    // A loop over the names makes no array.
     for (const name in value) {
       if (isForbidden(name)) {
         throw new TypeError(`arguments must not have a member "${name}"`);

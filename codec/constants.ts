@@ -84,5 +84,8 @@ export const OTRUNC = 0x10;
 export const OCEXEC = 0x20;
 /** Open mode bit: remove when the fid is clunked. */
 export const ORCLOSE = 0x40;
-/** Open mode bit of 9P2000.u: each write goes to the end of the file. The manual of plain 9P2000 does not know it. */
+/**
+ * Open mode bit of 9P2000.u: each write goes to the end of the file. The manual
+ * of plain 9P2000 does not have this bit.
+ */
 export const OAPPEND = 0x80;

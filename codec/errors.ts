@@ -137,9 +137,9 @@ for (const [code, ...texts] of CODES) {
 /**
  * Finds the code of an error text: `ENOENT` for `file does not exist`.
  *
- * The text is compared without regard to case and to a period at its end. Then
- * its end behind the last `: ` or `' ` is tried, for servers that put a file's
- * name in front.
+ * The case of the text, and a period at its end, do not matter. If the whole
+ * text is not known, the part behind the last `: ` or `' ` is tried, because
+ * some servers put the name of a file in front.
  *
  * @param ename Text of an Rerror.
  * @returns The code, or undefined for a text that no server is known to send.

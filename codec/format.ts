@@ -73,15 +73,15 @@ function textOf(bytes: Uint8Array): string | undefined {
 }
 
 /**
- * Shows the first bytes of a stream as text in quotes, cut and with control
- * characters escaped.
+ * Quotes the first bytes of a stream as text. A long text is cut, and control
+ * characters are escaped.
  */
 export function quoteStart(bytes: Uint8Array): string {
   const text = lenient.decode(bytes.subarray(0, MOST));
   return quote(bytes.length > MOST ? `${text}…` : text);
 }
 
-/** The text in quotes, printable. */
+/** Puts a text in quotes, and makes it printable. */
 export function quote(text: string): string {
   return printable(JSON.stringify(text));
 }
@@ -99,10 +99,10 @@ function hexOf(bytes: Uint8Array): string {
 const UNSAFE = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu;
 
 /**
- * Makes a text of a peer safe to print in one line: a name, or the message of
- * an error, which has names and texts of the peer in it. Characters that drive
- * a terminal, break a line or turn its direction are escaped, as in
- * `\\u001b[31m`; all others are left as they are.
+ * Makes a text safe to print in one line. Names come from the peer, and the
+ * message of an error contains names and texts of the peer. Characters that
+ * drive a terminal, break a line or change the direction of writing are
+ * escaped, as in `\\u001b[31m`. All other characters stay.
  *
  * @param text Any text.
  * @returns The text in one line, without such characters.

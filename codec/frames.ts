@@ -149,7 +149,7 @@ export class Splitter {
     reader.end = end;
   }
 
-  /** Checks the size of the frame at hand, before anything is allocated. */
+  /** Checks the size of the current frame, before anything is allocated. */
   #check(size: number): number {
     if (size >= HEADERSZ && size <= this.msize) return size;
     const bound = size < HEADERSZ
@@ -162,7 +162,7 @@ export class Splitter {
     );
   }
 
-  /** The first bytes of the frame at hand. */
+  /** Returns the first bytes of the current frame. */
   #start(): Uint8Array {
     const bytes = new Uint8Array(START_MOST);
     const partial = this.#partial.subarray(0, Math.min(this.#filled, 4));
@@ -174,10 +174,13 @@ export class Splitter {
   }
 }
 
-/** Bytes of a stream that are looked at when it is not 9P: one more than is shown. */
+/**
+ * Number of first bytes that are examined when a stream is not 9P: one more
+ * than is shown.
+ */
 const START_MOST = 65;
 
-/** What usually speaks on a stream that begins like this, where a frame should be. */
+/** The usual peers that send such bytes where a frame should be. */
 const FOREIGN: ReadonlyArray<readonly [start: RegExp, what: string]> = [
   [/^HTTP/, "the peer is an HTTP server"],
   [
@@ -191,20 +194,27 @@ const FOREIGN: ReadonlyArray<readonly [start: RegExp, what: string]> = [
   ],
 ];
 
-/** Describes the bytes of a stream that are no 9P, for a message; empty when they do not show what they are. */
+/**
+ * Describes the first bytes of a stream that is not 9P, for a message. Returns
+ * an empty text when the bytes do not show what the peer speaks.
+ */
 function describeForeign(bytes: Uint8Array): string {
-  // A record of TLS: its type, and the version 3.x.
+  // A TLS record begins with its type, and the version 3.x.
   if (bytes.length >= 2 && bytes[0] >= 20 && bytes[0] <= 23 && bytes[1] === 3) {
     return "; it begins like TLS: the peer speaks TLS, or expects it";
   }
   const [text = ""] = PLAIN.exec(lenient.decode(bytes)) ?? [];
-  // Four bytes are a size; a text of a few characters ends with its line.
+  // The first four bytes may be a size, so a shorter text counts only as a
+  // whole line.
   if (utf8Length(text) < 4 && !text.endsWith("\n")) return "";
   const [, what] = FOREIGN.find(([pattern]) => pattern.test(text)) ?? [];
   return `; it begins with ${quoteStart(bytes)}: ${what}`;
 }
 
-/** The text that some bytes begin with: no control characters but white space and escape. */
+/**
+ * The text at the start of some bytes: no control characters but white space
+ * and escape.
+ */
 // deno-lint-ignore no-control-regex
 const PLAIN = /^[^\x00-\x08\x0e-\x1a\x1c-\x1f\x7f-\x9f\ufffd]+/;
 const lenient = new TextDecoder("utf-8", { ignoreBOM: true });

@@ -1,16 +1,17 @@
-// Values as JSON, without a loss: a value that JSON would change is refused. And
-// the size of a JSON text in memory, before it is parsed.
+// Encodes values as JSON without loss: a value that JSON would change is
+// refused. Also measures the memory of a JSON text before it is parsed.
 
-/** Levels from which on a value may well contain itself. */
+/** Number of levels from which on a value may contain itself. */
 const DEEP = 64;
 
-/** Text that JSON carries. */
+/** The part of an error that says what JSON can carry. */
 const CARRIED =
   "JSON carries texts, finite numbers, booleans, null, arrays and plain objects";
 
 /**
- * Encodes a value, which arrives as it is or not at all. Members of objects that are
- * undefined are left out, as JSON.stringify() does it; -0 arrives as 0.
+ * Encodes a value, so that it arrives unchanged or is refused. As in
+ * JSON.stringify(), members of objects that are undefined are left out, and -0
+ * arrives as 0.
  *
  * @param value Value to encode.
  * @param name Name of the value in errors, such as `argv`.
@@ -30,9 +31,9 @@ export function checkExact(value: unknown, name: string): void {
 }
 
 /**
- * Tells whether JSON carries a value; false for deep ones, which check() looks
- * at again. Texts are recognized without a call, and names are not put into an
- * array: a list of 1000 objects takes 36 us that way, and not 100.
+ * Tells whether JSON carries a value. Returns false for a deep value, which
+ * check() then examines. Texts are recognized without a call, and names are not
+ * put into an array: so a list of 1000 objects takes 36 us instead of 100.
  */
 function isExact(value: unknown, depth: number): boolean {
   if (typeof value === "string") return true;
@@ -78,7 +79,7 @@ function check(value: unknown, path: string, parents: object[]): void {
   parents.pop();
 }
 
-/** The fault of a value itself, apart from its parts. */
+/** Returns the fault of a value itself, without its parts. */
 function faultOf(value: unknown): string | undefined {
   switch (typeof value) {
     case "string":
@@ -99,10 +100,11 @@ function faultOf(value: unknown): string | undefined {
   const { constructor } = value;
   const name = typeof constructor === "function" ? constructor.name : "";
   const kind = name || "object of a class";
-  return `${/^[AEIOU]/i.test(kind) ? "an" : "a"} ${kind}`;
+  // The kinds that start with U, such as Uint8Array and URL, take "a".
+  return `${/^[AEIO]/i.test(kind) ? "an" : "a"} ${kind}`;
 }
 
-/** Tells whether an object is one as `{}` makes it, also in another realm. */
+/** Recognizes a plain object, as `{}` makes it, also one of another realm. */
 export function isPlain(value: object): value is Record<string, unknown> {
   const prototype: unknown = Object.getPrototypeOf(value);
   return prototype === Object.prototype || prototype === null ||
@@ -115,7 +117,7 @@ function place(path: string, name: string): string {
     : `${path}[${JSON.stringify(name)}]`;
 }
 
-/** Size of a JSON text when it is parsed. */
+/** The size of a parsed JSON text. */
 export interface JsonSize {
   /** Deepest nesting of arrays and objects. */
   readonly depth: number;
@@ -123,8 +125,9 @@ export interface JsonSize {
   readonly bytes: number;
 }
 
-// Bytes that the parts of a value take, as both runtimes were measured with
-// lists of `{}`, `[]`, numbers, short texts, and objects of ever new names.
+// Bytes that the parts of a value take in memory. They were measured in both
+// runtimes with lists of `{}`, `[]`, numbers, short texts, and objects of ever
+// new names.
 const CHARACTER = 2;
 const ITEM = 16;
 const ARRAY = 64;
@@ -134,7 +137,10 @@ const OBJECT = 96;
 /** Most bytes that one byte of any text takes when it is parsed. */
 export const BYTES_PER_BYTE = 40;
 
-/** Measures a text before it is parsed: 2 ms for 1 MiB. It need not be JSON. */
+/**
+ * Measures a text before it is parsed, in 2 ms for 1 MiB. The text need not be
+ * valid JSON.
+ */
 export function measureJson(text: string): JsonSize {
   let bytes = text.length * CHARACTER;
   let depth = 0;
@@ -166,7 +172,9 @@ export function measureJson(text: string): JsonSize {
   return { depth: deepest, bytes };
 }
 
-/** Index of the quote that ends the string that starts at an index. */
+/**
+ * Returns the index of the quote that ends the string which starts at an index.
+ */
 function endOfString(text: string, start: number): number {
   for (let i = start + 1; i < text.length; i++) {
     const unit = text.charCodeAt(i);

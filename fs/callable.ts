@@ -37,18 +37,25 @@ const encoder = new TextEncoder();
 /**
  * The caller of a function, as the function sees it.
  *
- * A function gets it as its first argument, if it is registered with `context:
- * true`; see {@linkcode ContextOptions}. Nothing that a caller sends ever stands
- * there, so a function may decide by the context what its caller may do.
+ * A function gets this context as its first argument if it is registered with
+ * `context: true`; see {@linkcode ContextOptions}. Nothing that a caller sends
+ * can take its place, so a function may decide by the context what the caller
+ * may do.
  */
 export interface CallContext {
-  /** User that calls: of a Tcall the sender; of a read the user who wrote the arguments, or the reader where nothing was written. */
+  /**
+   * User that calls. For a Tcall it is the sender; for a read it is the user
+   * who wrote the arguments, or the reader if nobody wrote arguments.
+   */
   readonly uname: string;
   /** Fid of that user: with the function file as its node. */
   readonly fid: Fid<TreeNode>;
   /** Label of that user's end of the connection. */
   readonly peer: string;
-  /** Aborted when no client waits for the value any more, or when `timeout` is over. */
+  /**
+   * Aborted when no client waits for the value any more, or when `timeout` has
+   * passed.
+   */
   readonly signal: AbortSignal;
 }
 
@@ -61,7 +68,7 @@ export interface CallContext {
 export type FileFunction = (...args: any[]) => unknown;
 
 /** A function that can be bound to a file with `context: true`. */
-// Any parameters, as those of a FileFunction.
+// The parameters are any, as those of a FileFunction.
 // deno-lint-ignore no-explicit-any
 export type ContextFunction = (context: CallContext, ...args: any[]) => unknown;
 
@@ -83,8 +90,8 @@ export interface ContextMethods {
 /** Asks for the context of the caller. */
 export interface ContextOptions {
   /**
-   * Call the function with a {@linkcode CallContext} before all other arguments.
-   * Without it no function gets one.
+   * Call the function with a {@linkcode CallContext} before all other
+   * arguments. Without this option no function gets a context.
    */
   context: true;
 }
@@ -92,28 +99,31 @@ export interface ContextOptions {
 /**
  * How functions are called.
  *
- * The arguments are untrusted: the function checks them. With `params` the
- * function gets its arguments by these names. Without, it gets the positional
- * arguments of the caller, and behind them one object of the keyword arguments,
- * if there are any. A call without positional arguments gives a function of one
- * parameter the object, empty where nothing was sent, and is a `ValueError` for
- * a function of more parameters, which cannot tell the names.
+ * The arguments are untrusted: the function must check them. With `params` the
+ * function gets its arguments by these names. Without `params` it gets the
+ * positional arguments of the caller, followed by one object of the keyword
+ * arguments, if there are any. In a call without positional arguments, a
+ * function of one parameter gets the object of the keyword arguments, which may
+ * be empty. A function of more parameters cannot tell which argument is which,
+ * so such a call is a `ValueError`. Parameters with a default and rest
+ * parameters do not count, because JavaScript does not show them.
  */
 export interface CallableOptions {
   /** Names of the parameters, without the context. For an object of functions: by their names. */
   params?: readonly string[] | { readonly [method: string]: readonly string[] };
   /**
    * Decodes arguments: the bytes that were written, or the text of a Tcall.
-   * JSON by default. An empty text means no arguments, without the loader. It
-   * throws a NinePError for bad arguments: other errors are reported to the
-   * server's `onError`, as those of the function. While the call runs, the
-   * arguments count 40 bytes for each byte of their text (`maxHeldBytes`).
+   * JSON by default. An empty text means no arguments; the loader is not called
+   * then. For bad arguments a loader throws a NinePError. Its other errors are
+   * reported to `onError` of the server, as errors of the function are. While
+   * the call runs, the arguments count 40 bytes for each byte of their text
+   * (`maxHeldBytes`).
    */
   loader?: (bytes: Uint8Array) => unknown;
   /**
-   * Encodes the value. By default bytes stay as they are, nothing is null, and
-   * all else is JSON; what JSON would change, such as a Date, is a TypeError
-   * that names the place.
+   * Encodes the value. By default bytes stay as they are, undefined becomes
+   * null, and every other value becomes JSON. A value that JSON would change,
+   * such as a Date, is a TypeError that names the place.
    */
   dumper?: (value: unknown) => Uint8Array | string;
   /** Longest time of a call in milliseconds, up to 2^31 - 1; Infinity, none, by default, for a call may well wait for something to happen. */
@@ -123,14 +133,38 @@ export interface CallableOptions {
   /** Most bytes of a value, 64 MiB by default: each fid may keep one. */
   maxValue?: number;
   /**
-   * Hide the errors of the function: the caller gets `i/o error`. A NinePError
-   * is meant for the caller and always told. By default (that of the
-   * tree, false) the caller gets the message and the class of any error, never
-   * the stack: whoever calls a function uses it, and needs to know what was
-   * wrong. Set it where a message may hold secrets, as those of databases do.
-   * The server's `onError` gets all errors but NinePErrors, masked or not.
+   * Hide the errors of the function: the caller gets `i/o error`. False by
+   * default, or the option of the tree. By default the caller gets the class
+   * and the message of any error, never the stack, because a caller needs to
+   * know what was wrong. Set this option if messages may contain secrets, as
+   * those of databases do. A NinePError is meant for the caller and never
+   * hidden, unless another server sent it to the function. `onError` of the
+   * server gets all other errors, hidden or not.
    */
   maskErrors?: boolean;
+}
+
+/**
+ * Throws for options that say nothing, which a program without types may give.
+ *
+ * @param path Path of the function, for the error.
+ */
+export function checkCallable(path: string, options: CallableOptions): void {
+  const { loader, dumper, params } = options;
+  const what = `Cannot register "${path}"`;
+  for (const [name, fn] of Object.entries({ loader, dumper })) {
+    if (fn === undefined || typeof fn === "function") continue;
+    throw new TypeError(`${what}: ${name} is no function`);
+  }
+  if (params === undefined) return;
+  const lists: unknown[] = isRecord(params) ? Object.values(params) : [params];
+  for (const names of lists) {
+    const isList = Array.isArray(names) &&
+      names.every((name) => typeof name === "string") &&
+      new Set(names).size === names.length;
+    if (isList) continue;
+    throw new TypeError(`${what}: params is no list of different names`);
+  }
 }
 
 /**
@@ -148,7 +182,10 @@ function jsonDumper(value: unknown): Uint8Array | string {
   return encodeJson(value ?? null, "the value");
 }
 
-/** Counts the calls that run, of each connection and of all: also those that no client waits for any more. */
+/**
+ * Counts the calls that run: of each connection, and of all connections. A call
+ * that no client waits for any more counts as well.
+ */
 export class RunningCalls {
   readonly #max: number;
   readonly #maxAll: number;
@@ -160,20 +197,20 @@ export class RunningCalls {
     this.#maxAll = maxAll;
   }
 
-  /** Throws when a connection may not begin another call. */
+  /** Throws when a connection must not begin another call. */
   check(connection: object): void {
     if (this.#of(connection) >= this.#max || this.#all >= this.#maxAll) {
       throw new NinePError("Too many open files");
     }
   }
 
-  /** A call of a connection runs. */
+  /** Counts a call that begins. */
   add(connection: object): void {
     this.#running.set(connection, this.#of(connection) + 1);
     this.#all++;
   }
 
-  /** A call of a connection has ended. */
+  /** Counts a call that has ended. */
   end(connection: object): void {
     const left = this.#of(connection) - 1;
     if (left > 0) this.#running.set(connection, left);
@@ -186,10 +223,12 @@ export class RunningCalls {
   }
 }
 
-/** Memory that a call takes from the budget of its connection, until it ends. */
+/** The memory that one call takes from the budget of its connection. */
 export class Charge {
   readonly #memory: Budget;
   #bytes = 0;
+  /** True when the budget had no room for bytes. */
+  isRefused = false;
 
   constructor(memory: Budget) {
     this.#memory = memory;
@@ -198,12 +237,13 @@ export class Charge {
   /** Takes bytes. */
   take(bytes: number): void {
     if (!this.#memory.take(bytes)) {
+      this.isRefused = true;
       throw new NinePError("Cannot allocate memory");
     }
     this.#bytes += bytes;
   }
 
-  /** Gives all of them back. */
+  /** Gives back all bytes. */
   end(): void {
     this.#memory.give(this.#bytes);
     this.#bytes = 0;
@@ -292,7 +332,10 @@ export class Callable {
     return { ...call, kwarg };
   }
 
-  /** Asks the owner's loader; its size in memory is not known, but the length of the text is. */
+  /**
+   * Calls the owner's loader. The memory of what it returns is not known, so
+   * the length of the text is charged.
+   */
   #load(
     loader: (bytes: Uint8Array) => unknown,
     bytes: Uint8Array,
@@ -314,12 +357,13 @@ export class Callable {
   }
 
   /**
-   * Calls the function. An error of the function becomes an error for the
-   * caller, and is reported to the owner of the server.
+   * Calls the function. An error of the function is reported to the owner of
+   * the server, and becomes an error for the caller.
    *
-   * @param load Gives the arguments, and charges what they take.
+   * @param load Returns the arguments, and charges their memory.
    * @param context Context of the caller, for a function that asks for it.
-   * @param request Request that makes the call: its connection counts the call.
+   * @param request Request that makes the call; the call counts for its
+   *   connection.
    * @returns The value's bytes.
    */
   invoke(
@@ -408,7 +452,10 @@ export class Callable {
     return { fn: fn[name], self: fn, argv, kwarg, params };
   }
 
-  /** The bytes of a value. An error of the dumper is treated as one of the function. */
+  /**
+   * Encodes a value. An error of the dumper is treated as an error of the
+   * function.
+   */
   #dump(value: unknown, request: RequestContext<TreeNode>): Uint8Array {
     try {
       const dumped: unknown = this.#dumper(value);
@@ -419,36 +466,39 @@ export class Callable {
         );
       }
       if (bytes.length > this.#maxValue) throw new NinePError("file too big");
-      return bytes === dumped ? bytes.slice() : bytes; // The function may use its bytes again.
+      return bytes === dumped ? bytes.slice() : bytes; // The function may reuse its own bytes.
     } catch (error) {
       this.#report(error, request);
       throw this.#told(error);
     }
   }
 
-  /** Tells the owner of an error, unless it is meant for the caller or only says that the caller gave up. */
+  /**
+   * Reports an error to the owner, unless the error is meant for the caller or
+   * only says that the caller gave up.
+   */
   #report(
     error: unknown,
     request: RequestContext<TreeNode>,
     context: CallContext | undefined = undefined,
   ): void {
-    if (error instanceof NinePError) return;
+    if (isMeant(error)) return;
     if (isAbortError(error) && context?.signal.aborted === true) return;
     request.report(error);
   }
 
-  /** The error that the caller gets for an error of the owner's code. */
+  /**
+   * Returns the error that the caller gets for an error of the owner's code.
+   */
   #told(error: unknown): NinePError {
-    if (!this.#maskErrors || error instanceof NinePError) {
-      return forCaller(error);
-    }
+    if (!this.#maskErrors || isMeant(error)) return forCaller(error);
     return new NinePError("i/o error", { cause: error });
   }
 }
 
-/** Parses JSON whose size was measured and charged before. */
+/** Parses JSON, after its size was measured and charged. */
 function parse(text: string, charge: Charge): unknown {
-  // So short a text cannot be nested too deep.
+  // A text of this length cannot be nested too deep.
   if (text.length <= DEPTH_MAX) {
     charge.take(text.length * BYTES_PER_BYTE);
   } else {
@@ -473,7 +523,10 @@ function listOf(params: unknown): readonly string[] | undefined {
   return Array.isArray(params) ? params : undefined;
 }
 
-/** The arguments of a function, with the context before them if it is asked for. */
+/**
+ * Returns the arguments of a function, after the context if the function asks
+ * for one.
+ */
 function bind(call: Call, context: CallContext | undefined): unknown[] {
   const { fn, argv, kwarg, params } = call;
   const args: unknown[] = context === undefined ? [] : [context];
@@ -506,7 +559,10 @@ function bind(call: Call, context: CallContext | undefined): unknown[] {
   return args;
 }
 
-/** The error for keyword arguments that no parameter has the name of. */
+/**
+ * The error for a call whose keyword arguments have no parameters of their
+ * names.
+ */
 function namelessError(count: number): FunctionError {
   const str = `the function has ${count} parameters without names: ` +
     'pass positional arguments, or register it with "params" to name them; ' +
@@ -525,15 +581,32 @@ function isPromise(value: unknown): value is PromiseLike<unknown> {
       typeof value.then === "function");
 }
 
-/** The error that a caller may see for an error of a function: the message, never the stack. */
+/**
+ * Returns the error that a caller may see for an error of a function: with the
+ * message, never with the stack.
+ */
 export function forCaller(error: unknown): NinePError {
-  // Only the server itself says that this file was removed, not a function that met another one.
+  // Only the server itself may say that this file was removed. A function that
+  // called another, removed file must not say so.
   if (isRemovedError(error)) return new NinePError("file has been removed");
   if (error instanceof NinePError) return error;
   return new FunctionError(envelopeOf(error), { cause: error });
 }
 
-/** Recognizes the error of the platform's own functions whose signal is aborted. */
+/**
+ * Recognizes an error that is meant for the caller: a NinePError, unless another
+ * server sent it to the function. Clients make such an error of the server's
+ * error, or of a request.
+ */
+function isMeant(error: unknown): boolean {
+  return error instanceof NinePError && error.request === undefined &&
+    !(error.cause instanceof NinePError);
+}
+
+/**
+ * Recognizes the error that functions of the platform throw when their signal
+ * is aborted.
+ */
 function isAbortError(error: unknown): boolean {
   return error instanceof Error && error.name === "AbortError";
 }

@@ -9,22 +9,23 @@ export function isLength(length: number): boolean {
   return Number.isSafeInteger(length) && length >= 0;
 }
 
-/** No bytes: they can be shared, for no code can change them. */
+/** No bytes. They can be shared, because no code can change them. */
 export const NOTHING: Uint8Array<ArrayBuffer> = new Uint8Array(0);
 
 /** Least bytes that are taken at a time. */
 const LEAST = 64;
 
 /**
- * Bytes that grow, counted by the tree or the connection that they are held for. They are in blocks, so that a long file
- * is never copied to grow, and a gap costs nothing. Beyond a few bytes, no more
- * than twice as many are held as there are.
+ * Bytes that grow. They count in the room of the tree or the connection that
+ * holds them. They are stored in blocks, so that a long file is never copied to
+ * grow, and a gap costs nothing. Beyond a few bytes, at most twice the length
+ * is held.
  */
 export class FileData {
   readonly #room: Room;
   #length = 0;
-  // Up to the length, bytes that a block lacks are 0. Behind the length a block
-  // may hold anything: blocks were used before.
+  // Up to the length of the file, bytes that a block lacks are 0. Behind the
+  // length a block may hold anything, because blocks are reused.
   /** The first block grows with what is in it, since most files are short. */
   #first: Uint8Array = NOTHING;
   /** Further ones are whole; by their number, for a file may have gaps. */

@@ -16,6 +16,7 @@ import {
   Callable,
   type CallableOptions,
   type CallContext,
+  type Charge,
   type FileFunction,
   type FileMethods,
   type RunningCalls,
@@ -32,9 +33,10 @@ export interface FunctionOptions extends CallableOptions {
   callOnRead?: boolean;
   /**
    * Let a fid that did not write read the value of the last write by another
-   * one, so that one program can write and another one read. What a fid wrote
-   * and read itself is never shared: only the write of a fid that is open for
-   * writing alone, or of one that was clunked without a read. True by default.
+   * fid, so that one program can write and another program can read. This holds
+   * for the write of a fid that is open for writing alone, or that was clunked
+   * without a read; for a fid that was never opened, also without the clunk. A
+   * value that a fid both wrote and read is never shared. True by default.
    */
   shared?: boolean;
   /** Permissions of the file, 0666 by default: write to write, read to read, both to call. */
@@ -49,14 +51,16 @@ export interface FunctionOptions extends CallableOptions {
 interface FidCalls {
   /** Counts the records of the fid in the budget of its connection. */
   readonly room: Room;
-  /** Whether the fid has read: then no write of it is for others. */
+  /** True when the fid has read: its writes are never shared then. */
   hasRead: boolean;
   /** Record of the fid's last write. */
   written: CallRecord | undefined;
-  /** The same, if it is for others after a clunk without a read. */
+  /** The same record, if it is shared after a clunk without a read. */
   unread: CallRecord | undefined;
   /** Record that it read at offset 0. */
   read: CallRecord | undefined;
+  /** The same record, if there was no room for its value. */
+  lost: CallRecord | undefined;
 }
 
 /** A file that stands for a function. */
@@ -65,7 +69,7 @@ export class FunctionNode extends FileNode {
   readonly #callOnRead: boolean;
   readonly #shared: boolean;
   readonly #fids: Map<Fid<TreeNode>, FidCalls> = new Map();
-  /** Record of the last write that is for all fids. */
+  /** The shared record: that of the last write which other fids may read. */
   #shares: CallRecord | undefined;
 
   /**
@@ -95,12 +99,15 @@ export class FunctionNode extends FileNode {
     return true;
   }
 
-  /** Bytes of the last value that is for all fids. */
+  /** Length of the shared value in bytes. */
   override get length(): number {
     return this.#shares?.value?.length ?? 0;
   }
 
-  /** Takes arguments: at offset 0, and when the last ones were used, new ones; at their end more of them. */
+  /**
+   * Takes arguments. A write at offset 0, or after a call, begins new
+   * arguments. A write at the end of the arguments adds to them.
+   */
   override write(
     fid: Fid<TreeNode>,
     request: WriteRequest<TreeNode>,
@@ -109,7 +116,7 @@ export class FunctionNode extends FileNode {
     const { offset, data } = request;
     const calls = this.#callsOf(fid, request);
     const { written } = calls;
-    // Programs that write and read in turn do not seek back.
+    // Programs that write and read in turn do not seek back to offset 0.
     if (offset === 0 || written?.isUsed) return this.#begin(calls, request);
     if (offset !== written?.end) throw new NinePError("illegal offset");
     this.#checkText(written.text.length + data.length);
@@ -128,6 +135,7 @@ export class FunctionNode extends FileNode {
     const { written } = calls;
     const record = new CallRecord(request, data.slice(), offset);
     calls.written = replace(written, record, calls.room);
+    calls.unread = undefined;
     if (!fid.open || fid.readable) {
       if (!calls.hasRead) calls.unread = record;
       return data.length;
@@ -135,14 +143,14 @@ export class FunctionNode extends FileNode {
     try {
       this.#share(record);
     } catch (error) {
-      calls.written = undefined; // A write that is refused leaves nothing.
+      calls.written = undefined; // A refused write leaves nothing behind.
       record.drop(calls.room);
       throw error;
     }
     return data.length;
   }
 
-  /** Lets all fids that do not write have a record. */
+  /** Shares a record with all fids that do not write. */
   #share(record: CallRecord): void {
     if (!this.#shared) return;
     this.#shares = replace(this.#shares, record, this.quota);
@@ -162,7 +170,7 @@ export class FunctionNode extends FileNode {
       if (read?.call === undefined) return slice(read?.value, request);
       // The client reads ahead.
       return this.#waitForOther(read, request)
-        .then((value) => slice(value, request));
+        .then((value) => part(calls, read, value, request));
     }
     this.#checkPresent();
     let record = calls.written ?? this.#shares;
@@ -173,14 +181,22 @@ export class FunctionNode extends FileNode {
       record = new CallRecord(record ?? request, text);
     }
     if (record === undefined) return NOTHING;
-    calls.read = replace(calls.read, record, calls.room);
-    const value = this.#valueOf(record, request);
+    const kept = record;
+    calls.read = replace(calls.read, kept, calls.room, () => {
+      calls.read = undefined;
+      calls.lost = kept;
+    });
+    if (calls.lost === kept) calls.lost = undefined;
+    const value = this.#valueOf(kept, request);
     return value instanceof Promise
-      ? value.then((bytes) => slice(bytes, request))
-      : slice(value, request);
+      ? value.then((value) => part(calls, kept, value, request))
+      : part(calls, kept, value, request);
   }
 
-  /** Throws when the file was removed. Reads go on in a value that was there before. */
+  /**
+   * Throws when the file was removed. Fids can still read a value that was made
+   * before.
+   */
   #checkPresent(): void {
     if (this.isRemoved) throw removedError();
   }
@@ -201,15 +217,25 @@ export class FunctionNode extends FileNode {
     const { fid, peer, text } = record;
     const { signal } = abort;
     let value: Awaitable<Uint8Array>;
+    let isRefused = false;
+    const load = (charge: Charge) => {
+      try {
+        return this.#callable.loadWritten(text, request, charge);
+      } finally {
+        isRefused = charge.isRefused;
+      }
+    };
     try {
       value = this.#callable.invoke(
-        (charge) => this.#callable.loadWritten(text, request, charge),
+        load,
         { uname: fid.uname, fid, peer, signal },
         request,
       );
       if (!(value instanceof Promise)) return this.#succeed(record, value);
     } catch (error) {
-      record.fail(error);
+      // The error of this reader, which has no room for the arguments, is not
+      // for the next reader.
+      if (!isRefused) record.fail(error);
       throw error;
     }
     // An aborted call leaves no trace, however it ends: the record may be
@@ -222,7 +248,7 @@ export class FunctionNode extends FileNode {
       record.fail(error);
       throw error;
     });
-    promise.catch(() => {}); // The requests that wait get the error.
+    promise.catch(() => {}); // The waiting requests get the error.
     record.call = { promise, abort, waiting: 0 };
     return this.#wait(record, request);
   }
@@ -239,7 +265,10 @@ export class FunctionNode extends FileNode {
     }
   }
 
-  /** Waits for a call, which is aborted when no request waits for it any more. */
+  /**
+   * Waits for a call. The call is aborted when no request waits for it any
+   * more.
+   */
   async #wait(
     record: CallRecord,
     request: RequestContext<TreeNode>,
@@ -281,21 +310,29 @@ export class FunctionNode extends FileNode {
     return value instanceof Promise ? abortable(value, request.signal) : value;
   }
 
-  /** Forgets the fid's records. Arguments that the fid wrote without a read are shared now. */
+  /**
+   * Forgets the records of the fid. Arguments that the fid wrote without a read
+   * are shared from now on. If the connection was lost, they are not: a client
+   * that may read would have read the value itself. A fid that never opened the
+   * file is an exception, because its client never clunks.
+   */
   override clunk(fid: Fid<TreeNode>): void {
     const calls = this.#fids.get(fid);
     if (calls === undefined) return;
     this.#fids.delete(fid);
     const { room, written, unread, read } = calls;
     try {
-      if (unread !== undefined && !this.isRemoved) this.#share(unread);
+      const isLost = fid.lost && fid.open;
+      if (unread !== undefined && !this.isRemoved && !isLost) {
+        this.#share(unread);
+      }
     } finally {
       written?.drop(room);
       read?.drop(room);
     }
   }
 
-  /** Forgets the record for all fids. */
+  /** Forgets the shared record. */
   protected override release(): void {
     this.#shares?.drop(this.quota);
     this.#shares = undefined;
@@ -313,6 +350,7 @@ export class FunctionNode extends FileNode {
         written: undefined,
         unread: undefined,
         read: undefined,
+        lost: undefined,
       };
       this.#fids.set(fid, calls);
     }
@@ -325,9 +363,10 @@ function replace(
   old: CallRecord | undefined,
   record: CallRecord,
   room: Room,
+  lose?: () => void,
 ): CallRecord {
   if (old === record) return record;
-  record.hold(room);
+  record.hold(room, lose);
   old?.drop(room);
   return record;
 }
@@ -355,6 +394,20 @@ class Caller implements CallContext {
   get signal(): AbortSignal {
     return this.#request.signal;
   }
+}
+
+/**
+ * Returns the part of the value that a read gets. The fid may have lost the
+ * record.
+ */
+function part(
+  { lost }: FidCalls,
+  record: CallRecord,
+  value: Uint8Array,
+  request: ReadRequest<TreeNode>,
+): Uint8Array {
+  if (lost === record) throw new NinePError("Cannot allocate memory");
+  return slice(value, request);
 }
 
 function slice(

@@ -2,7 +2,7 @@
 // callbacks for what is written, or raw answers to each request.
 
 import { NinePError, OTRUNC, OWRITE } from "../codec.ts";
-import { removedError } from "../codec/call.ts";
+import { isRecord, removedError } from "../codec/call.ts";
 import type {
   Awaitable,
   CallRequest,
@@ -17,36 +17,39 @@ import { FileNode } from "./file.ts";
 import type { NodeInit, TreeNode } from "./node.ts";
 import { checkLimit, HeldRoom } from "./quota.ts";
 
-/** Most bytes that `written` gets, where nothing is said. */
+/** Default of `maxLength`. */
 const LENGTH_MAX = 64 * 1024;
 
 const encoder = new TextEncoder();
 
 /**
  * The functions that define a file; all are optional. `content` and `written`
- * have to do with whole contents, `read`, `write` and `call` with single
- * requests. The value of `open` is the state of that open: the others get it as
- * their last argument. Each may throw a NinePError, whose text the client gets;
- * of any other error the client gets `i/o error`, and the server's `onError` the
- * error.
+ * work with whole contents; `read`, `write` and `call` work with single
+ * requests. The value of `open` is the state of that open, and the last
+ * argument of the other functions. Each function may throw a NinePError, whose
+ * text the client gets. For any other error the client gets `i/o error`, and
+ * `onError` of the server gets the error.
  *
- * A request tells the fid, its user (`request.fid.uname`), the file
+ * A request has the fid, its user (`request.fid.uname`), the file
  * (`request.fid.node`), the connection, and a signal that is aborted when the
- * client gives up. It comes first and is made by the server: nothing that a
- * client sends can stand in its place.
+ * client gives up. It comes first, and the server makes it: nothing that a
+ * client sends can take its place.
  */
 export interface FileHooks<State = unknown> {
   /** Begins an open, and gives its state. */
   open?(request: OpenRequest<TreeNode>): Awaitable<State>;
-  /** Makes the content that an open reads: text or bytes. The client's connection is charged for it until the clunk; beyond its limit `Cannot allocate memory`. */
+  /**
+   * Makes the content that an open reads: text or bytes. The content counts for
+   * the connection until the clunk (`maxHeldBytes`).
+   */
   content?(
     request: OpenRequest<TreeNode>,
     state: State,
   ): Awaitable<string | Uint8Array>;
   /**
-   * Gets all that an open wrote, when it is clunked or its connection ends: also
-   * after a write of no bytes, but not without a write, and not when one of the
-   * writes was refused or given up.
+   * Gets all the bytes that an open wrote, at the clunk or at the end of the
+   * connection. It is called after a write of no bytes as well. It is not
+   * called without a write, or when one of the writes was refused or given up.
    */
   written?(
     data: Uint8Array,
@@ -63,7 +66,10 @@ export interface FileHooks<State = unknown> {
     request: WriteRequest<TreeNode>,
     state: State,
   ): Awaitable<number | void>;
-  /** Answers a Tcall: the value's bytes, or text. Without it the file is no function. */
+  /**
+   * Answers a Tcall with the value: bytes or text. Without it the file is no
+   * function.
+   */
   call?(
     request: CallRequest<TreeNode>,
     state: State,
@@ -72,11 +78,17 @@ export interface FileHooks<State = unknown> {
   clunk?(fid: Fid<TreeNode>, state: State): Awaitable<void>;
   /** Cuts or extends the file, for OTRUNC (0) and a Twstat of the length. Without it both are accepted, to no effect. */
   truncate?(length: number, uname: string): Awaitable<void>;
-  /** Told before a client removes the file; an error that it throws refuses the removal. */
+  /**
+   * Called before a client removes the file. An error that it throws refuses
+   * the removal.
+   */
   remove?(fid: Fid<TreeNode>): Awaitable<void>;
   /** Size in bytes, to be told by stat: a whole number; 0, not known, by default. */
   length?: number | (() => number);
-  /** Most bytes that `written` gets, 65,536 by default. A write beyond it is refused, `file too big`, before anything is kept. */
+  /**
+   * Most bytes that `written` gets, 65,536 by default. A longer write is
+   * refused with `file too big` before it is stored.
+   */
   maxLength?: number;
   /** Permissions, and DMAPPEND, DMEXCL, DMTMP. By default 0444 for what can be read, 0222 for what can be written, both for what can be called. */
   mode?: number;
@@ -94,11 +106,28 @@ export function modeOf(hooks: FileHooks): number {
   return (reads ? 0o444 : 0) | (writes ? 0o222 : 0);
 }
 
-/** Throws for functions that answer the same thing, and for a length that is none. */
+/** The names of the hooks that are functions. */
+const FUNCTIONS = [
+  "open",
+  "content",
+  "written",
+  "read",
+  "write",
+  "call",
+  "clunk",
+  "truncate",
+  "remove",
+] as const;
+
+/**
+ * Throws for hooks that are not functions, hooks that exclude each other, and a
+ * wrong length.
+ */
 export function checkHooks(path: string, hooks: FileHooks): void {
+  const what = `Cannot define "${path}"`;
+  checkFunctions(what, hooks);
   const { content, read, write, written, length = 0, maxLength = 0 } = hooks;
   checkLimit("maxLength", maxLength);
-  const what = `Cannot define "${path}"`;
   if (content && read) {
     throw new TypeError(`${what}: it has either content or read, not both`);
   }
@@ -109,6 +138,21 @@ export function checkHooks(path: string, hooks: FileHooks): void {
     throw new RangeError(
       `${what}: the length is ${length}, not a whole number from 0 on`,
     );
+  }
+}
+
+/**
+ * Throws for hooks that are not functions, as a program without types may give
+ * them.
+ */
+function checkFunctions(what: string, hooks: unknown): void {
+  if (!isRecord(hooks)) {
+    throw new TypeError(`${what}: ${kindOf(hooks)} is no object of functions`);
+  }
+  for (const name of FUNCTIONS) {
+    const hook = hooks[name];
+    if (hook === undefined || typeof hook === "function") continue;
+    throw new TypeError(`${what}: ${name} is ${kindOf(hook)}, not a function`);
   }
 }
 
@@ -220,7 +264,7 @@ export class HookNode extends FileNode {
     request: WriteRequest<TreeNode>,
   ): Awaitable<number> {
     const open = this.#opens.get(fid);
-    const { length } = request.data; // The data are a view for the time of the hook.
+    const { length } = request.data; // The data are a view, which is valid only while the hook runs.
     this.#checkPresent();
     if (this.#hooks.write === undefined) {
       this.#keep(open, request);
@@ -265,7 +309,10 @@ export class HookNode extends FileNode {
     }
   }
 
-  /** Throws when the file was removed and is a function. Other files stay for those that have them open. */
+  /**
+   * Throws when the file was removed and is a function. Fids that have any
+   * other removed file open can still use it.
+   */
   #checkPresent(): void {
     if (this.isRemoved && this.implicitOpen) throw removedError();
   }
@@ -303,15 +350,24 @@ export class HookNode extends FileNode {
   }
 }
 
-/** The bytes that a hook gave. A program without types may give anything else, which must not look like an empty file. */
+/**
+ * Returns the bytes of what a hook gave. A program without types may give
+ * anything else, which must not look like an empty file.
+ */
 function bytesOf(hook: string, value: string | Uint8Array): Uint8Array {
   if (typeof value === "string") return encoder.encode(value);
   if (value instanceof Uint8Array) return value;
-  const kind = value === null ? "null" : typeof value;
-  throw new TypeError(`${hook}() gave ${kind}, not text or bytes`);
+  throw new TypeError(`${hook}() gave ${kindOf(value)}, not text or bytes`);
 }
 
-/** Throws an error of a call hook again, which may be of a file of another server. */
+function kindOf(value: unknown): string {
+  return value === null ? "null" : typeof value;
+}
+
+/**
+ * Throws an error of a call hook again. The hook may have called a file of
+ * another server, whose error must not say that this file was removed.
+ */
 function relay(error: unknown): never {
   throw error instanceof NinePError ? forCaller(error) : error;
 }

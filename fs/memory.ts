@@ -6,6 +6,7 @@ import { isRecord } from "../codec/call.ts";
 import { isPlain } from "../codec/json.ts";
 import type { Handler, Tree } from "../server.ts";
 import {
+  checkCallable,
   type ContextFunction,
   type ContextMethods,
   type ContextOptions,
@@ -111,7 +112,7 @@ export class MemoryFs implements Tree<TreeNode> {
   }
 
   #fill(content: Content): void {
-    // No recursion: contents may be deeper than the stack.
+    // No recursion, because contents may be deeper than the stack.
     const within = new Set<Content>();
     const begin = (content: Content, dir: DirNode, prefix: string) => {
       within.add(content);
@@ -214,9 +215,9 @@ export class MemoryFs implements Tree<TreeNode> {
    * positional argument.
    *
    * With `context: true` the function gets the context of its caller before all
-   * arguments; nothing that a caller sends ever stands there. An error
-   * that a function throws is told to its caller, unless `maskErrors` is set,
-   * and to the server's `onError`; see {@linkcode CallableOptions}.
+   * other arguments. Nothing that a caller sends can take its place. The caller
+   * gets the error of a function, unless `maskErrors` is set, and so does
+   * `onError` of the server; see {@linkcode CallableOptions}.
    *
    * @param path Path of the file.
    * @param fn Function, or functions by name; see {@linkcode CallableOptions}
@@ -224,7 +225,8 @@ export class MemoryFs implements Tree<TreeNode> {
    * @param options How the function is called, and the permissions of the file.
    * @returns The new node.
    * @throws {NinePError} As create().
-   * @throws {TypeError} It is neither a function nor an object of functions.
+   * @throws {TypeError} `fn` is neither a function nor an object of functions, or
+   *   an option has the wrong type.
    * @throws {RangeError} A limit is negative or not a number.
    *
    * @example Several functions behind one file
@@ -270,7 +272,7 @@ export class MemoryFs implements Tree<TreeNode> {
     options: FunctionOptions & ContextOptions,
   ): FunctionNode;
   /**
-   * The same without a context.
+   * Binds a function that gets no context to a file.
    *
    * @param path Path of the file.
    * @param fn Function, or functions by name.
@@ -293,6 +295,7 @@ export class MemoryFs implements Tree<TreeNode> {
         `Cannot register "${path}": ${kind} is neither a function nor an object of functions`,
       );
     }
+    checkCallable(path, options);
     const { mode = 0o666, maskErrors = this.#maskErrors } = options;
     const place = this.#place(path);
     const init = this.#init(place, mode, options);
@@ -310,7 +313,7 @@ export class MemoryFs implements Tree<TreeNode> {
    * @param hooks Functions of the file, and its permissions; see {@linkcode FileHooks}.
    * @returns The new node.
    * @throws {NinePError} As create().
-   * @throws {TypeError} Two of the functions answer the same thing.
+   * @throws {TypeError} One of them is no function, or two answer the same thing.
    * @throws {RangeError} The length is negative or not a whole number.
    *
    * @example Computed content, and a callback for each write
@@ -618,7 +621,10 @@ function toBytes(data: string | Uint8Array): Uint8Array {
   return typeof data === "string" ? encoder.encode(data) : data;
 }
 
-/** Throws for attributes that no stat record holds: programs without types may give anything. */
+/**
+ * Throws for attributes that no stat record can hold, as programs without types
+ * may give them.
+ */
 function checkAttributes(
   operation: string,
   path: string,
@@ -637,7 +643,7 @@ function checkAttributes(
   }
 }
 
-/** Runs a function whose error is to name the path. */
+/** Runs a function, and names the path in its error. */
 function attempt(operation: string, path: string, fn: () => void): void {
   try {
     fn();

@@ -449,7 +449,7 @@ export function unlink(node: TreeNode, muid: string): void {
 
 /** Takes a name out of its directory, a directory with all that is in it. */
 export function unlinkAll(node: TreeNode, muid: string): void {
-  // No recursion: a client can make a tree deeper than the stack.
+  // No recursion, because a client can make a tree deeper than the stack.
   const left = [node];
   for (let next = left.at(-1); next !== undefined; next = left.at(-1)) {
     if (next instanceof DirNode && next.members.size > 0) {

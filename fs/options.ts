@@ -11,63 +11,66 @@ export interface Content {
 /** Options of a {@linkcode MemoryFs}. */
 export interface MemoryFsOptions {
   /**
-   * Owner of the root, and of what the program makes; `sys` by default. It is
-   * not `none`, the user of a client that names no user: such a client has the
-   * rights of others. It reads what all may read, and writes where all may
-   * write, such as a tree with the mode 0777.
+   * Owner of the root, and of what the program makes; `sys` by default. The
+   * default is not `none`, the user of a client that names no user: such a
+   * client has the rights of others. It can read what all users may read, and
+   * can write where all users may write, such as in a tree with the mode 0777.
    */
   uid?: string;
-  /** Group of them; the owner by default. */
+  /** Group of the root, and of what the program makes; the owner by default. */
   gid?: string;
   /** Permissions of the root, 0755 by default. */
   mode?: number;
   /**
    * User database: the groups, their members and leaders. By default each user
    * is the only member, and the leader, of the group of the same name. Users
-   * that it does not know may attach, with the rights of others.
+   * that are not in the database may attach, with the rights of others.
    */
   users?: Users;
   /**
    * Refuse what usual clients do against the manual: a Twstat of atime, or of
-   * muid beside a name or time; and, with `file has been removed`, any use of a
-   * file that was removed while a fid had it. False by default. What a session
-   * refuses is another option, of listen() and serve().
+   * muid beside a name or time. Refuse, with `file has been removed`, any use
+   * of a file that was removed while a fid had it. False by default. What a
+   * session refuses is an option of listen() and serve().
    */
   strict?: boolean;
   /** Most bytes of one file, 1 GiB by default: it is in memory. Beyond it `file too big`. */
   maxFileSize?: number;
   /**
-   * Most bytes of all files together, 2 GiB by default, with the shared values of
-   * functions. What fids hold, such as contents that were made at an open, and
-   * arguments and values of calls, is charged to their connections
-   * (`maxHeldBytes` of listen() and serve()). The memory of a file may be twice
-   * its length, or 1 MiB more, whichever is less. Beyond it `file system is full`.
+   * Most bytes of all files together, 2 GiB by default, with the shared values
+   * of functions. Beyond it `file system is full`. What fids hold (contents
+   * that were made at an open, arguments and values of calls) counts for their
+   * connections instead (`maxHeldBytes` of listen() and serve()). A file takes
+   * at most twice its length of memory, and at most 1 MiB more than its length.
    */
   maxSize?: number;
   /**
-   * Most files and directories, by their names, 1,048,576 by default: an empty
-   * one costs up to 3 KiB that `maxSize` does not count. Beyond it `file system
+   * Most files and directories, by their names, 1,048,576 by default. An empty
+   * one takes up to 3 KiB that `maxSize` does not count. Beyond it `file system
    * is full`.
    */
   maxFiles?: number;
   /**
    * Most bytes of a name, and of a user's name at an attach, 255 by default, as
-   * on most hosts; a session has a limit of its own. Beyond it `File name too
-   * long`, `unknown user`.
+   * on most hosts. A longer name is refused with `File name too long`, a user's
+   * with `unknown user`. A session has a limit of its own.
    */
   maxName?: number;
   /**
    * Most calls of functions that run at a time for one connection, 4096 by
-   * default: also those that the client gave up, for a function may take no
-   * notice. Beyond it `Too many open files`.
+   * default. Calls that the client gave up count as well, because a function
+   * may ignore its signal. Beyond it `Too many open files`.
    */
   maxCalls?: number;
   /**
-   * The same for all connections together, those included that have ended: 16
-   * times `maxCalls` by default.
+   * The same for all connections together, ended ones included: 16 times
+   * `maxCalls` by default.
    */
   maxTreeCalls?: number;
-  /** Default of the option of {@linkcode CallableOptions} for all functions of the tree: false. */
+  /**
+   * Default of {@linkcode CallableOptions.maskErrors} for all functions of the
+   * tree: false.
+   */
   maskErrors?: boolean;
 }
 

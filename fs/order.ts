@@ -1,5 +1,5 @@
-// The members of a directory in the order in which they came, for listings that
-// go on while members come and go.
+// The members of a directory in order of arrival, for listings that continue
+// while members come and go.
 
 import type { TreeNode } from "./node.ts";
 
@@ -7,9 +7,8 @@ import type { TreeNode } from "./node.ts";
 const GAPS = 32;
 
 /**
- * Nodes, each at a place: a number that grows with each one that comes, and
- * stays what it is. So a listing needs to know no more than the place that it
- * has come to.
+ * Nodes, each at a place: a number that grows with each new node, and never
+ * changes. So a listing needs to remember only the place that it has reached.
  */
 export class Order implements Iterable<TreeNode> {
   /** Ascending. */

@@ -1,4 +1,4 @@
-// The bounds on the memory that clients can make a tree hold.
+// Limits on the memory that clients make a tree hold.
 
 import { NinePError } from "../codec.ts";
 import type { Budget } from "../server.ts";
@@ -19,17 +19,20 @@ export const BLOCK: number = 1024 * 1024;
 const SPARE_MAX = 64;
 const SPARE_PART = 1 / 32;
 
-/** Counts bytes, of a tree or of a connection. */
+/** Counts the bytes of a tree or of a connection. */
 export interface Room {
   /** Most bytes of one file. */
   readonly maxFileSize: number;
   /** Throws unless there is room for so many bytes more. */
   check(bytes: number): void;
-  /** Takes room for bytes, or throws; a negative number gives it back. */
+  /** Takes room for bytes, or throws. A negative number gives room back. */
   take(bytes: number): void;
   /** A block that was used before, with its old bytes, if there is one. */
   takeBlock(): Uint8Array | undefined;
-  /** Keeps a block for another file; no reader has a view of the block any more. */
+  /**
+   * Keeps a block for another file. No reader may have a view of the block any
+   * more.
+   */
   giveBlock(block: Uint8Array): void;
 }
 
@@ -59,10 +62,10 @@ export class HeldRoom implements Room {
     }
   }
 
-  /** None: blocks are kept for files of the tree. */
+  /** Returns nothing: only blocks of the tree are reused. */
   takeBlock(): undefined {}
 
-  /** Lets the block go. */
+  /** Drops the block: only blocks of the tree are reused. */
   giveBlock(_block: Uint8Array): void {}
 }
 

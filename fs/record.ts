@@ -1,5 +1,5 @@
-// Call records: one argument text, then the value or the error of its call. A function file
-// keeps them for its fids, and for itself.
+// Records of calls: the text of the arguments, then the value or the error of
+// the call. A function file keeps records for its fids, and for itself.
 
 import { FunctionError, Plan9Exit } from "../codec/call.ts";
 import type { Fid, RequestContext } from "../server.ts";
@@ -14,19 +14,25 @@ export interface SharedCall {
   waiting: number;
 }
 
-/** A holder of a record: the bytes of the record count in its room. */
+/** A room that holds a record: the bytes of the record count in this room. */
 interface Holder {
-  readonly room: Room;
-  /** Reasons for which the room holds the record. */
+  /** Number of reasons for which the room holds the record. */
   reasons: number;
+  /**
+   * Called when the room has no place for the value, so that it holds the
+   * record no more.
+   */
+  readonly lose: (() => void) | undefined;
 }
 
 /**
- * One argument text, then the value or the error of its call. The function is
- * called once at most with it, whichever fid reads.
+ * The text of the arguments, then the value or the error of the call. The
+ * function is called with the text at most once, whichever fid reads.
  */
 export class CallRecord {
-  /** Fid that wrote the text: the function is called in the name of its user. */
+  /**
+   * Fid that wrote the text. The function is called in the name of its user.
+   */
   readonly fid: Fid<TreeNode>;
   /** The end of the connection that the fid is of. */
   readonly peer: string;
@@ -37,12 +43,18 @@ export class CallRecord {
   /** Whether the call is over, or at least the text complete. */
   done = false;
   #text: Uint8Array;
-  /** Buffer that the text is the start of, so that an added piece does not copy the text. */
+  /**
+   * Buffer that begins with the text, so that adding a piece does not copy the
+   * text.
+   */
   #room: Uint8Array = NOTHING;
   #value: Uint8Array | undefined = undefined;
   #error: unknown = undefined;
-  /** Fids, each for up to two reasons, and the file. */
-  readonly #holders: Holder[] = [];
+  /**
+   * The holders by their rooms: fids, each for up to two reasons, and the file.
+   * Any number of fids may read a record.
+   */
+  readonly #holders: Map<Room, Holder> = new Map();
 
   constructor(
     { fid, peer }: Pick<RequestContext<TreeNode>, "fid" | "peer">,
@@ -65,7 +77,7 @@ export class CallRecord {
     return this.#start + this.#text.length;
   }
 
-  /** Whether the function was, or is being, called with the text. */
+  /** True when the function was called with the text, or is being called. */
   get isUsed(): boolean {
     return this.done || this.call !== undefined;
   }
@@ -94,7 +106,12 @@ export class CallRecord {
     return this.#error;
   }
 
-  /** The call has a value. */
+  /**
+   * The call has a value.
+   *
+   * @throws {NinePError} The room of the fid that wrote, or that of the file,
+   *   has no place for the value. Those who only read lose the record then.
+   */
   succeed(value: Uint8Array): void {
     this.#count(value.length - this.#size);
     this.#text = this.#room = NOTHING;
@@ -115,23 +132,28 @@ export class CallRecord {
     this.call = undefined;
   }
 
-  /** Counts the bytes of the record in a room, once for all reasons of the same room. */
-  hold(room: Room): void {
-    const holder = this.#holders.find((holder) => holder.room === room);
+  /**
+   * Counts the bytes of the record in a room. Several reasons of one room count
+   * once.
+   *
+   * @param lose Called when the room has no place for the value. Given by a fid
+   *   that only reads, whose room must not decide whether others get the value.
+   */
+  hold(room: Room, lose?: () => void): void {
+    const holder = this.#holders.get(room);
     if (holder !== undefined) {
       holder.reasons++;
       return;
     }
     room.take(this.#size);
-    this.#holders.push({ room, reasons: 1 });
+    this.#holders.set(room, { reasons: 1, lose });
   }
 
   /** Ends what hold() began. */
   drop(room: Room): void {
-    const at = this.#holders.findIndex((holder) => holder.room === room);
-    const holder = this.#holders[at];
-    if (--holder.reasons > 0) return;
-    this.#holders.splice(at, 1);
+    const holder = this.#holders.get(room);
+    if (holder === undefined || --holder.reasons > 0) return;
+    this.#holders.delete(room);
     room.take(-this.#size);
   }
 
@@ -140,22 +162,49 @@ export class CallRecord {
     return text + (this.#value?.length ?? 0);
   }
 
-  /** Counts bytes in all rooms, or throws and counts them in none. */
+  /**
+   * Counts bytes in all rooms. If one of them has no room, throws and counts
+   * nothing. Readers without room lose the record instead.
+   */
   #count(bytes: number): void {
-    let counted = 0;
+    const counted: Room[] = [];
+    const losing: Room[] = [];
     try {
-      for (const { room } of this.#holders) {
-        room.take(bytes);
-        counted++;
+      for (const [room, { lose }] of this.#holders) {
+        const isCounted = tryTake(room, bytes, lose !== undefined);
+        (isCounted ? counted : losing).push(room);
       }
     } catch (error) {
-      for (const { room } of this.#holders.slice(0, counted)) room.take(-bytes);
+      for (const room of counted) room.take(-bytes);
       throw error;
+    }
+    for (const room of losing) {
+      const holder = this.#holders.get(room);
+      this.#holders.delete(room);
+      room.take(-this.#size);
+      holder?.lose?.();
     }
   }
 }
 
-/** The error for those whose request did not make the call: the exit error ends only the connection of its caller. */
+/**
+ * Takes room for bytes. If there is none, returns false where that is allowed,
+ * or else throws.
+ */
+function tryTake(room: Room, bytes: number, mayFail: boolean): boolean {
+  try {
+    room.take(bytes);
+    return true;
+  } catch (error) {
+    if (!mayFail) throw error;
+    return false;
+  }
+}
+
+/**
+ * The error for requests that did not make the call. An exit error ends only
+ * the connection of its caller.
+ */
 export function forOthers(error: unknown): unknown {
   return error instanceof Plan9Exit ? new FunctionError(error) : error;
 }

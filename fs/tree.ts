@@ -83,9 +83,9 @@ export class TreeHandler implements Handler<TreeNode> {
   /** The root directory. */
   readonly root: DirNode;
   readonly #settings: TreeSettings;
-  // Numbers of qids come from a counter: none is given twice. It starts
-  // anywhere, so that a client of a server that was started again does not
-  // take another file for the one that it had.
+  // Qid paths come from a counter, so none is given twice. The counter starts
+  // at a random number, so that a client of a restarted server does not take
+  // another file for the file that it had.
   #lastPath = randomPath();
   /** Names that files will have which are being cut by the same Twstat. */
   readonly #promised: Set<string> = new Set();
@@ -447,7 +447,10 @@ function parentOf({ parent }: TreeNode): DirNode {
   return parent;
 }
 
-/** The error for a fid whose file was removed; of a function file, callers can tell it from errors of functions. */
+/**
+ * The error for a fid whose file was removed. Callers can tell the error of a
+ * removed function file from an error of the function.
+ */
 function removed(file: TreeNode): NinePError {
   return file instanceof FileNode && file.implicitOpen
     ? removedError()
@@ -455,13 +458,13 @@ function removed(file: TreeNode): NinePError {
 }
 
 /**
- * The first number for qids. Of two servers, of which one takes the place of
- * the other, none has a number of the other one. All numbers stay below 2^53, for
- * programs of Node take an inode for a double.
+ * Returns the first qid path. Two servers, of which one replaces the other,
+ * have no qid path in common. All paths stay below 2^53, because programs on
+ * Node read an inode as a double.
  */
 function randomPath(): bigint {
   const [random] = crypto.getRandomValues(new Uint32Array(1));
-  return BigInt(random) << 20n; // Room for a million files up to the next one.
+  return BigInt(random) << 20n; // Leaves a million paths before the next possible start.
 }
 
 function accessOf(mode: number): number {

@@ -1,105 +1,134 @@
-// Which requests of a session may begin, and what the others wait for: their
-// fid, or room for what they are to be answered with. What all of them cost.
+// Which requests of a session may begin. A request may have to wait for its
+// fid, or for room for its answer. Requests are also charged for their memory
+// here.
 
 import { NinePError } from "../codec.ts";
-import type { ProcessHold, Timer } from "../transport/process_hold.ts";
+import type { RefGroup, Timer } from "../transport/ref_group.ts";
 import type { Outbox } from "../transport/outbox.ts";
 import type { Budget } from "./budget.ts";
 import type { FidState, Node } from "./fid.ts";
 import type { Input } from "./input.ts";
 import type { Operation } from "./operation.ts";
 import type { SessionSettings } from "./options.ts";
-import { Turn } from "./turn.ts";
+import { TimeSlice } from "./time_slice.ts";
 
 /** Operations that hold a view of a read buffer; further ones get a copy. */
 const VIEWS_MAX = 16;
-/** Memory of the objects that an operation is made of. */
+/** Bytes of the objects of one operation. */
 const OBJECTS = 1024;
-/** A frame of at most so many bytes is taken while longer ones are refused. */
+/**
+ * Most bytes of a frame that is still accepted while longer frames are refused.
+ */
 const SMALL = 512;
 
-/** What the admission of a session works with. */
+/** What an Admission needs. */
 export interface AdmissionInit<N extends Node> {
   /** The limits. */
   readonly settings: SessionSettings;
-  /** Where the data of operations stand. */
+  /** The read buffers, which hold the data of operations. */
   readonly input: Input;
-  /** Where their replies go. */
+  /** The outgoing replies. */
   readonly outbox: Outbox;
-  /** Memory that all connections of the server may hold. */
+  /** The memory budget of the whole server. */
   readonly memory: Budget;
-  /** Has the timer. */
-  readonly hold: ProcessHold;
-  /** Told when there may be room for more. */
+  /** The group of the timer. */
+  readonly refs: RefGroup;
+  /** Called when there may be room for further requests. */
   readonly onRoom: () => void;
-  /** Releases a fid that is gone, which nothing works with any more. */
+  /** Releases a fid that is clunked and that no operation uses any more. */
   readonly release: (fid: FidState<N>) => void;
 }
 
-/** The operations of a session that are not answered. */
+/**
+ * Decides which operations of a session may begin, and keeps those that are not
+ * answered.
+ */
 export class Admission<N extends Node> {
-  /** All of them, by tag. */
+  /** The operations that are not answered, by tag. */
   readonly pending: Map<number, Operation<N>> = new Map();
-  /** All are being given up: none that waits may begin. */
+  /**
+   * True while all operations are given up: no waiting operation may begin
+   * then.
+   */
   clearing = false;
-  /** Operations that have ended since the session began: grows with progress. */
+  /**
+   * Number of operations that have ended since the session began. An unchanged
+   * number means no progress.
+   */
   ended = 0;
 
   readonly #settings: SessionSettings;
   readonly #input: Input;
   readonly #outbox: Outbox;
   readonly #memory: Budget;
-  readonly #hold: ProcessHold;
+  readonly #refs: RefGroup;
   readonly #onRoom: () => void;
   readonly #release: (fid: FidState<N>) => void;
-  /** Operations that were given up, whose handlers do not know it. */
+  /** Number of operations that were given up while their handlers go on. */
   #abandoned = 0;
-  /** Bytes of the messages of operations, less data in the read buffer, until nothing works with them. */
+  /**
+   * Bytes of the messages of operations, without data that are in the read
+   * buffer, until no handler uses the message any more.
+   */
   #counted = 0;
-  /** Memory that is charged for operations. */
+  /** Bytes that are charged for operations. */
   #charged = 0;
-  /** Longer frames are refused until there is room for them again. */
+  /** True while longer frames are refused, until there is room for them. */
   #refusing = false;
-  /** Operations that hold views of the read buffer, until nothing works with those. */
+  /**
+   * Number of operations that hold views of the read buffer, until no handler
+   * uses the views any more.
+   */
   #views = 0;
-  /** Bytes that operations which have begun lately may be answered with. */
+  /** Bytes that are kept free for the answers of operations. */
   #owed = 0;
-  /** Those operations. */
+  /** The operations that room is kept for. */
   readonly #owing: Set<Operation<N>> = new Set();
   /** Fids whose first waiting operation waits for room in the replies, in order of arrival. */
   readonly #short: Set<FidState<N>> = new Set();
-  /** Runs while room is kept for answers. */
+  /**
+   * The timer after which an operation counts as waiting for an event; it runs
+   * while room is kept.
+   */
   #lapseTimer: Timer | undefined;
-  /** How often that timer has run. */
+  /** Number of times that the timer has fired. */
   #round = 0;
   /** Fids that were given back, whose waiting operations may begin. */
   readonly #toWake: FidState<N>[] = [];
-  /** How many of them were seen to. */
+  /** Number of these fids that were handled. */
   #woken = 0;
-  /** Many may wait for one fid, and begin at once. */
-  readonly #turn = new Turn();
+  /**
+   * The time slice for operations that waited for one fid and begin together.
+   */
+  readonly #slice = new TimeSlice();
 
   constructor(init: AdmissionInit<N>) {
     this.#settings = init.settings;
     this.#input = init.input;
     this.#outbox = init.outbox;
     this.#memory = init.memory;
-    this.#hold = init.hold;
+    this.#refs = init.refs;
     this.#onRoom = init.onRoom;
     this.#release = init.release;
   }
 
-  /** Whether requests hold as many bytes as they may, and no further is to be read. */
+  /**
+   * True when the requests hold `maxRequestBytes`: the server must not read
+   * further requests.
+   */
   get isFull(): boolean {
     return this.#counted > this.#settings.maxRequestBytes && !this.#refusing;
   }
 
-  /** Has long requests refused, so that reading can go on, until there is room again. */
+  /**
+   * Refuses long requests until there is room again, so that the server can go
+   * on reading.
+   */
   refuse(): void {
     if (this.isFull) this.#refusing = true;
   }
 
-  /** Begins an operation, has it wait, or refuses it. */
+  /** Begins an operation, makes it wait, or refuses it. */
   start(operation: Operation<N>): void {
     const active = this.pending.size + this.#abandoned;
     if (
@@ -112,25 +141,25 @@ export class Admission<N extends Node> {
     this.#admit(operation);
   }
 
-  /** Why an operation may not begin; undefined when it may. */
+  /** Returns the reason why an operation may not begin, or undefined. */
   #refusal(
     { request, size }: Operation<N>,
     active: number,
   ): NinePError | undefined {
-    // The client takes the fid for gone, whatever the answer. There cannot be
-    // more of these than tags.
+    // After these requests the fid is gone for the client, whatever the answer.
+    // Their number is bounded by the number of tags.
     if (request.endsFid) return undefined;
     if (active >= this.#settings.maxRequests) {
       return new NinePError("Too many open files");
     }
-    // A connection may always have requests of the size of one message.
+    // A connection may always have requests of one message's size in total.
     const isOver = this.#refusing
       ? size > SMALL
       : this.#charged > this.#settings.msize;
     return isOver ? new NinePError("Cannot allocate memory") : undefined;
   }
 
-  /** Begins an operation, unless it must wait for its fid, or for room. */
+  /** Begins an operation, or makes it wait for its fid or for room. */
   #admit(operation: Operation<N>): void {
     const { fid } = operation;
     if (
@@ -153,13 +182,16 @@ export class Admission<N extends Node> {
     (operation.fid.waiting ??= new Set()).add(operation);
   }
 
-  /** Has an operation own its data. */
+  /** Copies the data of an operation out of the read buffer. */
   #keep(operation: Operation<N>): void {
     operation.request.own();
     this.#enlist(operation, 0);
   }
 
-  /** Counts an operation among those that are not answered, with the bytes of a read buffer that it holds. */
+  /**
+   * Counts an operation as not answered, with the bytes of the read buffer that
+   * its view keeps in memory.
+   */
   #enlist(operation: Operation<N>, viewed: number): void {
     operation.enlisted = true;
     this.pending.set(operation.tag, operation);
@@ -190,15 +222,19 @@ export class Admission<N extends Node> {
     }
   }
 
-  /** Whether an operation that comes now would owe too much, or overtake others that wait for room. */
+  /**
+   * True when a new operation needs room for its answer that is not there, or
+   * would overtake others that wait for room.
+   */
   #mustWaitForRoom(operation: Operation<N>): boolean {
     return (this.#short.size > 0 && operation.request.replyMax > 0) ||
       this.#lacksRoom(operation);
   }
 
   /**
-   * Whether an operation might be answered with more than may be owed to the
-   * client: what it has not taken, and what it is yet to be answered.
+   * Whether the answer of an operation may exceed the room for replies. Replies
+   * that the client has not taken count, and so do the largest answers of the
+   * operations under way.
    */
   #lacksRoom({ request }: Operation<N>): boolean {
     const { msize, maxReplyBytes } = this.#settings;
@@ -214,7 +250,7 @@ export class Admission<N extends Node> {
     return owed + replyMax > most;
   }
 
-  /** Keeps room for the answer of an operation that has begun. */
+  /** Keeps room for the answer of an operation that begins. */
   #keepRoom(operation: Operation<N>, bytes: number): void {
     operation.owed = bytes;
     operation.round = this.#round;
@@ -224,7 +260,7 @@ export class Admission<N extends Node> {
     this.#watchOwing();
   }
 
-  /** Gives the room for an answer back that was kept. */
+  /** Gives back the room that was kept for the answer of an operation. */
   #giveRoom(operation: Operation<N>): void {
     if (operation.owed === 0) return;
     this.#owed -= operation.owed;
@@ -233,15 +269,18 @@ export class Admission<N extends Node> {
     this.#owing.delete(operation);
   }
 
-  /** Sees to it that room is kept for those that work, not for those that wait for an event. */
+  /**
+   * Starts the timer after which no room is kept for operations that wait for
+   * an event.
+   */
   #watchOwing(): void {
-    this.#lapseTimer ??= this.#hold.after(
+    this.#lapseTimer ??= this.#refs.after(
       this.#settings.waitingAfter,
       () => this.#lapse(),
     );
   }
 
-  /** Keeps no room any more for operations that have begun before the timer did. */
+  /** Gives back the room of operations that began before the timer did. */
   #lapse(): void {
     this.#lapseTimer = undefined;
     for (const operation of this.#owing) {
@@ -253,11 +292,11 @@ export class Admission<N extends Node> {
   }
 
   /**
-   * Whether a late answer of so many bytes has room: what was kept for it, or
-   * what there is when it comes.
+   * Whether a late answer of so many bytes has room: the room that was kept for
+   * it, or the room that is left.
    */
   hasRoom(operation: Operation<N>, bytes: number): boolean {
-    // The pump bounds what is answered at once.
+    // The pump bounds the answers that handlers give at once.
     if (!operation.enlisted || operation.owed >= bytes) return true;
     const { untaken } = this.#outbox;
     return untaken === 0 || !(this.#memory.lacks(bytes) ||
@@ -302,7 +341,7 @@ export class Admission<N extends Node> {
   /** There may be room for operations that wait: one is done, or the client has taken replies. */
   goOn(): void {
     for (const fid of this.#short) {
-      const first = firstOf(fid); // None when it was flushed.
+      const first = firstOf(fid); // Undefined after a flush.
       if (first !== undefined && this.#lacksRoom(first)) break;
       this.#short.delete(fid);
       this.wake(fid);
@@ -310,7 +349,10 @@ export class Admission<N extends Node> {
     this.#onRoom();
   }
 
-  /** A fid has one user less: those that wait for it may go on. */
+  /**
+   * Begins operations that wait for a fid, after another operation of the fid
+   * has ended.
+   */
   wake(fid: FidState<N>): void {
     const waits = fid.waiting !== undefined && fid.waiting.size > 0;
     if (this.clearing || !(waits || fid.gone)) return;
@@ -321,10 +363,10 @@ export class Admission<N extends Node> {
   }
 
   #wakeAll(): void {
-    this.#turn.begin();
+    this.#slice.begin();
     while (this.#woken < this.#toWake.length) {
       if (!this.#beginWaiting(this.#toWake[this.#woken])) {
-        void this.#turn.next().then(() => this.#wakeAll());
+        void this.#slice.next().then(() => this.#wakeAll());
         return;
       }
       this.#woken++;
@@ -332,7 +374,10 @@ export class Admission<N extends Node> {
     this.#toWake.length = this.#woken = 0;
   }
 
-  /** Begins what waits for a fid and may begin; false when the turn is over before. */
+  /**
+   * Begins the operations that wait for a fid, as far as they may. Returns
+   * false when the time slice is over first.
+   */
   #beginWaiting(fid: FidState<N>): boolean {
     const { waiting } = fid;
     if (waiting !== undefined) {
@@ -344,19 +389,22 @@ export class Admission<N extends Node> {
         }
         waiting.delete(operation);
         this.#begin(operation);
-        if (this.#turn.isOver(operation.size)) return false;
+        if (this.#slice.isOver(operation.size)) return false;
       }
     }
     if (fid.gone && fid.born && fid.active === 0) this.#release(fid);
     return true;
   }
 
-  /** Gives all operations up; what their handlers hold goes on to count. */
+  /**
+   * Gives up all operations. Memory that their handlers still use stays
+   * counted.
+   */
   clear(): void {
     const operations = [...this.pending.values()];
     this.pending.clear();
     this.#short.clear();
-    this.#hold.cancel(this.#lapseTimer);
+    this.#refs.cancel(this.#lapseTimer);
     this.#lapseTimer = undefined;
     this.clearing = true;
     for (const operation of operations) {
@@ -368,7 +416,7 @@ export class Admission<N extends Node> {
   }
 }
 
-/** The operation that waits for a fid, or for room, at its head. */
+/** The first operation that waits for a fid, or for room. */
 function firstOf<N extends Node>(fid: FidState<N>): Operation<N> | undefined {
   for (const operation of fid.waiting ?? []) return operation;
   return undefined;

@@ -1,22 +1,30 @@
-// Memory that a peer can make the server hold. Each connection has a budget of
-// its own, which is part of the budget of its server.
+// The memory that clients make the server hold. Each connection has a budget,
+// which is part of the budget of its server.
 
-/** Counts bytes against a limit, and against the limit of the budget that this one is part of. */
+/**
+ * Counts bytes against a limit. A budget can be part of a larger budget, whose
+ * limit then holds as well.
+ */
 export class Budget {
   readonly #limit: number;
   readonly #whole: Budget | undefined;
+  readonly #least: number;
   #used = 0;
   #reserved = 0;
 
   /**
-   * Makes a budget of which nothing is taken.
+   * Makes an empty budget.
    *
    * @param limit Most bytes; Infinity for no limit.
-   * @param whole Budget that this one is part of: of the server, for a connection.
+   * @param whole Larger budget that this budget is part of, such as the budget
+   *   of the server for that of a connection.
+   * @param least Bytes that this budget may always have, even if the larger one
+   *   is full, so that others cannot take all: none by default.
    */
-  constructor(limit: number, whole?: Budget) {
+  constructor(limit: number, whole?: Budget, least: number = 0) {
     this.#limit = limit;
     this.#whole = whole;
+    this.#least = least;
   }
 
   /** Bytes that are taken. */
@@ -24,38 +32,52 @@ export class Budget {
     return this.#used;
   }
 
-  /** True when the limit is reached, of this budget or of the one that it is part of. */
+  /** True when this budget or the larger one has reached its limit. */
   get isFull(): boolean {
     return this.#used >= this.#limit || this.#whole?.isFull === true;
   }
 
-  /** Reserves bytes that work under way may come to hold; below zero, gives them back. Only lacks() counts them. */
+  /**
+   * Reserves bytes that work under way may need later; a negative number gives
+   * them back. Only lacks() counts reserved bytes.
+   */
   reserve(bytes: number): void {
     this.#reserved += bytes;
     this.#whole?.reserve(bytes);
   }
 
-  /** True when further work may come to hold so many bytes, and there is no room for them. */
+  /**
+   * True when there is no room for so many further bytes, reserved bytes
+   * included.
+   */
   lacks(bytes: number): boolean {
     return this.#used + this.#reserved + bytes > this.#limit ||
       this.#whole?.lacks(bytes) === true;
   }
 
-  /** Counts bytes that are held already, also beyond the limit; give() takes them back. */
+  /**
+   * Counts bytes that are held already, even above the limit. Give them back
+   * with give().
+   */
   charge(bytes: number): void {
     this.#used += bytes;
     this.#whole?.charge(bytes);
   }
 
-  /** Takes bytes; false, and nothing is taken, when a limit would be passed. */
+  /**
+   * Takes bytes. Takes none and returns false when a limit would be exceeded.
+   */
   take(bytes: number): boolean {
-    if (this.#used + bytes > this.#limit) return false;
-    if (this.#whole !== undefined && !this.#whole.take(bytes)) return false;
-    this.#used += bytes;
+    const used = this.#used + bytes;
+    if (used > this.#limit) return false;
+    const whole = this.#whole;
+    if (used <= this.#least) whole?.charge(bytes);
+    else if (whole !== undefined && !whole.take(bytes)) return false;
+    this.#used = used;
     return true;
   }
 
-  /** Gives bytes back that were taken. */
+  /** Gives back bytes that were taken. */
   give(bytes: number): void {
     this.#used -= bytes;
     this.#whole?.give(bytes);

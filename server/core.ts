@@ -21,10 +21,11 @@ import { getMessage, putMessage, putRecord } from "../codec/layout.ts";
 import { type Reader, utf8Length, type Writer } from "../codec/wire.ts";
 import { type Channel, openChannel } from "../transport/channel.ts";
 import { Outbox } from "../transport/outbox.ts";
-import { ProcessHold } from "../transport/process_hold.ts";
+import { RefGroup } from "../transport/ref_group.ts";
 import type { Connection } from "../transport.ts";
 import { Admission } from "./admission.ts";
 import { Budget } from "./budget.ts";
+import { Condition } from "./condition.ts";
 import { jsonOf, textOf } from "./ename.ts";
 import { contextOf, type ErrorSource } from "./error_log.ts";
 import { FidState, type Node } from "./fid.ts";
@@ -50,29 +51,29 @@ import {
   type TracedMessage,
 } from "./options.ts";
 import type { Request } from "./request.ts";
-import type { Sink } from "./sink.ts";
-import { Turn } from "./turn.ts";
+import type { Responder } from "./responder.ts";
+import { TimeSlice } from "./time_slice.ts";
 import { agree } from "./version.ts";
 import { Watchdog } from "./watchdog.ts";
 
 /** Bytes of replies that may wait while requests are processed. */
 const OUTPUT_MAX = 512 * 1024;
 /**
- * Requests that come together are answered with one write. A client that sends
- * more than these at a time waits for the replies while the server works, and
- * the server waits while the client does. For such a client the replies go out
- * in parts: on two CPUs that is 30 to 50 % more requests a second with 32 in
- * flight, on one CPU 30 % less, for each write costs both.
+ * Number of requests of one chunk that are answered with one write. When a
+ * client sends more requests than these at a time, the client and the server
+ * would wait for each other in turn; so the server sends the replies to such a
+ * client in parts. On two CPUs that is 30 to 50 % more requests a second with
+ * 32 in flight; on one CPU it is 30 % less, because each write costs both.
  */
 const EARLY = 12;
 /** Milliseconds that a client has to take the last replies. */
 const GOODBYE_MS = 1000;
 /**
- * Tflushes that may wait at a time: as many as there are tags. A client that
- * sends more gives the same tag to several, which the protocol forbids.
+ * Most Tflushes that may wait at a time: one for each tag. A client that sends
+ * more uses one tag for several requests, which the protocol forbids.
  */
 const FLUSHES_MAX = 0xffff;
-/** Further requests wait for those under way as long as one of these is done in so many times `waitingAfter`. */
+/** Times `waitingAfter` without an answer after which long requests are refused. */
 const PATIENCE = 20;
 /** Longest delay of a timer, in milliseconds. */
 const TIMEOUT_MAX = 2 ** 31 - 1;
@@ -98,22 +99,24 @@ export class SessionCore<N extends Node> {
   readonly fids: Map<number, FidState<N>> = new Map();
   /** Decides which operations may begin. */
   readonly admission: Admission<N>;
-  /** Memory that files may hold for the connection. */
+  /** The memory budget of the connection, for what files hold. */
   readonly memory: Budget;
 
-  readonly #sink: Sink<N>;
+  readonly #responder: Responder<N>;
   readonly #channel: Channel;
   readonly #outbox: Outbox;
   readonly #input: Input;
   readonly #watchdog: Watchdog;
-  /** Has the timers: decides whether they keep the process alive. */
-  readonly #hold: ProcessHold;
+  /** The group of the timers. */
+  readonly #refs: RefGroup;
+  /** Waits for the ends of operations, and for the end of the session. */
+  readonly #condition: Condition;
   #dialect: Dialect = dialect9P2000;
-  /** Operations that were given up and releases of fids, none of which has ended. */
+  /** Number of operations given up and of releases that have not ended. */
   #loose = 0;
   /** Tags of Tflushes that wait for operations. */
   #flushTags: Set<number> | undefined;
-  /** Number of those Tflushes: above the number of tags when a client uses a tag twice. */
+  /** Number of those Tflushes; a client may use a tag twice. */
   #flushes = 0;
   #ended = false;
   #exiting = false;
@@ -123,28 +126,27 @@ export class SessionCore<N extends Node> {
   #gone = false;
   /** A Tversion that waits until the session before it has ended. */
   #restart: Tversion | undefined;
-  /** Wakes the waits of #until(). */
-  #waits: (() => void)[] = [];
   #onEnd: (() => void) | undefined;
 
   constructor(
     connection: Connection,
     options: SessionOptions,
-    sink: Sink<N>,
-    hold: ProcessHold = new ProcessHold(),
+    responder: Responder<N>,
+    refs: RefGroup = new RefGroup(),
   ) {
     this.options = settingsOf(options);
     const { msize } = this.options;
     this.msize = msize;
     const memory = options.memory ?? new Budget(Infinity);
-    this.memory = new Budget(this.options.maxHeldBytes, memory);
+    this.memory = new Budget(this.options.maxHeldBytes, memory, msize);
     this.tracing = this.options.onMessage !== undefined;
     this.connection = connection;
-    this.#sink = sink;
-    this.#hold = hold;
+    this.#responder = responder;
+    this.#refs = refs;
+    this.#condition = new Condition(refs, this.options.closeTimeout);
     this.#channel = openChannel(connection);
     this.#input = new Input(this.#channel, msize);
-    this.#watchdog = new Watchdog(this.options, hold, {
+    this.#watchdog = new Watchdog(this.options, refs, {
       isBusy: () => this.admission.pending.size > 0,
       waiting: () => this.#outbox.untaken,
       taken: () => this.#outbox.progress,
@@ -164,8 +166,8 @@ export class SessionCore<N extends Node> {
       input: this.#input,
       outbox: this.#outbox,
       memory,
-      hold,
-      onRoom: () => this.#wake(),
+      refs,
+      onRoom: () => this.#condition.wake(),
       release: (fid) => this.#release(fid),
     });
   }
@@ -185,9 +187,10 @@ export class SessionCore<N extends Node> {
       pump.then(resolve);
     });
     if (this.#stopping) {
-      // A function of this server may have stopped it, and answers in this turn.
+      // A function of this server may have stopped the server, and answers in
+      // this turn of the event loop.
       await new Promise((resolve) => setTimeout(resolve));
-      await this.#within(() =>
+      await this.#condition.within(() =>
         !this.#patient || this.#gone || this.admission.pending.size === 0
       );
     }
@@ -196,25 +199,26 @@ export class SessionCore<N extends Node> {
     this.close();
     this.#outbox.drop();
     await pump;
-    // A handler that does not end holds up the end of its connection, but not that of the server.
-    await this.#until(() => this.#patient || this.#loose === 0);
-    await this.#within(() => this.#loose === 0);
+    // A handler that never ends delays the end of its connection, but not the
+    // end of the server.
+    await this.#condition.until(() => this.#patient || this.#loose === 0);
+    await this.#condition.within(() => this.#loose === 0);
   }
 
   async #pump(): Promise<void> {
     const outbox = this.#outbox;
     const input = this.#input;
     const { splitter } = input;
-    const turn = new Turn();
+    const slice = new TimeSlice();
     let processed = 0;
     while (!this.#ended) {
       const chunk = await input.read();
       if (chunk === null) {
         this.#gone = true;
-        this.#wake();
+        this.#condition.wake();
         break;
       }
-      if (turn.begin()) await turn.next();
+      if (slice.begin()) await slice.next();
       input.push(chunk);
       const isWaited = processed > EARLY;
       processed = 0;
@@ -223,101 +227,76 @@ export class SessionCore<N extends Node> {
         const { at, end } = splitter.reader;
         this.#receive(splitter.reader);
         if (++processed % EARLY === 0 && isWaited) outbox.flush();
-        if (turn.isOver(end - at)) {
+        if (slice.isOver(end - at)) {
           outbox.flush();
-          await turn.next();
+          await slice.next();
           outbox.hold();
         }
         if (outbox.size > OUTPUT_MAX) {
           outbox.flush();
           await outbox.drained();
           outbox.hold();
-          turn.resume();
+          slice.resume();
         }
         if (this.admission.isFull) {
           await this.#watch(this.#untilRoom());
           outbox.hold();
-          turn.resume();
+          slice.resume();
         }
         if (this.#restart !== undefined) {
           await this.#watch(
-            this.#within(() => this.#ended || this.#loose === 0),
+            this.#condition.within(() => this.#ended || this.#loose === 0),
           );
           outbox.hold();
-          turn.resume();
+          slice.resume();
           this.#restarted();
         }
       }
       outbox.flush();
-      turn.end();
+      slice.end();
     }
   }
 
-  /** Waits until requests may hold further bytes, as long as some of them are answered meanwhile. */
+  /** Waits for room for requests; refuses long ones when none is answered. */
   async #untilRoom(): Promise<void> {
     const { admission } = this;
     const { waitingAfter } = this.options;
     const patience = Math.min(PATIENCE * waitingAfter, TIMEOUT_MAX);
     let { ended } = admission;
     const look = () => {
-      // Those that are left wait for something. A Tflush behind them may end that.
+      // The remaining requests wait for an event, and a Tflush further on in
+      // the stream may end that.
       if (ended === admission.ended) admission.refuse();
       ({ ended } = admission);
-      timer = this.#hold.after(patience, look);
-      this.#wake();
+      timer = this.#refs.after(patience, look);
+      this.#condition.wake();
     };
-    let timer = this.#hold.after(patience, look);
-    await this.#until(() => this.#ended || !admission.isFull);
-    this.#hold.cancel(timer);
+    let timer = this.#refs.after(patience, look);
+    await this.#condition.until(() => this.#ended || !admission.isFull);
+    this.#refs.cancel(timer);
   }
 
-  /** Waits; #wake() has it look again. */
-  async #until(done: () => boolean): Promise<void> {
-    while (!done()) {
-      await new Promise<void>((resolve) => this.#waits.push(resolve));
-    }
-  }
-
-  /** Has all waits of #until() look again. */
-  #wake(): void {
-    if (this.#waits.length === 0) return;
-    const waits = this.#waits;
-    this.#waits = [];
-    for (const look of waits) look();
-  }
-
-  /** Ends a wait of the pump when the client goes. */
+  /** Runs a wait of the pump; ends the session when the client goes. */
   async #watch(wait: Promise<void>): Promise<void> {
     this.#outbox.flush();
     this.#input.watch((error) => {
       if (error !== undefined) return this.#lost(error);
-      this.#gone = true; // It may still take replies.
+      this.#gone = true; // The client may still take replies.
       this.#end();
     });
     await wait;
     this.#input.unwatch();
   }
 
-  /** Waits for `closeTimeout` at most: a handler that never ends must hold up nothing else. */
-  async #within(done: () => boolean): Promise<void> {
-    if (done()) return;
-    let late = false;
-    const timer = this.#hold.after(this.options.closeTimeout, () => {
-      late = true;
-      this.#wake();
-    });
-    await this.#until(() => late || done());
-    this.#hold.cancel(timer);
-  }
-
   /** Sends the last replies, for a bounded time. */
   async #sayGoodbye(pump: Promise<void>): Promise<void> {
-    const timer = this.#hold.after(GOODBYE_MS, () => this.#channel.close());
+    const timer = this.#refs.after(GOODBYE_MS, () => this.#channel.close());
     try {
       this.#outbox.flush();
       await this.#outbox.drained();
       if (this.#exiting) {
-        // A close with unread bytes could cost the client the last reply.
+        // The client could lose the last reply if the socket were closed with
+        // unread bytes.
         await this.#channel.closeWrite();
         await pump;
         await this.#input.drain();
@@ -325,7 +304,7 @@ export class SessionCore<N extends Node> {
     } catch {
       // The client is gone.
     } finally {
-      this.#hold.cancel(timer);
+      this.#refs.cancel(timer);
     }
   }
 
@@ -345,7 +324,7 @@ export class SessionCore<N extends Node> {
     this.#ended = true;
     this.#watchdog.stop();
     this.#channel.close();
-    this.#wake();
+    this.#condition.wake();
   }
 
   /** Takes one frame; an error in it costs only its tag. */
@@ -421,15 +400,15 @@ export class SessionCore<N extends Node> {
     }
   }
 
-  /** Hands on an operation that was checked. */
+  /** Passes on a checked operation. */
   deliver(operation: Operation<N>): void {
-    this.#sink.deliver(operation);
+    this.#responder.deliver(operation);
   }
 
-  /** Is told of an operation that is flushed. */
+  /** Tells the responder that an operation was flushed. */
   flushed(operation: Operation<N>): void {
     try {
-      this.#sink.flushed(operation, this.admission.clearing);
+      this.#responder.flushed(operation, this.admission.clearing);
     } catch (error) {
       this.report(error, operation.request);
     }
@@ -437,16 +416,17 @@ export class SessionCore<N extends Node> {
 
   #release(fid: FidState<N>): void {
     if (fid.released) return;
-    fid.released = true;
+    fid.released = fid.lost = true;
     this.#loose++;
     let released: Awaitable<void> = undefined;
     const failed = (error: unknown) => {
-      // No client waits for the answer. That a file cannot be removed is one.
+      // No client waits for this answer. A file that cannot be removed at the
+      // clunk (ORCLOSE) is such an answer, and no error of the server.
       if (error instanceof NinePError) return;
       this.report(error, { type: "Tclunk", fid });
     };
     try {
-      released = this.#sink.release(fid);
+      released = this.#responder.release(fid);
     } catch (error) {
       failed(error);
     }
@@ -518,7 +498,7 @@ export class SessionCore<N extends Node> {
 
   #boundMsize(asked: number, version: string): number {
     const most = Math.min(asked, this.options.msize);
-    const msize = Math.min(most, this.#sink.msize(most, version));
+    const msize = Math.min(most, this.#responder.msize(most, version));
     if (Number.isInteger(msize) && msize >= MSIZE_MIN) return msize;
     throw new RangeError(
       `Cannot start a session with an msize of ${msize}: the minimum is ${MSIZE_MIN}`,
@@ -543,10 +523,10 @@ export class SessionCore<N extends Node> {
     this.#loose++;
   }
 
-  /** An operation of an old session has ended, or a release is done. */
+  /** An operation of an old session, or a release, has ended. */
   tighten(): void {
     this.#loose--;
-    if (this.#loose === 0) this.#wake();
+    if (this.#loose === 0) this.#condition.wake();
   }
 
   /** Finds a fid by its number. */
@@ -602,7 +582,7 @@ export class SessionCore<N extends Node> {
     if (this.tracing) this.#trace({ direction: "out", message: reply });
   }
 
-  /** Traces the reply that stands in the writer from `start` on. */
+  /** Traces the reply in the writer that begins at `start`. */
   traceReply(start: number): void {
     const { bytes, at } = this.writer;
     const message = decode(bytes.subarray(start, at), this.#dialect);
@@ -668,7 +648,7 @@ export class SessionCore<N extends Node> {
     return asJson ? jsonOf(error, most) : textOf(error, most);
   }
 
-  /** Tells the owner of the server of an error: of a request, or of the connection. */
+  /** Reports an error of a request, or of the connection, to the owner. */
   report(error: unknown, source: ErrorSource = {}): void {
     this.options.onError(error, contextOf(this.connection.peer, source));
   }
@@ -693,7 +673,7 @@ export class SessionCore<N extends Node> {
 
   #end(): void {
     this.#ended = true;
-    this.#wake();
+    this.#condition.wake();
     this.#onEnd?.();
   }
 }

@@ -1,25 +1,25 @@
-// Where the errors of a server go when its owner has named no `onError`.
+// The log for the errors of a server without an `onError`.
 
 import { ProtocolError } from "../codec.ts";
 import { quote } from "../codec/format.ts";
-import { ProcessHold, type Timer } from "../transport/process_hold.ts";
+import { RefGroup, type Timer } from "../transport/ref_group.ts";
 import type { Fid, Node } from "./fid.ts";
 import type { ErrorContext } from "./options.ts";
 
-/** Errors that are logged within a second. */
+/** Most errors that are logged in one window of time. */
 const MOST = 10;
-/** Milliseconds in which so many are logged. */
+/** Length of the window in milliseconds. */
 const WINDOW_MS = 1000;
 
 /** The request that an error belongs to. */
 export interface ErrorSource {
-  /** Kind of the request, by its message. */
+  /** Type of the request's message, such as `Tread`. */
   readonly type?: string | undefined;
   /** Fid of the request. */
   readonly fid?: Fid | undefined;
 }
 
-/** Gathers what is known of an error. */
+/** Collects the known facts about an error. */
 export function contextOf(
   peer: string,
   { type, fid }: ErrorSource,
@@ -35,20 +35,26 @@ export function contextOf(
   };
 }
 
-/** Logs errors to the console, a bounded number in a second: a client may be able to cause them at will. */
+/**
+ * Logs errors to the console. The number of errors a second is bounded, because
+ * a client may be able to cause errors at will.
+ */
 export class ErrorLog {
   #logged = 0;
   #leftOut = 0;
-  readonly #hold = new ProcessHold();
+  readonly #refs = new RefGroup();
   #timer: Timer | undefined;
   #windowEnd = 0;
 
   /** Makes a log whose timer does not keep the process alive. */
   constructor() {
-    this.#hold.unref();
+    this.#refs.unref();
   }
 
-  /** Logs an error with what it belongs to. That a connection died is no error of the server; an error of a listener has no peer. */
+  /**
+   * Logs an error with its context. The end of a connection is not logged: it
+   * is no error of the server.
+   */
   report(error: unknown, context: ErrorContext): void {
     if (error instanceof ProtocolError && context.peer !== undefined) return;
     const now = performance.now();
@@ -58,11 +64,14 @@ export class ErrorLog {
     }
     if (this.#logged < MOST) {
       this.#logged++;
-      console.error(`${lineOf(context)}\n`, error);
+      // The stack of a listener's error leads nowhere. And Deno, which needs a
+      // file to make a stack, ends the process when the system has none left.
+      const shown = error instanceof ProtocolError ? error.message : error;
+      console.error(`${lineOf(context)}\n`, shown);
       return;
     }
     this.#leftOut++;
-    this.#timer ??= this.#hold.after(
+    this.#timer ??= this.#refs.after(
       this.#windowEnd - now,
       () => this.#tellLeftOut(),
     );
@@ -77,7 +86,10 @@ export class ErrorLog {
   }
 }
 
-/** What an error belongs to, in one line; texts of clients cannot break it. */
+/**
+ * The context of an error in one line. Names that clients choose are quoted, so
+ * that they cannot break the line.
+ */
 function lineOf({ peer, request, uname, path }: ErrorContext): string {
   let line = `9P server: ${request ?? "error"}`;
   if (path !== undefined) line += ` of ${quote(path)}`;

@@ -18,7 +18,7 @@ export interface Node {
    * a Topen. False by default.
    */
   readonly implicitOpen?: boolean;
-  /** Path of the file in its tree, such as `/etc/hosts`: for reports of errors. */
+  /** Path of the file in its tree, such as `/etc/hosts`, for error reports. */
   readonly path?: string;
 }
 
@@ -40,10 +40,21 @@ export interface Fid<N extends Node = Node> {
   readonly readable: boolean;
   /** Whether the fid is open in a mode that writes. */
   readonly writable: boolean;
-  /** Whether each write goes to the end of the file, whatever its offset: the fid was opened with OAPPEND. */
+  /**
+   * True when the fid was opened with OAPPEND: each write goes to the end of
+   * the file, and its offset is ignored.
+   */
   readonly appends: boolean;
-  /** Whether a write of the fid was refused or given up, so that what it wrote is not complete. */
+  /**
+   * True after a write of the fid was refused or given up: the data that the
+   * fid wrote are not complete.
+   */
   readonly writeFailed: boolean;
+  /**
+   * True when the fid ended with its session or connection, and not by a Tclunk
+   * or Tremove.
+   */
+  readonly lost: boolean;
 }
 
 /** A fid, with what only its session knows. */
@@ -55,6 +66,7 @@ export class FidState<N extends Node = Node> implements Fid<N> {
   node!: N;
   mode = -1;
   writeFailed = false;
+  lost = false;
   /** Whether the fid stands for a file yet. */
   born = false;
   /** Whether it is an authentication file. */

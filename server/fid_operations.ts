@@ -464,7 +464,7 @@ function checkMode(mode: number, strict: boolean): number {
   return mode & ~OCEXEC;
 }
 
-/** Directories are only read; OAPPEND means nothing for them. */
+/** Directories are only read, so OAPPEND is ignored for them. */
 function checkDirMode(mode: number): number {
   const access = mode & ~OAPPEND;
   if (access === OREAD || access === OEXEC) return OREAD;

@@ -200,7 +200,10 @@ abstract class Sending<N extends Node, Answer> extends Request<N, Answer> {
 export class Write<N extends Node> extends Sending<N, WriteAnswer> {
   /** Kind of the request. */
   readonly type = "Twrite";
-  /** Byte to start at, 0 to 2^53 - 1; where it says nothing, for an append-only file or a fid that appends, perhaps more. */
+  /**
+   * Byte to start at, 0 to 2^53 - 1. It may be larger for an append-only file,
+   * or for a fid that appends: there it means nothing.
+   */
   readonly offset: number;
 
   /** Made by a session. */

@@ -18,9 +18,15 @@ export interface RequestContext<N extends Node = Node> {
   readonly peer: string;
   /** Connection to the client; its identity, for it is the session that reads and writes. */
   readonly connection: Connection;
-  /** Memory that the connection may make the server hold: what a fid keeps beyond the request is taken from it, and given back at the clunk. */
+  /**
+   * The memory budget of the connection. A file takes from it the bytes that it
+   * keeps for a fid beyond one request, and gives them back at the clunk.
+   */
   readonly memory: Budget;
-  /** Tells the server's owner (`onError`) of an error, with the file's path, the user and the peer. */
+  /**
+   * Reports an error to the owner of the server (`onError`), with the path of
+   * the file, the user and the peer.
+   */
   report(error: unknown): void;
 }
 
@@ -41,8 +47,9 @@ export interface AttachRequest<N extends Node> extends AuthRequest<N> {
 /** A Topen. See `open(9P)`. */
 export interface OpenRequest<N extends Node> extends RequestContext<N> {
   /**
-   * OREAD, OWRITE, ORDWR or OEXEC, with OTRUNC, ORCLOSE, OAPPEND. The last one
-   * asks for writes that go to the end; {@linkcode Fid.appends} tells it later.
+   * OREAD, OWRITE, ORDWR or OEXEC, with OTRUNC, ORCLOSE, OAPPEND. With OAPPEND
+   * each write must go to the end of the file; {@linkcode Fid.appends} has the
+   * same later.
    */
   readonly mode: number;
 }

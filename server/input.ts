@@ -6,7 +6,10 @@ import { Intake } from "../transport/intake.ts";
 
 /** Bytes of a read ahead. */
 const AHEAD_SIZE = 8 * 1024;
-/** Reads ahead of a session that waits, and their bytes; behind more than these the client's end does not show until the wait is over. */
+/**
+ * Most bytes that are read ahead while a session waits. Beyond them the session
+ * notices the end of the client only after the wait.
+ */
 const AHEAD_MAX = 32;
 const AHEAD_BYTES_MAX = 256 * 1024;
 
@@ -33,7 +36,8 @@ export class Input extends Intake {
   /**
    * Reads ahead until unwatch().
    *
-   * @param onEnd Told when the client has gone, with the error if there is one.
+   * @param onEnd Called when the client has gone, with the error if there is
+   *   one.
    */
   watch(onEnd: (lost?: unknown) => void): void {
     this.#onEnd = onEnd;
@@ -62,7 +66,7 @@ export class Input extends Intake {
     }, (error) => this.#onEnd?.(error));
   }
 
-  /** Reads the remaining bytes and discards them; the last chunk was not taken apart. */
+  /** Reads the remaining bytes and discards them without parsing them. */
   async drain(): Promise<void> {
     for (const ahead of this.#ahead) await ahead;
     const buffer = new Uint8Array(AHEAD_SIZE);

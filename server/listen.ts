@@ -5,12 +5,12 @@ import {
   listen as listenAt,
   type Listener,
 } from "../transport.ts";
-import { ProcessHold } from "../transport/process_hold.ts";
+import { RefGroup } from "../transport/ref_group.ts";
 import { Budget } from "./budget.ts";
 import type { Node } from "./fid.ts";
 import type { Handler, Tree } from "./handler.ts";
 import { type ErrorContext, settingsOf } from "./options.ts";
-import { serveHeld, type ServeOptions } from "./session.ts";
+import { type ServeOptions, serveWith } from "./session.ts";
 
 /** Options of {@linkcode listen}. */
 export interface ListenOptions extends Omit<ServeOptions, "memory"> {
@@ -18,15 +18,15 @@ export interface ListenOptions extends Omit<ServeOptions, "memory"> {
   maxConnections?: number;
   /**
    * Most bytes that all connections make the server hold, 512 MiB by default:
-   * requests that wait, replies that are not taken, contents, arguments and
-   * values of files. Beyond it requests fail with `Cannot allocate memory`, but
-   * each connection may always have requests of one message's size, and one
-   * reply.
+   * requests that wait, replies that clients have not taken, and the contents,
+   * arguments and values that files hold. Beyond it requests fail with `Cannot
+   * allocate memory`. Each connection may still have requests of one message's
+   * size (`msize`), one reply, and as much again that files hold for it.
    */
   maxMemory?: number;
 }
 
-/** Most bytes of all connections, where nothing is said. */
+/** Default of `maxMemory`. */
 const MEMORY_MAX = 512 * 1024 * 1024;
 
 /** A server that listens. */
@@ -47,9 +47,8 @@ export interface Server extends AsyncDisposable {
   /** Keeps the process alive while the server listens, as at first. */
   ref(): void;
   /**
-   * Lets the process end although the server listens and has connections. What
-   * else the process waits for keeps it alive: an `unref()` server works as
-   * long.
+   * Lets the process end although the server listens and has connections. As
+   * long as something else keeps the process alive, the server works.
    */
   unref(): void;
 }
@@ -57,9 +56,10 @@ export interface Server extends AsyncDisposable {
 /**
  * Serves a tree, or a handler, at an address.
  *
- * No error of a connection ends the server. An error that keeps it from
- * accepting connections, such as `EMFILE`, goes to `onError`, as a
- * ProtocolError without a peer; the server tries again after a short pause.
+ * The error of one connection never ends the server. An error that prevents the
+ * server from accepting connections, such as `EMFILE`, goes to `onError`, as a
+ * ProtocolError without a peer. The server then tries again after a short
+ * pause.
  *
  * @param address `tcp://host:port`, `tcp!host!port`, `host:port` or
  *   `unix:///path`; port 0 takes a free one, see `addr` of the result.
@@ -88,7 +88,7 @@ export async function listen<N extends Node>(
 ): Promise<Server> {
   const { signal } = options;
   signal?.throwIfAborted();
-  const settings = settingsOf(options); // Now, and not at the first client.
+  const settings = settingsOf(options); // Checks the options before the first client comes.
   const { maxConnections = Infinity, maxMemory = MEMORY_MAX } = options;
   if (!(maxMemory >= 1)) {
     throw new RangeError(
@@ -107,7 +107,7 @@ export async function listen<N extends Node>(
     listener.close();
     throw signal.reason;
   }
-  // One onError for all connections, for it may count what it logs.
+  // All connections share one `onError`, because the log counts errors.
   const { onError } = settings;
   return new ListeningServer(listener, handler, { ...options, onError });
 }
@@ -120,7 +120,7 @@ class ListeningServer<N extends Node> implements Server {
   readonly #options: ListenOptions & ServeOptions;
   readonly #onError: (error: unknown, context: ErrorContext) => void;
   readonly #stop = new AbortController();
-  readonly #hold = new ProcessHold();
+  readonly #refs = new RefGroup();
   readonly #sessions = new Set<Promise<void>>();
 
   constructor(
@@ -129,7 +129,7 @@ class ListeningServer<N extends Node> implements Server {
     options: ListenOptions,
   ) {
     this.#listener = listener;
-    this.#hold.add(listener);
+    this.#refs.add(listener);
     this.#handler = handler;
     const { onError } = settingsOf(options);
     this.#options = {
@@ -162,11 +162,11 @@ class ListeningServer<N extends Node> implements Server {
 
   #serve(connection: Connection): void {
     const end = () => void this.#sessions.delete(session);
-    const session: Promise<void> = serveHeld(
+    const session: Promise<void> = serveWith(
       connection,
       this.#handler,
       this.#options,
-      this.#hold,
+      this.#refs,
     ).then(end, (error) => {
       end();
       this.#onError(error, { peer: connection.peer });
@@ -176,16 +176,16 @@ class ListeningServer<N extends Node> implements Server {
 
   #end(): void {
     this.#listener.close();
-    this.#hold.delete(this.#listener);
+    this.#refs.delete(this.#listener);
     this.#stop.abort();
   }
 
   ref(): void {
-    this.#hold.ref();
+    this.#refs.ref();
   }
 
   unref(): void {
-    this.#hold.unref();
+    this.#refs.unref();
   }
 
   async close(): Promise<void> {

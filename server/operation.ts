@@ -52,13 +52,13 @@ export class Operation<N extends Node = Node> {
   viewing = false;
   /** Bytes that are kept free for its answer. */
   owed = 0;
-  /** When it has begun, as the admission counts. */
+  /** The round of the admission in which the operation began. */
   round = 0;
   /** Bytes of its frame. */
   size = 0;
   /** Those of them that are counted, because it waits or is being processed. */
   counted = 0;
-  /** Memory of the server that is charged for it. */
+  /** Bytes that are charged for the operation. */
   charged = 0;
 
   /** Made with its request. */
@@ -170,21 +170,27 @@ export class Operation<N extends Node = Node> {
     this.#finish();
   }
 
-  /** Tells the owner of an error that no client gets. An abort is what the client asked for. */
+  /**
+   * Reports an error that no client gets. An abort is not reported, because the
+   * client asked for it.
+   */
   #reportLate(error: unknown): void {
     const isAbort = error instanceof Error && error.name === "AbortError";
     if (isAbort || error instanceof NinePError) return;
     this.#core.report(error, this.request);
   }
 
-  /** Answers a request that never begins with an error. */
+  /** Answers with an error a request that must not begin. */
   refuse(error: NinePError): void {
     this.#state = ANSWERED;
     this.request.revert();
     this.#core.sendError(this, error);
   }
 
-  /** Ends a request that was flushed, between two questions to its handler. */
+  /**
+   * Throws when the request was flushed. Handlers with several steps call it
+   * between them.
+   */
   throwIfFlushed(): void {
     if (this.#flushed) throw interrupted();
   }
@@ -214,7 +220,7 @@ export class Operation<N extends Node = Node> {
     this.cancel();
   }
 
-  /** Gives the request up: it was flushed, or its session ends. */
+  /** Gives up the request after a Tflush, or at the end of its session. */
   cancel(): void {
     if (this.#flushed) return;
     this.#flushed = true;
@@ -223,7 +229,7 @@ export class Operation<N extends Node = Node> {
       this.fid.waiting?.delete(this);
       this.request.revert();
       this.#close();
-      this.#core.admission.wake(this.fid); // Those behind it may have waited only for it.
+      this.#core.admission.wake(this.fid); // Later operations may have waited for this one alone.
       return;
     }
     const heard = this.#abort !== undefined;

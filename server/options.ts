@@ -42,15 +42,15 @@ export interface TracedFrame extends TraceContext {
   readonly frame: Uint8Array;
 }
 
-/** What an error belongs to, as far as it is known. */
+/** The known facts about an error. */
 export interface ErrorContext {
   /** Label of the client's end; undefined for an error of a listener. */
   readonly peer?: string;
-  /** Kind of the request, by its message, such as `Tread`. */
+  /** Type of the request's message, such as `Tread`. */
   readonly request?: string;
   /** User of the request's fid. */
   readonly uname?: string;
-  /** Path of the file that the request's fid stands for, where its node tells one. */
+  /** Path of the file of the request's fid, if the tree knows it. */
   readonly path?: string;
 }
 
@@ -64,50 +64,53 @@ export interface SessionOptions {
    */
   maxFids?: number;
   /**
-   * Most requests under way at a time, 1 to 65536, the default: those that are
-   * processed, that wait for an event or for their fid, and flushed ones whose
-   * handlers go on. A further one is refused with `Too many open files`, but a
-   * Tclunk, a Tremove, a Tflush and a Tversion are not.
+   * Most requests under way at a time, 1 to 65536, 65536 by default: requests
+   * that a handler processes, requests that wait for an event or for their fid,
+   * and flushed requests whose handlers go on. A further request is refused
+   * with `Too many open files`. A Tclunk, a Tremove, a Tflush and a Tversion
+   * are never refused.
    */
   maxRequests?: number;
   /**
    * Most bytes of requests under way, and of flushed ones whose handlers go on,
-   * 16 MiB by default; the data of up to 16 that have begun do not count.
-   * Beyond it nothing further is read as long as requests are answered. When
-   * none was answered for 20 times `waitingAfter`, reading goes on, and requests
-   * of more than 512 bytes are refused with `Cannot allocate memory`.
+   * 16 MiB by default; the data of up to 16 requests that have begun do not
+   * count. Beyond it the server stops reading from the client as long as
+   * requests are answered. When no request was answered for 20 times
+   * `waitingAfter`, the server reads on, and refuses requests of more than 512
+   * bytes with `Cannot allocate memory`.
    */
   maxRequestBytes?: number;
   /**
-   * Most bytes that the client may be owed, 256 MiB by default: answers that it
-   * has not taken, and what the reads and calls under way may be answered
-   * with. Beyond it further reads and calls wait, and with them the requests
-   * behind them on their fids, but no others. One alone is always taken.
+   * Most bytes of replies, 256 MiB by default: those that the client has not
+   * taken, and the largest answers of the reads and calls under way. Beyond it
+   * further reads and calls wait, and so do later requests on the same fids.
+   * All other requests go on. One read or call alone may exceed the limit.
    *
-   * No room is kept for the answer of a request that waits, see `waitingAfter`.
-   * Its answer takes the room that there is when it comes; when the client has
-   * not taken so many bytes of other replies, it becomes `Cannot allocate
-   * memory`.
+   * The server keeps no room for the answer of a request that waits for an
+   * event; see `waitingAfter`. Such an answer takes the room that is left. If
+   * there is none, because the client does not take its replies, the request
+   * fails with `Cannot allocate memory`.
    */
   maxReplyBytes?: number;
   /**
-   * Milliseconds after which a request is taken for one that waits for an event
-   * and not for one that works, 1 to 2^31 - 1, 50 by default; it may be twice as
-   * many. Then no room is kept for its answer any more.
+   * Milliseconds after which a request counts as one that waits for an event, 1
+   * to 2^31 - 1, 50 by default; the actual time is up to twice as long. The
+   * server then keeps no room for its answer any more.
    */
   waitingAfter?: number;
   /**
-   * Memory of which this session has a part, none by default: its requests, its
-   * replies that wait for the client, and what its files hold for it are taken
-   * from it. listen() makes one for all of its connections, see `maxMemory`.
-   * When it is full, a session may still have requests of one message's size,
-   * and one reply.
+   * Memory budget that the session shares with others, none by default. It
+   * counts the requests of the session, the replies that its client has not
+   * taken, and what files hold for it. listen() makes one budget for all of its
+   * connections; see `maxMemory`. When the budget is full, a session may still
+   * have requests of one message's size (`msize`), one reply, and as much again
+   * that files hold for it.
    */
   memory?: Budget;
   /**
-   * Most bytes that the files may hold for the connection beyond a
-   * request, 64 MiB by default: contents that were made at an open, arguments
-   * and values of calls. Beyond it `Cannot allocate memory`.
+   * Most bytes that files may hold for the connection beyond one request, 64
+   * MiB by default: contents that were made at an open, arguments and values of
+   * calls. Beyond it a request fails with `Cannot allocate memory`.
    */
   maxHeldBytes?: number;
   /** Most bytes of a name, 255 by default, as on most hosts. Beyond it `File name too long`. */
@@ -120,14 +123,14 @@ export interface SessionOptions {
   versionTimeout?: number;
   /**
    * Most milliseconds without a request while none is under way; 0, no limit,
-   * by default. Beyond it the connection is closed. A client whose requests
-   * wait for an event is not idle.
+   * by default. Beyond it the connection is closed. A client that waits for the
+   * answer to a request is not idle.
    */
   idleTimeout?: number;
   /**
    * Most milliseconds in which a client takes less than a sixteenth of the
    * replies that wait for it, 120,000 by default; 0 for no limit. Beyond it the
-   * connection is closed, whatever else the client waits for.
+   * connection is closed, even if requests are under way.
    */
   stallTimeout?: number;
   /**
@@ -142,9 +145,17 @@ export interface SessionOptions {
   implicitOpen?: boolean;
   /** Form of error texts: `json` for servers whose clients are pyroute2's; `text` by default. A failed call is always JSON. */
   errors?: "text" | "json";
-  /** Is told of each message, in both directions, and of frames that are none; see formatMessage(). It costs nothing when it is not given. */
+  /**
+   * Called with each message, in both directions, and with each frame that is
+   * no message; see formatMessage(). Without it, tracing costs nothing.
+   */
   onMessage?: (traced: TracedMessage | TracedFrame) => void;
-  /** Is told of errors that a client must not see: errors of handlers that are no NinePError, and connections that die (as ProtocolError). By default the former go to the console: at most 10 a second, each with a line that tells what it belongs to, and then a line that tells how many were left out. */
+  /**
+   * Called with errors that clients must not see: errors of handlers other than
+   * NinePError, and connections that die (as ProtocolError). By default errors
+   * of handlers go to the console, at most 10 a second, each after a line with
+   * its context. A last line has the number of errors that were left out.
+   */
   onError?: (error: unknown, context: ErrorContext) => void;
 }
 
@@ -185,7 +196,7 @@ export function settingsOf(options: SessionOptions): SessionSettings {
     try {
       onError(error, context);
     } catch {
-      // An error of onError itself can be reported to nobody.
+      // An error of onError itself cannot be reported.
     }
   };
   const errors: unknown = settings.errors; // Of callers without types.

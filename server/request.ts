@@ -47,12 +47,12 @@ export abstract class Request<N extends Node = Node, Answer = unknown>
     return this.core.connection;
   }
 
-  /** Memory that the connection may make the server hold. */
+  /** The memory budget of the connection. */
   get memory(): Budget {
     return this.core.memory;
   }
 
-  /** Tells the server's owner of an error, with what it belongs to. */
+  /** Reports an error to the owner of the server, with its context. */
   report(error: unknown): void {
     this.core.report(error, this);
   }

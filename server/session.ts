@@ -3,7 +3,7 @@
 
 import { NinePError } from "../codec.ts";
 import type { Connection } from "../transport.ts";
-import { ProcessHold } from "../transport/process_hold.ts";
+import { RefGroup } from "../transport/ref_group.ts";
 import { SessionCore } from "./core.ts";
 import { BornFids, type Fid, type FidState, type Node } from "./fid.ts";
 import { release } from "./fid_operations.ts";
@@ -11,10 +11,10 @@ import type { Awaitable, Handler, SessionRequest, Tree } from "./handler.ts";
 import type { Operation } from "./operation.ts";
 import type { SessionOptions } from "./options.ts";
 import type { Request } from "./request.ts";
-import type { Sink } from "./sink.ts";
+import type { Responder } from "./responder.ts";
 
 /** Asks a handler; an answer that is there at once costs no promise. */
-class HandlerSink<N extends Node> implements Sink<N> {
+class HandlerResponder<N extends Node> implements Responder<N> {
   readonly #handler: Handler<N>;
 
   constructor(handler: Handler<N>) {
@@ -81,21 +81,24 @@ export function serve<N extends Node>(
   handler: Handler<N> | Tree<N>,
   options: ServeOptions = {},
 ): Promise<void> {
-  return serveHeld(connection, handler, options, new ProcessHold());
+  return serveWith(connection, handler, options, new RefGroup());
 }
 
-/** Serves as {@linkcode serve} does; `hold` decides whether the connection keeps the process alive. */
-export async function serveHeld<N extends Node>(
+/**
+ * Serves as {@linkcode serve} does. `refs` decides whether the connection keeps
+ * the process alive.
+ */
+export async function serveWith<N extends Node>(
   connection: Connection,
   handler: Handler<N> | Tree<N>,
   options: ServeOptions,
-  hold: ProcessHold,
+  refs: RefGroup,
 ): Promise<void> {
   const { signal } = options;
   const asked = "handler" in handler ? handler.handler : handler;
-  const sink = new HandlerSink(asked);
-  const core = new SessionCore(connection, options, sink, hold);
-  hold.add(connection);
+  const responder = new HandlerResponder(asked);
+  const core = new SessionCore(connection, options, responder, refs);
+  refs.add(connection);
   const stop = () => core.stop(true);
   if (signal?.aborted) stop();
   signal?.addEventListener("abort", stop);
@@ -103,7 +106,7 @@ export async function serveHeld<N extends Node>(
     await core.run();
   } finally {
     signal?.removeEventListener("abort", stop);
-    hold.delete(connection);
+    refs.delete(connection);
     await asked.disconnect?.(connection.peer);
   }
 }
@@ -114,16 +117,18 @@ export interface ServeOptions extends SessionOptions {
   signal?: AbortSignal | undefined;
 }
 
-/** Requests that a loop has taken are removed from a queue when there are more than so many. */
+/**
+ * The queue drops the requests that were taken when their number exceeds this.
+ */
 const TAKEN_MAX = 1024;
 
-/** Puts requests into a queue that a loop takes them from. */
-class QueueSink<N extends Node> implements Sink<N> {
-  /** In order of arrival, with those that were withdrawn. */
+/** A queue of requests, from which a loop takes them. */
+class RequestQueue<N extends Node> implements Responder<N> {
+  /** All requests in order of arrival, withdrawn ones included. */
   #queue: Request<N>[] = [];
-  /** How many of the queue the loop has taken. */
+  /** Number of requests at the head of the queue that the loop has passed. */
   #taken = 0;
-  /** Those that are still to be taken. */
+  /** Requests that the loop has not taken. */
   readonly #waiting: Set<Request<N>> = new Set();
   readonly #onRelease: ((fid: Fid<N>) => void) | undefined;
   #wake: (() => void) | undefined;
@@ -231,7 +236,7 @@ export interface SessionLoopOptions<N extends Node = Node>
 export class Session<N extends Node = Node>
   implements AsyncIterable<SessionRequest<N>>, AsyncDisposable {
   readonly #core: SessionCore<N>;
-  readonly #sink: QueueSink<N>;
+  readonly #responder: RequestQueue<N>;
   #finished: Promise<void> | undefined;
 
   /**
@@ -242,8 +247,8 @@ export class Session<N extends Node = Node>
    * @throws {RangeError} A limit is out of its range.
    */
   constructor(connection: Connection, options: SessionLoopOptions<N> = {}) {
-    this.#sink = new QueueSink(options.onRelease);
-    this.#core = new SessionCore(connection, options, this.#sink);
+    this.#responder = new RequestQueue(options.onRelease);
+    this.#core = new SessionCore(connection, options, this.#responder);
   }
 
   /** Label of the client's end, for logs. */
@@ -279,10 +284,10 @@ export class Session<N extends Node = Node>
     if (this.#finished !== undefined) {
       throw new TypeError("Cannot iterate a session twice");
     }
-    this.#finished = this.#core.run().finally(() => this.#sink.end());
+    this.#finished = this.#core.run().finally(() => this.#responder.end());
     try {
       while (true) {
-        const request = await this.#sink.next();
+        const request = await this.#responder.next();
         if (request === undefined) break;
         yield request;
       }

@@ -1,54 +1,63 @@
-// The end of clients that start no session, send nothing for too long, or do
-// not take their replies.
+// Closes the connections of clients that start no session, send nothing for too
+// long, or do not take their replies.
 
-import type { ProcessHold, Timer } from "../transport/process_hold.ts";
+import type { RefGroup, Timer } from "../transport/ref_group.ts";
 import type { SessionSettings } from "./options.ts";
 
-/** How often a client that does not take its replies is looked at within `stallTimeout`. */
+/** Number of checks within `stallTimeout` while replies wait for the client. */
 const LOOKS = 4;
-/** The part of its waiting replies that a client must take within `stallTimeout`: one byte at a time must not do. */
+/**
+ * The part of its waiting replies that a client must take within
+ * `stallTimeout`. A client that takes one byte at a time is closed.
+ */
 const PART = 1 / 16;
 
-/** What the watchdog of a session watches. */
+/** What a Watchdog needs to know of its session. */
 export interface Watched {
-  /** Whether requests are under way: then the client may be silent. */
+  /** True while requests are under way: the client may send nothing then. */
   readonly isBusy: () => boolean;
-  /** Bytes of replies that wait for the client. */
+  /** Returns the bytes of replies that the client has not taken. */
   readonly waiting: () => number;
-  /** Grows with each byte of replies that the client takes. */
+  /**
+   * Returns a number that grows with each byte of replies that the client
+   * takes.
+   */
   readonly taken: () => number;
   /** Closes the connection. */
   readonly close: () => void;
 }
 
-/** The timers of a session: each closes the connection. */
+/** The time limits of a session; each of them closes the connection. */
 export class Watchdog {
   readonly #settings: SessionSettings;
-  readonly #hold: ProcessHold;
+  readonly #refs: RefGroup;
   readonly #watched: Watched;
   #timer: Timer | undefined;
   #stallTimer: Timer | undefined;
   #stopped = false;
-  /** Waits for a session. */
+  /** True while there is no session. */
   #waits = false;
   #heard = 0;
 
   /**
    * @param settings The limits.
-   * @param hold Has the timers.
-   * @param watched What is looked at when a timer has run.
+   * @param refs The group of the timers.
+   * @param watched The session.
    */
   constructor(
     settings: SessionSettings,
-    hold: ProcessHold,
+    refs: RefGroup,
     watched: Watched,
   ) {
     this.#settings = settings;
-    this.#hold = hold;
+    this.#refs = refs;
     this.#watched = watched;
   }
 
-  /** There is no session: waits for one, however many Tversions fail meanwhile. */
+  /**
+   * Starts to wait for a session. Tversions that fail meanwhile do not extend
+   * the time.
+   */
   start(): void {
     if (this.#waits || this.#stopped) return;
     this.#waits = true;
@@ -57,7 +66,7 @@ export class Watchdog {
     if (versionTimeout > 0) this.#after(versionTimeout, this.#watched.close);
   }
 
-  /** There is a session: waits for its requests. */
+  /** A session has begun: starts to wait for its requests. */
   started(): void {
     this.#waits = false;
     this.#clear();
@@ -71,7 +80,9 @@ export class Watchdog {
     if (this.#settings.idleTimeout > 0) this.#heard = performance.now();
   }
 
-  /** Replies wait for the client: it must go on to take some of them. */
+  /**
+   * Replies wait for the client: starts to check that the client takes them.
+   */
   writing(): void {
     const { stallTimeout } = this.#settings;
     if (stallTimeout === 0 || this.#stallTimer !== undefined) return;
@@ -84,28 +95,34 @@ export class Watchdog {
     this.#awaitTaken(taken() + most, LOOKS);
   }
 
-  /** One timer for many writes: closes when the client has not taken so many bytes after some looks. */
+  /**
+   * Closes the connection when the client has not taken the wanted bytes after
+   * some checks. One timer serves many writes.
+   */
   #awaitTaken(wanted: number, looks: number): void {
     const { stallTimeout } = this.#settings;
-    this.#stallTimer = this.#hold.after(stallTimeout / LOOKS, () => {
+    this.#stallTimer = this.#refs.after(stallTimeout / LOOKS, () => {
       this.#stallTimer = undefined;
       const { taken, waiting, close } = this.#watched;
-      if (waiting() === 0) return; // The next write begins anew.
+      if (waiting() === 0) return; // The next write starts the timer anew.
       if (taken() >= wanted) this.#watchReplies();
       else if (looks > 1) this.#awaitTaken(wanted, looks - 1);
       else close();
     });
   }
 
-  /** Waits for nothing any more. */
+  /** Stops all timers. */
   stop(): void {
     this.#stopped = true;
     this.#clear();
-    this.#hold.cancel(this.#stallTimer);
+    this.#refs.cancel(this.#stallTimer);
     this.#stallTimer = undefined;
   }
 
-  /** One timer for many requests: it looks when the last of them was. */
+  /**
+   * Closes the connection when the client has been idle for too long. One timer
+   * serves many requests.
+   */
   #lookIdle(): void {
     const { idleTimeout } = this.#settings;
     const silent = this.#watched.isBusy() ? 0 : performance.now() - this.#heard;
@@ -114,11 +131,11 @@ export class Watchdog {
   }
 
   #after(milliseconds: number, then: () => void): void {
-    this.#timer = this.#hold.after(milliseconds, then);
+    this.#timer = this.#refs.after(milliseconds, then);
   }
 
   #clear(): void {
-    this.#hold.cancel(this.#timer);
-    this.#timer = undefined; // Under Deno it is 150 bytes, and more that it holds.
+    this.#refs.cancel(this.#timer);
+    this.#timer = undefined; // Under Deno a timer keeps 150 bytes, and all that its callback refers to.
   }
 }

@@ -64,3 +64,14 @@ test("parseAddress() rejects what is not an address", () => {
     );
   }
 });
+
+test("parseAddress() says of what is no text that it is none", () => {
+  // As from a program without types.
+  for (const wrong of [5, null, undefined, {}, ["tcp", "host"]] as unknown[]) {
+    assertThrows(
+      () => parseAddress(wrong as string),
+      TypeError,
+      "it is no text",
+    );
+  }
+});

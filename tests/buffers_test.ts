@@ -96,7 +96,7 @@ for (const size of [100, 65_536, 100_000, 131_072, MSIZE]) {
   });
 }
 
-test("Outbox that is dropped holds nothing, and takes nothing", async () => {
+test("Outbox.drop() frees all buffers, and later frames are dropped", async () => {
   let held = 0;
   const gate = Promise.withResolvers<void>();
   const outbox = new Outbox(

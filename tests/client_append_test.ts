@@ -63,7 +63,10 @@ class Foreign {
   }
 }
 
-/** The ways of appending all lines by one client, with everything under way at once. */
+/**
+ * The ways in which one client appends all lines, with all appends under way at
+ * once.
+ */
 const WAYS: Record<string, (client: Client) => Promise<unknown>> = {
   "writeTextFile()": (client) =>
     Promise.all(
@@ -147,7 +150,7 @@ test("append: clients that append at once on our server lose nothing", async () 
   await Promise.all(clients.map((client) => client.close()));
 });
 
-test("append: a define()d file with `written` gets what came in its order", async () => {
+test("append: a define()d file with `written` gets the data in their order", async () => {
   const fs = new MemoryFs({}, { uid: "none" });
   const got: string[] = [];
   fs.define("log", {
@@ -222,7 +225,7 @@ test("append: where the file is cut meanwhile, the next write leaves no gap", as
   scene.run(foreign.handler);
   await using file = await scene.client.open("f", { append: true });
   await file.write("one\n");
-  foreign.content = new Uint8Array(0); // By another client.
+  foreign.content = new Uint8Array(0); // Another client cuts the file.
   await file.write("two\n");
   assertEquals([foreign.text, file.position], ["two\n", 4]);
 });
@@ -272,7 +275,7 @@ test("append: flags with OAPPEND append, and need access to write", async () => 
   );
 });
 
-test("append: one that is aborted while it waits is not made, and holds up none", async () => {
+test("append: an append that is aborted while it waits is not made, and delays no other", async () => {
   await using scene = await start();
   const { client, server } = scene;
   const opening = client.open("f", { append: true });
@@ -302,7 +305,7 @@ test("append: one that is aborted while it waits is not made, and holds up none"
   await server.exchange("Topen", {}, { type: "Ropen", qid: qid(1), iounit: 0 });
   const last = file.write("three\n");
   aborting.abort(gone);
-  await Promise.all(waiting); // While the first one is still under way.
+  await Promise.all(waiting); // The first append is still under way.
   server.answer(held, foreign.handler(held)!);
   scene.run(foreign.handler);
   await first;
@@ -311,7 +314,7 @@ test("append: one that is aborted while it waits is not made, and holds up none"
   await file.close();
 });
 
-test("append: closing a file gives up what waits for its turn, and nothing is sent for it", async () => {
+test("append: closing a file gives up its waiting appends, and sends nothing for them", async () => {
   const fs = new MemoryFs({ f: "" }, { uid: "none" });
   await using client = await reach(fs);
   const file = await client.open("f", { append: true });
@@ -343,7 +346,7 @@ test("append: goes on after a loss of the connection, with OAPPEND", async () =>
   cut();
   await client.stat("f");
   await other.writeTextFile("f", "2", { append: true });
-  await file.writeAt("3", 0); // Only OAPPEND sends this to the end.
+  await file.writeAt("3", 0); // Without OAPPEND this write would go to offset 0.
   assertEquals(fs.readTextFile("f"), "0123");
 });
 

@@ -8,20 +8,20 @@ import {
   assertStrictEquals,
 } from "@std/assert";
 import { test } from "./harness.ts";
-import { nextFid, qid, type Reply, settled, start, stat } from "./scripted.ts";
+import {
+  failure,
+  nextFid,
+  qid,
+  type Reply,
+  settled,
+  start,
+  stat,
+} from "./scripted.ts";
 import { Client, connect, normalizePath, RemoteTree } from "../client.ts";
 import { NinePError, NOFID, ProtocolError, QTDIR } from "../codec.ts";
 import { MemoryFs } from "../fs/mod.ts";
 import { serve } from "../server.ts";
 import { pair } from "../transport.ts";
-
-/** A promise's rejection, asked for before it comes. */
-function failure(promise: Promise<unknown>): Promise<unknown> {
-  return promise.then(
-    () => assert(false, "the promise must reject"),
-    (error) => error,
-  );
-}
 
 const attached: Reply = { type: "Rattach", qid: qid(0, QTDIR) };
 const walked: Reply = { type: "Rwalk", wqid: [qid(1, QTDIR)] };

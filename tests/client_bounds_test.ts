@@ -1,5 +1,5 @@
-// What a client takes from a server that has no end: files, values,
-// directories, and directories that are in themselves.
+// How much a client takes from a server without an end: files, values,
+// directories, and directories that contain themselves.
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { test } from "./harness.ts";
 import { type Client, connect } from "../client.ts";
@@ -21,7 +21,8 @@ async function on(
   const client = await connect(near);
   try {
     await use(client);
-    // Behind the clunks for which nobody waits, of which some have functions to run.
+    // The stat comes after the clunks that no call waits for; some of these run
+    // functions.
     for (let i = 0; i < 5; i++) await client.stat(client.root);
     assertEquals(client.allocFid(), 1, "fids left");
   } finally {
@@ -30,7 +31,7 @@ async function on(
   }
 }
 
-/** A file without an end, that counts what was read. */
+/** A file without an end. It counts the bytes that were read. */
 class Endless {
   bytes = 0;
   readonly fs: MemoryFs;
@@ -47,9 +48,10 @@ class Endless {
   }
 }
 
-// A length of 0 is that of a file that is made up; the other ones name less, or far more.
+// A file that a server computes has the length 0. The other files name a length
+// that is too small, or far too large.
 for (const length of [0, 300_000, 2 ** 40]) {
-  test(`maxLength: of a file without an end that names ${length} bytes, little more is read`, async () => {
+  test(`maxLength: the client reads little more of an endless file that names ${length} bytes`, async () => {
     for (const maxLength of [0, 1, 65535, 65536, 65537, 299_999, 1_000_000]) {
       const endless = new Endless(length);
       await on(endless.fs, async (client) => {
@@ -67,7 +69,7 @@ for (const length of [0, 300_000, 2 ** 40]) {
   });
 }
 
-test("maxLength: a file that is exactly so long is read, whatever length it names", async () => {
+test("maxLength: a file of exactly this length is read, whatever length it names", async () => {
   for (const maxLength of [0, 1, 65535, 65536, 65537, 300_000]) {
     const content = new Uint8Array(maxLength).fill(1);
     const fs = new MemoryFs({ plain: content }, { uid: "none" });
@@ -136,13 +138,13 @@ test("maxLength must be a whole number from 0 on", async () => {
 /** A file or directory of {@linkcode Made}. */
 interface MadeNode extends Node {
   readonly name: string;
-  /** Its members, for each listing anew. */
+  /** Its members, made anew for each listing. */
   readonly members: () => Iterable<MadeNode>;
 }
 
-/** A tree that is what functions say. */
+/** A tree that functions make up. */
 class Made implements Handler<MadeNode> {
-  /** Members that were listed. */
+  /** Number of members that were listed. */
   listed = 0;
   removed = 0;
   readonly #root: MadeNode;
@@ -224,7 +226,7 @@ function dir(
   return { name, qid: { type: QTDIR, vers: 0, path: BigInt(path) }, members };
 }
 
-/** A directory that has members without an end, of which any one can be walked to. */
+/** A directory without an end. Each of its members can be walked to. */
 function endless(): MadeNode {
   function* members() {
     for (let i = 0;; i++) yield file(`f${i}`, 100 + i);
@@ -232,7 +234,10 @@ function endless(): MadeNode {
   return dir("/", 1, () => [dir("d", 2, members)]);
 }
 
-/** Listed members that the client has not taken: those of replies on their way. */
+/**
+ * Most listed members that the client has not taken: those in replies on their
+ * way.
+ */
 const AHEAD = 5_000;
 
 test("an endless directory: readDir() and walkTree() give members as they come", async () => {
@@ -246,7 +251,7 @@ test("an endless directory: readDir() and walkTree() give members as they come",
   });
 });
 
-test("an endless directory: what gathers members ends with an error", async () => {
+test("an endless directory: methods that gather members end with an error", async () => {
   const made = new Made(endless());
   const target = new MemoryFs({}, { mode: 0o777, uid: "none" });
   const [near, far] = pair();
@@ -271,13 +276,13 @@ test("an endless directory: what gathers members ends with an error", async () =
         RangeError,
         `Cannot ${verb} "d": a directory has more than 3000 members (maxEntries)`,
       );
-      // Each walk to a member of this tree goes through those before it, unlisted.
+      // A walk to a member passes the members before it, which were not listed.
       assert(made.listed < maxEntries + 2 * AHEAD, `${made.listed}`);
     });
   }
 });
 
-test("an endless directory: remove() ends, also where members go as they are removed", async () => {
+test("an endless directory: remove() ends, even if each removed member goes away", async () => {
   const made = new Made(endless());
   await on(made, async (client) => {
     await assertRejects(
@@ -349,7 +354,10 @@ test("a failing copy gives up the directories that it reads", async () => {
   });
 });
 
-/** Trees with a directory that is in itself, and the path where that is found. */
+/**
+ * Trees with a directory that contains itself, and the path where the client
+ * finds that.
+ */
 const LOOPS: Record<string, [MadeNode, found: string, again: string]> = {
   "at once": (() => {
     const d: MadeNode = dir("d", 2, () => [file("a", 3), again]);
@@ -369,7 +377,7 @@ const LOOPS: Record<string, [MadeNode, found: string, again: string]> = {
 };
 
 for (const [where, [root, found, again]] of Object.entries(LOOPS)) {
-  test(`a directory that is in itself ${where} is ELOOP`, async () => {
+  test(`a directory that contains itself ${where} is ELOOP`, async () => {
     const calls: [string, (client: Client) => Promise<unknown>][] = [
       ["list", (client) => Array.fromAsync(client.walkTree("d"))],
       ["remove", (client) => client.remove("d", { recursive: true })],
@@ -379,7 +387,7 @@ for (const [where, [root, found, again]] of Object.entries(LOOPS)) {
         const error = await assertRejects(
           () => call(client),
           NinePError,
-          `Cannot ${verb} "${found}": Too many levels of symbolic links: it is the same directory as "${again}", which it is in`,
+          `Cannot ${verb} "${found}": Too many levels of symbolic links: the directory is the same as "${again}", which contains it`,
         );
         assertEquals(error.code, "ELOOP");
       });
@@ -398,7 +406,7 @@ for (const [where, [root, found, again]] of Object.entries(LOOPS)) {
   });
 }
 
-test("a tree whose directories all have one qid is gone through", async () => {
+test("a tree whose directories all have one qid is walked, copied and removed", async () => {
   const root = dir("/", 1, () => [
     dir("d", 1, () => [
       file("f", 1),
@@ -428,7 +436,7 @@ test("one directory by two names is no loop", async () => {
   });
 });
 
-test("directories without an end, each another one, end at a depth", () => {
+test("an endless chain of different directories ends at a depth", () => {
   const loops = new LoopDetector();
   const steps: DirectoryLevel[] = [];
   const enter = () => {

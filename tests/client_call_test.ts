@@ -218,7 +218,7 @@ for (
     "i/o error",
   ]
 ) {
-  test(`call() does not call again when its error ("${ename}") may be the function's`, async () => {
+  test(`call() does not call again after the error "${ename}", which a function may throw`, async () => {
     await using scene = await start();
     scene.run(withoutTcall(ename));
     const { client } = scene;
@@ -252,7 +252,8 @@ test("call() with fallback: false writes nothing", async () => {
     );
   }
   assertEquals(sent(scene).includes("Topen"), false);
-  // It is for the one call: the server is known to have no Tcall.
+  // The option is for this call alone: the client knows already that the server
+  // has no Tcall.
   assertEquals(await client.call("f", { kwarg: { a: 1 } }), 1);
 });
 

@@ -1,5 +1,5 @@
-// The end of a client while calls are pending. No test here ends in time by
-// `closeTimeout`, unless it says so: who waits for it hangs.
+// The end of a client while calls are pending. No test here may end by
+// `closeTimeout`, unless it says so: a client that waits for this time hangs.
 import { assert, assertEquals, assertInstanceOf } from "@std/assert";
 import { test } from "./harness.ts";
 import { again, Exchange, failure } from "./reconnecting.ts";
@@ -19,7 +19,7 @@ import { withTestServer } from "./testing.ts";
 const closeTimeout = 2 ** 31 - 1;
 const never = () => new Promise<never>(() => {});
 
-/** A tree whose files keep their readers and callers waiting, until these give up. */
+/** A tree whose files let readers and callers wait until they give up. */
 function waitingFs(): {
   fs: MemoryFs;
   begun: (count: number) => Promise<void>;
@@ -42,7 +42,7 @@ function waitingFs(): {
   return { fs, begun };
 }
 
-/** The ways of a call to be pending. */
+/** The kinds of pending calls. */
 const calls: Record<string, (client: Client) => Promise<unknown>> = {
   "a call": (client) => client.call("next"),
   "a call of a fid": async (client) => client.call(await client.fid("next")),
@@ -86,7 +86,7 @@ for (
   }
 }
 
-test("await using and withTestServer() do not wait for what is pending", async () => {
+test("await using and withTestServer() do not wait for pending calls", async () => {
   const { fs, begun } = waitingFs();
   let pending: Promise<unknown> | undefined;
   await withTestServer(async ({ client }) => {
@@ -111,7 +111,7 @@ test("close() of a tree does not wait for a call of its kept fids", async () => 
   }, { fs, connect: { closeTimeout } });
 });
 
-test("close() flushes what is pending, then clunks, and takes no data any more", async () => {
+test("close() flushes pending calls, then clunks, and ignores late data", async () => {
   await using scene = await start({ closeTimeout });
   const { client, server } = scene;
   const file = await openFile(scene);
@@ -121,7 +121,7 @@ test("close() flushes what is pending, then clunks, and takes no data any more",
   const read = await server.expect("Tread");
   const walk = await server.expect("Twalk");
   const closing = client.close();
-  // They are told before the server says anything.
+  // The callers get their errors before the server answers.
   assertInstanceOf(await pending, ProtocolError);
   assertInstanceOf(await walking, ProtocolError);
   const flushes = [
@@ -141,7 +141,7 @@ test("close() flushes what is pending, then clunks, and takes no data any more",
   assertEquals(await server.next(), null);
 });
 
-test("close() withdraws what was not sent", async () => {
+test("close() withdraws requests that were not sent", async () => {
   await using scene = await start({ closeTimeout, maxInFlight: 1 });
   const { client, server } = scene;
   const sent = failure(client.stat(0));
@@ -202,7 +202,7 @@ test("close() with a server that cannot flush ends the connection at once when a
   server.close();
 });
 
-test("close() while there is no connection ends what waits for one", async () => {
+test("close() without a connection ends the calls that wait for one", async () => {
   const exchange = new Exchange();
   const [near, far] = pair();
   const serving = serve(far, new MemoryFs({ plain: "text" }));
@@ -217,7 +217,7 @@ test("close() while there is no connection ends what waits for one", async () =>
   assert(await client.closed === undefined);
 });
 
-test("close() does not wait for a function that takes no notice of its signal", async () => {
+test("close() does not wait for a function that ignores its signal", async () => {
   const fs = new MemoryFs();
   fs.register("deaf", never);
   const [near, far] = pair();

@@ -524,7 +524,10 @@ test("copy() fails when the target's connection is lost", async () => {
 
 const MiB = 1 << 20;
 
-/** A tree with a file of 8 MiB whose n-th read finds the end, as of one that is rotated; that read may be late. */
+/**
+ * A tree with a file of 8 MiB whose n-th read finds the end, as that of a
+ * rotated file. That read may be late.
+ */
 async function rotating(
   n: number,
   isLate: boolean,
@@ -541,7 +544,7 @@ async function rotating(
       return new Uint8Array(0);
     },
   });
-  // A target that keeps what it gets, and says when something came behind the end.
+  // The target keeps what it gets, and notes whether bytes came behind the end.
   const target = { content: new Uint8Array(0) };
   fs.define("target", {
     length: () => target.content.length,
@@ -566,13 +569,13 @@ async function rotating(
   return { client: await connect(near), fs, content };
 }
 
-/** The read whose target cannot be cut. */
+/** The number of the read whose target cannot be cut. */
 const REFUSED = 4;
 
 test("copy() holds nothing that its source never had, whichever read finds the end", async () => {
   for (const n of [1, 2, 3, 5, 9, 10, 30]) {
     for (const isLate of [false, true]) {
-      if (isLate && n < 3) continue; // No other read is under way with it.
+      if (isLate && n < 3) continue; // No other read is under way at the same time.
       const { client, content } = await rotating(n, isLate);
       const told: CopyProgress[] = [];
       const onProgress = (progress: CopyProgress) => told.push(progress);
@@ -593,7 +596,7 @@ test("copy() of a tree holds nothing that its source never had", async () => {
   await client.close();
 });
 
-test("copy() fails where the target cannot be cut to what its source has", async () => {
+test("copy() fails if the target cannot be cut to the length of its source", async () => {
   const { client } = await rotating(REFUSED, true);
   const error = await assertRejects(
     () => client.copy("d/log", "target"),

@@ -1,13 +1,12 @@
 // What waits for something else than the server when the connection ends: it
 // is told, and what it reads from is given up.
 import {
-  assert,
   assertEquals,
   assertInstanceOf,
   assertStrictEquals,
 } from "@std/assert";
 import { test } from "./harness.ts";
-import { type Scene, start } from "./scripted.ts";
+import { failure, type Scene, start } from "./scripted.ts";
 import { connect, type FileData } from "../client.ts";
 import { ProtocolError } from "../codec.ts";
 import { MemoryFs } from "../fs/mod.ts";
@@ -22,14 +21,6 @@ const ENDS: Record<string, (scene: Scene) => Promise<void>> = {
   },
   "close()": ({ client }) => client.close(),
 };
-
-/** A promise's rejection, asked for before it comes. */
-function failure(promise: Promise<unknown>): Promise<unknown> {
-  return promise.then(
-    () => assert(false, "the promise must reject"),
-    (error) => error,
-  );
-}
 
 /** A scene whose server answers everything, and may be left with fids. */
 async function served(): Promise<Scene> {

@@ -1,4 +1,4 @@
-// Calls by write and read: nothing of them is left where others find it.
+// Calls by write and read leave nothing that other users can find.
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { test } from "./harness.ts";
 import { failure } from "./reconnecting.ts";
@@ -12,14 +12,17 @@ const called: Reply = {
   text: "",
   data: text.encode("1"),
 };
-/** Keyword arguments that no Tcall holds. */
+/** Keyword arguments that are too long for a Tcall. */
 const kwarg = { fill: "x".repeat(70_000) };
 
-/** Fid of the file, and that on which the call is made. */
+/** The fid of the file, and the fid of the call. */
 const FILE = 1;
 const OWN = 2;
 
-/** Answers a call by write and read on the fid OWN, whose value is 42; tells of each request for it before the answer. */
+/**
+ * Answers a call by write and read on the fid OWN, whose value is 42. Reports
+ * each request for this fid before the answer.
+ */
 function answering(
   onRequest: (request: Tmessage, at: number) => void,
 ): (request: Tmessage) => Reply | undefined {
@@ -36,7 +39,10 @@ function answering(
   };
 }
 
-/** Types of the requests for the fid OWN: of several of one type the first, the reads with their offsets. */
+/**
+ * The types of the requests for the fid OWN: the first of several of one type,
+ * and reads with their offsets.
+ */
 function asked({ server }: Scene): string[] {
   const types = server.log.flatMap((request) => {
     if (!("fid" in request) || request.fid !== OWN) return [];
@@ -48,9 +54,9 @@ function asked({ server }: Scene): string[] {
 }
 
 for (const isKnown of [true, false]) {
-  const which = isKnown ? "with Tcall" : "of which nothing is known";
+  const which = isKnown ? "with Tcall" : "of an unknown kind";
 
-  test(`call() by write and read on a server ${which}: what is asked`, async () => {
+  test(`call() by write and read on a server ${which}: the requests`, async () => {
     await using scene = await start();
     scene.run(answering(() => {}));
     const file = await scene.client.walk("f");
@@ -102,7 +108,7 @@ for (const isKnown of [true, false]) {
         }
         await client.clunk(file);
         await client.stat(0);
-        // A server of ours keeps to a fid what it wrote when it also reads.
+        // Our server shares what a fid wrote, unless the fid has also read.
         const all = asked(scene);
         const [write, read] = [
           all.indexOf("Twrite"),
@@ -116,7 +122,7 @@ for (const isKnown of [true, false]) {
   }
 }
 
-test("call() by write and read: its error says which way it went", async () => {
+test("call() by write and read: its error names this way", async () => {
   await using scene = await start();
   scene.run((request) => {
     if (request.type === "Tcall") {

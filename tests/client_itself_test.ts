@@ -20,7 +20,7 @@ function tree(content: Content): MemoryFs {
   return new MemoryFs(content, { mode: 0o777, uid: "none" });
 }
 
-/** Gives a file the identity that a file of another tree has. */
+/** Gives a file the qid of a file in another tree. */
 function disguise(fs: MemoryFs, path: string, other: MemoryFs, as = path) {
   const node = fs.find(path);
   assert(node !== undefined);

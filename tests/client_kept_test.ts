@@ -67,7 +67,7 @@ test("fid() walks again behind rename(); the fid before it stays with its file",
       const after = await client.fid("a");
       assertEquals((await client.stat(after)).length, 7);
       assertEquals((await client.stat(before)).name, "b");
-      // It can be clunked, and that does not touch the other one.
+      // It can be clunked without an effect on the other fid.
       await client.clunk(before);
       assertEquals(await client.fid("a"), after);
       assertEquals(await client.fid("ab"), other);
@@ -263,7 +263,7 @@ const UNKNOWN = JSON.stringify({
   str: "fid unknown or out of range",
 });
 
-test("proxy(): a function that was removed is looked for once more, and called once", async () => {
+test("proxy(): the client walks once more for a removed function, and calls it once", async () => {
   await using scene = await start();
   const { server } = scene;
   const api = await method(scene);
@@ -280,7 +280,7 @@ test("proxy(): a function that was removed is looked for once more, and called o
   await failing;
 });
 
-test("proxy(): a function that is removed again and again is not looked for for ever", async () => {
+test("proxy(): the client does not walk for ever for a function that is removed again and again", async () => {
   await using scene = await start();
   const { server } = scene;
   const api = await method(scene);
@@ -310,7 +310,8 @@ test("proxy(): a fid that the server does not have is walked to again, when a Ts
   await walkTo(scene, 2);
   await server.exchange("Tcall", { fid: 2 }, rcall(2));
   assertEquals(await calling, 2);
-  // A function says the same of a fid of its own: it is not called again.
+  // A function throws the same text about a fid of its own: the client must not
+  // call it again.
   const failing = assertRejects(() => api.f(), FunctionError, "fid unknown");
   server.refuse(await server.expect("Tcall", { fid: 2 }), UNKNOWN);
   await server.exchange("Tstat", { fid: 2 }, {
@@ -366,7 +367,7 @@ test("proxy(): its methods live through a reconnect to other files", async () =>
   fs.register("f", () => 2);
   home.answer(call);
   assertEquals(await api.f(), 2);
-  // Of the numbers 1 and 2 the fid that stays has one.
+  // The remaining fid has one of the numbers 1 and 2.
   const free = [home.client.allocFid(), home.client.allocFid()];
   assertEquals(free[1], 3, "one fid stays");
   for (const fid of free) home.client.releaseFid(fid);

@@ -1,7 +1,6 @@
 // Tags, replies in any order and in any pieces, aborts, and the end of the
 // connection, against a scripted server.
 import {
-  assert,
   assertEquals,
   assertInstanceOf,
   assertRejects,
@@ -9,6 +8,7 @@ import {
 } from "@std/assert";
 import { test } from "./harness.ts";
 import {
+  failure,
   hold,
   openFile,
   qid,
@@ -20,14 +20,6 @@ import {
 import { type Client, connect } from "../client.ts";
 import { NinePError, ProtocolError, type Tmessage } from "../codec.ts";
 import { type Connection, pair } from "../transport.ts";
-
-/** A promise's rejection, asked for before it comes. */
-function failure(promise: Promise<unknown>): Promise<unknown> {
-  return promise.then(
-    () => assert(false, "the promise must reject"),
-    (error) => error,
-  );
-}
 
 /** Sends `count` Tstats of the root, and takes them at the server. */
 async function manyStats(

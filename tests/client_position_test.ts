@@ -1,4 +1,5 @@
-// The position of an open file: what uses it is done in the order of the calls.
+// The position of an open file: operations that use it run in the order of the
+// calls.
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { test } from "./harness.ts";
 import { openFile, start, stat } from "./scripted.ts";
@@ -71,12 +72,12 @@ test("RemoteFile: a seek has its place between reads and writes", async () => {
   });
 });
 
-test("RemoteFile: what fails holds up nothing, and moves nothing", async () => {
+test("RemoteFile: a failed operation delays no other, and does not move the position", async () => {
   await onFile("0123456789", async (file) => {
     const [first, bad, odd, last] = await Promise.allSettled([
       textOf(file, 2),
       file.seek(-9, "current"),
-      // From callers without types.
+      // Callers without types may pass this.
       file.seek(0, "middle" as "end"),
       textOf(file, 2),
     ]);
@@ -86,7 +87,7 @@ test("RemoteFile: what fails holds up nothing, and moves nothing", async () => {
   });
 });
 
-test("RemoteFile: a server's error holds up nothing", async () => {
+test("RemoteFile: an error of the server delays no other operation", async () => {
   await using scene = await start();
   const { server } = scene;
   const file = await openFile(scene);
@@ -116,7 +117,7 @@ test("RemoteFile: an abort is told at once, whether a read waits for the server 
   await assertRejects(() => second, Error, "two");
   one.abort(new Error("one"));
   await assertRejects(() => first, Error, "one");
-  // The third one goes out although the server has not answered the first.
+  // The third read goes out although the server has not answered the first one.
   const flush = await server.expect("Tflush", { oldtag: held.tag });
   const data = new TextEncoder().encode("01");
   await server.exchange("Tread", { offset: 0n }, { type: "Rread", data });
@@ -166,7 +167,7 @@ test("RemoteFile.close() gives up reads that wait for their turn", async () => {
   );
 });
 
-test("RemoteFile: chunks follow what was called before them, and a seek between them", async () => {
+test("RemoteFile: chunks come after earlier calls, and after a seek between them", async () => {
   const content = Uint8Array.from({ length: 400_000 }, (_, i) => i % 251);
   await onFile(content, async (file) => {
     const head = new Uint8Array(100);
@@ -190,7 +191,7 @@ test("RemoteFile: chunks follow what was called before them, and a seek between 
   });
 });
 
-test("RemoteFile.writable: a seek between chunks moves what follows", async () => {
+test("RemoteFile.writable: a seek between chunks moves the next chunks", async () => {
   await onFile("", async (file, fs) => {
     const writer = file.writable.getWriter();
     const block = new Uint8Array(100_000).fill(1);
@@ -210,7 +211,7 @@ test("RemoteFile.writable: a seek between chunks moves what follows", async () =
   });
 });
 
-test("RemoteFile: a read under way holds up a write at the position, and no stat", async () => {
+test("RemoteFile: a read under way delays a write at the position, and no stat", async () => {
   await using scene = await start();
   const file = await openFile(scene);
   scene.run((request) =>
@@ -228,7 +229,10 @@ test("RemoteFile: a read under way holds up a write at the position, and no stat
   await written;
 });
 
-/** A tree with a file that is a dialogue: a read waits for what is written, and so does a write for the reading once `most` messages wait. */
+/**
+ * A tree with a file that is a dialogue. A read waits for a written message; a
+ * write waits for a read once `most` messages wait.
+ */
 function dialogue(most = Infinity): MemoryFs {
   const fs = new MemoryFs({}, { uid: "none" });
   const messages: Uint8Array[] = [];

@@ -1,5 +1,5 @@
-// Calls on our own server: what is left of them for others, and what becomes of
-// functions that are removed.
+// Calls on our own server: what other users can read of them, and functions
+// that are removed.
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { test } from "./harness.ts";
 import { failure } from "./reconnecting.ts";
@@ -9,10 +9,10 @@ import { MemoryFs } from "../fs/mod.ts";
 import { serve } from "../server.ts";
 import { type Connection, pair } from "../transport.ts";
 
-/** Keyword arguments that no Tcall holds. */
+/** A keyword argument that is too long for a Tcall. */
 const photo = "x".repeat(66_000);
 
-/** A tree with a function that gives secrets, and counts its calls. */
+/** A tree with a function that returns secrets and counts its calls. */
 function vault() {
   const calls: string[] = [];
   const fs = new MemoryFs({}, { mode: 0o777 });
@@ -30,7 +30,10 @@ function vault() {
   return { calls, dial, as };
 }
 
-/** A connection that ends when a frame with a type of message is to be sent, for the n-th time. */
+/**
+ * A connection that ends when a frame of a type is to be sent for the n-th
+ * time.
+ */
 function ending(connection: Connection, type: number, nth: number): Connection {
   let count = 0;
   let rest = new Uint8Array(0);
@@ -38,7 +41,7 @@ function ending(connection: Connection, type: number, nth: number): Connection {
   const writer = writable.getWriter();
   const passed = new WritableStream<Uint8Array>({
     async write(chunk) {
-      // Whole frames only; each begins with its size and its type.
+      // Each write has whole frames, which begin with a size and a type.
       const bytes = new Uint8Array(rest.length + chunk.length);
       bytes.set(rest);
       bytes.set(chunk, rest.length);
@@ -71,7 +74,8 @@ for (const before of ["a call before", "no call before"]) {
     await using alice = await as("alice");
     await using eve = await as("eve");
     await using shell = await as("shell");
-    // What others have written and not read yet is theirs.
+    // Arguments that another user wrote, and has not read yet, stay that
+    // user's.
     await shell.writeTextFile("login", '{"user":"shell"}');
     if (before === "a call before") {
       await alice.call("login", { kwarg: { user: "alice" } });
@@ -99,45 +103,61 @@ for (const before of ["a call before", "no call before"]) {
         signal: abort.signal,
       }).catch((error) => error);
       for (let i = 0; i < 4 * turns; i++) await Promise.resolve();
-      if (turns % 2) await eve.stat("/"); // Time for some replies.
+      if (turns % 2) await eve.stat("/"); // Lets some replies arrive.
       abort.abort();
       const outcome = await calling;
       assert(outcome === "secret of alice" || outcome === abort.signal.reason);
-      await alice.stat("/"); // Behind the clunk.
+      await alice.stat("/"); // This request comes after the clunk.
       const called = calls.length;
       assertEquals(await eve.readTextFile("login"), "");
-      assertEquals(calls.length, called, "nobody calls with alice's arguments");
+      assertEquals(
+        calls.length,
+        called,
+        "no other call gets alice's arguments",
+      );
     }
   });
 }
 
-// Twrite is 118, Tread 116; pieces of 8 KiB. A server of which nothing is known
-// is not asked to keep the arguments, so there only an abort is made good.
+// Twrite is 118, Tread 116; pieces of 8 KiB. A server that is known to have
+// Tcall gets a Tread before the writes, and one after them, which calls.
 for (
-  const [type, name, most] of [[118, "Twrite", 9], [116, "Tread", 2]] as const
+  const [before, reads] of [["a call before", 2], [
+    "no call before",
+    1,
+  ]] as const
 ) {
-  for (let nth = 0; nth < most; nth++) {
-    test(`call() with long arguments leaves nothing when the connection ends at ${name} ${nth}`, async () => {
-      const { calls, dial, as } = vault();
-      await using shell = await as("shell");
-      const alice = await connect(ending(dial(), type, nth), {
-        uname: "alice",
-        msize: 8192,
-        closeTimeout: 0,
+  for (
+    const [type, name, most] of [
+      [118, "Twrite", 9],
+      [116, "Tread", reads],
+    ] as const
+  ) {
+    for (let nth = 0; nth < most; nth++) {
+      test(`call() with long arguments leaves nothing when the connection ends at ${name} ${nth} (${before})`, async () => {
+        const { calls, dial, as } = vault();
+        await using shell = await as("shell");
+        const alice = await connect(ending(dial(), type, nth), {
+          uname: "alice",
+          msize: 8192,
+          closeTimeout: 0,
+        });
+        if (before === "a call before") {
+          await alice.call("login", { kwarg: { user: "alice" } });
+        }
+        calls.length = 0;
+        const kwarg = { user: "alice", photo };
+        await failure(alice.call("login", { kwarg }));
+        await alice.close();
+        assertEquals(await shell.readTextFile("login"), "");
+        assertEquals(calls, []);
       });
-      await alice.call("login", { kwarg: { user: "alice" } });
-      calls.length = 0;
-      const kwarg = { user: "alice", photo };
-      await failure(alice.call("login", { kwarg }));
-      await alice.close();
-      assertEquals(await shell.readTextFile("login"), "");
-      assertEquals(calls, []);
-    });
+    }
   }
 }
 
 for (const strict of [false, true]) {
-  test(`proxy(): a function that was removed is gone, one that was registered anew is called (strict: ${strict})`, async () => {
+  test(`proxy(): a removed function is not called, and a new one at its path is (strict: ${strict})`, async () => {
     const fs = new MemoryFs({}, { strict });
     let calls = 0;
     fs.register("price", () => {

@@ -78,7 +78,7 @@ test("proxy() calls the function files of a directory", async () => {
 /** Fails to compile unless two types are the same. */
 type Same<A, B> = [A] extends [B] ? [B] extends [A] ? true : false : false;
 
-// D2: what really comes.
+// RemoteApi has the types that really arrive.
 test("proxy() types what JSON makes of a value", () => {
   interface Values {
     date(): Date;

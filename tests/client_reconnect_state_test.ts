@@ -1,5 +1,5 @@
-// What a server keeps for a fid, behind a loss of the connection: nothing is
-// taken for the same that is not proven the same.
+// What a server keeps for a fid, after a loss of the connection: nothing counts
+// as the same without a proof.
 import {
   assert,
   assertEquals,
@@ -25,7 +25,7 @@ import { pair } from "../transport.ts";
 
 const utf8 = new TextDecoder();
 
-/** The text that one read gives. */
+/** Returns the text of one read. */
 async function readSome(file: RemoteFile, most = 1000): Promise<string> {
   const buffer = new Uint8Array(most);
   return utf8.decode(buffer.subarray(0, await file.read(buffer) ?? 0));
@@ -37,7 +37,7 @@ async function assertStale(promise: Promise<unknown>): Promise<void> {
   assertEquals(error.code, "ESTALE", error.message);
 }
 
-/** A client of the same tree whose connection stays. */
+/** A client of the same tree that keeps its connection. */
 function visitor(fs: MemoryFs, uname = "bob") {
   const [near, far] = pair();
   void serve(far, fs);
@@ -56,7 +56,7 @@ async function callApart(
 // Function files.
 
 for (const fill of ["", "a longer value than the arguments of alice"]) {
-  test(`reconnect: arguments that were written are not answered with another user's (${fill.length})`, async () => {
+  test(`reconnect: written arguments are not answered with the value of another user (${fill.length})`, async () => {
     const fs = new MemoryFs({}, { mode: 0o777, uid: "none" });
     fs.register("f", ({ who }) => `for ${who}${fill}`);
     await using home = await Home.open(fs, { uname: "alice" });
@@ -70,13 +70,13 @@ for (const fill of ["", "a longer value than the arguments of alice"]) {
     home.answer(call);
     await file.seek(0);
     await assertStale(readSome(file));
-    await assertStale(readSome(file)); // And not only once.
+    await assertStale(readSome(file)); // A second read fails as well.
     // The value of other fids is whole.
     assertEquals(await bob.readTextFile("f"), `"for BOB${fill}"`);
   });
 }
 
-test("reconnect: a value that was read is not read again from another user's call", async () => {
+test("reconnect: a value that was read in part does not go on with that of another user", async () => {
   const fs = new MemoryFs({}, { mode: 0o777, uid: "none" });
   fs.register("f", ({ who }) => `${who} has the longest value of them all`);
   await using home = await Home.open(fs, { uname: "alice" });
@@ -89,7 +89,7 @@ test("reconnect: a value that was read is not read again from another user's cal
   const call = await home.noticed();
   await callApart(bob, { who: "bob" });
   home.answer(call);
-  await assertStale(readSome(file)); // In the middle.
+  await assertStale(readSome(file)); // The value was read in part.
   await file.seek(0);
   await assertStale(readSome(file));
   // New arguments are the fid's own.
@@ -112,7 +112,7 @@ test("reconnect: the rest of a value that was read in part is an error, not its 
 
 // Plain files.
 
-test("reconnect: a plain file that was written is read on, when it has what was written", async () => {
+test("reconnect: a plain file is read on if it has the written bytes", async () => {
   const fs = new MemoryFs({ f: "0123456789" }, { mode: 0o777, uid: "none" });
   await using home = await Home.open(fs);
   await using file = await home.client.open("f", { read: true, write: true });
@@ -126,7 +126,7 @@ test("reconnect: a plain file that was written is read on, when it has what was 
   assertEquals(await readSome(file), ""); // The end of the file.
 });
 
-test("reconnect: a plain file that others have changed where it was written is lost", async () => {
+test("reconnect: a plain file whose written bytes others have changed is lost", async () => {
   for (const change of ["ABCDEF", "abc"]) {
     const fs = new MemoryFs({ f: "012345" }, { mode: 0o777, uid: "none" });
     await using home = await Home.open(fs);
@@ -140,7 +140,7 @@ test("reconnect: a plain file that others have changed where it was written is l
   }
 });
 
-test("reconnect: a plain file that is shorter than what was read of it is lost", async () => {
+test("reconnect: a plain file that is shorter than the part that was read is lost", async () => {
   const fs = new MemoryFs({ f: "0123456789" }, { uid: "none" });
   await using home = await Home.open(fs);
   await using file = await home.client.open("f");
@@ -149,7 +149,7 @@ test("reconnect: a plain file that is shorter than what was read of it is lost",
   fs.writeFile("f", "012");
   home.answer(call);
   await assertStale(readSome(file));
-  // What was read to its end and has grown goes on.
+  // A file that was read to its end and has grown goes on.
   fs.writeFile("f", "0123");
   await using whole = await home.client.open("f");
   assertEquals(await readSome(whole), "0123");
@@ -178,7 +178,7 @@ test("reconnect: a stream, which has no length, goes on and ends", async () => {
 
 // Servers whose qids come again after a start.
 
-/** A file that is open, of a server that is played. */
+/** An open file of a scripted server. */
 async function opened(
   on: Stage,
   mode: { read?: boolean; write?: boolean },
@@ -201,7 +201,7 @@ async function walkedTo(
   });
 }
 
-test("reconnect: an upload does not go on in a file that is shorter than what was written", async () => {
+test("reconnect: an upload does not go on in a file that is shorter than the written part", async () => {
   for (const length of [0, 9, 10, 11]) {
     await using on = await stage();
     const of = { ...qid(1), vers: 5 };
@@ -225,7 +225,7 @@ test("reconnect: an upload does not go on in a file that is shorter than what wa
       const error = await failure(more);
       assertInstanceOf(error, NinePError);
       assertEquals(error.code, "ESTALE");
-      assert(error.message.includes("shorter than what was written"));
+      assert(error.message.includes("shorter than the part that was written"));
       assert(!server.log.some(({ type }) => type === "Twrite"));
     } else await more;
   }

@@ -389,8 +389,8 @@ test("reconnect: attempts end, and all that waits rejects with one error", async
   for (const outcome of waiting) assertStrictEquals(await outcome, error);
 });
 
-test("reconnect: a server that is lost behind each answer is given up", async () => {
-  // No connection of a test lasts so long.
+test("reconnect: the client gives up a server that it loses after each answer", async () => {
+  // No connection of a test lasts for `steadyAfter`.
   const steadyAfter = 2 ** 31 - 1;
   await using on = await stage({}, { attempts: 3, steadyAfter });
   const { client } = on;
@@ -409,7 +409,7 @@ test("reconnect: a server that is lost behind each answer is given up", async ()
   assertMatch(String(await client.closed), /Cannot reconnect/);
 });
 
-test("reconnect: a server that accepts and is silent has the time of an attempt, each time", async () => {
+test("reconnect: attemptTimeout ends each attempt with a silent server", async () => {
   const bounds = { attempts: 3, attemptTimeout: 1 };
   await using on = await stage({}, bounds);
   const { client, server, exchange } = on;
@@ -429,7 +429,7 @@ test("reconnect: a server that accepts and is silent has the time of an attempt,
   }
 });
 
-test("reconnect: a connection that has lasted sets the count of attempts back", async () => {
+test("reconnect: a steady connection starts the count of attempts anew", async () => {
   await using on = await stage({}, { attempts: 2, steadyAfter: 0 });
   const { client } = on;
   let { server } = on;

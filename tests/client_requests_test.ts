@@ -11,6 +11,7 @@ import {
 } from "@std/assert";
 import { test } from "./harness.ts";
 import {
+  failure,
   hold,
   nextFid,
   openFile,
@@ -30,14 +31,6 @@ import {
   QTDIR,
   type Tmessage,
 } from "../codec.ts";
-
-/** A promise's rejection, asked for before it comes. */
-function failure(promise: Promise<unknown>): Promise<unknown> {
-  return promise.then(
-    () => assert(false, "the promise must reject"),
-    (error) => error,
-  );
-}
 
 const statted: Reply = { type: "Rstat", stat: stat("a") };
 const walked: Reply = { type: "Rwalk", wqid: [qid(1)] };

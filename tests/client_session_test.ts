@@ -9,6 +9,7 @@ import {
 } from "@std/assert";
 import { test } from "./harness.ts";
 import {
+  failure,
   hold,
   nextFid,
   openFile,
@@ -36,14 +37,6 @@ import { type Handler, type Node, serve } from "../server.ts";
 import { pair } from "../transport.ts";
 
 const text = new TextEncoder();
-
-/** A promise's rejection, asked for before it comes. */
-function failure(promise: Promise<unknown>): Promise<unknown> {
-  return promise.then(
-    () => assert(false, "the promise must reject"),
-    (error) => error,
-  );
-}
 
 const attached: Reply = { type: "Rattach", qid: qid(0, QTDIR) };
 const statted: Reply = { type: "Rstat", stat: stat("a") };

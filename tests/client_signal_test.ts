@@ -7,6 +7,8 @@ import { connect, type ConnectOptions } from "../client.ts";
 import { MemoryFs } from "../fs/mod.ts";
 import { serve } from "../server.ts";
 import { pair } from "../transport.ts";
+import { Gate } from "./toy.ts";
+import { soon } from "./wire_client.ts";
 
 const reason = new Error("the caller gave up");
 
@@ -110,4 +112,41 @@ test("an abort reaches every call with its signal, and no other", async () => {
   server.refuse(asked[20]);
   assertEquals(String(await failure(other)).includes("no"), true);
   assertEquals(listeners.size <= 1, true); // The one that has been called.
+});
+
+test("an abort gives up a request once, and never another one that has its tag", async () => {
+  const gate = new Gate();
+  const fs = new MemoryFs({ f: "hello" }, { mode: 0o777 });
+  fs.define("event", {
+    read: async () => {
+      await gate.passed;
+      return new Uint8Array(1);
+    },
+  });
+  const [near, far] = pair();
+  const flushed: unknown[] = [];
+  void serve(far, fs, {
+    onMessage: ({ message }) => {
+      if (message?.type === "Tflush") flushed.push(message.oldtag);
+    },
+  });
+  await using client = await connect(near, { maxInFlight: 2 });
+  await using event = await client.open("event");
+  const { controller, signal } = countedSignal();
+  let others: Promise<unknown> | undefined;
+  const lent = client.withFile("f", async (file) => {
+    const read = () => event.readAt(new Uint8Array(1), 0);
+    others = Promise.all([read(), read()]);
+    // This request waits, because two are in flight. The abort reaches it
+    // twice: by its own signal, and by the signal of withFile(), which ends all
+    // reads of the file.
+    const own = file.read(new Uint8Array(1), { signal });
+    queueMicrotask(() => controller.abort(reason));
+    await own;
+  }, { signal });
+  assertStrictEquals(await failure(lent), reason);
+  gate.open();
+  assertEquals(await soon(Promise.resolve(others)), [1, 1]);
+  await client.stat("f"); // The stat comes after all messages of the abort.
+  assertEquals(flushed, []);
 });

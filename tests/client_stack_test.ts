@@ -1,4 +1,4 @@
-// What the errors of a client's methods say: what was tried, and where.
+// The messages and stacks of the errors of a client's methods.
 import {
   assertEquals,
   assertInstanceOf,
@@ -12,15 +12,18 @@ import { FunctionError, NinePError, Plan9Exit } from "../codec.ts";
 import { MemoryFs } from "../fs/mod.ts";
 import { withTestServer } from "./testing.ts";
 
-/** What functions throw may be told to the owner of the server. */
+/** Drops the errors that functions report to the owner of the server. */
 const onError = () => {};
 
 /** A tree whose functions fail. */
 function failingFs(): MemoryFs {
-  const fs = new MemoryFs({ plain: "text" }, { mode: 0o777 });
+  const fs = new MemoryFs({ plain: "text", fixed: { file: "" } }, {
+    mode: 0o777,
+  });
   fs.register("boom", () => {
     throw new RangeError("no such day");
   });
+  fs.register("big", () => "more than a byte");
   fs.register("bye", () => {
     throw new Plan9Exit("see you");
   });
@@ -42,6 +45,14 @@ const operations: Record<
   rename: (client, options) => client.rename("gone", "x", options),
   walk: (client, options) => client.walk("gone", options),
   fid: (client, options) => client.fid("gone", options),
+  "call by write and read": (client, options) =>
+    client.call("boom", { kwarg: { fill: "x".repeat(70_000) }, ...options }),
+  readDirNames: (client, options) => client.readDirNames("gone", options),
+  "remove of a tree": (client, options) =>
+    client.remove("fixed", { recursive: true, ...options }),
+  "copy of a tree": (client, options) =>
+    client.copy("fixed", "plain", { recursive: true, ...options }),
+  proxy: (client, options) => client.proxy("gone", options),
   "method of a proxy": async (client, options) => {
     const api = await client.proxy<{ boom(): void }>("/", options);
     await api.boom();
@@ -51,7 +62,7 @@ const operations: Record<
 for (const [name, operation] of Object.entries(operations)) {
   test(`the stack of an error of ${name}() names its caller`, async () => {
     await withTestServer(async ({ client }) => {
-      // A runtime finds the caller by the promise that it awaits.
+      // A runtime finds the caller by the awaited promise.
       async function theCallersOwnFunction(options: CallerOptions) {
         await operation(client, options);
       }
@@ -72,6 +83,27 @@ for (const [name, operation] of Object.entries(operations)) {
     }, { fs: failingFs(), serve: { onError } });
   });
 }
+
+test("the stack of a RangeError of call() names its caller", async () => {
+  await withTestServer(async ({ client }) => {
+    const long = "x".repeat(70_000);
+    async function theCallersOwnFunction(call: () => Promise<unknown>) {
+      await call();
+    }
+    const calls = [
+      () => client.call("boom", { argv: [long] }),
+      () => client.call("big", { maxLength: 1 }),
+    ];
+    for (const call of calls) {
+      const error = await assertRejects(
+        () => theCallersOwnFunction(call),
+        RangeError,
+        "Cannot call ",
+      );
+      assertMatch(error.stack ?? "", /theCallersOwnFunction/);
+    }
+  }, { fs: failingFs(), serve: { onError } });
+});
 
 test("an error of a function says which file was called, and keeps its parts", async () => {
   await withTestServer(async ({ client }) => {
@@ -114,6 +146,45 @@ test("an error of a function goes through a second server as it is", async () =>
       );
     }, { fs: outer, serve: { onError } });
   }, { fs: failingFs(), serve: { onError } });
+});
+
+test("errors: what another server sent to a function is the owner's, and maskErrors hides it", async () => {
+  const inner = new MemoryFs();
+  inner.register("boom", () => {
+    throw new Error("inner secret");
+  });
+  await withTestServer(async ({ client: asking }) => {
+    const told: string[] = [];
+    const fs = new MemoryFs();
+    const maskErrors = true;
+    fs.register("relay", () => asking.call("boom"), { maskErrors });
+    fs.register("rpc", () => asking.rpc({ type: "Tstat", fid: 99 }), {
+      maskErrors,
+    });
+    fs.register("open", () => asking.readFile("missing"));
+    const onError = (error: unknown) => {
+      assertInstanceOf(error, Error);
+      told.push(error.message);
+    };
+    await withTestServer(async ({ client }) => {
+      for (
+        const [name, message] of [
+          ["relay", "i/o error"],
+          ["rpc", "i/o error"],
+          ["open", "file does not exist"],
+        ]
+      ) {
+        const error = await assertRejects(() => client.call(name));
+        assertInstanceOf(error, FunctionError);
+        assertEquals(error.str, message);
+      }
+    }, { fs, serve: { onError } });
+    assertEquals(told, [
+      'Cannot call "boom": inner secret',
+      "fid unknown or out of range",
+      'Cannot read "missing": file does not exist',
+    ]);
+  }, { fs: inner, serve: { onError: () => {} } });
 });
 
 test("the reason of an abort is untouched, also a NinePError", async () => {

@@ -1,15 +1,12 @@
-// Transfers that stand still, and what aborted ones leave on their way. Time
-// passes when the test says so.
-import {
-  assert,
-  assertEquals,
-  assertInstanceOf,
-  assertRejects,
-} from "@std/assert";
+// Transfers without progress, and replies to aborted requests. A test lets time
+// pass explicitly.
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import { Clock } from "./clock.ts";
 import { test } from "./harness.ts";
 import {
+  assertTimeout,
   defaultReply,
+  failure,
   openFile,
   qid,
   type Reply,
@@ -24,25 +21,16 @@ import type { Tmessage } from "../codec.ts";
 
 const IOUNIT = 100;
 
-function failure(promise: Promise<unknown>): Promise<unknown> {
-  return promise.then(
-    () => assert(false, "the promise must reject"),
-    (error) => error,
-  );
-}
-
-function assertTimeout(error: unknown, message: string): void {
-  assertInstanceOf(error, DOMException);
-  assertEquals([error.name, error.message], ["TimeoutError", message]);
-}
-
 async function opened(scene: Scene, newfid = 1): Promise<void> {
   await walkTo(scene, newfid);
   const reply = { type: "Ropen", qid: qid(1), iounit: IOUNIT } as const;
   await scene.server.exchange("Topen", {}, reply);
 }
 
-/** Waits until the client has taken all that was sent; other requests that come meanwhile stay without an answer. */
+/**
+ * Waits until the client has taken all sent replies. Requests that come
+ * meanwhile get no answer.
+ */
 async function caughtUp({ client, server }: Scene): Promise<void> {
   const stating = client.stat(1000, { timeout: Infinity });
   let request = await server.next();
@@ -82,7 +70,7 @@ test("stall: a transfer that moves goes on, whatever the timeout of connect()", 
 
 const bytes = new Uint8Array(300);
 
-/** Transfers, and the request that the server is silent about. */
+/** Transfers, and the type of the request that the server does not answer. */
 const TRANSFERS: [
   string,
   (client: Client, options: TransferOptions) => Promise<unknown>,
@@ -172,14 +160,14 @@ test("stall: the time in which a source gives nothing does not count", async () 
     stat: stat("f", 1),
   });
   const second = await server.expect("Twrite");
-  clock.expire(10); // Up to 10 ms after the source gave something.
+  clock.expire(10); // The limit counts from the last data of the source.
   const failing = failure(writing);
   clock.expire(delayOf(clock));
   assertTimeout(await failing, 'Cannot write "f": no progress within 10 ms');
   await server.exchange("Tflush", { oldtag: second.tag }, { type: "Rflush" });
 });
 
-test("stall: a timeout that is given beside it holds for the whole", async () => {
+test("stall: a timeout beside it holds for the whole transfer", async () => {
   using clock = new Clock();
   await using scene = await start();
   const { client, server } = scene;
@@ -246,7 +234,9 @@ test("stall must be above 0; nothing is sent otherwise", async () => {
   assertEquals(sent(scene), []);
 });
 
-/** Aborts a transfer that has eight requests in flight, and gives the Tflushes that come for them. */
+/**
+ * Aborts a transfer with eight requests in flight, and returns their Tflushes.
+ */
 async function aborted(
   scene: Scene,
   type: "Tread" | "Twrite",
@@ -274,7 +264,7 @@ async function aborted(
   return { requests, flushes };
 }
 
-/** What the server says to a read or write that it does all the same. */
+/** Answers an aborted read or write. */
 function replyTo(request: Tmessage): Reply {
   return request.type === "Twrite"
     ? { type: "Rwrite", count: request.data.length }
@@ -282,7 +272,7 @@ function replyTo(request: Tmessage): Reply {
 }
 
 for (const type of ["Tread", "Twrite"] as const) {
-  test(`timeout: what an aborted transfer left on its way does not count for the next call, each a ${type}`, async () => {
+  test(`timeout: late replies to an aborted transfer do not count for the next call, each a ${type}`, async () => {
     using clock = new Clock();
     await using scene = await start({ timeout: 100 });
     const { client, server } = scene;
@@ -291,7 +281,8 @@ for (const type of ["Tread", "Twrite"] as const) {
     const look = await server.expect("Tstat", { fid: 0 });
     for (let i = 0; i < 8; i++) {
       clock.pass(delayOf(clock) - 1);
-      // Some are done before their Tflush arrives: then both are answered.
+      // Some requests are answered before their Tflush arrives; then both have
+      // an answer.
       const request = requests[i]!;
       if (i % 2 === 0) server.answer(request, replyTo(request));
       server.answer(flushes[i]!, { type: "Rflush" });
@@ -305,7 +296,7 @@ for (const type of ["Tread", "Twrite"] as const) {
   });
 }
 
-test("timeout: a call is not kept waiting by what was aborted after it, or by a Tflush without an answer", async () => {
+test("timeout: a request that was aborted later, or a Tflush without an answer, does not extend the time of a call", async () => {
   using clock = new Clock();
   await using scene = await start({ timeout: 100, closeTimeout: 0 });
   scene.mayLeak = true;
@@ -319,7 +310,7 @@ test("timeout: a call is not kept waiting by what was aborted after it, or by a 
   clock.expire(100);
   assertTimeout(await early, "Cannot stat fid 0: no answer within 100 ms");
   const late = failure(client.stat(0));
-  // Only what comes for the aborted reads counts, no other reply.
+  // Only replies to the aborted reads count.
   clock.pass(99);
   await caughtUp(scene);
   clock.expire(100);
@@ -327,7 +318,7 @@ test("timeout: a call is not kept waiting by what was aborted after it, or by a 
   server.close();
 });
 
-test("timeout: a server that refuses Tflush leaves nothing behind when it has answered", async () => {
+test("timeout: after its answer, a server that refuses Tflush delays nothing", async () => {
   using clock = new Clock();
   await using scene = await start({ timeout: 100 });
   const { client, server } = scene;
@@ -337,7 +328,7 @@ test("timeout: a server that refuses Tflush leaves nothing behind when it has an
     server.answer(read, { type: "Rread", data: new Uint8Array(1) });
   }
   await server.exchange("Tclunk", {}, { type: "Rclunk" });
-  await caughtUp(scene); // Behind the Tclunk.
+  await caughtUp(scene); // The Tclunk comes before.
   const stating = failure(client.stat(0));
   await server.expect("Tstat");
   clock.expire(100);

@@ -1,16 +1,13 @@
 // Timeouts: of the connection and of a call, against a server that is silent
 // in each phase of each kind of call. The sanitizers look for timers that
 // outlive their calls.
-import {
-  assert,
-  assertEquals,
-  assertInstanceOf,
-  assertRejects,
-} from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import { Clock } from "./clock.ts";
 import { test } from "./harness.ts";
 import {
+  assertTimeout,
   defaultReply,
+  failure,
   nextFid,
   openFile,
   qid,
@@ -25,19 +22,6 @@ import { QTAUTH, QTDIR, type Tmessage } from "../codec.ts";
 import { MemoryFs } from "../fs/mod.ts";
 import { serve } from "../server.ts";
 import { pair } from "../transport.ts";
-
-/** A promise's rejection, asked for before it comes. */
-function failure(promise: Promise<unknown>): Promise<unknown> {
-  return promise.then(
-    () => assert(false, "the promise must reject"),
-    (error) => error,
-  );
-}
-
-function assertTimeout(error: unknown, message: string): void {
-  assertInstanceOf(error, DOMException);
-  assertEquals([error.name, error.message], ["TimeoutError", message]);
-}
 
 type Call = (client: Client, options: CallerOptions) => Promise<unknown>;
 

@@ -1,5 +1,5 @@
 /**
- * A clock for tests of time limits: time passes when the test says so.
+ * A clock for tests of time limits. A test lets time pass explicitly.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { assert } from "@std/assert";
 
 interface Timer {
   readonly callback: () => void;
-  /** When its time is up. */
+  /** When it fires. */
   readonly due: number;
 }
 
@@ -27,7 +27,7 @@ export class Clock implements Disposable {
       this.timers.set(delay, { callback, due: this.#time + delay });
       return delay;
     };
-    // As far as the client uses them.
+    // The functions that the client uses.
     globalThis.setTimeout = set as unknown as typeof setTimeout;
     globalThis.clearTimeout = ((delay: number) => {
       this.timers.delete(delay);
@@ -35,7 +35,7 @@ export class Clock implements Disposable {
     performance.now = () => this.#time;
   }
 
-  /** Lets time pass, in which the time of no timer may be up. */
+  /** Lets time pass in which no timer may fire. */
   pass(milliseconds: number): void {
     this.#time += milliseconds;
     for (const { due } of this.timers.values()) {
@@ -43,7 +43,7 @@ export class Clock implements Disposable {
     }
   }
 
-  /** Lets the time of one timer be up. */
+  /** Lets one timer fire. */
   expire(delay: number): void {
     const timer = this.timers.get(delay);
     assert(timer, `no timer of ${delay} ms`);

@@ -175,7 +175,7 @@ test("conformance: S4 and S69 are advice, and failures in a strict run", async (
   }
 });
 
-test("conformance.ts tells advice in text, JSON and counts, and ends with 0", async () => {
+test("conformance.ts shows advice in text, JSON and counts, and ends with 0", async () => {
   const handler = makeHandler();
   const still = override(handler, {
     stat: async (fid, request) => {
@@ -238,7 +238,7 @@ async function mortal(
   return await resultsOf(connect, options);
 }
 
-test("conformance: a server that dies ends the run, and the rest is not run", async () => {
+test("conformance: a server that dies ends the run, and later cases are not run", async () => {
   const only = ["S35", "S72", "S73", "S74", "S106"];
   const results = await mortal({ only, patience: 500 });
   assertEquals(results.map(({ id, status }) => [id, status]), [

@@ -1,5 +1,5 @@
-// Files that functions define: what they may hold, wrong values of hooks, and
-// files that were removed.
+// Files that functions define: their limits, wrong values of hooks, and removed
+// files.
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { ORDWR, OWRITE } from "../codec.ts";
 import { type FileHooks, MemoryFs, type MemoryFsOptions } from "../fs/mod.ts";
@@ -27,7 +27,7 @@ function serving(hooks: FileHooks, options: MemoryFsOptions = {}): ServedTree {
   return new ServedTree(fs);
 }
 
-test("written: what is kept until the clunk counts for the connection, and is given back", async () => {
+test("written: data that are kept until the clunk count for the connection, and are given back", async () => {
   const fs = new MemoryFs({}, { maxSize: 0 });
   fs.define("f", { written: () => {} });
   await using served = new ServedTree(fs, { maxHeldBytes: 10 });
@@ -42,7 +42,6 @@ test("written: what is kept until the clunk counts for the connection, and is gi
   await client.write(other, "12345678");
 });
 
-// Entry 11.
 test("written: not called when a write of that open was refused", async () => {
   const got: string[] = [];
   await using served = serving({
@@ -107,7 +106,7 @@ test("written: not called when a write of that open was given up, or refused by 
   assertEquals(got, []);
 });
 
-test("maxLength: 64 KiB by default, and no memory for what is refused", async () => {
+test("maxLength: 64 KiB by default, and a refused write takes no memory", async () => {
   const got: number[] = [];
   await using served = serving({
     written: (data) => void got.push(data.length),
@@ -131,7 +130,7 @@ test("maxLength: 64 KiB by default, and no memory for what is refused", async ()
   assertThrows(define, RangeError, "maxLength");
 });
 
-test("hooks: what gives neither bytes nor text is an error, told to the owner", async () => {
+test("hooks: a result that is neither bytes nor text is an error, and reported to the owner", async () => {
   const wrong: unknown[] = [undefined, null, 17, {}, [1], new ArrayBuffer(1)];
   for (const value of wrong) {
     for (const now of [true, false]) {
@@ -157,8 +156,8 @@ test("hooks: what gives neither bytes nor text is an error, told to the owner", 
   }
 });
 
-// Entry 8: what a hook throws always reaches its owner.
-test("hooks: the owner hears of an error after the client gave up, not of the abort itself", async () => {
+// An error of a hook always reaches the owner.
+test("hooks: an error after the client gave up is reported to the owner, the abort itself is not", async () => {
   const calls: PromiseWithResolvers<Uint8Array>[] = [];
   let begun = Promise.withResolvers<AbortSignal>();
   const wait = ({ signal }: { signal: AbortSignal }) => {
@@ -207,7 +206,7 @@ test("call: text or bytes, now or later", async () => {
   }
 });
 
-// A5: readers must not fill the quota of writers.
+// Readers must not fill the quota of writers.
 test("content: counts for the connection that opens, not for the tree", async () => {
   const fs = new MemoryFs({}, { maxSize: 100, mode: 0o777 });
   fs.define("page", { content: () => "x".repeat(50) });
@@ -224,7 +223,6 @@ test("content: counts for the connection that opens, not for the tree", async ()
   await reader.open("page");
 });
 
-// Entry 6.
 test("call: refused for all fids when the file was removed", async () => {
   for (const strict of [false, true]) {
     await using served = serving({
@@ -247,7 +245,7 @@ test("call: refused for all fids when the file was removed", async () => {
   }
 });
 
-test("hooks: a file that is no function stays for those that have it open", async () => {
+test("hooks: a removed file that is no function stays usable for fids that have it open", async () => {
   await using served = serving({
     mode: 0o666,
     read: () => bytes("read"),
@@ -260,7 +258,7 @@ test("hooks: a file that is no function stays for those that have it open", asyn
   assertEquals(await client.write(fid, "x"), 1);
 });
 
-test("written: what is handed over counts until it was taken", async () => {
+test("written: the data count until the hook has ended", async () => {
   const gate = Promise.withResolvers<void>();
   const fs = new MemoryFs();
   fs.define("f", { written: () => gate.promise });

@@ -1,24 +1,28 @@
-// What the owner of a server is told of errors, and what of it a client can
-// cause at will. A7.
+// What the owner of a server learns about errors, and how much of it a client
+// can cause.
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { NinePError, ORCLOSE, OREAD } from "../codec.ts";
+import { NinePError, ORCLOSE, OREAD, ProtocolError } from "../codec.ts";
 import { MemoryFs } from "../fs/mod.ts";
 import { type ErrorContext, listen, serve } from "../server.ts";
+import { ErrorLog } from "../server/error_log.ts";
 import { dial, pair } from "../transport.ts";
 import { test } from "./harness.ts";
 import { nextTask, Toy, type ToyHandler } from "./toy.ts";
 import { soon, T, WireClient } from "./wire_client.ts";
 
-/** Everything that goes to the console until it is disposed. */
+/** Collects what goes to the console, until it is disposed. */
 class Console implements Disposable {
   readonly lines: string[] = [];
+  /** The second argument of each line. */
+  readonly shown: unknown[] = [];
   readonly #error = console.error;
   #onLine: (() => void) | undefined;
 
   constructor() {
     console.error = (...args: unknown[]) => {
       this.lines.push(String(args[0]));
+      this.shown.push(args[1]);
       this.#onLine?.();
     };
   }
@@ -35,7 +39,7 @@ class Console implements Disposable {
   }
 }
 
-test("onError is told nothing of files that cannot be removed at the end of a connection", async () => {
+test("onError is not called for files that cannot be removed at the end of a connection", async () => {
   const errors: unknown[] = [];
   const fs = new MemoryFs({ f: "" }, { mode: 0o777 });
   const [near, far] = pair();
@@ -53,7 +57,16 @@ test("onError is told nothing of files that cannot be removed at the end of a co
   assertEquals(fs.find("f"), undefined);
 });
 
-/** What onError is told of a handler while one client works with it. */
+test("a failure to accept is logged without its stack, because Deno needs a file to show a stack", () => {
+  using log = new Console();
+  const message = 'Cannot accept on "tcp://127.0.0.1:1": too many open files';
+  const error = new ProtocolError(message, { code: "EMFILE" });
+  new ErrorLog().report(error, {});
+  assertEquals(log.lines, ["9P server: error\n"]);
+  assertEquals(log.shown, [message]);
+});
+
+/** Returns what onError gets for a handler while one client works with it. */
 async function contextsOf(
   overrides: Partial<ToyHandler>,
   work: (client: WireClient) => Promise<void>,
@@ -80,7 +93,7 @@ function fail(message: string): never {
   throw new Error(message);
 }
 
-test("onError is told the request, the user, the path and the peer", async () => {
+test("onError gets the request, the user, the path and the peer", async () => {
   const root = new Toy().root;
   Object.assign(root, { path: "/" });
   const at = { peer: "pair", uname: "u", path: "/" };
@@ -106,13 +119,13 @@ test("onError is told the request, the user, the path and the peer", async () =>
     ["walk", { ...at, request: "Twalk" }],
     ["open", { ...at, request: "Topen" }],
     ["flush", { ...at, request: "Tstat" }],
-    ["stat", { ...at, request: "Tstat" }], // Of the flushed request: no client gets it.
+    ["stat", { ...at, request: "Tstat" }], // This is the error of the flushed request, which no client gets.
     ["stat", { ...at, request: "Tstat" }],
     ["clunk", { ...at, request: "Tclunk" }],
   ]);
 });
 
-test("onError is told the user of an attach that fails, and no path", async () => {
+test("onError gets the user of an attach that fails, and no path", async () => {
   let isFirst = true;
   const toy = new Toy();
   const told = await contextsOf({
@@ -125,7 +138,7 @@ test("onError is told the user of an attach that fails, and no path", async () =
   ]);
 });
 
-test("onError is told the request where a handler's version() gives what cannot be", async () => {
+test("onError gets the request if a handler's version() returns an impossible value", async () => {
   const told = await contextsOf(
     { version: (msize) => msize === 5000 ? 1 : msize },
     async (client) => {
@@ -137,7 +150,7 @@ test("onError is told the request where a handler's version() gives what cannot 
   ]);
 });
 
-test("onError is told of a clunk that fails with the connection, with path and user", async () => {
+test("onError gets the error of a clunk at the end of a connection, with path and user", async () => {
   const toy = new Toy();
   Object.assign(toy.root, { path: "/" });
   const told = await contextsOf(
@@ -156,7 +169,7 @@ test("onError is told of a clunk that fails with the connection, with path and u
   );
 });
 
-test("without onError ten errors a second are logged for all clients, then their number", async () => {
+test("without onError ten errors a second are logged for all clients, then the number of the others", async () => {
   using log = new Console();
   const toy = new Toy();
   Object.assign(toy.root, { path: "/a\n\x1b[2J" });
@@ -177,7 +190,7 @@ test("without onError ten errors a second are logged for all clients, then their
     /^9P server: Tstat of "\/a\\n\\u001b\[2J" by "u" from tcp:\/\/127\.0\.0\.1:\d+\n$/,
   );
   assertEquals(log.lines[10], "9P server: 290 further errors left out");
-  // The next second has room again.
+  // The next second has a new limit.
   using client = new WireClient(await dial(server.addr));
   await client.start();
   await client.ask(T.stat(1, 0), "Rerror 1 i/o error");

@@ -122,7 +122,7 @@ test("errors: of a Tcall they are JSON, of a read the first line (S120)", async 
       const client = await served.client();
       assertEquals(await envelope(client), json);
       assertEquals(await readError(client), text);
-      // What is meant for the caller is not reported, all else is.
+      // Errors that are meant for the caller are not reported; all others are.
       const reports = error instanceof NinePError ? [] : [error, error];
       assertEquals(served.reports, reports);
     }
@@ -168,8 +168,8 @@ test("exit: who reads ahead of another's call is told, and lives", async () => {
   assertEquals((await other.stat("plain")).name, "plain");
 });
 
-// Entry 8: what a function throws always reaches its owner.
-test("errors: the owner hears of what a function throws, with stack, path, user and peer", async () => {
+// An error of a function always reaches the owner.
+test("errors: an error of a function is reported to the owner, with stack, path, user and peer", async () => {
   const told: [error: unknown, context: ErrorContext][] = [];
   const fs = new MemoryFs({ dir: {} });
   const error = new Error("db password is hunter2");
@@ -210,7 +210,7 @@ test("errors: the owner hears of what a function throws, with stack, path, user 
   }
 });
 
-test("errors: what a function means for its caller, and a call that is given up, are not reported", async () => {
+test("errors: an error that is meant for the caller, and a call that is given up, are not reported", async () => {
   const errors = [
     new NinePError("permission denied"),
     new FunctionError({ class: "ValueError", argv: [], str: "bad" }),
@@ -243,7 +243,7 @@ test("errors: what a function means for its caller, and a call that is given up,
   }
 });
 
-test("errors: what a function throws after its caller gave up, or after its time, is reported", async () => {
+test("errors: an error after the caller gave up, or after the timeout, is reported", async () => {
   for (const options of [{}, { timeout: 1 }]) {
     const held = new HeldFunction();
     await using served = serving(held, options);
@@ -261,7 +261,7 @@ test("errors: what a function throws after its caller gave up, or after its time
   }
 });
 
-test("maskErrors: hides what a function throws, not what it means for its caller", async () => {
+test("maskErrors: hides the errors of a function, not those that are meant for the caller", async () => {
   const secret = new Error("db password is hunter2");
   const said = new NinePError("permission denied");
   const masked = { class: "OSError", argv: [5, "i/o error"], str: "i/o error" };

@@ -126,7 +126,7 @@ test("state: a text is closed while its call runs", async () => {
   await client.write(fid, "{}");
   const reading = client.text(fid);
   const call = await held.called();
-  // A new text, at whatever offset, is for the next call: this one goes on.
+  // A new text, at any offset, is for the next call. The current call goes on.
   await client.write(fid, '{"n": 2}', 2);
   call.resolve(1);
   assertEquals(await reading, "1");
@@ -147,8 +147,8 @@ test("state: a call that read closes the text, with callOnRead, too", async () =
   assertEquals(await client.text(fid), "new#2");
 });
 
-// Entry 10: programs that write and read in turn on one fid do not seek back.
-test("state: after the call a write at any offset begins new arguments", async () => {
+// Programs that write and read in turn on one fid do not seek back.
+test("state: after a call, a write at any offset begins new arguments", async () => {
   const sum = ({ a, b }: { a: number; b: number }) => a + b;
   for (const callOnRead of [false, true]) {
     await using served = serving(sum, { callOnRead });
@@ -159,7 +159,7 @@ test("state: after the call a write at any offset begins new arguments", async (
       assertEquals(await client.text(fid), "42");
       await client.write(fid, '{"a":2,"b":3}', 2);
       assertEquals(await client.text(fid), "5");
-      // In pieces, from where the position of the fid is.
+      // The text comes in pieces, from the position of the fid on.
       await client.write(fid, '{"a":1', 17);
       await refused(ILLEGAL_OFFSET, client.write(fid, ',"b":1}', 7));
       await client.write(fid, ',"b":1}', 23);
@@ -250,12 +250,11 @@ test("state: a fid that did not write reads the last write by any (P-12)", async
   await client.write(writer, '{"s": "last"}');
   const other = await client.open("f", OWRITE);
   await client.write(other, '{"s": "other"}');
-  await client.clunk(writer); // Its write was not the last.
+  await client.clunk(writer); // Another fid wrote later.
   assertEquals(await client.text(reader), "other#3");
 });
 
-// Entry 3.
-test("state: what a fid wrote and read is its own, whatever others have pending", async () => {
+test("state: the value that a fid wrote and read is its own, whatever calls of others are pending", async () => {
   await using served = serving(counting(), plain);
   const client = await served.client("alice");
   const eve = await served.client("eve");
@@ -273,7 +272,7 @@ test("state: what a fid wrote and read is its own, whatever others have pending"
   assertEquals((await eve.stat("f")).length, 9n);
 });
 
-test("state: a fid that may read shares what it wrote with its clunk, if it never read (P-12)", async () => {
+test("state: at its clunk, a fid that may read shares its arguments if it never read (P-12)", async () => {
   await using served = serving(counting(), plain);
   const client = await served.client();
   const reader = await client.open("f");
@@ -288,12 +287,41 @@ test("state: a fid that may read shares what it wrote with its clunk, if it neve
   await last.write(await last.walk("f"), '{"s": "end"}');
   last.close();
   await last.ended;
-  // The server lets the fids go some turns after the end of the connection.
+  // The server releases the fids some turns after the end of the connection.
   let text = "";
   while (text !== "end#3") {
     text = await client.text(reader);
     assert(text === "1#2" || text === "end#3", text);
   }
+});
+
+test("state: what an open fid that may read wrote is not shared by the loss of its connection", async () => {
+  const calls: unknown[] = [];
+  await using served = serving((kwarg: unknown) => calls.push(kwarg), plain);
+  const client = await served.client();
+  const reader = await client.open("f");
+  const last = await served.client();
+  await last.write(await last.walk("f"), '{"s": "walked"}');
+  await last.write(await last.open("f", ORDWR), '{"s": "open"}');
+  last.close();
+  await last.ended;
+  // The server releases both fids in one turn, the open fid last.
+  while (await client.text(reader) === "");
+  await client.text(reader);
+  assertEquals(calls, [{ s: "walked" }]);
+});
+
+test("state: the clunk of a fid that wrote before its open shares nothing older than its last write", async () => {
+  await using served = serving(counting(), plain);
+  const client = await served.client();
+  const fid = await client.walk("f");
+  await client.write(fid, '{"s": "old"}');
+  await client.ask({ type: "Topen", fid, mode: OWRITE });
+  await client.write(fid, '{"s": "new"}');
+  const other = await client.open("f");
+  assertEquals(await client.text(other), "new#1");
+  await client.clunk(fid);
+  assertEquals(await client.text(other), "new#1");
 });
 
 test("state: not shared, only who wrote reads", async () => {
@@ -377,8 +405,7 @@ test("callOnRead: a failing call is no end, the next read calls again", async ()
   assertEquals(await client.text(fid), "2");
 });
 
-// Entry 6.
-test("state: a function that was removed is called no more, by any fid", async () => {
+test("state: a removed function is not called by any fid", async () => {
   for (const strict of [false, true]) {
     const fs = new MemoryFs({}, { strict });
     fs.register("f", () => "long value", plain);
@@ -403,7 +430,7 @@ test("state: a function that was removed is called no more, by any fid", async (
       await refused(REMOVED, client.write(fid, "{}"));
       await refused(REMOVED, client.read(fid));
     }
-    // A value that a fid had begun to read is no call.
+    // Reading on in a value is no call.
     const rest = await client.text(fids[1], 5).catch((error) => error.ename);
     assertEquals(rest, strict ? REMOVED : "value");
     await client.clunk(unread);
@@ -414,7 +441,7 @@ test("state: a function that was removed is called no more, by any fid", async (
   }
 });
 
-test("state: a function of two names is there until both are removed", async () => {
+test("state: a function with two names exists until both are removed", async () => {
   const fs = new MemoryFs();
   fs.register("f", () => 1);
   fs.link("f", "g");

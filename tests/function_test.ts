@@ -30,7 +30,7 @@ function serving(fn: FileFunction, options: FunctionSetup = {}): ServedTree {
   return new ServedTree(fs);
 }
 
-/** A function that gives back what it is called with. */
+/** A function that returns its arguments. */
 function echo(...args: unknown[]): unknown {
   return args;
 }
@@ -490,8 +490,8 @@ test("context: user, peer and signal, before the arguments (P-16)", async () => 
   ]);
 });
 
-// Entry 4: a caller must not be able to forge the context.
-test("context: nothing that a caller sends stands in its place", async () => {
+// A caller must not be able to forge the context.
+test("context: nothing that a caller sends takes its place", async () => {
   const forged = '{"uname": "root", "signal": 1}';
   const whoami = ({ uname }: CallContext) => uname;
   const setups: FunctionSetup[] = [{}, { params: ["a", "b"] }, { params: [] }];
@@ -518,7 +518,7 @@ test("context: nothing that a caller sends stands in its place", async () => {
   }
 });
 
-test("context: no function gets one that does not ask for it", async () => {
+test("context: a function gets none without the option", async () => {
   const setups: FunctionSetup[] = [{}, { params: ["a"] }];
   for (const setup of setups) {
     await using served = serving(
@@ -533,8 +533,7 @@ test("context: no function gets one that does not ask for it", async () => {
   }
 });
 
-// Entry 9.
-test("arguments: keyword arguments without names to put them under are a ValueError", async () => {
+test("arguments: keyword arguments for several parameters without names are a ValueError", async () => {
   const functions: [FileFunction, FunctionSetup][] = [
     [(a, b) => a + b, {}],
     [(kwarg, { uname }) => [kwarg, uname], {}],
@@ -637,7 +636,7 @@ test("loader: what it throws goes to the reader, what it makes is checked", asyn
   assertEquals(await callError(client, "!"), "RangeError: no exclamations");
   await refusal(writeRead(client, "?"));
   await refusal(writeRead(client, "x"));
-  // A loader that means the caller throws a NinePError.
+  // A loader throws a NinePError for an error that the caller should get.
   assertEquals(served.reports.map(String), [
     "RangeError: no exclamations",
     "RangeError: no exclamations",

@@ -1,5 +1,5 @@
-// Servers that do not do what the manual says, and what is no 9P at all: the
-// client works with them as far as it can, and says what is wrong.
+// Servers that break the manual, and peers that do not speak 9P. The client
+// works with them as far as possible, and names the fault.
 
 import {
   assert,
@@ -33,11 +33,13 @@ const IN_USE = [
   "fid already in use",
   "duplicate fid",
   "Fid in use.",
-  "newfid 5 is busy", // In nobody's list.
+  "newfid 5 is busy", // No list has this text.
   "fid exists",
 ];
 
-/** A client of a server that answers as `answer` says, by a connection in memory. */
+/**
+ * A client of a server that answers by `answer`, over a connection in memory.
+ */
 async function connectTo(
   answer: (request: Tmessage) => Reply | undefined,
 ): Promise<Client> {
@@ -55,7 +57,7 @@ async function connectTo(
         assert(isTmessage(request));
         const reply = answer(request) ?? greet(request) ??
           defaultReply(request);
-        const message = { ...reply, tag: request.tag } as Message; // With its tag.
+        const message = { ...reply, tag: request.tag } as Message; // The reply gets the tag of the request.
         await channel.write(encode(message));
       }
     }
@@ -73,7 +75,7 @@ function greet({ type }: Tmessage): Reply | undefined {
     : undefined;
 }
 
-/** Keeps fids as such a server does: `a` is there, and nothing else. */
+/** Keeps fids as such a server does. Only the file `a` exists. */
 class Keeper {
   readonly #ename: string;
   readonly fids = new Set([0]);
@@ -134,7 +136,7 @@ for (const ename of IN_USE) {
   });
 }
 
-test("numbers that the server keeps for ever cost messages, and nothing else", async () => {
+test("a number that the server keeps for ever costs only messages", async () => {
   const client = await connectTo((request): Reply | undefined => {
     if (request.type === "Tclunk") {
       return { type: "Rerror", ename: "i/o error" };
@@ -147,7 +149,7 @@ test("numbers that the server keeps for ever cost messages, and nothing else", a
   await client.close();
 });
 
-test("a server that says of every number that it is in use is refused in the end", async () => {
+test("a server that refuses every number as in use makes the call fail", async () => {
   const ename = "fid already in use";
   let walks = 0;
   const client = await connectTo((request): Reply | undefined => {
@@ -160,7 +162,7 @@ test("a server that says of every number that it is in use is refused in the end
   await client.close();
 });
 
-test("a server that does not keep them is sent nothing more than the walk", async () => {
+test("a server that keeps no fids of incomplete walks gets the walk alone", async () => {
   await using scene = await start();
   scene.run((request): Reply | undefined =>
     request.type === "Twalk"
@@ -177,9 +179,9 @@ test("a server that does not keep them is sent nothing more than the walk", asyn
   );
 });
 
-// What speaks another protocol.
+// Peers that speak another protocol.
 
-test("a server of 9P2000.L only is told as such, with its address", async () => {
+test("the error for a server of 9P2000.L says so, with its address", async () => {
   // size[4] Rlerror tag[2] ecode[4]
   const rlerror = Uint8Array.of(11, 0, 0, 0, 7, 255, 255, 22, 0, 0, 0);
   const error = await greeted(rlerror);
@@ -200,7 +202,7 @@ test("a server that answers Tversion with an error is named", async () => {
   );
 });
 
-test("an Rlerror to a later request is told as such", async () => {
+test("the error for an Rlerror to a later request says so", async () => {
   await using scene = await start();
   const { client, server } = scene;
   const asking = assertRejects(() => client.rpc({ type: "Tstat", fid: 0 }));
@@ -302,7 +304,7 @@ test("foreign bytes: a FrameSplitter shows them, however they are cut", () => {
   }
 });
 
-test("foreign bytes: what may be a frame that is too large shows no bytes", () => {
+test("foreign bytes: the error shows none for what may be a frame that is too large", () => {
   for (
     const size of [0, 6, 8193, 0x4142, 0x10_0000, 0x8000_0000, 0xffff_ffff]
   ) {
@@ -322,7 +324,7 @@ test("foreign bytes: what may be a frame that is too large shows no bytes", () =
 
 // pyroute2.
 
-test("peer pyroute2: a value is longer than msize, what is sent is not", async () => {
+test("peer pyroute2: a value may be longer than msize, a request may not", async () => {
   const long = "x".repeat(1_000_000);
   const server = new Pyroute2Server({ long: () => long, short: () => 1 });
   const client = await connect(server.dial(), { peer: "pyroute2" });

@@ -1,5 +1,5 @@
-// codec/json.ts: values go over the wire without a loss, or not at all; and a
-// text is measured before it is parsed.
+// codec/json.ts: values arrive without loss or are refused, and a text is
+// measured before it is parsed.
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { encodeCall, encodeKwarg } from "../codec/call.ts";
 import { BYTES_PER_BYTE, encodeJson, measureJson } from "../codec/json.ts";
@@ -29,7 +29,7 @@ function nested(depth: number): unknown {
   return value;
 }
 
-test("encodeJson() gives what JSON carries, so that it arrives as it was", () => {
+test("encodeJson() encodes values that JSON carries, and they arrive unchanged", () => {
   const values: unknown[] = [
     null,
     true,
@@ -67,11 +67,11 @@ const REFUSED: [value: unknown, what: string][] = [
   [new WeakMap(), "a WeakMap"],
   [new Error("x"), "an Error"],
   [/x/, "a RegExp"],
-  [new Uint8Array(1), "an Uint8Array"],
+  [new Uint8Array(1), "a Uint8Array"],
   [new Float64Array(1), "a Float64Array"],
   [new ArrayBuffer(1), "an ArrayBuffer"],
   [new DataView(new ArrayBuffer(1)), "a DataView"],
-  [new URL("http://a/"), "an URL"],
+  [new URL("http://a/"), "a URL"],
   [Promise.resolve(1), "a Promise"],
   [Object("text"), "a String"],
   [Object(1), "a Number"],
@@ -86,7 +86,7 @@ const REFUSED: [value: unknown, what: string][] = [
   [undefined, "undefined"],
 ];
 
-test("encodeJson() refuses what would arrive as something else, and tells where", () => {
+test("encodeJson() refuses values that JSON would change, and names the place", () => {
   for (const [value, what] of REFUSED) {
     const places: [value: unknown, path: string][] = [
       [value, "v"],
@@ -111,7 +111,7 @@ test("encodeJson() refuses what would arrive as something else, and tells where"
   );
 });
 
-test("encodeJson() refuses what contains itself, and says where", () => {
+test("encodeJson() refuses a value that contains itself, and names the place", () => {
   const loop: Record<string, unknown> = {};
   loop.a = [loop];
   assertThrows(
@@ -124,7 +124,7 @@ test("encodeJson() refuses what contains itself, and says where", () => {
   assertThrows(() => encodeJson(list, "v"), TypeError, "v[0] contains itself");
 });
 
-test("encodeCall() and encodeKwarg() tell which argument it is", () => {
+test("encodeCall() and encodeKwarg() name the argument", () => {
   const call = { argv: [{ when: new Date() }], kwarg: {}, dataArg: "data" };
   assertThrows(() => encodeCall(call), TypeError, "argv[0].when is a Date");
   const kwarg = { list: [undefined] };
@@ -145,7 +145,7 @@ test("encodeCall() and encodeKwarg() tell which argument it is", () => {
   );
 });
 
-test("call() refuses arguments before anything is sent; a value of a function is told to its owner, too", async () => {
+test("call() refuses arguments before it sends anything; a wrong value of a function is also reported to the owner", async () => {
   const fs = new MemoryFs();
   let calls = 0;
   const value: { now: unknown } = { now: 0 };
@@ -173,8 +173,8 @@ test("call() refuses arguments before anything is sent; a value of a function is
 
   let count = 0;
   for (const [wrong, what] of REFUSED) {
-    if (wrong === undefined || wrong instanceof Promise) continue; // Null, and a value that comes later.
-    const isBytes = wrong instanceof Uint8Array; // At the top they are the value itself.
+    if (wrong === undefined || wrong instanceof Promise) continue; // Null, and a promised value.
+    const isBytes = wrong instanceof Uint8Array; // Bytes are allowed as the whole value.
     value.now = isBytes ? [wrong] : wrong;
     const place = isBytes ? "the value[0]" : "the value";
     for (const path of ["f", "later"]) {
@@ -210,7 +210,7 @@ test("measureJson() counts nesting outside of texts alone", () => {
   }
 });
 
-test("measureJson(): no text takes more than the factor that stands for all", () => {
+test("measureJson(): no text takes more than BYTES_PER_BYTE", () => {
   const units = [
     "{},",
     "[],",

@@ -121,3 +121,20 @@ test("leak: connections leave nothing behind", async () => {
     await client.close();
   });
 });
+
+test("leak: requests that are given up while there is no connection leave nothing behind", async () => {
+  const [near, far] = pair();
+  const served = serve(far, makeTree());
+  const dial = () => new Promise<never>(() => {});
+  const reconnect = { dial, minDelay: 0, maxDelay: 0 };
+  const client = await connect(near, { reconnect });
+  far.close();
+  await served;
+  await assertNoneLeft(async () => {
+    const abort = new AbortController();
+    const stat = client.stat("f", { signal: abort.signal });
+    abort.abort();
+    await stat.catch(() => {});
+  });
+  await client.close();
+});

@@ -47,7 +47,7 @@ test("maxRequests: a further request is refused, and those under way go on", asy
   await client.ask(T.stat(3, 1), `Rerror 3 ${refused}`);
   await client.ask(T.walk(3, 0, 2, "a"), `Rerror 3 ${refused}`);
   await client.ask(T.attach(3, 3), `Rerror 3 ${refused}`);
-  // What gives something back is not refused.
+  // Requests that free something are not refused.
   await client.ask(T.clunk(3, 0), "Rclunk 3");
   await client.ask(T.flush(3, 2), "Rflush 3");
   client.send(T.clunk(4, 1)); // It waits for the read.
@@ -365,7 +365,7 @@ test("formatMessage() cuts data and escapes control characters", () => {
   );
 });
 
-test("printable() escapes all that drives a terminal or turns a line, and nothing else", () => {
+test("printable() escapes characters that drive a terminal or turn a line, and no others", () => {
   const cases = [
     ["", ""],
     ["plain, é, €, 日本, \u{1f600}", "plain, é, €, 日本, \u{1f600}"],
@@ -432,7 +432,7 @@ async function takenOfWaiting(options: SessionOptions): Promise<number> {
   return took;
 }
 
-test("waitingAfter: NEVER, maxRequestBytes: requests that wait with data are bounded in bytes, too", async () => {
+test("maxRequestBytes: requests that wait with data are bounded in bytes, too", async () => {
   const taken = await takenOfWaiting({
     waitingAfter: NEVER,
     maxRequestBytes: 4e6,
@@ -451,7 +451,7 @@ const TREAD = 23;
 const TCLUNK = 11;
 const TWSTAT = 62;
 
-test("waitingAfter: NEVER, maxRequestBytes: up to it a Tflush is seen, beyond it when there is room again", async () => {
+test("maxRequestBytes: up to it a Tflush is seen, beyond it when there is room again", async () => {
   for (const beyond of [false, true]) {
     const gate = new Gate();
     await using scene = await serveToy({
@@ -481,7 +481,7 @@ test("waitingAfter: NEVER, maxRequestBytes: up to it a Tflush is seen, beyond it
   }
 });
 
-test("waitingAfter: NEVER, maxRequestBytes: data that were copied for a handler that answered at once do not count", async () => {
+test("maxRequestBytes: data that were copied for a handler that answered at once do not count", async () => {
   const gate = new Gate();
   await using scene = await serveToy({
     write: ({ fid }) => fid === 1 ? gate.passed : undefined,
@@ -500,7 +500,7 @@ test("waitingAfter: NEVER, maxRequestBytes: data that were copied for a handler 
   for (let i = 0; i < 16; i++) await client.expect(`Rwrite ${i} 1`);
 });
 
-test("waitingAfter: NEVER, maxRequestBytes: data that wait for their fid count once", async () => {
+test("maxRequestBytes: data that wait for their fid count once", async () => {
   const gates: Gate[] = [];
   const wait = () => {
     const gate = new Gate();
@@ -522,7 +522,7 @@ test("waitingAfter: NEVER, maxRequestBytes: data that wait for their fid count o
   for (let round = 0; round < 5; round++) {
     client.send(T.wstat(1, 1), T.read(2, 2), T.write(3, 1, "eight by"));
     await client.quiet();
-    gates.pop()?.open(); // Of the read. The write waits for the Twstat.
+    gates.pop()?.open(); // The gate of the read; the write waits for the Twstat.
     await client.expect("Rread 2");
     await client.quiet();
     gates.pop()?.open();
@@ -530,7 +530,7 @@ test("waitingAfter: NEVER, maxRequestBytes: data that wait for their fid count o
   }
 });
 
-test("waitingAfter: NEVER, maxRequestBytes: all of a message that waits counts, not only its data", async () => {
+test("maxRequestBytes: all of a message that waits counts, not only its data", async () => {
   let taken = 0;
   const gate = new Gate();
   await using scene = await serveToy({

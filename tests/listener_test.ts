@@ -1,4 +1,4 @@
-// Listeners that live on, whatever their connections do.
+// Listeners that go on, whatever their connections do.
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { connect as connectSocket, type Socket } from "node:net";
@@ -33,7 +33,7 @@ function reset(server: Server): Promise<void> {
       if (server.addr.startsWith("tcp:")) socket.resetAndDestroy();
       else socket.destroy();
     });
-    socket.on("error", () => {}); // The connection may die at any time.
+    socket.on("error", () => {}); // The connection may end at any time.
     socket.on("close", () => resolve());
   });
 }
@@ -153,7 +153,7 @@ class Conn {
   unref = () => {};
 }
 
-/** A listener of a system that gives what is in a list, and then nothing. */
+/** A system listener that gives the entries of a list, and then nothing. */
 class Scripted implements SystemListener<Conn> {
   readonly #outcomes: (Conn | Error)[];
   readonly #end = Promise.withResolvers<Conn>();
@@ -169,7 +169,7 @@ class Scripted implements SystemListener<Conn> {
       : Promise.resolve(outcome);
   }
   close(): void {
-    this.#end.promise.catch(() => {}); // Maybe nobody waits for it.
+    this.#end.promise.catch(() => {}); // The promise may have no reader.
     this.#end.reject(new Error("closed"));
   }
   ref = () => {};
@@ -191,7 +191,7 @@ function listenerOf(
   return new DenoListener(new Scripted(outcomes), ADDRESS, peerOf, { onError });
 }
 
-/** Runs `use` with timers that fire at once, and gives their delays. */
+/** Runs `use` with timers that fire at once, and returns their delays. */
 async function delaysOf(use: () => Promise<void>): Promise<number[]> {
   const { setTimeout } = globalThis;
   const delays: number[] = [];

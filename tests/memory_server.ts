@@ -1,12 +1,12 @@
-// A server in a process of its own, whose clients may make it hold as much as
-// its limits allow; `rss` tells the memory of the process. See
+// A server in a process of its own. Its clients may make it hold as much as its
+// limits allow, and the file `rss` has the memory of the process. See
 // server_memory_test.ts.
 
 import process from "node:process";
 import { QTDIR } from "../codec.ts";
 import { type Fid, type Handler, listen, type Node } from "../server.ts";
 
-/** A file by its name: what it does tells its name. */
+/** A file, whose name decides what it does. */
 class File implements Node {
   readonly qid: { type: number; vers: number; path: bigint };
   readonly name: string;
@@ -20,10 +20,13 @@ class File implements Node {
 const files = ["", "late", "waiting", "held", "rss"].map((name, path) =>
   new File(name, path)
 );
-/** What open files of `held` hold. */
+/** The memory of open files named `held`. */
 const held = new Map<Fid<File>, { bytes: Uint8Array; giveBack: () => void }>();
 const HELD = 4 * 1024 * 1024;
-/** What every read of `late` gives: what handlers make is collected when the runtime likes. */
+/**
+ * The answer to every read of `late`. It is shared, because the runtime
+ * collects the garbage of handlers at any time.
+ */
 const content = new Uint8Array(1024 * 1024).fill(1);
 
 const handler: Handler<File> = {

@@ -20,6 +20,7 @@ import {
 import {
   type Content,
   DirNode,
+  type FileHooks,
   FunctionNode,
   MemoryFs,
   type MemoryFsOptions,
@@ -107,7 +108,7 @@ test("MemoryFs: owner and group are settable, the group is the owner by default"
     assertEquals([root.uid, root.gid], [uid, gid]);
     return [uid, gid, muid];
   };
-  // Not the user of clients that name no user.
+  // It is not the user of clients that name no user.
   assertEquals(owners({}), ["sys", "sys", "sys"]);
   assertEquals(owners({ uid: "ken" }), ["ken", "ken", "ken"]);
   assertEquals(owners({ uid: "ken", gid: "sys" }), ["ken", "sys", "ken"]);
@@ -478,7 +479,7 @@ test("MemoryFs: two trees have nothing in common", () => {
   assertNotEquals(a.root, b.root);
 });
 
-// Entry 22, A2: a server that was started again has other files.
+// A restarted server has other files.
 test("MemoryFs: no two trees have qids in common, the root's included", () => {
   const seen = new Set<bigint>();
   const content = { a: "", b: { c: "" } };
@@ -498,7 +499,6 @@ test("MemoryFs: no two trees have qids in common, the root's included", () => {
   assertNotEquals(fs.create("f").qid.path, before);
 });
 
-// Entry 15, B8.
 test("MemoryFs: trees deeper than the stack are made and removed", () => {
   const DEEP = 60_000;
   const make = (): Content => {
@@ -511,7 +511,7 @@ test("MemoryFs: trees deeper than the stack are made and removed", () => {
   fs.remove("d", { recursive: true });
   assertEquals([...fs.root.members.keys()], ["f"]);
   assert(d.isRemoved);
-  // All of the room is there again.
+  // All room is free again.
   const small = new MemoryFs({ keep: "" }, { maxFiles: DEEP + 2 });
   for (let times = 0; times < 2; times++) {
     {
@@ -522,7 +522,7 @@ test("MemoryFs: trees deeper than the stack are made and removed", () => {
   }
 });
 
-test("MemoryFs: content that contains itself is refused, the same twice is not", () => {
+test("MemoryFs: refuses content that contains itself, but not the same content twice", () => {
   interface Loop {
     [name: string]: string | Loop;
   }
@@ -538,17 +538,66 @@ test("MemoryFs: content that contains itself is refused, the same twice is not",
   assertEquals(fs.readTextFile("a/f") + fs.readTextFile("b/c/f"), "xx");
 });
 
-// D7.
-test("register(): what is no function is refused, and no file made", () => {
+test("register(): refuses what is not a function, and makes no file", () => {
   const fs = new MemoryFs();
   for (
     const wrong of [5, "text", null, undefined, [() => 1], new Uint8Array()]
   ) {
-    // As from a program without types.
+    // A program without types may pass this.
     const register = () => fs.register("f", wrong as unknown as () => void);
     assertThrows(register, TypeError, 'Cannot register "f": ');
     assertEquals(fs.find("f"), undefined);
   }
+});
+
+// As from a program without types.
+function untyped<T>(value: unknown): T {
+  return value as T;
+}
+
+test("register(): refuses options of a wrong type, and makes no file", () => {
+  const fs = new MemoryFs();
+  const wrong = [
+    { loader: 5 },
+    { loader: null },
+    { dumper: "text" },
+    { params: "ab" },
+    { params: [1, 2] },
+    { params: ["a", "a"] },
+    { params: { add: "a" } },
+    { params: { add: ["a"], sub: ["a", "a"] } },
+  ];
+  for (const options of wrong) {
+    const register = () => fs.register("f", (a) => a, untyped(options));
+    assertThrows(register, TypeError, 'Cannot register "f": ');
+    assertEquals(fs.find("f"), undefined);
+  }
+  fs.register("f", (a) => a, { params: [] });
+  fs.register("g", { add: (a) => a }, { params: { add: ["a"], sub: [] } });
+});
+
+test("define(): refuses what is not a function, and makes no file", () => {
+  const fs = new MemoryFs();
+  const wrong = [
+    5,
+    "text",
+    null,
+    undefined,
+    [],
+    () => "text",
+    { content: "text" },
+    { read: 5 },
+    { written: {} },
+    { call: null },
+    { read: () => new Uint8Array(0), clunk: true },
+  ];
+  for (const hooks of wrong) {
+    const define = () => fs.define("f", untyped<FileHooks>(hooks));
+    assertThrows(define, TypeError, 'Cannot define "f": ');
+    assertEquals(fs.find("f"), undefined);
+  }
+  fs.define("f", {});
+  fs.define("g", untyped<FileHooks>({ read: undefined, length: 5 }));
 });
 
 test("MemoryFs: a time does not go on where a node is only looked at", () => {

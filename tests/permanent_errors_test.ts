@@ -1,4 +1,4 @@
-// Errors that another attempt would meet again: they have a code, and end a
+// Errors that another attempt would give again. They have a code, and end a
 // reconnect at once.
 
 import { assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
@@ -18,7 +18,10 @@ function withCode(code: string): Error {
   return Object.assign(new Error(`it was ${code}`), { code });
 }
 
-/** Loses its connection, and gives the error of a call, and the attempts to connect again. */
+/**
+ * Loses the connection of a client. Returns the error of a call, and the number
+ * of attempts to connect again.
+ */
 async function reconnected(
   redial: () => Promise<Connection>,
 ): Promise<{ error: unknown; attempts: number }> {
@@ -86,7 +89,7 @@ for (const address of ["nonsense", "ftp://x", "tcp://:564", "x:0"]) {
 }
 
 test("reconnect gives up at once when dial gives no connection", async () => {
-  const nothing = undefined as unknown as Connection; // A caller without types.
+  const nothing = undefined as unknown as Connection; // A caller without types may pass this.
   const { error, attempts } = await reconnected(() => Promise.resolve(nothing));
   assertEquals(attempts, 1);
   assertInstanceOf(error, ProtocolError);
@@ -113,7 +116,7 @@ for (const [name, cause] of TRANSIENT) {
 }
 
 test("connect() and listen() without --allow-net say so, with a code", async () => {
-  if (!("Deno" in globalThis)) return; // Bun has no rights to be given.
+  if (!("Deno" in globalThis)) return; // Bun has no permissions.
   const url = new URL("../mod.ts", import.meta.url).href;
   const script = `
     import { connect, listen, MemoryFs } from ${JSON.stringify(url)};

@@ -119,13 +119,13 @@ Deno.test("README: a handler answers", async () => {
   assertEquals(output, "20\nENOENT\n");
 });
 
-Deno.test("README: what a client of pyroute2 needs of a server", async () => {
+Deno.test("README: a server for clients of pyroute2", async () => {
   const output = await run(`
     import { connect, listen, MemoryFs } from "jsr:@ninep/ninep";
     const fs = new MemoryFs({ motd: "hello" });
     ${forPython}
     await using client = await connect(forPython.addr);
-    // Nothing is opened.
+    // The client opens no file.
     const fid = await client.walk("motd");
     const read = { type: "Tread", fid, offset: 0n, count: 8192 } as const;
     const { data } = await client.rpc(read);
@@ -168,7 +168,7 @@ async function start(
   return child;
 }
 
-/** What a command prints that ends well. */
+/** Returns the output of a command that must succeed. */
 async function outputOf(name: string, port: number): Promise<string> {
   const command = commands.find(({ words }) =>
     words.startsWith(`examples/${name}.ts `)

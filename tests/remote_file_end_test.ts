@@ -9,6 +9,7 @@ import {
 } from "@std/assert";
 import { test } from "./harness.ts";
 import {
+  failure,
   openFile,
   qid,
   type Scene,
@@ -22,14 +23,6 @@ import { NinePError, type Tmessage } from "../codec.ts";
 import { MemoryFs } from "../fs/mod.ts";
 import { serve } from "../server.ts";
 import { pair } from "../transport.ts";
-
-/** A promise's rejection, asked for before it comes. */
-function failure(promise: Promise<unknown>): Promise<unknown> {
-  return promise.then(
-    () => assert(false, "the promise must reject"),
-    (error) => error,
-  );
-}
 
 function assertClosed(error: unknown, name: string): void {
   assertInstanceOf(error, DOMException);

@@ -421,7 +421,7 @@ test("RemoteFile.lines() refuses a line that is too long, and leaves the file op
   }
 });
 
-test("RemoteFile.lines(): the limit is the same wherever a reply ends", async () => {
+test("RemoteFile.lines(): the limit does not depend on where a reply ends", async () => {
   const cases: [string, string[] | undefined][] = [
     ["1234\r\n5678\r\n", ["1234", "5678"]],
     ["\r\n1234\r\n", ["", "1234"]],

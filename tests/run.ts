@@ -12,12 +12,15 @@ const PROBE_MS = 3_000;
 const STAND_INS = "--import-map=tests/std/import_map.json";
 const LOOPBACK = "127.0.0.1,[::1],localhost";
 const ENTRIES = Object.values(config.exports);
-/** What has examples in docstrings. */
+/** The modules with examples in docstrings. */
 const DOCUMENTED = [
   ...ENTRIES,
   ...["client", "codec", "fs", "server", "transport", "tests/conformance"],
 ];
-/** Suites that look at the memory of the whole process: no other runs beside them. */
+/**
+ * Suites that measure the memory of the whole process, so no other suite runs
+ * beside them.
+ */
 const ALONE = ["flood", "leak", "soak"].map((name) => `tests/${name}_test.ts`);
 
 /** What of deno's output and end the caller sees. */
@@ -102,7 +105,7 @@ async function testAll(std: string[]): Promise<number> {
   return await test(std, ALONE) || code;
 }
 
-/** Everything that must be clean, and the tests; goes on after a failure. */
+/** Runs all checks and the tests; goes on after a failure. */
 async function ok(std: string[], args: string[]): Promise<number> {
   const wrong = args.find((word) => word !== "--no-tests");
   if (wrong !== undefined) {

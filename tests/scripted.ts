@@ -6,7 +6,7 @@
  * @module
  */
 
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertInstanceOf } from "@std/assert";
 import { concat } from "@std/bytes";
 import {
   type Client,
@@ -387,4 +387,18 @@ export async function settled(scene: Scene): Promise<void> {
 /** The types of what the client sent behind Tversion and Tattach. */
 export function sent({ server }: Scene): string[] {
   return server.log.slice(2).map(({ type }) => type);
+}
+
+/** Returns the error of a promise, which is handled from now on. */
+export function failure(promise: Promise<unknown>): Promise<unknown> {
+  return promise.then(
+    () => assert(false, "the promise must reject"),
+    (error) => error,
+  );
+}
+
+/** Checks that an error is that of a timeout. */
+export function assertTimeout(error: unknown, message: string): void {
+  assertInstanceOf(error, DOMException);
+  assertEquals([error.name, error.message], ["TimeoutError", message]);
 }

@@ -192,7 +192,7 @@ test("serve() sends what is answered when a client ends its direction while it w
   await client.ask(T.open(1, 1, OREAD), "Ropen 1 1");
   // The client takes none of these, so that the next ones wait behind them.
   for (let tag = 0; tag < 8; tag++) client.send(quick(tag));
-  client.send(T.read(100, 1, 0)); // Behind it the session waits for room.
+  client.send(T.read(100, 1, 0)); // After this request the session waits for room.
   await client.closeWrite();
   for (let tag = 0; tag < 8; tag++) {
     assertEquals((await client.next()).tag, tag);
@@ -211,7 +211,7 @@ test("serve() ends the connection before the body of a frame that is too large",
   ]);
 });
 
-test("serve() tells its owner what a client speaks that is no 9P", async () => {
+test("serve() reports to its owner what a client speaks instead of 9P", async () => {
   const foreign: [start: string, what: string][] = [
     ["GET / HTTP/1.1\r\n", "the peer is an HTTP client"],
     ["\x16\x03\x01\x02\x00\x01", "the peer speaks TLS, or expects it"],

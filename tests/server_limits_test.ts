@@ -96,7 +96,7 @@ test("serve() takes 65,000 requests that wait for one fid; flushes of all of the
   await client.expect("Rread 65001 1", "Rclunk 65000");
 });
 
-test("serve() starts anew for a Tversion behind 65,000 requests that wait", async () => {
+test("serve() starts a new session for a Tversion behind 65,000 requests that wait", async () => {
   const reads = new Reads();
   await using scene = await serveToy({
     read: (_, request) => reads.read(request),
@@ -364,7 +364,7 @@ async function settled(): Promise<void> {
   for (let i = 0; i < 10; i++) await nextTask();
 }
 
-test("waitingAfter: NEVER, maxRequestBytes: a write that waited its turn and is answered at once counts no more", async () => {
+test("maxRequestBytes: a write that waited its turn and is answered at once counts no more", async () => {
   for (const error of [false, true]) {
     const gate = new Gate();
     await using scene = await serveToy((toy) => ({
@@ -389,7 +389,7 @@ test("waitingAfter: NEVER, maxRequestBytes: a write that waited its turn and is 
   }
 });
 
-test("waitingAfter: NEVER, maxRequestBytes: many that waited their turn are answered at once, in order", async () => {
+test("maxRequestBytes: many that waited their turn are answered at once, in order", async () => {
   const gate = new Gate();
   await using scene = await serveToy({ wstat: () => gate.passed }, {
     maxRequests: 1,
@@ -410,7 +410,7 @@ test("waitingAfter: NEVER, maxRequestBytes: many that waited their turn are answ
   );
 });
 
-test("waitingAfter: NEVER, maxRequestBytes: data of a flushed call count until its handler has ended", async () => {
+test("maxRequestBytes: data of a flushed call count until its handler has ended", async () => {
   const gate = new Gate();
   let calls = 0;
   await using scene = await serveToy(() => ({
@@ -441,7 +441,7 @@ test("waitingAfter: NEVER, maxRequestBytes: data of a flushed call count until i
   }
 });
 
-test("waitingAfter: NEVER, maxRequestBytes: data of calls of an old session count until their handlers have ended", async () => {
+test("maxRequestBytes: data of calls of an old session count until their handlers have ended", async () => {
   const gate = new Gate();
   let calls = 0;
   await using scene = await serveToy(() => ({
@@ -465,7 +465,7 @@ test("waitingAfter: NEVER, maxRequestBytes: data of calls of an old session coun
   }
 });
 
-test("Tflushes that wait hold up nothing, also when they repeat a tag", async () => {
+test("Tflushes that wait delay nothing, even if they repeat a tag", async () => {
   const gate = new Gate();
   await using scene = await serveToy({
     write: () => gate.passed, // Deaf to the signal.

@@ -1,5 +1,5 @@
-// What all clients together can make a server hold, and the end of clients that
-// take nothing. A4.
+// The memory that all clients together can make a server hold, and the end of
+// clients that take no replies.
 
 import {
   assert,
@@ -17,6 +17,7 @@ import { type Connection, dial, pair } from "../transport.ts";
 import { firstLine, start } from "./child.ts";
 import { test } from "./harness.ts";
 import {
+  BlockedConnection,
   Gate,
   NEVER,
   nextTask,
@@ -63,43 +64,12 @@ class Scene implements AsyncDisposable {
     return client;
   }
 
-  /** When all is over, nothing is counted any more. */
+  /** Checks that nothing is counted any more after all clients have ended. */
   async [Symbol.asyncDispose](): Promise<void> {
     for (const client of this.#clients) client.close();
     await soon(Promise.all(this.#served));
     for (let i = 0; i < 10; i++) await nextTask();
     assertEquals(this.memory.used, 0);
-  }
-}
-
-/** A connection that takes nothing, until it is told to. */
-class Unread {
-  readonly #gate = new Gate();
-  readonly #closed = new Gate();
-  #shut = false;
-
-  readonly wrap = (connection: Connection): Connection => {
-    const { write, close } = connection;
-    assert(write, "a pair has the fast path");
-    connection.write = (data) => {
-      if (!this.#shut) return write.call(connection, data);
-      return Promise.race([this.#gate.passed, this.#closed.passed])
-        .then(() => write.call(connection, data));
-    };
-    connection.close = () => {
-      this.#closed.open();
-      close.call(connection);
-    };
-    return connection;
-  };
-
-  shut(): void {
-    this.#shut = true;
-  }
-
-  open(): void {
-    this.#shut = false;
-    this.#gate.open();
   }
 }
 
@@ -113,19 +83,19 @@ test("memory: replies that several clients do not take are counted for all of th
       return new Uint8Array(count);
     },
   }, { waitingAfter: NEVER });
-  const hoarders: Unread[] = [];
+  const hoarders: BlockedConnection[] = [];
   for (let i = 0; i < 4; i++) {
-    const unread = new Unread();
+    const unread = new BlockedConnection();
     hoarders.push(unread);
     const client = await scene.client(unread.wrap);
-    unread.shut();
+    unread.block();
     client.send(
       ...Array.from({ length: 100 }, (_, k) => T.read(k, 1, 0, COUNT)),
     );
   }
   for (let i = 0; i < 50; i++) await nextTask();
   assert(scene.memory.isFull);
-  // One more buffer of each.
+  // Each connection gets one more buffer.
   assertLess(scene.memory.used, limit + 4 * 2 * MiB);
   // Others are answered all the same, one by one.
   const other = await scene.client();
@@ -136,10 +106,13 @@ test("memory: replies that several clients do not take are counted for all of th
     assert(reply.type === "Rread" && reply.data.length === COUNT);
     await other.ask(T.write(3, 1, new Uint8Array(50_000)), "Rwrite 3 50000");
   }
-  for (const unread of hoarders) unread.open();
+  for (const unread of hoarders) unread.unblock();
 });
 
-/** Answers 100 reads at once to a client that does not take them yet, and counts those that are no errors. */
+/**
+ * Answers 100 reads of a client that takes no replies yet, and counts the
+ * answers that are no errors.
+ */
 async function countAnswered(
   waitingAfter: number,
 ): Promise<{ asked: number; answered: number }> {
@@ -152,7 +125,7 @@ async function countAnswered(
       return new Uint8Array(count);
     },
   }, { waitingAfter });
-  const unread = new Unread();
+  const unread = new BlockedConnection();
   const client = await scene.client(unread.wrap);
   client.send(
     ...Array.from({ length: 100 }, (_, k) => T.read(k, 1, 0, COUNT)),
@@ -160,11 +133,11 @@ async function countAnswered(
   await client.quiet();
   if (waitingAfter < NEVER) { while (asked < 100) await nextTask(); }
   const first = asked;
-  unread.shut();
+  unread.block();
   gate.open();
   for (let i = 0; i < 50; i++) await nextTask();
-  assertLess(scene.memory.used, 5 * MiB); // A buffer may be twice as large as what it holds.
-  unread.open();
+  assertLess(scene.memory.used, 5 * MiB); // A buffer may be twice as large as its content.
+  unread.unblock();
   let answered = 0;
   for (let k = 0; k < 100; k++) {
     const reply = await client.next();
@@ -177,7 +150,7 @@ async function countAnswered(
   return { asked: first, answered };
 }
 
-test("memory: reads begin when there is room for their answers, and each of them comes", async () => {
+test("memory: reads begin when there is room for their answers, and each is answered", async () => {
   const { asked, answered } = await countAnswered(NEVER);
   assertGreater(asked, 20);
   assertLess(asked, 33);
@@ -209,7 +182,7 @@ test("memory: requests that wait are counted for all clients; each may have one 
   assertGreater(refused, 50);
   assert(scene.memory.isFull);
   assertLess(scene.memory.used, MiB + 2 * MSIZE);
-  // Nor may this one have anything more than small requests beside them.
+  // This client may also have nothing more than small requests.
   await greedy.ask(T.stat(200, 0), "Rerror 200 Cannot allocate memory");
   await greedy.ask(T.flush(200, 300), "Rflush 200");
   const other = await scene.client();
@@ -224,17 +197,48 @@ test("memory: requests that wait are counted for all clients; each may have one 
 
 test("memory: what files hold for a connection is a part of that of the server", async () => {
   const taken: boolean[] = [];
-  await using scene = new Scene(1000, {
+  await using scene = new Scene(1_000_000, {
     open: (_, { memory }) => {
-      taken.push(memory.take(400));
-      memory.give(taken.at(-1) ? 400 : 0);
+      taken.push(memory.take(400_000));
+      memory.give(taken.at(-1) ? 400_000 : 0);
     },
-  }, { maxHeldBytes: 500 });
+  }, { maxHeldBytes: 500_000 });
   await scene.client();
-  scene.memory.charge(700);
+  scene.memory.charge(700_000);
   await scene.client();
-  scene.memory.give(700);
+  scene.memory.give(700_000);
   assertEquals(taken, [true, false]);
+});
+
+test("memory: a connection may always hold one message's size, whatever others hold", async () => {
+  const fs = new MemoryFs({}, { mode: 0o777 });
+  fs.define("page", { content: () => "x".repeat(MSIZE / 4) });
+  fs.register("size", ({ text = "" }) => text.length);
+  const memory = new Budget(MiB);
+  const options = { memory, maxHeldBytes: MiB / 4, msize: MSIZE };
+  const served: Promise<void>[] = [];
+  const connected = () => {
+    const [near, far] = pair();
+    served.push(serve(far, fs, options));
+    return connect(near);
+  };
+  const greedy = await Promise.all(Array.from({ length: 20 }, connected));
+  for (const client of greedy) {
+    await Promise.allSettled(
+      Array.from({ length: 20 }, () => client.open("page")),
+    );
+  }
+  assert(memory.isFull);
+  // Four connections have all that they may have, the others have one message's
+  // size.
+  assertLess(memory.used, MiB + 16 * MSIZE + 1);
+  const other = await connected();
+  const text = "x".repeat(MSIZE / 4);
+  assertEquals(await other.call("size", { kwarg: { text } }), text.length);
+  assertEquals((await other.readTextFile("page")).length, MSIZE / 4);
+  for (const client of [...greedy, other]) await client.close();
+  await soon(Promise.all(served));
+  assertEquals(memory.used, 0);
 });
 
 for (const late of [false, true]) {
@@ -249,71 +253,44 @@ for (const late of [false, true]) {
         return late ? Promise.resolve(data) : data;
       },
     }, { stallTimeout: 20, idleTimeout: 10 });
-    const unread = new Unread();
+    const unread = new BlockedConnection();
     const client = await scene.client(unread.wrap);
     await client.ask(T.walk(1, 0, 2, "a"), "Rwalk 1 1");
     await client.ask(T.open(1, 2), "Ropen 1 1");
     client.send(T.read(1000, 2)); // It waits for an event.
     await client.quiet();
-    unread.shut();
+    unread.block();
     for (let k = 0; k < 100; k++) client.send(T.read(k, 1, 0, COUNT));
     await client.end();
     while (aborted === 0) await nextTask();
   });
 }
 
-/** A connection whose writes wait, while a test tells how many bytes are taken. */
-class Slow {
-  taken = 0;
-  #gate: Gate | undefined;
-
-  readonly wrap = (connection: Connection): Connection => {
-    const { write } = connection;
-    assert(write, "a pair has the fast path");
-    Object.defineProperty(connection, "taken", { get: () => this.taken });
-    connection.write = (data) => {
-      const gate = this.#gate;
-      if (gate === undefined) return write.call(connection, data);
-      return gate.passed.then(() => write.call(connection, data));
-    };
-    return connection;
-  };
-
-  begin(): void {
-    this.#gate = new Gate();
-  }
-
-  end(): void {
-    this.#gate?.open();
-    this.#gate = undefined;
-  }
-}
-
 test("stallTimeout: a client that takes its replies slowly, or has none, goes on", async () => {
   await using scene = new Scene(64 * MiB, {
     read: (_, { signal }) => untilAborted(signal),
   }, { stallTimeout: 20 });
-  const slow = new Slow();
+  const slow = new BlockedConnection();
   const client = await scene.client(slow.wrap);
   client.send(T.read(1, 1)); // It waits for an event, and so does the client.
   await client.quiet();
-  slow.begin();
+  slow.block();
   client.send(T.stat(2, 0));
   const until = performance.now() + 100; // Five times the limit.
   while (performance.now() < until) {
     slow.taken += 5;
     await nextTask();
   }
-  slow.end();
+  slow.unblock();
   await client.expect("Rstat 2 /");
   await client.ask(T.flush(3, 1), "Rflush 3");
 });
 
 test("stallTimeout: a client that takes its replies byte by byte is closed", async () => {
   await using scene = new Scene(64 * MiB, {}, { stallTimeout: 20 });
-  const slow = new Slow();
+  const slow = new BlockedConnection();
   const client = await scene.client(slow.wrap);
-  slow.begin();
+  slow.block();
   client.send(...Array.from({ length: 5000 }, (_, i) => T.stat(i, 0)));
   let isOver = false;
   const ended = client.end().finally(() => isOver = true);
@@ -322,10 +299,10 @@ test("stallTimeout: a client that takes its replies byte by byte is closed", asy
     await nextTask();
   }
   await ended;
-  slow.end();
+  slow.unblock();
 });
 
-test("listen() has one memory for all connections, and tells a limit that is none", async () => {
+test("listen() has one budget for all connections, and refuses an impossible maxMemory", async () => {
   for (const maxMemory of [0, -1, NaN]) {
     await assertRejects(
       () => listen("tcp://127.0.0.1:0", new MemoryFs(), { maxMemory }),
@@ -342,7 +319,7 @@ test("listen() has one memory for all connections, and tells a limit that is non
       budgets.push(memory);
       return toy.root;
     },
-  }, { maxMemory });
+  }, { maxMemory, msize: 256 });
   await using _first = await connect(server.addr);
   await using _second = await connect(server.addr);
   const [first, second] = budgets;
@@ -353,7 +330,7 @@ test("listen() has one memory for all connections, and tells a limit that is non
   second.give(600);
 });
 
-/** Milliseconds in which the server's memory is looked at. */
+/** Milliseconds for which the memory of the server is watched. */
 const WATCHED_MS = 3000;
 
 test("listen() holds little more than maxMemory with all limits reached at once", async () => {
@@ -392,7 +369,10 @@ test("listen() holds little more than maxMemory with all limits reached at once"
 /** Clients of each of three kinds. */
 const HOARDERS = 12;
 
-/** Clients that take nothing, send data that wait, and have files hold memory: each more than it may. */
+/**
+ * Starts clients that take no replies, send data that wait, and make files hold
+ * memory: each more than its limit.
+ */
 async function hoard(address: string): Promise<Disposable> {
   const msize = MiB + 24;
   const all = new DisposableStack();

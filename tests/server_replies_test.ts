@@ -1,39 +1,11 @@
-// waitingAfter: NEVER, maxReplyBytes: what a client may be owed, taken or not. semantics.md 11.
+// maxReplyBytes: the replies that a server keeps for one client, taken or not.
 import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
-import { NinePError, ORDWR } from "../codec.ts";
+import { NinePError } from "../codec.ts";
 import type { Connection } from "../transport.ts";
 import { test } from "./harness.ts";
-import { Gate, NEVER, nextTask, serveToy, type ToyScene } from "./toy.ts";
+import { Gate, NEVER, nextTask, openA, Reads, serveToy } from "./toy.ts";
 import { Random } from "./vectors.ts";
 import { brief, bytes, soon, T } from "./wire_client.ts";
-
-/** Fids 1 to `count` are `a`, open. */
-async function openA({ client }: ToyScene, count = 1): Promise<void> {
-  for (let fid = 1; fid <= count; fid++) {
-    await client.ask(T.walk(1, 0, fid, "a"), "Rwalk 1 1");
-    await client.ask(T.open(1, fid, ORDWR), "Ropen 1 1");
-  }
-}
-
-/** Reads that a test answers one by one, by their offsets. */
-class Reads {
-  /** The offsets of those that were asked for and not answered. */
-  readonly asked: number[] = [];
-  readonly #gates: Map<number, Gate> = new Map();
-
-  async read({ offset }: { offset: number }): Promise<Uint8Array> {
-    const gate = new Gate();
-    this.asked.push(offset);
-    this.#gates.set(offset, gate);
-    await gate.passed;
-    return bytes(`${offset}`);
-  }
-
-  answer(offset: number): void {
-    this.asked.splice(this.asked.indexOf(offset), 1);
-    this.#gates.get(offset)?.open();
-  }
-}
 
 /** Counts the bytes that a connection has taken. */
 class Meter {
@@ -143,7 +115,7 @@ test("maxReplyBytes is 256 MiB by default", async () => {
   assertEquals(reads.asked.length, 256);
 });
 
-test("waitingAfter: NEVER, maxReplyBytes: reads that wait hold up no other fid, and no Tflush", async () => {
+test("maxReplyBytes: reads that wait hold up no other fid, and no Tflush", async () => {
   const reads = new Reads();
   await using scene = await serveToy({
     read: (_, request) => reads.read(request),
@@ -175,7 +147,7 @@ test("waitingAfter: NEVER, maxReplyBytes: reads that wait hold up no other fid, 
   assertEquals(scene.takeLog().filter((line) => line === "clunk 2").length, 1);
 });
 
-test("waitingAfter: NEVER, maxReplyBytes: reads that wait begin in their order", async () => {
+test("maxReplyBytes: reads that wait begin in their order", async () => {
   const reads = new Reads();
   await using scene = await serveToy({
     read: (_, request) => reads.read(request),
@@ -210,7 +182,7 @@ test("waitingAfter: NEVER, maxReplyBytes: reads that wait begin in their order",
 
 for (const async of [false, true]) {
   const how = async ? "later" : "at once";
-  test(`waitingAfter: NEVER, maxReplyBytes: one alone may be larger than all of it: answers ${how}`, async () => {
+  test(`maxReplyBytes: one alone may be larger than all of it: answers ${how}`, async () => {
     await using scene = await serveToy({}, {
       async,
       waitingAfter: NEVER,
@@ -230,7 +202,7 @@ for (const async of [false, true]) {
   });
 }
 
-test("waitingAfter: NEVER, maxReplyBytes: what needs no room does not wait behind one that is larger than all of it", async () => {
+test("maxReplyBytes: what needs no room does not wait behind one that is larger than all of it", async () => {
   const reads = new Reads();
   await using scene = await serveToy({
     read: (_, request) => reads.read(request),
@@ -246,7 +218,7 @@ test("waitingAfter: NEVER, maxReplyBytes: what needs no room does not wait behin
   await client.expect("Rread 1 1");
 });
 
-test("waitingAfter: NEVER, maxReplyBytes: a call counts as much as a message has room for", async () => {
+test("maxReplyBytes: a call counts as much as a message has room for", async () => {
   const gate = new Gate();
   let asked = 0;
   await using scene = await serveToy({
@@ -266,7 +238,7 @@ test("waitingAfter: NEVER, maxReplyBytes: a call counts as much as a message has
   await client.expectSome(...values);
 });
 
-test("waitingAfter: NEVER, maxReplyBytes: a Tversion gives back all room", async () => {
+test("maxReplyBytes: a Tversion gives back all room", async () => {
   const reads = new Reads();
   await using scene = await serveToy({
     read: (_, request) => reads.read(request),
@@ -289,7 +261,7 @@ test("waitingAfter: NEVER, maxReplyBytes: a Tversion gives back all room", async
   await client.ask(T.stat(1, 0), "Rstat 1 /");
 });
 
-test("waitingAfter: NEVER, maxReplyBytes: reads that wait are forgotten with their connection", async () => {
+test("maxReplyBytes: reads that wait are forgotten with their connection", async () => {
   const reads = new Reads();
   const scene = await serveToy({
     read: (_, request) => reads.read(request),
@@ -314,7 +286,7 @@ test("waitingAfter: NEVER, maxReplyBytes: reads that wait are forgotten with the
 });
 
 for (let seed = 1; seed <= 5; seed++) {
-  test(`waitingAfter: NEVER, maxReplyBytes: reads of all kinds are answered, seed ${seed}`, async () => {
+  test(`maxReplyBytes: reads of all kinds are answered, seed ${seed}`, async () => {
     const random = new Random(seed);
     const most = 2000;
     const gates: Gate[] = [];

@@ -1,7 +1,7 @@
 /**
- * Kinds of work in the soak test that once did harm: requests that wait,
- * connections that are reset, appends of several clients, functions that are
- * replaced, and trees that are deep.
+ * Kinds of work for the soak test: requests that wait, connections that are
+ * reset, appends of several clients, functions that are replaced, and deep
+ * trees.
  *
  * @module
  */
@@ -14,11 +14,14 @@ import { plan, type Run, type State, type Step } from "./soak_model.ts";
 import { lineLength, Log, LOG_MAX, mark } from "./soak_shared.ts";
 import type { Random } from "./vectors.ts";
 
-/** Numbers of requests that wait at once: some are more than a server runs. */
+/**
+ * Numbers of requests that wait at once; some numbers exceed what a server runs
+ * at a time.
+ */
 const WAITING = [3, 3, 10, 10, 100, 100, 300, 1100];
 /** Functions that are replaced. */
 const FUNCTIONS = 4;
-/** Levels of the deep tree: too many for a recursion. */
+/** Levels of the deep tree: too many for recursion. */
 const LEVELS = 15_000;
 /** Levels of the deep tree that a client makes and removes. */
 const CLIENT_LEVELS = 100;
@@ -66,13 +69,16 @@ export class Kinds {
     this.#register(at);
   }
 
-  /** Checks what can be checked when all have gone. */
+  /** Checks the files after all clients have ended. */
   check(): void {
     this.#log.check(this.#fs.readTextFile("shared/text"));
     assert(this.reads === 0, `${this.reads} reads have not ended`);
   }
 
-  /** Many requests wait for an event; a read beside them is answered at once. */
+  /**
+   * Lets many requests wait for an event; a read beside them is answered at
+   * once.
+   */
   wait(state: State, random: Random): Step {
     const count = random.pick(WAITING);
     const run: Run = async ({ client }, signal) => {
@@ -102,7 +108,7 @@ export class Kinds {
     return plan(`wait ${count} times`, state, [], run);
   }
 
-  /** Appends lines to a plain file, to which others append, too. */
+  /** Appends lines to a plain file while others append as well. */
   append(state: State, who: string, random: Random): Step {
     const path = "shared/text";
     const count = 1 + random.below(5);
@@ -139,8 +145,8 @@ export class Kinds {
 
   /**
    * Calls a function by its path and twice by one fid, and replaces it
-   * meanwhile. Each call gives a value of a function that was there after the
-   * call began, or fails as the function has been removed.
+   * meanwhile. Each call returns a value of a function that existed after the
+   * call began, or fails because the function was removed.
    */
   callReplaced(state: State, random: Random): Step {
     const at = random.below(FUNCTIONS);

@@ -1,6 +1,6 @@
 /**
- * The thread of the soak test that resets connections, whatever the thread of
- * the server does: so some are reset before the server accepts them.
+ * The thread of the soak test that resets connections while the thread of the
+ * server is busy, so that some are reset before the server accepts them.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { connect as connectSocket } from "node:net";
 import { encode, type Message, NOFID, NOTAG } from "../codec.ts";
 import { Random } from "./vectors.ts";
 
-/** What the thread is told at first: the address of the server, and what chance begins with. */
+/** The first message to the thread: the address of the server, and the seed. */
 export interface Order {
   readonly address: string;
   readonly seed: number;
@@ -57,7 +57,8 @@ interface Port {
   postMessage(resets: number): void;
 }
 
-// In a thread that is the global object, of which TypeScript has no type here.
+// In a thread, the global object is a port. TypeScript has no type for that
+// here.
 const port = globalThis as unknown as Port;
 let isOver = false;
 

@@ -39,7 +39,7 @@ const SECONDS = setting("NINEP_SOAK_SECONDS", 3);
 const SEED = setting("NINEP_SOAK_SEED", Date.now() % 1_000_000);
 /** Bytes that the files may have together. */
 const MAX_SIZE = 64 * 1024 * 1024;
-/** Names that there may be: a deep tree is among them. */
+/** Most names in the tree; a deep tree is among them. */
 const MAX_FILES = 30_000;
 /** How long the soak goes on before memory is looked at, in seconds. */
 const WARM_UP = Math.min(5, SECONDS);

@@ -1,4 +1,4 @@
-// The files of Unix sockets: whose they are, and what a dead server left.
+// The files of Unix sockets: their owners, and what a dead server has left.
 
 import {
   assert,
@@ -11,9 +11,10 @@ import { firstLine, start } from "./child.ts";
 import { withFolder } from "./folder.ts";
 import { test } from "./harness.ts";
 import { ProtocolError } from "../codec.ts";
+import { connect, listen as serveAt, MemoryFs } from "../mod.ts";
 import { dial, listen, type Listener } from "../transport.ts";
 
-/** Leaves a socket file on which nobody listens. */
+/** Leaves a socket file without a listener. */
 async function leaveDead(path: string): Promise<void> {
   const { rename } = await import("node:fs/promises");
   const dead = await listen(`unix://${path}.old`);
@@ -26,7 +27,7 @@ async function namesIn(folder: string): Promise<string[]> {
   return (await readdir(folder)).sort();
 }
 
-/** Sees that a dialler reaches this listener. */
+/** Checks that a client reaches this listener. */
 async function assertReaches(address: string, listener: Listener) {
   const [near, { value: far }] = await Promise.all([
     dial(address),
@@ -51,6 +52,38 @@ test("unix: close() keeps the socket that another listener has made", async () =
   });
 });
 
+test("unix: a server that is closed keeps the socket that another one has made", async () => {
+  await withFolder(async (folder) => {
+    const { rm } = await import("node:fs/promises");
+    const address = `unix://${folder}/s`;
+    const first = await serveAt(address, new MemoryFs());
+    await rm(`${folder}/s`);
+    const second = await serveAt(address, new MemoryFs({ second: "" }));
+    await first.close();
+    assertEquals(await namesIn(folder), ["s"]);
+    await using client = await connect(address);
+    assert(await client.exists("second"));
+    await second.close();
+    assertEquals(await namesIn(folder), []);
+  });
+});
+
+test("unix: close() keeps the socket of another listener while it waits for a connection", async () => {
+  await withFolder(async (folder) => {
+    const { rm } = await import("node:fs/promises");
+    const address = `unix://${folder}/s`;
+    const first = await listen(address);
+    const waiting = first[Symbol.asyncIterator]().next();
+    await rm(`${folder}/s`);
+    const second = await listen(address);
+    first.close();
+    assertEquals((await waiting).done, true);
+    await assertReaches(address, second);
+    assertEquals(await namesIn(folder), ["s"]);
+    second.close();
+  });
+});
+
 test("unix: close() keeps a file of another kind", async () => {
   await withFolder(async (folder) => {
     const { readFile, rm, writeFile } = await import("node:fs/promises");
@@ -63,7 +96,7 @@ test("unix: close() keeps a file of another kind", async () => {
   });
 });
 
-test("unix: close() does without a file that was removed", async () => {
+test("unix: close() works after the file was removed", async () => {
   await withFolder(async (folder) => {
     const { rm } = await import("node:fs/promises");
     const listener = await listen(`unix://${folder}/s`);
@@ -102,7 +135,7 @@ function assertInUse(error: unknown, address: string): void {
   );
 }
 
-/** Listens, says how it went, and stays. */
+/** A script that listens, prints the result, and stays. */
 const SERVER = `
 const [url, address] = process.argv.slice(2);
 const { listen } = await import(url);
@@ -151,7 +184,7 @@ test("unix: a lock that a dead process left is removed in time", async () => {
   });
 });
 
-test("unix: the attempt to listen where a server is disturbs nothing", async () => {
+test("unix: an attempt to listen at a server's socket does not disturb the server", async () => {
   await withFolder(async (folder) => {
     const address = `unix://${folder}/s`;
     const listener = await listen(address);

@@ -7,8 +7,15 @@
  * @module
  */
 
-import { assertEquals } from "@std/assert";
-import { encodeStat, NinePError, QTAUTH, QTDIR, type Stat } from "../codec.ts";
+import { assert, assertEquals } from "@std/assert";
+import {
+  encodeStat,
+  NinePError,
+  ORDWR,
+  QTAUTH,
+  QTDIR,
+  type Stat,
+} from "../codec.ts";
 import {
   type Fid,
   type Handler,
@@ -17,7 +24,7 @@ import {
   type ServeOptions,
 } from "../server.ts";
 import { type Connection, pair } from "../transport.ts";
-import { bytes, soon, WireClient } from "./wire_client.ts";
+import { bytes, soon, T, WireClient } from "./wire_client.ts";
 
 /** A file of the tree. */
 export class ToyNode implements Node {
@@ -191,7 +198,7 @@ export async function serveToy(
   return scene;
 }
 
-/** A limit of time that ends nothing within a test. */
+/** A time limit that ends nothing within a test. */
 export const NEVER: number = 2 ** 31 - 1;
 
 /** Something that a test lets happen. */
@@ -240,4 +247,77 @@ export function onWrite(
 /** Lets all happen that can happen without anything new from outside. */
 export function nextTask(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve));
+}
+
+/** Opens `a` as fids 1 to `count`. */
+export async function openA({ client }: ToyScene, count = 1): Promise<void> {
+  for (let fid = 1; fid <= count; fid++) {
+    await client.ask(T.walk(1, 0, fid, "a"), "Rwalk 1 1");
+    await client.ask(T.open(1, fid, ORDWR), "Ropen 1 1");
+  }
+}
+
+/** Reads that a test answers one by one, by their offsets. */
+export class Reads {
+  /** The offsets of the reads that are not answered. */
+  readonly asked: number[] = [];
+  readonly #gates: Map<number, Gate> = new Map();
+  readonly #content: (offset: number, count: number) => Uint8Array;
+
+  /** @param content Makes the answer; the offset as text by default. */
+  constructor(
+    content: (offset: number, count: number) => Uint8Array = (offset) =>
+      bytes(`${offset}`),
+  ) {
+    this.#content = content;
+  }
+
+  async read(
+    { offset, count }: { offset: number; count: number },
+  ): Promise<Uint8Array> {
+    const gate = new Gate();
+    this.asked.push(offset);
+    this.#gates.set(offset, gate);
+    await gate.passed;
+    return this.#content(offset, count);
+  }
+
+  answer(offset: number): void {
+    this.asked.splice(this.asked.indexOf(offset), 1);
+    this.#gates.get(offset)?.open();
+  }
+}
+
+/** A connection whose writes wait while the test blocks them. */
+export class BlockedConnection {
+  /** Bytes that the peer has taken, as the connection tells them. */
+  taken = 0;
+  #gate: Gate | undefined;
+  readonly #closed = new Gate();
+
+  readonly wrap = (connection: Connection): Connection => {
+    const { write, close } = connection;
+    assert(write, "a pair has the fast path");
+    Object.defineProperty(connection, "taken", { get: () => this.taken });
+    connection.write = (data) => {
+      const gate = this.#gate;
+      if (gate === undefined) return write.call(connection, data);
+      return Promise.race([gate.passed, this.#closed.passed])
+        .then(() => write.call(connection, data));
+    };
+    connection.close = () => {
+      this.#closed.open();
+      close.call(connection);
+    };
+    return connection;
+  };
+
+  block(): void {
+    this.#gate = new Gate();
+  }
+
+  unblock(): void {
+    this.#gate?.open();
+    this.#gate = undefined;
+  }
 }

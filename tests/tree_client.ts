@@ -373,7 +373,7 @@ export class HeldFunction {
   }
 }
 
-/** How a test binds a function: with a context or without. */
+/** Options of a function in a test, with a context or without. */
 export type FunctionSetup = FunctionOptions & { context?: boolean };
 
 /** Binds a function to a file. */

@@ -1,5 +1,5 @@
-// Clients and servers that do not keep their process alive: child processes
-// that end by themselves, or do not.
+// Clients and servers that do not keep their process alive, in child processes
+// that end by themselves or do not.
 
 import { assert, assertEquals } from "@std/assert";
 import process from "node:process";
@@ -7,9 +7,12 @@ import { type Ended, run } from "./child.ts";
 import { withFolder } from "./folder.ts";
 import { test } from "./harness.ts";
 import { fromStreams, pair } from "../transport.ts";
-import { ProcessHold } from "../transport/process_hold.ts";
+import { RefGroup } from "../transport/ref_group.ts";
 
-/** Where a child's script begins. It ends itself with 9 when nothing else ends it. */
+/**
+ * The beginning of a child's script. The child ends with 9 if nothing else ends
+ * it.
+ */
 const BEGIN = `
 import process from "node:process";
 const at = (path) => import(new URL(path, process.argv[2]).href);
@@ -23,13 +26,13 @@ function hold() {
 }
 const fs = new MemoryFs({ motd: "hello\\n" });
 fs.define("never", { read: () => new Promise(() => {}) });
-// Its timer keeps nothing alive.
+// The timer of the option keeps nothing alive.
 fs.register("later", () => new Promise((resolve) => setTimeout(resolve, 300, 5).unref()));
 const server = await listen(process.argv[3], fs, { idleTimeout: 50_000 });
 process.on("exit", () => console.log("end"));
 `;
 
-/** Runs a script in a process of its own, until that ends by itself. */
+/** Runs a script in a process of its own, until the process ends by itself. */
 async function runChild(script: string, address: string): Promise<Ended> {
   let ended: Ended | undefined;
   await withFolder(async (folder) => {
@@ -65,7 +68,10 @@ for (const [kind, address] of ADDRESSES) {
   });
 }
 
-/** What is under way when a client and its server are unref()ed, or begins then. */
+/**
+ * Work that is under way when a client and its server are unref()ed, or that
+ * begins then.
+ */
 const CASES: [name: string, script: string][] = [
   [
     "a call with a timeout",
@@ -89,7 +95,7 @@ const CASES: [name: string, script: string][] = [
     client.unref();
     const second = await dial(server.addr);
     second.unref();
-    await client.readTextFile("motd"); // The server has taken both by now.
+    await client.readTextFile("motd"); // The server has accepted both.
     release();
     `,
   ],
@@ -179,7 +185,7 @@ test("ref() keeps the process alive again, for client and server", async () => {
     client.unref();
     client.ref();
     server.unref();
-    // No timer and no server: the client alone waits.
+    // Without a timer and a server, the client alone keeps the process alive.
     client.call("later").then((value) => {
       console.log(value);
       client.unref();
@@ -196,7 +202,7 @@ test("ref() keeps the process alive again, for client and server", async () => {
   assertEquals([code, output], [3, "5\nhello\n\nend\n"], errors);
 });
 
-// The group itself.
+// RefGroup itself.
 
 class Member {
   isHeld = true;
@@ -208,29 +214,29 @@ class Member {
   };
 }
 
-test("ProcessHold: members follow, also those that come later", () => {
-  const hold = new ProcessHold();
+test("RefGroup: members follow, also those that come later", () => {
+  const refs = new RefGroup();
   const [first, gone, late] = [new Member(), new Member(), new Member()];
-  hold.add(first);
-  hold.add(gone);
-  hold.add({}); // One that cannot.
-  hold.delete(gone);
-  hold.unref();
-  hold.unref();
-  hold.add(late);
+  refs.add(first);
+  refs.add(gone);
+  refs.add({}); // A member without methods.
+  refs.delete(gone);
+  refs.unref();
+  refs.unref();
+  refs.add(late);
   assertEquals([first, gone, late].map((m) => m.isHeld), [false, true, false]);
-  hold.ref();
+  refs.ref();
   assertEquals([first, gone, late].map((m) => m.isHeld), [true, true, true]);
 });
 
-test("ProcessHold: a timer fires unless it is cancelled", async () => {
-  const hold = new ProcessHold();
+test("RefGroup: a timer fires unless it is cancelled", async () => {
+  const refs = new RefGroup();
   let isCalled = false;
-  const cancelled = hold.after(0, () => isCalled = true);
-  hold.cancel(cancelled);
-  hold.cancel(cancelled);
-  hold.cancel(undefined);
-  await new Promise<void>((resolve) => hold.after(1, resolve));
+  const cancelled = refs.after(0, () => isCalled = true);
+  refs.cancel(cancelled);
+  refs.cancel(cancelled);
+  refs.cancel(undefined);
+  await new Promise<void>((resolve) => refs.after(1, resolve));
   assert(!isCalled);
 });
 

@@ -1,24 +1,26 @@
-// Requests that wait for an event: they use no allowance that is meant for
-// work, and a Tflush and a Tversion behind them get through. semantics.md 11.
+// Requests that wait for an event. They use no limit that is meant for requests
+// that work, and a later Tflush or Tversion is always read.
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { type Client, connect } from "../client.ts";
-import { NinePError, ORDWR } from "../codec.ts";
+import { NinePError } from "../codec.ts";
 import { type CallContext, MemoryFs } from "../fs/mod.ts";
 import { serve, type SessionOptions } from "../server.ts";
-import { type Connection, pair } from "../transport.ts";
+import { pair } from "../transport.ts";
 import { test } from "./harness.ts";
 import {
+  BlockedConnection,
   Gate,
   NEVER,
   nextTask,
+  openA,
+  Reads,
   serveToy,
-  type ToyScene,
   untilAborted,
 } from "./toy.ts";
 import { bytes, soon, T } from "./wire_client.ts";
 
-/** A client of a tree in this process, and the end of its server. */
+/** A client of a tree in this process, and the end of the server. */
 async function serveTree(
   fs: MemoryFs,
   options: { msize?: number; maxInFlight?: number } = {},
@@ -36,7 +38,9 @@ async function serveTree(
   };
 }
 
-/** A tree with a plain file, a file whose read waits, and a function that waits. */
+/**
+ * A tree with a plain file, a file whose reads wait, and a function that waits.
+ */
 function makeTree(maxCalls: number): MemoryFs {
   const fs = new MemoryFs({ motd: "hello\n" }, { maxCalls });
   fs.define("event", { read: ({ signal }) => untilAborted(signal) });
@@ -126,7 +130,7 @@ test("close() rejects requests that the client itself holds back", async () => {
   assert(results.every(({ status }) => status === "rejected"));
 });
 
-test("a function that calls back by its own connection goes as deep as maxCalls, then gets an error", async () => {
+test("a function that calls back over its own connection goes as deep as maxCalls, then gets an error", async () => {
   const maxCalls = 700;
   const fs = new MemoryFs({}, { maxCalls });
   const [near, far] = pair();
@@ -147,40 +151,16 @@ test("a function that calls back by its own connection goes as deep as maxCalls,
   await soon(served);
 });
 
-/** Fids 1 to `count` are `a`, open. */
-async function openA({ client }: ToyScene, count = 1): Promise<void> {
-  for (let fid = 1; fid <= count; fid++) {
-    await client.ask(T.walk(1, 0, fid, "a"), "Rwalk 1 1");
-    await client.ask(T.open(1, fid, ORDWR), "Ropen 1 1");
-  }
-}
+/** Answers a read with one letter for each byte. */
+const letters = (offset: number, count: number) =>
+  new Uint8Array(count).fill(97 + offset);
 
-/** Reads that a test answers one by one, by their offsets. */
-class Reads {
-  readonly asked: number[] = [];
-  readonly #gates = new Map<number, Gate>();
-
-  async read(
-    { offset, count }: { offset: number; count: number },
-  ): Promise<Uint8Array> {
-    const gate = new Gate();
-    this.asked.push(offset);
-    this.#gates.set(offset, gate);
-    await gate.passed;
-    return new Uint8Array(count).fill(97 + offset);
-  }
-
-  answer(offset: number): void {
-    this.#gates.get(offset)?.open();
-  }
-}
-
-/** The answer of {@linkcode Reads} to a read of 80 bytes. */
+/** The answer to a read of 80 bytes. */
 const answerOf = (offset: number) =>
   `Rread ${offset} ${String.fromCharCode(97 + offset).repeat(80)}`;
 
 test("waitingAfter: no room is kept for the answer of a read that waits", async () => {
-  const reads = new Reads();
+  const reads = new Reads(letters);
   await using scene = await serveToy({
     read: (_, request) => reads.read(request),
   }, { maxReplyBytes: 100, waitingAfter: 1 });
@@ -196,7 +176,7 @@ test("waitingAfter: no room is kept for the answer of a read that waits", async 
 });
 
 test("waitingAfter: while requests are answered, others wait for their room", async () => {
-  const reads = new Reads();
+  const reads = new Reads(letters);
   await using scene = await serveToy({
     read: (_, request) => reads.read(request),
   }, { maxReplyBytes: 100, waitingAfter: NEVER });
@@ -208,51 +188,27 @@ test("waitingAfter: while requests are answered, others wait for their room", as
   reads.answer(1);
   await client.expect(answerOf(1));
   await client.quiet();
-  assertEquals(reads.asked, [1, 2]);
+  assertEquals(reads.asked, [2]);
   reads.answer(2);
   await client.expect(answerOf(2));
 });
 
-/** A connection whose writes wait until they are let through. */
-class Dam {
-  #gate: Gate | undefined;
-
-  readonly wrap = (connection: Connection): Connection => {
-    const write = connection.write?.bind(connection);
-    assert(write, "a pair has the fast path");
-    connection.write = (data) => {
-      if (this.#gate === undefined) return write(data);
-      return this.#gate.passed.then(() => write(data));
-    };
-    return connection;
-  };
-
-  close(): void {
-    this.#gate = new Gate();
-  }
-
-  open(): void {
-    this.#gate?.open();
-    this.#gate = undefined;
-  }
-}
-
-test("a late answer without room is an error, for the client takes no replies", async () => {
-  const reads = new Reads();
-  const dam = new Dam();
+test("a late answer without room is an error while the client takes no replies", async () => {
+  const reads = new Reads(letters);
+  const blocked = new BlockedConnection();
   await using scene = await serveToy({
     read: (_, request) => reads.read(request),
-  }, { maxReplyBytes: 100, waitingAfter: 1, wrap: dam.wrap });
+  }, { maxReplyBytes: 100, waitingAfter: 1, wrap: blocked.wrap });
   const { client } = scene;
   await openA(scene, 3);
   client.send(T.read(1, 1, 1, 80), T.read(2, 2, 2, 80), T.read(3, 3, 3, 80));
   while (reads.asked.length < 3) await nextTask();
-  dam.close();
+  blocked.block();
   reads.answer(1);
   await nextTask();
   reads.answer(2);
   await nextTask();
-  dam.open();
+  blocked.unblock();
   await client.expect(answerOf(1), "Rerror 2 Cannot allocate memory");
   reads.answer(3);
   await client.expect(answerOf(3));

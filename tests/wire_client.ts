@@ -171,7 +171,7 @@ export function brief(reply: Message): string {
   }
 }
 
-/** The path of a qid without the random number that a MemoryFs begins with. */
+/** Returns the path of a qid without the random number of a MemoryFs. */
 function place({ path }: Qid): bigint {
   return path & 0xfffffn;
 }

@@ -62,6 +62,7 @@ const SCHEMES: { readonly [scheme: string]: Scheme } = {
  */
 export function parseAddress(address: string): Address {
   try {
+    if (typeof address !== "string") throw new TypeError("it is no text"); // A caller without types.
     const url = /^([a-z][a-z0-9+.-]*):\/\//i.exec(address);
     if (url) return schemeOf(url[1]).url(address.slice(url[0].length));
     const bang = address.indexOf("!");

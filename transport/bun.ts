@@ -108,7 +108,7 @@ function handlers(open: (socket: Socket) => void): Handlers {
 
 class BunConnection implements Connection {
   readonly peer: string;
-  /** Bytes that the system has taken of writes that it did not take at once. */
+  /** Bytes of delayed writes that the system has taken. */
   taken = 0;
   readonly #socket: Socket;
   readonly #inbox: Inbox;
@@ -274,9 +274,9 @@ class BunListener implements Listener {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    const stop = () => this.#listener.stop(false);
-    if (this.#file) this.#file.keepForeign(stop);
-    else stop();
+    const putBack = this.#file?.putAside();
+    this.#listener.stop(false);
+    putBack?.();
     for (const connection of this.#waiting) connection.close();
     this.#waiting = [];
     this.#wake?.();
@@ -294,7 +294,7 @@ class BunListener implements Listener {
     let peer = address;
     if (address.scheme === "tcp") {
       socket.setNoDelay(true);
-      // A peer that has gone already has no address.
+      // A peer that is gone has no address.
       const { remoteAddress: hostname = "", remotePort: port = 0 } = socket;
       peer = { scheme: "tcp", hostname, port };
     }

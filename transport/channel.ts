@@ -11,7 +11,7 @@ import type { Connection } from "./connection.ts";
 export interface Channel {
   /** Label of the peer. */
   readonly peer: string;
-  /** Bytes that the system, or the peer, has taken so far. */
+  /** Number of bytes that the system, or the peer, has taken so far. */
   readonly taken?: number;
   /** Reads the next bytes into `buffer` or a chunk of its own; null at the end. */
   read(buffer: Uint8Array): Promise<Uint8Array | null>;

@@ -18,8 +18,9 @@ export interface Connection {
    */
   readonly writable: WritableStream<Uint8Array>;
   /**
-   * Bytes that the system, or the peer, has taken of all writes so far: tells a
-   * slow peer from one that takes nothing while a large write is going on.
+   * Number of bytes that the system, or the peer, has taken of all writes so
+   * far. During a large write this tells a slow peer from one that takes
+   * nothing.
    */
   readonly taken?: number;
   /** Label of the peer for people: `tcp://127.0.0.1:53112`, `unix:///path`, `pair`. */
@@ -60,11 +61,13 @@ export interface Connection {
    * @throws {ProtocolError} When the stream died or is closed.
    */
   write?(bytes: Uint8Array): Promise<void> | undefined;
-  /** Keeps the process alive while the connection is open, as at first. */
+  /**
+   * Keeps the process alive while the connection is open. This is the default.
+   */
   ref?(): void;
   /**
-   * Lets the process end although the connection is open. A connection that
-   * has no such method keeps the process alive or not, as its streams do.
+   * Lets the process end although the connection is open. Without this method,
+   * the streams of the connection decide.
    */
   unref?(): void;
 }
@@ -83,18 +86,21 @@ export interface Listener extends AsyncIterable<Connection> {
   readonly addr: string;
   /** Stops listening and ends the iteration. Idempotent, never throws. */
   close(): void;
-  /** Keeps the process alive while it listens, as at first. */
+  /**
+   * Keeps the process alive while the listener listens. This is the default.
+   */
   ref(): void;
-  /** Lets the process end although it listens. */
+  /** Lets the process end although the listener listens. */
   unref(): void;
 }
 
 /** Options of {@linkcode listen}. */
 export interface ListenerOptions {
   /**
-   * Receives the errors of the system that keep the listener from accepting
-   * connections, such as one with the code `EMFILE`. The listener goes on, after
-   * a pause of 5 to 1000 milliseconds. By default they are dropped.
+   * Called with the errors of the system that prevent the listener from
+   * accepting connections, such as one with the code `EMFILE`. The listener
+   * tries again after a pause of 5 to 1000 milliseconds. By default these
+   * errors are dropped.
    */
   onError?: ((error: ProtocolError) => void) | undefined;
 }

@@ -1,14 +1,15 @@
 // Sockets of Deno. Nothing here touches `Deno` before it is called.
 
 import { cannot, closed, codeOf, lost } from "./failure.ts";
-import { ProcessHold } from "./process_hold.ts";
+import { RefGroup } from "./ref_group.ts";
 import { SocketFile } from "./socket_file.ts";
 import { type Streams, streamsOf } from "./streams.ts";
 import { type Address, formatAddress } from "./address.ts";
 import type { Connection, Listener, ListenerOptions } from "./connection.ts";
 import type { Sockets } from "./sockets.ts";
 
-// As much of Deno's types as is used here: plain tsc does not know them.
+// The parts of Deno's types that are used here, because plain tsc does not know
+// these types.
 
 interface NetAddr {
   readonly hostname: string;
@@ -55,7 +56,10 @@ interface Runtime {
   listen(options: TcpOptions): SystemListener<TcpConn> & { addr: NetAddr };
 }
 
-/** Deno's namespace: a cast, because its types are not there for plain tsc. */
+/**
+ * Returns Deno's namespace. A cast is needed, because plain tsc does not know
+ * its types.
+ */
 function deno(): Runtime {
   return (globalThis as unknown as { Deno: Runtime }).Deno;
 }
@@ -83,15 +87,8 @@ export const denoSockets: Sockets = {
     if (address.scheme === "unix") {
       const { path } = address;
       const listener = deno().listen({ transport: "unix", path });
-      const file = new SocketFile(path);
-      const close = () => file.keepForeign(() => listener.close());
       return new DenoListener(
-        {
-          accept: () => listener.accept(),
-          close,
-          ref: () => listener.ref(),
-          unref: () => listener.unref(),
-        },
+        new UnixListener(listener, new SocketFile(path)),
         address,
         () => address,
         options,
@@ -121,7 +118,7 @@ function tcp({ hostname, port }: NetAddr): Address {
 
 class DenoConnection implements Connection {
   readonly peer: string;
-  /** Bytes that the system has taken. */
+  /** Number of bytes that the system has taken. */
   taken = 0;
   readonly #conn: Conn;
   #streams: Streams | undefined;
@@ -196,27 +193,68 @@ class DenoConnection implements Connection {
   }
 }
 
-// The pause before the next accept() when one has failed, in milliseconds: it
-// doubles with each failure, up to the most, and begins anew after a success.
+/** A listener of Deno that keeps the socket file of another listener. */
+class UnixListener implements SystemListener<Conn> {
+  readonly #listener: SystemListener<Conn>;
+  readonly #file: SocketFile;
+  #accepting = false;
+  #putBack: (() => void) | undefined;
+
+  constructor(listener: SystemListener<Conn>, file: SocketFile) {
+    this.#listener = listener;
+    this.#file = file;
+  }
+
+  accept(): Promise<Conn> {
+    this.#accepting = true;
+    const accepted = this.#listener.accept();
+    const end = () => {
+      this.#accepting = false;
+      this.#putBack?.();
+    };
+    accepted.then(end, end);
+    return accepted;
+  }
+
+  close(): void {
+    const putBack = this.#file.putAside();
+    this.#listener.close();
+    // Deno removes the file when no accept() is under way any more.
+    if (this.#accepting) this.#putBack = putBack;
+    else putBack();
+  }
+
+  ref(): void {
+    this.#listener.ref();
+  }
+
+  unref(): void {
+    this.#listener.unref();
+  }
+}
+
+// The pause in milliseconds between a failed accept() and the next one. It
+// doubles with each failure up to the largest pause, and starts small again
+// after a success.
 const PAUSE_LEAST = 5;
 const PAUSE_MOST = 1000;
 
-/** A listener over one of Deno's, which no failure of accept() ends. */
+/** A listener of Deno that no failure of accept() ends. */
 export class DenoListener<C extends Conn> implements Listener {
   readonly addr: string;
   readonly #listener: SystemListener<C>;
   readonly #peerOf: (conn: C) => Address;
   readonly #onError: ListenerOptions["onError"];
-  readonly #hold = new ProcessHold();
+  readonly #refs = new RefGroup();
   #pause = PAUSE_LEAST;
   #endPause: (() => void) | undefined;
   #closed = false;
 
   /**
-   * @param listener Where connections come from.
-   * @param addr Its address.
-   * @param peerOf Prepares a connection, and gives the address of its peer.
-   * @param options Where errors of accept() are reported.
+   * @param listener Listener of Deno.
+   * @param addr Address of the listener.
+   * @param peerOf Prepares a connection, and returns the address of its peer.
+   * @param options `onError` gets the errors of accept().
    */
   constructor(
     listener: SystemListener<C>,
@@ -228,7 +266,7 @@ export class DenoListener<C extends Conn> implements Listener {
     this.#listener = listener;
     this.#peerOf = peerOf;
     this.#onError = options.onError;
-    this.#hold.add(listener);
+    this.#refs.add(listener);
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Connection> {
@@ -246,28 +284,31 @@ export class DenoListener<C extends Conn> implements Listener {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#hold.delete(this.#listener);
+    this.#refs.delete(this.#listener);
     this.#listener.close();
     this.#endPause?.();
   }
 
   ref(): void {
-    this.#hold.ref();
+    this.#refs.ref();
   }
 
   unref(): void {
-    this.#hold.unref();
+    this.#refs.unref();
   }
 
-  /** Waits for a connection; undefined when accept() has failed, after a pause. */
+  /**
+   * Waits for a connection. Returns undefined, after a pause, when accept() has
+   * failed.
+   */
   async #accept(): Promise<C | undefined> {
     try {
       const conn = await this.#listener.accept();
       this.#pause = PAUSE_LEAST;
       return conn;
     } catch (error) {
-      // A connection that died early says nothing about the next one. Any
-      // other error may be there for a while, such as a lack of files.
+      // A connection that died early says nothing about the next one. Any other
+      // error, such as a lack of files, may last for a while.
       if (this.#closed || isEarlyDeath(error)) return undefined;
       this.#onError?.(cannot("accept on", this.addr, error));
       await this.#wait();
@@ -275,14 +316,17 @@ export class DenoListener<C extends Conn> implements Listener {
     }
   }
 
-  /** Makes a connection of what was accepted; undefined when it is dead, or came too late. */
+  /**
+   * Makes a connection of an accepted socket. Returns undefined when the peer
+   * is gone, or the listener is closed.
+   */
   #take(conn: C): Connection | undefined {
     try {
       if (!this.#closed) {
         return new DenoConnection(conn, formatAddress(this.#peerOf(conn)));
       }
     } catch {
-      // The peer has gone already.
+      // The peer is gone.
     }
     conn.close();
     return undefined;
@@ -290,13 +334,13 @@ export class DenoListener<C extends Conn> implements Listener {
 
   /** Waits before the next accept(); closing the listener ends the pause. */
   #wait(): Promise<void> {
-    if (this.#closed) return Promise.resolve(); // By `onError`.
+    if (this.#closed) return Promise.resolve(); // Closed by `onError`.
     const pause = this.#pause;
     this.#pause = Math.min(pause * 2, PAUSE_MOST);
     return new Promise((resolve) => {
-      const timer = this.#hold.after(pause, resolve);
+      const timer = this.#refs.after(pause, resolve);
       this.#endPause = () => {
-        this.#hold.cancel(timer);
+        this.#refs.cancel(timer);
         resolve();
       };
     });
@@ -305,8 +349,8 @@ export class DenoListener<C extends Conn> implements Listener {
 
 /**
  * Recognizes that the connection ended before it was accepted, or that a
- * firewall has refused it (EPERM). ENOTCONN: Deno asks for the addresses of
- * what it has accepted, and the peer has reset the connection by then.
+ * firewall has refused it (EPERM). Deno asks for the addresses of an accepted
+ * socket, which fails with ENOTCONN if the peer has reset the connection.
  */
 function isEarlyDeath(error: unknown): boolean {
   return /^(ECONNABORTED|ECONNRESET|ENOTCONN|EPERM|EPROTO|EINTR)$/.test(

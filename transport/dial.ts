@@ -15,7 +15,7 @@ import type {
 } from "./connection.ts";
 import type { Sockets } from "./sockets.ts";
 
-/** Milliseconds between the two looks whether a server is dead. */
+/** Milliseconds between the two checks whether a server is dead. */
 const DEAD_MS = 20;
 
 /** Names that listen on all addresses, with the one to dial instead. */
@@ -69,16 +69,16 @@ export async function dial(
  * Listens on an address.
  *
  * The file of a Unix socket is removed on close, unless another listener has
- * made a new one at its path. The socket that a dead process left behind is
- * replaced; one that is in use, and any other file, is not. Of several
- * processes that start at once over a dead one's socket, one listens: for a
- * moment it has a file with `.lock` behind the path.
+ * made a new file at its path. The socket file of a dead process is replaced. A
+ * socket file in use, and any other file, is not. If several processes start at
+ * once over the socket of a dead process, one of them listens; for a moment
+ * there is a lock file, whose name is the path followed by `.lock`.
  *
- * No failure to accept a connection ends a listener, only its `close()` does.
+ * Only `close()` ends a listener; a failure to accept a connection does not.
  *
  * @param address As for {@linkcode dial}; an empty host or `*` listens on all
  * IPv4 addresses, `[::]` on all addresses, port 0 on a free port.
- * @param options Where errors are reported.
+ * @param options `onError` gets the errors of accepting.
  * @returns The listener; its `addr` has the real port.
  * @throws {TypeError} When the address is not one.
  * @throws {ProtocolError} When it cannot be had; `code` says why: `EADDRINUSE`,
@@ -103,7 +103,7 @@ export async function listen(
   }
 }
 
-/** Listens on a socket file that is there already, if no server uses it. */
+/** Listens on an existing socket file, if no server uses the file. */
 async function replace(
   sockets: Sockets,
   target: UnixAddress,
@@ -121,8 +121,9 @@ async function replace(
     }
     if (await isAlive(sockets, target)) throw inUse;
     const listener = await withLock(path, async () => {
-      // Another process may have replaced it before the lock was taken. Twice,
-      // for a new server has a file a moment before it listens.
+      // Another process may have replaced the file before the lock was taken.
+      // The check is made twice, because a new server has a file a moment
+      // before it listens.
       if (await isAlive(sockets, target)) throw inUse;
       await new Promise((resolve) => setTimeout(resolve, DEAD_MS));
       if (await isAlive(sockets, target)) throw inUse;
@@ -138,7 +139,7 @@ async function replace(
   }
 }
 
-/** Whether a server uses a socket file, as far as it can be known. */
+/** Tells whether a server uses a socket file, as far as that can be known. */
 async function isAlive(
   sockets: Sockets,
   target: UnixAddress,

@@ -53,12 +53,12 @@ export function pending(peer: string, operation: string): TypeError {
   return new TypeError(`Cannot ${operation} "${peer}": a call is pending`);
 }
 
-/** The error of an address that cannot be used, whatever happens. */
+/** The error for an address that can never be used. */
 export function badAddress(message: string): TypeError {
   return Object.assign(new TypeError(message), { code: "EINVAL" });
 }
 
-/** Codes of errors that come again, however often a connection is tried. */
+/** Codes of errors that every further attempt to connect would give. */
 const PERMANENT: ReadonlySet<string> = new Set([
   "EAFNOSUPPORT",
   "EINVAL",
@@ -72,15 +72,15 @@ const PERMANENT: ReadonlySet<string> = new Set([
   "EPROTOTYPE",
 ]);
 
-/** Codes of node and Bun for a certificate, or a way of TLS, that is refused. */
+/** Codes of Node and Bun for a refused certificate, or a refused way of TLS. */
 const TLS_REFUSAL =
   /^(CERT_|DEPTH_ZERO_|ERR_SSL_|ERR_TLS_|SELF_SIGNED_|UNABLE_TO_)/;
 
 /**
- * Recognizes the error of an attempt to connect that another attempt would
- * meet again: a bad address, a right that Deno has not, a refused certificate.
- * Not among them is what the system or the network may yet change, such as a
- * host that is not found, or the permissions of a socket's file.
+ * Recognizes an error that another attempt to connect would give again: a bad
+ * address, a missing permission of Deno, a refused certificate. Errors that the
+ * system or the network may remove are not among them, such as an unknown host,
+ * or the permissions of a socket file.
  */
 export function isPermanent(error: unknown): boolean {
   if (error instanceof NinePError) return false; // The server has answered.
@@ -93,7 +93,7 @@ export function codeOf(error: unknown): string | undefined {
   if (!(error instanceof Error)) return undefined;
   if ("code" in error && typeof error.code === "string") return error.code;
   if (isNotCapable(error)) return "ENOTCAPABLE";
-  // Deno's error of TLS: a refused certificate, or a peer that has no TLS.
+  // This is how Deno reports a refused certificate, or a peer without TLS.
   if (error.name === "InvalidData") return "EPROTO";
   // Deno gives no code to a name that does not resolve.
   return /failed to lookup address/.test(error.message)
@@ -101,7 +101,7 @@ export function codeOf(error: unknown): string | undefined {
     : undefined;
 }
 
-/** Recognizes that Deno was not given a right, such as `--allow-net`. */
+/** Recognizes a missing permission of Deno, such as `--allow-net`. */
 function isNotCapable(error: Error): boolean {
   return error.name === "NotCapable";
 }

@@ -37,7 +37,7 @@ export class Intake {
     this.splitter = new Splitter(msize);
   }
 
-  /** Bytes of the buffer that the last chunk is in. */
+  /** Size in bytes of the buffer that holds the last chunk. */
   get bufferSize(): number {
     return Math.max(this.#buffer.length, this.#foreign?.length ?? 0);
   }

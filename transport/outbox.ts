@@ -22,16 +22,17 @@ const REST_MOST = 64 * 1024;
 /** Most bytes of a small write. */
 const SMALL = 4 * 1024;
 /**
- * Frames behind so many bytes that wait get another buffer: one buffer for all
- * of them would double its size, and copy all of them, each time that it is
- * full. Most frames leave little room in a buffer of 1 MiB then.
+ * When so many bytes wait, the following frames go into another buffer. One
+ * buffer for all of them would double its size, and copy all frames, each time
+ * that it is full. With this number, most frames leave little room in a buffer
+ * of 1 MiB.
  */
 const PART = 768 * 1024;
 
 /** A full buffer that waits for the writes before it. */
 interface Part {
   readonly bytes: Uint8Array;
-  /** Bytes of it that are to be written. */
+  /** Number of its bytes that are to be written. */
   readonly length: number;
 }
 
@@ -45,13 +46,13 @@ export class Outbox {
   readonly #onHeld: ((bytes: number) => void) | undefined;
   // Bytes of the write that is going on.
   #underway = 0;
-  /** Full buffers, in order; the writer's frames come behind them. */
+  /** Full buffers in order. The frames in the writer follow them. */
   #parts: Part[] = [];
-  /** Bytes that are to be written from them. */
+  /** Number of bytes to be written from the full buffers. */
   #parted = 0;
-  /** Size of the buffers that onHeld was told of. */
+  /** Total size of the buffers that were reported to onHeld. */
   #heldBytes = 0;
-  /** Bytes of the writes that are done. */
+  /** Number of bytes of finished writes. */
   #done = 0;
   // The buffer of the last write, to be used again, when there are two.
   #spare: Uint8Array | undefined;
@@ -66,8 +67,8 @@ export class Outbox {
    * @param channel Where the frames go.
    * @param onError Told once when a write fails; all frames after it are dropped.
    * @param onTaken Told when the channel has taken what was written.
-   * @param onHeld Told the size of each buffer that waits for the channel, and
-   *   the same below zero when it does not any more.
+   * @param onHeld Called with the size of each buffer that waits for the
+   *   channel, and with the negative size when the buffer waits no more.
    */
   constructor(
     channel: Channel,
@@ -96,7 +97,10 @@ export class Outbox {
     return !this.#writing && this.#parted === 0 && this.writer.at === 0;
   }
 
-  /** Grows with each byte that the peer takes; where the channel does not count them, with each write. */
+  /**
+   * A number that grows with each byte that the peer takes, or with each write
+   * if the channel does not count bytes.
+   */
   get progress(): number {
     return this.#done + (this.#channel.taken ?? 0);
   }
@@ -128,16 +132,16 @@ export class Outbox {
     this.flush();
   };
 
-  /** Puts the writer's buffer behind those that wait. */
+  /** Moves the buffer of the writer to the end of the full buffers. */
   #endPart(): void {
     const { bytes, at } = this.writer;
-    // What one write can take is not cut in two.
+    // Frames that fit into one write are not divided.
     if (!this.#writing && at < BULK_MOST) return;
     this.#renewWriter();
     if (this.#dead) return;
     this.#parts.push({ bytes, length: at });
     this.#parted += at;
-    this.#hold(bytes.length);
+    this.#countHeld(bytes.length);
   }
 
   #renewWriter(): void {
@@ -146,8 +150,11 @@ export class Outbox {
     this.#spare = undefined;
   }
 
-  /** Counts a buffer that waits, or one that does not any more. */
-  #hold(bytes: number): void {
+  /**
+   * Counts a buffer that waits, or, with a negative size, one that waits no
+   * more.
+   */
+  #countHeld(bytes: number): void {
     this.#heldBytes += bytes;
     this.#onHeld?.(bytes);
   }
@@ -175,12 +182,12 @@ export class Outbox {
         break;
       }
       if (written === undefined) {
-        if (part !== undefined) this.#hold(-bytes.length);
+        if (part !== undefined) this.#countHeld(-bytes.length);
         this.#done += at;
         this.#reuse(bytes);
         continue;
       }
-      if (part === undefined) this.#hold(bytes.length);
+      if (part === undefined) this.#countHeld(bytes.length);
       this.#writing = true;
       this.#underway = at;
       written.then(() => this.#written(bytes), (error) => this.#fail(error));
@@ -199,7 +206,7 @@ export class Outbox {
     this.#writing = false;
     this.#done += this.#underway;
     this.#underway = 0;
-    this.#hold(-bytes.length);
+    this.#countHeld(-bytes.length);
     this.#reuse(bytes);
     this.flush();
   }
@@ -226,7 +233,7 @@ export class Outbox {
     this.#wake();
   }
 
-  /** Drops all frames, those to come as well: the connection has ended. */
+  /** Drops all frames, later ones included: the connection has ended. */
   drop(): void {
     this.#dead = true;
     this.#writing = false;
@@ -236,7 +243,7 @@ export class Outbox {
     this.#parts = [];
     this.#parted = 0;
     this.#spare = undefined;
-    if (this.#heldBytes > 0) this.#hold(-this.#heldBytes);
+    if (this.#heldBytes > 0) this.#countHeld(-this.#heldBytes);
   }
 
   #wake(): void {
@@ -247,7 +254,10 @@ export class Outbox {
   }
 }
 
-/** Gives the memory of a buffer that was never written back, which the collector would do much later. */
+/**
+ * Frees the memory of a buffer at once; the garbage collector would do so much
+ * later.
+ */
 function free({ buffer }: Uint8Array): void {
   if (buffer instanceof ArrayBuffer) buffer.transfer(0);
 }

@@ -64,7 +64,8 @@ class Turn {
 }
 
 function nextTurn(callback: () => void): void {
-  // Browsers have only the slower one, and plain tsc knows no other.
+  // Browsers have only setTimeout(), which is slower. Plain tsc does not know
+  // setImmediate().
   const { setImmediate } = globalThis as {
     setImmediate?: (callback: () => void) => void;
   };

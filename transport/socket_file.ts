@@ -1,8 +1,8 @@
-// Files of Unix sockets: whose they are, and how that of a dead server is
-// replaced. By node:fs on every runtime, which is asked for at run time, so
-// that browsers can load this module.
+// The files of Unix sockets: which listener owns a file, and how the file of a
+// dead server is replaced. All runtimes have node:fs. It is loaded at run time,
+// so that browsers can load this module.
 
-/** As much of node:fs as is used here. */
+/** The functions of node:fs that are used here. */
 interface Files {
   lstatSync(path: string): FileStat;
   linkSync(path: string, newPath: string): void;
@@ -19,14 +19,16 @@ interface FileStat {
 }
 
 function files(): Files {
-  // A cast, because the types of node are a package.
+  // A cast is needed, because the types of Node are a package.
   const { process } = globalThis as unknown as {
     process: { getBuiltinModule(name: string): Files };
   };
   return process.getBuiltinModule("node:fs");
 }
 
-/** Milliseconds after which a lock was left behind by a process that died with it. */
+/**
+ * Age in milliseconds of a lock file from which on its process must have died.
+ */
 const LOCK_MS = 10_000;
 
 /** The file that a listener has made for its socket. */
@@ -34,46 +36,49 @@ export class SocketFile {
   readonly #path: string;
   readonly #own: FileStat | undefined;
 
-  /** @param path Path of the file, which was made just now. */
+  /** @param path Path of the file, which the listener has just made. */
   constructor(path: string) {
     this.#path = path;
     this.#own = statOf(path);
   }
 
   /**
-   * Closes the listener. The runtimes then remove whatever is at the path: a
-   * file that another listener has made there meanwhile is put back.
+   * Keeps a file that another listener has made at the path meanwhile: on close,
+   * a runtime removes any file at the path.
+   *
+   * @returns Puts that file back; to be called when the runtime has removed it.
    */
-  keepForeign(close: () => void): void {
+  putAside(): () => void {
     const now = statOf(this.#path);
     const own = this.#own;
-    // While a listener lives, no other file gets the number of its own.
+    // While a listener is open, no other file gets the inode of its file.
     const isForeign = now !== undefined &&
       (now.ino !== own?.ino || now.dev !== own.dev);
-    if (!isForeign) return close();
+    if (!isForeign) return () => {};
     const aside = `${this.#path}.${crypto.randomUUID().slice(0, 8)}`;
     const { linkSync } = files();
     try {
       linkSync(this.#path, aside);
     } catch {
-      return close(); // A right is missing; the listener must be closed all the same.
+      return () => {}; // A permission is missing. The listener must be closed all the same.
     }
-    close();
-    try {
-      linkSync(aside, this.#path);
-    } catch {
-      // There is a newer file.
-    }
-    removeFile(aside);
+    return () => {
+      try {
+        linkSync(aside, this.#path);
+      } catch {
+        // The file was not removed, or another listener has made a newer file.
+      }
+      removeFile(aside);
+    };
   }
 }
 
-/** Whether there is a file at the path that is not a socket. */
+/** Tells whether the path has a file that is not a socket. */
 export function isOtherFile(path: string): boolean {
   return statOf(path)?.isSocket() === false;
 }
 
-/** Removes a file, if it is there. */
+/** Removes a file if it exists. */
 export function removeFile(path: string): void {
   try {
     files().unlinkSync(path);
@@ -83,11 +88,12 @@ export function removeFile(path: string): void {
 }
 
 /**
- * Takes the right to replace the file of a dead server, for as long as `work`
- * runs. Of several processes that start at once only one has it: otherwise one
- * would remove the file that another one has just made.
+ * Runs `work` while this process alone may replace the file of a dead server.
+ * Without the lock, one of several processes that start at once could remove
+ * the file that another process has just made.
  *
- * @returns What `work` gave, or undefined when another process has the right.
+ * @returns The result of `work`, or undefined when another process has the
+ *   lock.
  */
 export async function withLock<T>(
   path: string,
@@ -100,7 +106,7 @@ export async function withLock<T>(
   try {
     closeSync(openSync(lock, "wx"));
   } catch (error) {
-    if (hasName(error, "NotCapable")) return await work(); // Deno may have the right to the socket alone.
+    if (hasName(error, "NotCapable")) return await work(); // The permission may be for the socket alone.
     if (hasCode(error, "EEXIST")) return undefined;
     throw error;
   }
@@ -111,7 +117,10 @@ export async function withLock<T>(
   }
 }
 
-/** What is known of a file; undefined when there is none, or nothing can be known, such as without the right to it. */
+/**
+ * Returns the stat of a file; undefined when the file does not exist, or a
+ * permission is missing.
+ */
 function statOf(path: string): FileStat | undefined {
   try {
     return files().lstatSync(path);

@@ -17,9 +17,9 @@ export interface Streams {
 export interface StreamPair extends Streams {
   /** Closes what is under the streams, where they alone do not. */
   close?(): void;
-  /** Keeps the process alive, where the streams can. */
+  /** Keeps the process alive, if the streams can. */
   ref?(): void;
-  /** Does not keep the process alive, where the streams can. */
+  /** Lets the process end, if the streams can. */
   unref?(): void;
 }
 

@@ -1,4 +1,4 @@
-// One client that floods the server: the others have their turn. A3.
+// A client that floods the server must not delay other clients.
 
 import { assert } from "@std/assert";
 import { concat } from "@std/bytes";
@@ -10,10 +10,10 @@ import { test } from "./harness.ts";
 import { Gate, nextTask, serveToy, statOf } from "./toy.ts";
 import { soon, T, WireClient } from "./wire_client.ts";
 
-/** A client whose bytes are always there, and who takes all replies at once. */
+/** A client that always has sent more bytes, and takes all replies at once. */
 class Flood implements Connection {
   readonly peer = "flood";
-  /** Whether a read still waits: then all that was sent has been processed. */
+  /** True while a read waits: all sent bytes are processed then. */
   idle = false;
   readonly #chunks: Iterator<Uint8Array>;
   readonly #closed = Promise.withResolvers<null>();
@@ -72,7 +72,10 @@ const kinds = [
   },
 ];
 
-/** A client with a socket is answered ten times while the flood goes on. */
+/**
+ * Checks that a client with a socket is answered ten times while the flood goes
+ * on.
+ */
 async function assertServed(flood: Flood): Promise<void> {
   const fs = new MemoryFs();
   fs.register("add", ({ a }: { a: unknown[] }) => a.length);
@@ -92,20 +95,21 @@ async function assertServed(flood: Flood): Promise<void> {
 for (const { name, message, size } of kinds) {
   const { length } = encode(message);
 
-  test(`a client that always sends more ${name} keeps no other one waiting`, async () => {
+  test(`a client that always sends more ${name} delays no other client`, async () => {
     const part = repeated(message, Math.ceil(2 ** 18 / length));
-    // An end, so that the test has one, too, where others are kept waiting.
+    // The flood has an end, so that the test ends even if other clients have to
+    // wait.
     const parts = Array.from({ length: 8 * size / 2 ** 18 }, () => part);
     await assertServed(new Flood([hello, ...parts].values()));
   });
 
-  test(`a client whose ${name} come in one large chunk keeps no other one waiting`, async () => {
+  test(`a client whose ${name} come in one large chunk delays no other client`, async () => {
     const chunk = repeated(message, Math.ceil(size / length));
     await assertServed(new Flood([hello, chunk].values()));
   });
 }
 
-test("many requests that wait for one fid, and begin at once, keep nobody waiting", async () => {
+test("many requests that waited for one fid, and begin together, delay no other client", async () => {
   const gate = new Gate();
   const count = 2000;
   let begun = 0;

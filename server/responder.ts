@@ -5,13 +5,16 @@ import type { Awaitable } from "./handler.ts";
 import type { Operation } from "./operation.ts";
 
 /** Answers a session's operations. */
-export interface Sink<N extends Node> {
-  /** Has the operation answered. */
+export interface Responder<N extends Node> {
+  /** Answers the operation, now or later. */
   deliver(operation: Operation<N>): void;
-  /** Releases a fid that is gone without a Tclunk or Tremove. */
+  /** Releases a fid that ended without a Tclunk or Tremove. */
   release(fid: FidState<N>): Awaitable<void>;
-  /** The largest msize for a version, if the sink has a say. */
+  /** Returns the largest msize for a version, at most `msize`. */
   msize(msize: number, version: string): number;
-  /** Is told of an operation that is given up: alone, or with all of its session. */
+  /**
+   * Called when an operation is given up: alone, or with its whole session
+   * (`ended`).
+   */
   flushed(operation: Operation<N>, ended: boolean): void;
 }

@@ -1,18 +1,18 @@
-// Whether open connections and timers keep the process alive: one switch for
-// all that a client, or a server, has.
+// Decides whether the open connections and the timers of a client, or of a
+// server, keep the process alive.
 
 /** A connection or a listener that can be told not to keep the process alive. */
 export interface Refable {
-  /** Keeps the process alive, as at first. */
+  /** Keeps the process alive. This is the default. */
   ref?(): void;
-  /** Does not keep the process alive. */
+  /** Lets the process end. */
   unref?(): void;
 }
 
 /** A timer of this runtime. */
 export type Timer = ReturnType<typeof setTimeout>;
 
-/** As much of Deno's namespace as older versions need, whose timers are numbers. */
+/** The functions of Deno for timers that are numbers, as in older versions. */
 interface TimerRuntime {
   readonly Deno?: {
     refTimer(timer: Timer): void;
@@ -24,12 +24,12 @@ interface TimerRuntime {
  * Decides for a group of connections, listeners and timers whether they keep
  * the process alive. A member that is added later follows the last decision.
  */
-export class ProcessHold {
+export class RefGroup {
   #isHeld = true;
   readonly #members = new Set<Refable>();
   readonly #timers = new Set<Timer>();
 
-  /** Lets the members keep the process alive, as at first. */
+  /** Lets the members keep the process alive. This is the default. */
   ref(): void {
     if (this.#isHeld) return;
     this.#isHeld = true;
@@ -56,7 +56,10 @@ export class ProcessHold {
     this.#members.delete(member);
   }
 
-  /** Calls `callback` after some milliseconds, unless `cancel()` is called before. */
+  /**
+   * Calls `callback` after some milliseconds, unless the timer is cancelled
+   * before.
+   */
   after(milliseconds: number, callback: () => void): Timer {
     const timer = setTimeout(() => {
       this.#timers.delete(timer);
@@ -67,7 +70,7 @@ export class ProcessHold {
     return timer;
   }
 
-  /** Cancels a timer; one that is undefined or has fired is ignored. */
+  /** Cancels a timer. A timer that is undefined or has fired is ignored. */
   cancel(timer: Timer | undefined): void {
     if (timer === undefined) return;
     clearTimeout(timer);
@@ -82,7 +85,7 @@ function setTimerRef(timer: Timer, isHeld: boolean): void {
     (handle as Required<Refable>)[method]();
     return;
   }
-  // A cast, because the types of Deno are not there for plain tsc.
+  // A cast is needed, because plain tsc does not know the types of Deno.
   const { Deno: deno } = globalThis as TimerRuntime;
   if (isHeld) deno?.refTimer(timer);
   else deno?.unrefTimer(timer);
