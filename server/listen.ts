@@ -18,9 +18,10 @@ export interface ListenOptions extends Omit<ServeOptions, "memory"> {
   maxConnections?: number;
   /**
    * Most bytes that all connections make the server hold, 512 MiB by default:
-   * requests that wait, replies that are not taken, contents, arguments and
-   * values of files. Beyond it requests fail with `Cannot allocate memory`, but
-   * each connection may always have requests of one message's size (`msize`),
+   * requests that wait, replies that are not taken, 2 KiB for each fid, contents,
+   * arguments and values of files. Beyond it requests fail with `Cannot allocate memory`, but
+   * each connection may always have 256 fids, requests of one message's size
+   * (`msize`),
    * one reply, and as much again that files hold for it.
    */
   maxMemory?: number;

@@ -98,8 +98,8 @@ export interface SessionOptions {
   waitingAfter?: number;
   /**
    * Memory of which this session has a part, none by default: its requests, its
-   * replies that wait for the client, and what its files hold for it are taken
-   * from it. listen() makes one for all of its connections, see `maxMemory`.
+   * replies that wait for the client, its fids, and what its files hold for it
+   * are taken from it. listen() makes one for all of its connections, see `maxMemory`.
    * When it is full, a session may still have requests of one message's size
    * (`msize`), one reply, and as much again that files hold for it.
    */
