@@ -10,7 +10,6 @@ import {
   type Message,
   MSIZE_MIN,
   NinePError,
-  NOFID,
   ProtocolError,
   type Rmessage,
   type Tflush,
@@ -28,7 +27,7 @@ import { Budget } from "./budget.ts";
 import { Condition } from "./condition.ts";
 import { jsonOf, textOf } from "./ename.ts";
 import { contextOf, type ErrorSource } from "./error_log.ts";
-import { FidState, type Node } from "./fid.ts";
+import type { FidState, Node } from "./fid.ts";
 import {
   Attach,
   Auth,
@@ -39,6 +38,7 @@ import {
   Walk,
 } from "./fid_operations.ts";
 import { Call, Read, Stat, Write, Wstat } from "./file_operations.ts";
+import { FidTable } from "./fid_table.ts";
 import type { Awaitable } from "./handler.ts";
 import { Input } from "./input.ts";
 import type { Operation } from "./operation.ts";
@@ -96,11 +96,12 @@ export class SessionCore<N extends Node> {
   /** Version of the session; empty before a Tversion. */
   version = "";
   /** Fids by number, those included whose walk or attach is under way. */
-  readonly fids: Map<number, FidState<N>> = new Map();
+  readonly fids: ReadonlyMap<number, FidState<N>>;
   /** Decides which operations may begin. */
   readonly admission: Admission<N>;
   /** The memory budget of the connection, for what files hold. */
   readonly memory: Budget;
+  readonly #table: FidTable<N>;
 
   readonly #responder: Responder<N>;
   readonly #channel: Channel;
@@ -138,6 +139,8 @@ export class SessionCore<N extends Node> {
     const { msize } = this.options;
     this.msize = msize;
     const memory = options.memory ?? new Budget(Infinity);
+    this.#table = new FidTable(this.options.maxFids, memory);
+    this.fids = this.#table.byNumber;
     this.memory = new Budget(this.options.maxHeldBytes, memory, msize);
     this.tracing = this.options.onMessage !== undefined;
     this.connection = connection;
@@ -510,9 +513,7 @@ export class SessionCore<N extends Node> {
     this.#flushTags = undefined;
     this.#flushes = 0;
     this.admission.clear();
-    const fids = [...this.fids.values()];
-    this.fids.clear();
-    for (const fid of fids) {
+    for (const fid of this.#table.clear()) {
       fid.gone = true;
       this.admission.wake(fid);
     }
@@ -531,30 +532,19 @@ export class SessionCore<N extends Node> {
 
   /** Finds a fid by its number. */
   fid(fid: number): FidState<N> {
-    const known = this.fids.get(fid);
-    if (known === undefined) {
-      throw new NinePError("fid unknown or out of range");
-    }
-    return known;
+    return this.#table.find(fid);
   }
 
   /** Makes a fid that does not stand for a file yet. */
   bear(fid: number, uname: string, aname: string): FidState<N> {
-    if (this.fids.has(fid)) throw new NinePError("fid already in use");
-    if (fid === NOFID) throw new NinePError("fid unknown or out of range");
-    if (this.fids.size >= this.options.maxFids) {
-      throw new NinePError("Too many open files");
-    }
-    const born = new FidState<N>(fid, uname, aname);
-    this.fids.set(fid, born);
-    return born;
+    return this.#table.bear(fid, uname, aname);
   }
 
   /** Takes a fid out of the table; the caller releases it. */
   remove(fid: FidState<N>): void {
     fid.gone = true;
     fid.released = true;
-    if (this.fids.get(fid.fid) === fid) this.fids.delete(fid.fid);
+    this.#table.remove(fid);
   }
 
   /** Throws for names that no file can have. */

@@ -101,10 +101,10 @@ export interface SessionOptions {
   /**
    * Memory budget that the session shares with others, none by default. It
    * counts the requests of the session, the replies that its client has not
-   * taken, and what files hold for it. listen() makes one budget for all of its
-   * connections; see `maxMemory`. When the budget is full, a session may still
-   * have requests of one message's size (`msize`), one reply, and as much again
-   * that files hold for it.
+   * taken, its fids, and what files hold for it. listen() makes one budget for
+   * all of its connections; see `maxMemory`. When the budget is full, a session
+   * may still have requests of one message's size (`msize`), one reply, and as
+   * much again that files hold for it.
    */
   memory?: Budget;
   /**

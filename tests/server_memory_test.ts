@@ -230,8 +230,8 @@ test("memory: a connection may always hold one message's size, whatever others h
   }
   assert(memory.isFull);
   // Four connections have all that they may have, the others have one message's
-  // size.
-  assertLess(memory.used, MiB + 16 * MSIZE + 1);
+  // size; and all have their fids.
+  assertLess(memory.used, MiB + 18 * MSIZE);
   const other = await connected();
   const text = "x".repeat(MSIZE / 4);
   assertEquals(await other.call("size", { kwarg: { text } }), text.length);
@@ -311,7 +311,7 @@ test("listen() has one budget for all connections, and refuses an impossible max
     );
   }
   const toy = new Toy();
-  const maxMemory = 1000;
+  const maxMemory = 100_000;
   const budgets: Budget[] = [];
   await using server = await listen("tcp://127.0.0.1:0", {
     ...toy.handler,
@@ -323,11 +323,39 @@ test("listen() has one budget for all connections, and refuses an impossible max
   await using _first = await connect(server.addr);
   await using _second = await connect(server.addr);
   const [first, second] = budgets;
-  assert(first.take(600));
-  assertEquals(second.take(600), false);
-  first.give(600);
-  assert(second.take(600));
-  second.give(600);
+  assert(first.take(60_000));
+  assertEquals(second.take(60_000), false);
+  first.give(60_000);
+  assert(second.take(60_000));
+  second.give(60_000);
+});
+
+test("memory: fids count for all connections; each connection may always have some", async () => {
+  const limit = MiB;
+  await using scene = new Scene(limit);
+  const refused = "Cannot allocate memory";
+  const fill = async (client: WireClient): Promise<number> => {
+    for (let fid = 10;; fid++) {
+      client.send(T.walk(1, 0, fid));
+      const reply = await client.next();
+      if (reply.type === "Rwalk") continue;
+      assert(reply.type === "Rerror");
+      assertEquals(reply.ename, refused);
+      return fid - 10;
+    }
+  };
+  const greedy = await scene.client();
+  const taken = await fill(greedy);
+  assertGreater(taken, 300);
+  assertLess(taken, 1000);
+  const other = await scene.client();
+  assertEquals(await fill(other), 254); // And the two that it has.
+  // What one gives back, another one may have.
+  for (let fid = 10; fid < 10 + taken; fid++) {
+    await greedy.ask(T.clunk(1, fid), "Rclunk 1");
+  }
+  assertLess(scene.memory.used, limit);
+  await other.ask(T.walk(1, 0, 1000), "Rwalk 1");
 });
 
 /** Milliseconds for which the memory of the server is watched. */
