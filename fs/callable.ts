@@ -130,8 +130,8 @@ export interface CallableOptions {
    * tree, false) the caller gets the message and the class of any error, never
    * the stack: whoever calls a function uses it, and needs to know what was
    * wrong. Set it where a message may hold secrets, as those of databases do.
-   * The server's `onError` gets all errors but NinePErrors that are meant for
-   * the caller, masked or not.
+   * The server's `onError` gets all errors but NinePErrors, and those NinePErrors
+   * that are hidden.
    */
   maskErrors?: boolean;
 }
@@ -458,15 +458,19 @@ export class Callable {
     request: RequestContext<TreeNode>,
     context: CallContext | undefined = undefined,
   ): void {
-    if (isMeant(error)) return;
+    if (error instanceof NinePError && !this.#masks(error)) return;
     if (isAbortError(error) && context?.signal.aborted === true) return;
     request.report(error);
   }
 
   /** The error that the caller gets for an error of the owner's code. */
   #told(error: unknown): NinePError {
-    if (!this.#maskErrors || isMeant(error)) return forCaller(error);
+    if (!this.#masks(error)) return forCaller(error);
     return new NinePError("i/o error", { cause: error });
+  }
+
+  #masks(error: unknown): boolean {
+    return this.#maskErrors && !isMeant(error);
   }
 }
 
