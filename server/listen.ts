@@ -108,8 +108,9 @@ export async function listen<N extends Node>(
     throw signal.reason;
   }
   // One onError for all connections, for it may count what it logs.
-  const { onError } = settings;
-  return new ListeningServer(listener, handler, { ...options, onError });
+  const { onError, endLog } = settings;
+  const own = { ...options, onError };
+  return new ListeningServer(listener, handler, own, endLog);
 }
 
 class ListeningServer<N extends Node> implements Server {
@@ -127,6 +128,7 @@ class ListeningServer<N extends Node> implements Server {
     listener: Listener,
     handler: Handler<N> | Tree<N>,
     options: ListenOptions,
+    endLog: () => void,
   ) {
     this.#listener = listener;
     this.#hold.add(listener);
@@ -142,9 +144,10 @@ class ListeningServer<N extends Node> implements Server {
     const { signal } = options;
     const stop = () => this.#end();
     signal?.addEventListener("abort", stop);
-    this.finished = this.#accept().finally(() =>
-      signal?.removeEventListener("abort", stop)
-    );
+    this.finished = this.#accept().finally(() => {
+      signal?.removeEventListener("abort", stop);
+      endLog();
+    });
   }
 
   async #accept(): Promise<void> {

@@ -104,7 +104,11 @@ export async function serveHeld<N extends Node>(
   } finally {
     signal?.removeEventListener("abort", stop);
     hold.delete(connection);
-    await asked.disconnect?.(connection.peer);
+    try {
+      await asked.disconnect?.(connection.peer);
+    } finally {
+      core.options.endLog();
+    }
   }
 }
 
