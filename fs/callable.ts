@@ -482,7 +482,7 @@ export class Callable {
     request: RequestContext<TreeNode>,
     context: CallContext | undefined = undefined,
   ): void {
-    if (isMeant(error)) return;
+    if (error instanceof NinePError && !this.#masks(error)) return;
     if (isAbortError(error) && context?.signal.aborted === true) return;
     request.report(error);
   }
@@ -491,8 +491,12 @@ export class Callable {
    * Returns the error that the caller gets for an error of the owner's code.
    */
   #told(error: unknown): NinePError {
-    if (!this.#maskErrors || isMeant(error)) return forCaller(error);
+    if (!this.#masks(error)) return forCaller(error);
     return new NinePError("i/o error", { cause: error });
+  }
+
+  #masks(error: unknown): boolean {
+    return this.#maskErrors && !isMeant(error);
   }
 }
 

@@ -77,6 +77,13 @@ export class ErrorLog {
     );
   }
 
+  /** Tells of the errors that were left out so far, and leaves no timer. */
+  end(): void {
+    if (this.#timer === undefined) return;
+    this.#refs.cancel(this.#timer);
+    this.#tellLeftOut();
+  }
+
   #tellLeftOut(): void {
     const errors = this.#leftOut === 1 ? "error" : "errors";
     console.error(`9P server: ${this.#leftOut} further ${errors} left out`);

@@ -109,8 +109,9 @@ export async function listen<N extends Node>(
     throw signal.reason;
   }
   // All connections share one `onError`, because the log counts errors.
-  const { onError } = settings;
-  return new ListeningServer(listener, handler, { ...options, onError });
+  const { onError, endLog } = settings;
+  const own = { ...options, onError };
+  return new ListeningServer(listener, handler, own, endLog);
 }
 
 class ListeningServer<N extends Node> implements Server {
@@ -128,6 +129,7 @@ class ListeningServer<N extends Node> implements Server {
     listener: Listener,
     handler: Handler<N> | Tree<N>,
     options: ListenOptions,
+    endLog: () => void,
   ) {
     this.#listener = listener;
     this.#refs.add(listener);
@@ -143,9 +145,10 @@ class ListeningServer<N extends Node> implements Server {
     const { signal } = options;
     const stop = () => this.#end();
     signal?.addEventListener("abort", stop);
-    this.finished = this.#accept().finally(() =>
-      signal?.removeEventListener("abort", stop)
-    );
+    this.finished = this.#accept().finally(() => {
+      signal?.removeEventListener("abort", stop);
+      endLog();
+    });
   }
 
   async #accept(): Promise<void> {

@@ -162,9 +162,13 @@ export interface SessionOptions {
 /** The options with their defaults. */
 export type SessionSettings =
   & Required<Omit<SessionOptions, "onMessage" | "memory">>
-  & Pick<SessionOptions, "onMessage">;
+  & Pick<SessionOptions, "onMessage">
+  & {
+    /** Ends the log of errors, if there is one: no timer of it is left. */
+    endLog: () => void;
+  };
 
-const DEFAULTS: Omit<SessionSettings, "onError"> = {
+const DEFAULTS: Omit<SessionSettings, "onError" | "endLog"> = {
   msize: MSIZE_DEFAULT,
   maxFids: 65536,
   maxRequests: 65536,
@@ -184,9 +188,11 @@ const DEFAULTS: Omit<SessionSettings, "onError"> = {
 
 /** Adds the defaults; throws a RangeError or a TypeError for what cannot be. */
 export function settingsOf(options: SessionOptions): SessionSettings {
+  const log = new ErrorLog();
   const settings: SessionSettings = {
     ...DEFAULTS,
-    onError: options.onError ?? logErrors(),
+    onError: (error, context) => log.report(error, context),
+    endLog: () => log.end(),
   };
   for (const [name, value] of Object.entries(options)) {
     if (value !== undefined) Object.assign(settings, { [name]: value });
@@ -230,9 +236,4 @@ function checkRange<Name extends string>(
   throw new RangeError(
     `Cannot serve with ${name} ${value}: the range is ${least} to ${most}`,
   );
-}
-
-function logErrors(): (error: unknown, context: ErrorContext) => void {
-  const log = new ErrorLog();
-  return (error, context) => log.report(error, context);
 }

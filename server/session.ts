@@ -107,7 +107,11 @@ export async function serveWith<N extends Node>(
   } finally {
     signal?.removeEventListener("abort", stop);
     refs.delete(connection);
-    await asked.disconnect?.(connection.peer);
+    try {
+      await asked.disconnect?.(connection.peer);
+    } finally {
+      core.options.endLog();
+    }
   }
 }
 

@@ -3,6 +3,7 @@
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { NinePError, ORCLOSE, OREAD, ProtocolError } from "../codec.ts";
+import { type Client, connect } from "../client.ts";
 import { MemoryFs } from "../fs/mod.ts";
 import { type ErrorContext, listen, serve } from "../server.ts";
 import { ErrorLog } from "../server/error_log.ts";
@@ -55,6 +56,30 @@ test("onError is not called for files that cannot be removed at the end of a con
   await soon(served);
   assertEquals(errors, []);
   assertEquals(fs.find("f"), undefined);
+});
+
+test("serve() and listen() leave no timer of the log, and tell what was left out", async () => {
+  const fs = new MemoryFs();
+  fs.register("boom", () => fail("boom"));
+  const fifteen = async (client: Client) => {
+    for (let i = 0; i < 15; i++) await client.call("boom").catch(() => {});
+    await client.close();
+  };
+  for (const kind of ["serve", "listen"]) {
+    using log = new Console();
+    if (kind === "serve") {
+      const [near, far] = pair();
+      const served = serve(far, fs);
+      await fifteen(await connect(near));
+      await soon(served);
+    } else {
+      const server = await listen("tcp://127.0.0.1:0", fs);
+      await fifteen(await connect(server.addr));
+      await soon(server.close());
+    }
+    assertEquals(log.lines.length, 11);
+    assertEquals(log.lines[10], "9P server: 5 further errors left out");
+  }
 });
 
 test("a failure to accept is logged without its stack, because Deno needs a file to show a stack", () => {
