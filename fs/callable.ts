@@ -139,7 +139,8 @@ export interface CallableOptions {
    * know what was wrong. Set this option if messages may contain secrets, as
    * those of databases do. A NinePError is meant for the caller and never
    * hidden, unless another server sent it to the function. `onError` of the
-   * server gets all other errors, hidden or not.
+   * server gets all errors, hidden or not; those that are not hidden, and are
+   * NinePErrors, are marked as `expected`.
    */
   maskErrors?: boolean;
 }
@@ -474,17 +475,18 @@ export class Callable {
   }
 
   /**
-   * Reports an error to the owner, unless the error is meant for the caller or
-   * only says that the caller gave up.
+   * Reports an error to the owner, unless the error only says that the caller
+   * gave up. A NinePError that the caller gets is expected.
    */
   #report(
     error: unknown,
     request: RequestContext<TreeNode>,
     context: CallContext | undefined = undefined,
   ): void {
-    if (error instanceof NinePError && !this.#masks(error)) return;
-    if (isAbortError(error) && context?.signal.aborted === true) return;
-    request.report(error);
+    const { signal } = context ?? {};
+    const isReason = isAbortError(error) || error === signal?.reason;
+    if (signal?.aborted === true && isReason) return;
+    request.report(error, error instanceof NinePError && !this.#masks(error));
   }
 
   /**

@@ -17,12 +17,14 @@ export interface ErrorSource {
   readonly type?: string | undefined;
   /** Fid of the request. */
   readonly fid?: Fid | undefined;
+  /** True for an error that is an answer to the client. */
+  readonly expected?: boolean;
 }
 
 /** Collects the known facts about an error. */
 export function contextOf(
   peer: string,
-  { type, fid }: ErrorSource,
+  { type, fid, expected = false }: ErrorSource,
 ): ErrorContext {
   // An attach that failed has no node yet.
   const node: Node | undefined = fid?.node;
@@ -32,6 +34,7 @@ export function contextOf(
     ...(type === undefined ? {} : { request: type }),
     ...(fid === undefined ? {} : { uname: fid.uname }),
     ...(path === undefined ? {} : { path }),
+    ...(expected ? { expected } : {}),
   };
 }
 
@@ -53,9 +56,10 @@ export class ErrorLog {
 
   /**
    * Logs an error with its context. The end of a connection is not logged: it
-   * is no error of the server.
+   * is no error of the server. Nor is an error that is an answer to the client.
    */
   report(error: unknown, context: ErrorContext): void {
+    if (context.expected) return;
     if (error instanceof ProtocolError && context.peer !== undefined) return;
     const now = performance.now();
     if (now >= this.#windowEnd && this.#timer === undefined) {

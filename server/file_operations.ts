@@ -421,7 +421,7 @@ function openImplicitly<N extends Node, Answer>(
     peer,
     connection,
     memory,
-    report: (error) => request.report(error),
+    report: (error, expected) => request.report(error, expected),
     get signal() {
       return operation.signal;
     },

@@ -26,8 +26,12 @@ export interface RequestContext<N extends Node = Node> {
   /**
    * Reports an error to the owner of the server (`onError`), with the path of
    * the file, the user and the peer.
+   *
+   * @param error The error.
+   * @param expected True for an error that is an answer to the client: the
+   *   default log leaves it out. False by default.
    */
-  report(error: unknown): void;
+  report(error: unknown, expected?: boolean): void;
 }
 
 /** A Tauth. See `attach(9P)`. */

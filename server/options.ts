@@ -52,6 +52,11 @@ export interface ErrorContext {
   readonly uname?: string;
   /** Path of the file of the request's fid, if the tree knows it. */
   readonly path?: string;
+  /**
+   * True for an error that a function threw for its caller, a NinePError: the
+   * default log leaves it out.
+   */
+  readonly expected?: boolean;
 }
 
 /** Options of a session: its limits and choices. */

@@ -53,8 +53,9 @@ export abstract class Request<N extends Node = Node, Answer = unknown>
   }
 
   /** Reports an error to the owner of the server, with its context. */
-  report(error: unknown): void {
-    this.core.report(error, this);
+  report(error: unknown, expected = false): void {
+    const { type, fid } = this;
+    this.core.report(error, { type, fid, expected });
   }
 
   /**

@@ -10,6 +10,7 @@ import { test } from "./harness.ts";
 import type { CallerOptions, Client } from "../client.ts";
 import { FunctionError, NinePError, Plan9Exit } from "../codec.ts";
 import { MemoryFs } from "../fs/mod.ts";
+import type { ErrorContext } from "../server.ts";
 import { withTestServer } from "./testing.ts";
 
 /** Drops the errors that functions report to the owner of the server. */
@@ -162,9 +163,9 @@ test("errors: maskErrors hides what another server sent to a function, and tells
       maskErrors,
     });
     fs.register("open", () => asking.readFile("missing"));
-    const onError = (error: unknown) => {
+    const onError = (error: unknown, { expected }: ErrorContext) => {
       assertInstanceOf(error, Error);
-      told.push(error.message);
+      told.push(`${error.message}${expected ? ", expected" : ""}`);
     };
     await withTestServer(async ({ client }) => {
       for (
@@ -182,6 +183,7 @@ test("errors: maskErrors hides what another server sent to a function, and tells
     assertEquals(told, [
       'Cannot call "boom": inner secret',
       "fid unknown or out of range",
+      'Cannot read "missing": file does not exist, expected',
     ]);
   }, { fs: inner, serve: { onError: () => {} } });
 });

@@ -122,9 +122,9 @@ test("errors: of a Tcall they are JSON, of a read the first line (S120)", async 
       const client = await served.client();
       assertEquals(await envelope(client), json);
       assertEquals(await readError(client), text);
-      // Errors that are meant for the caller are not reported; all others are.
-      const reports = error instanceof NinePError ? [] : [error, error];
-      assertEquals(served.reports, reports);
+      assertEquals(served.reports, [error, error]);
+      // Errors that are meant for the caller are expected.
+      assertEquals(served.expected, error instanceof NinePError ? 2 : 0);
     }
   }
 });
@@ -210,7 +210,7 @@ test("errors: an error of a function is reported to the owner, with stack, path,
   }
 });
 
-test("errors: an error that is meant for the caller, and a call that is given up, are not reported", async () => {
+test("errors: an error that is meant for the caller is expected; bad arguments and a call that is given up are not reported", async () => {
   const errors = [
     new NinePError("permission denied"),
     new FunctionError({ class: "ValueError", argv: [], str: "bad" }),
@@ -222,7 +222,8 @@ test("errors: an error that is meant for the caller, and a call that is given up
     await refusal(client.call("f", "not JSON"));
     await refusal(client.call("f", '{"argv": 1}'));
     await readError(client, "not JSON");
-    assertEquals(served.reports, []);
+    assertEquals(served.reports, [error]);
+    assertEquals(served.expected, 1);
   }
   const held = new HeldFunction();
   await using served = serving(held);
@@ -630,7 +631,8 @@ test("exit: the reply, then the connection is closed (P-15, P-34, S124)", async 
     await two.ended;
     // Others are served on.
     await three.stat("f");
-    assertEquals(served.reports, []);
+    assertEquals(served.reports.length, 2);
+    assertEquals(served.expected, 2);
   }
 });
 

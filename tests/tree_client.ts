@@ -66,6 +66,8 @@ export class ServedTree implements AsyncDisposable {
   readonly fs: MemoryFs;
   /** What the sessions reported: nothing, as a rule. */
   readonly reports: unknown[] = [];
+  /** Number of these errors that were answers to the client. */
+  expected = 0;
   readonly #options: ServeOptions;
   readonly #clients: TreeClient[] = [];
   readonly #served: Promise<void>[] = [];
@@ -73,7 +75,10 @@ export class ServedTree implements AsyncDisposable {
   constructor(fs: MemoryFs, options: ServeOptions = {}) {
     this.fs = fs;
     this.#options = {
-      onError: (error) => this.reports.push(error),
+      onError: (error, { expected }) => {
+        this.reports.push(error);
+        if (expected) this.expected++;
+      },
       ...options,
     };
   }
