@@ -1,516 +1,272 @@
-// The semantics of a tree of nodes: the requests of clients, their effects on
-// nodes and directories, and the text of each refusal. See open(9P), stat(9P),
-// remove(9P).
+// The contract of a tree of files: what a tree has to answer, so that a server
+// can serve it. The rules that hold for all trees are in rules.ts.
 
-import {
-  DMAPPEND,
-  DMDIR,
-  DMEXCL,
-  DMTMP,
-  isName,
-  NinePError,
-  ORCLOSE,
-  ORDWR,
-  OREAD,
-  OTRUNC,
-  OWRITE,
-  type Stat,
-} from "../codec.ts";
-import { then } from "../codec/_awaitable.ts";
-import { removedError } from "../codec/call.ts";
-import { utf8Length } from "../codec/wire.ts";
+import type { Qid } from "../codec.ts";
 import type {
   AttachRequest,
+  AttributeChanges,
+  Attributes,
   Awaitable,
   CallRequest,
-  Created,
-  CreateRequest,
-  DirMember,
-  Fid,
-  Handler,
+  DirEntry,
+  ListRequest,
   OpenRequest,
   ReadRequest,
   RequestContext,
   WriteRequest,
-  WstatRequest,
 } from "../server.ts";
-import {
-  checkGroup,
-  EXECUTE,
-  governs,
-  permits,
-  READ,
-  type Users,
-  WRITE,
-} from "./access.ts";
-import { FileNode, PlainNode } from "./file.ts";
-import { DirReader } from "./listing.ts";
-import {
-  closed,
-  DirNode,
-  link,
-  makeRoot,
-  move,
-  type NodeInit,
-  now,
-  opened,
-  touch,
-  type TreeNode,
-  unlink,
-} from "./node.ts";
-import type { Quota } from "./quota.ts";
 
-/** Settings of a tree. */
-export interface TreeSettings {
-  /** Owner of the root. */
-  readonly uid: string;
-  /** Group of the root. */
-  readonly gid: string;
-  /** Permissions of the root. */
-  readonly mode: number;
-  /** User database, if there is one. */
-  readonly users: Users | undefined;
-  /** Refuse what usual clients do against the manual. */
-  readonly strict: boolean;
+/** Where a file is: a name in a directory. */
+export interface Place {
+  /** The directory. */
+  readonly dir: TreeDir;
+  /** The name of the file there. */
+  readonly name: string;
+}
+
+/** Size of the file system behind a tree. See `statfs(2)`. */
+export interface Capacity {
+  /** Bytes of a block. */
+  readonly blockSize: number;
+  /** Blocks in all. */
+  readonly blocks: number;
+  /** Free blocks. */
+  readonly free: number;
+  /** Free blocks that a usual user may take. */
+  readonly available: number;
+  /** Files that there may be. */
+  readonly files: number;
+  /** Files that may still be made. */
+  readonly freeFiles: number;
   /** Most bytes of a name. */
   readonly maxName: number;
-  /** What the tree may hold. */
-  readonly quota: Quota;
 }
 
-/** A tree of nodes as a handler: what a MemoryFs is to a server. */
-export class TreeHandler implements Handler<TreeNode> {
-  /** The root directory. */
-  readonly root: DirNode;
-  readonly #settings: TreeSettings;
-  // Qid paths come from a counter, so none is given twice. The counter starts
-  // at a random number, so that a client of a restarted server does not take
-  // another file for the file that it had.
-  #lastPath = randomPath();
-  /** Names that files will have which are being cut by the same Twstat. */
-  readonly #promised: Set<string> = new Set();
-  /** What each fid has open, also without a Topen: counted once, until the clunk. */
-  readonly #uses: Map<Fid<TreeNode>, TreeNode> = new Map();
+/**
+ * A file of a tree. All members but `qid` and `stat` are optional. Each answers
+ * with a value or a promise, at any time and in any order; what it throws
+ * becomes the error of that request only. The rules stand above the tree: a
+ * file is asked only what the protocol and the permissions of the user allow.
+ */
+export interface TreeFile {
+  /**
+   * Identity of the file; read again for each reply, so it may change its
+   * version. No other file of the tree has the same path. QTDIR in the type
+   * makes the file a {@linkcode TreeDir}.
+   */
+  readonly qid: Qid;
+  /**
+   * True for a function file: a read, write or call of a fid that is not open
+   * opens it, with the checks of that access. False by default.
+   */
+  readonly implicitOpen?: boolean;
+  /**
+   * Where the file is now; null when it was removed. Only a tree that can tell
+   * has this member. Without it, the file is where it was found, or where a
+   * client has moved it.
+   */
+  readonly place?: Place | null;
+  /** Tells the attributes. See `stat(9P)`. */
+  stat(context: RequestContext): Awaitable<Attributes>;
+  /**
+   * Changes attributes, all or none. The name is not among them: see
+   * {@linkcode TreeDir.rename}. Default: `wstat prohibited`.
+   */
+  wstat?(
+    changes: AttributeChanges,
+    context: RequestContext,
+  ): Awaitable<void>;
+  /**
+   * Opens the file: truncates it if the mode has OTRUNC. The value answers what
+   * comes through the fid that opened it. A file without this member has
+   * nothing to read, and takes nothing. See `open(9P)`.
+   */
+  open?(
+    request: OpenRequest,
+    context: RequestContext,
+  ): Awaitable<OpenFile | void>;
+  /** Tells the target of a symbolic link. Default: `Invalid argument`. */
+  readlink?(context: RequestContext): Awaitable<string>;
+  /** Brings the file to stable storage. Default: nothing to do. */
+  sync?(context: RequestContext): Awaitable<void>;
+  /** Tells the size of the file system. Default: `Function not implemented`. */
+  statfs?(context: RequestContext): Awaitable<Capacity>;
+  /**
+   * Lets go of a file that attach, lookup, create, mkdir, symlink or open gave.
+   * It is called exactly once for each time that the file was given, when no fid
+   * stands for the file, or for one below it, any more. Its errors go to
+   * `onError`.
+   */
+  release?(): Awaitable<void>;
+}
 
-  constructor(settings: TreeSettings) {
-    const { uid, gid, mode, quota } = settings;
-    this.#settings = settings;
-    this.root = new DirNode({
-      name: "/",
-      path: this.#lastPath,
-      mode: DMDIR + (mode & 0o777),
-      uid,
-      gid,
-      quota,
-    });
-    makeRoot(this.root);
-  }
-
-  /** Gives the root to everyone whose name can be the owner of a file. */
-  attach(_fid: Fid<TreeNode>, request: AttachRequest<TreeNode>): TreeNode {
-    const { uname, aname } = request;
-    if (aname !== "" && aname !== "/") {
-      throw new NinePError("file does not exist");
-    }
-    // A longer one would make records of files that no listing has room for.
-    if (utf8Length(uname) > this.#settings.maxName) {
-      throw new NinePError("unknown user");
-    }
-    return this.root;
-  }
-
-  /** Looks up one name. */
-  walk(
-    node: TreeNode,
+/** A directory of a tree. A missing member gives `Operation not supported`, if nothing else is said. */
+export interface TreeDir extends TreeFile {
+  /**
+   * Looks up one name, never `.` or `..`.
+   *
+   * @returns The file, or undefined when there is none.
+   */
+  lookup(
     name: string,
-    request: RequestContext<TreeNode>,
-  ): TreeNode | undefined {
-    if (!(node instanceof DirNode)) throw new NinePError("not a directory");
-    const { parent } = node;
-    if (parent === undefined) throw new NinePError("file has been removed");
-    this.#need(node, request.fid.uname, EXECUTE);
-    return name === ".." ? parent : node.members.get(name);
-  }
-
-  /** Checks permissions and exclusive use, then has the file open. */
-  open(
-    fid: Fid<TreeNode>,
-    request: OpenRequest<TreeNode>,
-  ): Awaitable<void> {
-    const { uname } = fid;
-    const { mode } = request;
-    const node = this.#nodeOf(fid);
-    const file = node.target;
-    const used = this.#uses.get(fid);
-    const again = used === file; // It was open implicitly.
-    if (node.isRemoved && !again) throw removed(file);
-    const access = accessOf(mode);
-    this.#need(node, uname, mode & OTRUNC ? access | WRITE : access);
-    if (mode & ORCLOSE) this.#need(parentOf(node), uname, WRITE);
-    if (node.isExclusive && node.opens > (again ? 1 : 0)) {
-      throw new NinePError("exclusive use file already open");
-    }
-    if (used !== undefined && !again) {
-      return then(this.#leave(fid), () => this.open(fid, request));
-    }
-    if (!again) this.#use(fid, file);
-    if (!(file instanceof FileNode)) return;
-    if ((access & READ) !== 0) file.atime = now();
-    try {
-      const done = file.open(fid, request);
-      if (!(done instanceof Promise)) return;
-      return done.catch((error) => this.#failed(fid, again, error));
-    } catch (error) {
-      return this.#failed(fid, again, error);
-    }
-  }
-
-  /** An open failed: the fid has nothing open, unless it had before. */
-  #failed(
-    fid: Fid<TreeNode>,
-    again: boolean,
-    error: unknown,
-  ): Awaitable<never> {
-    if (again) throw error;
-    return then(this.#leave(fid), () => {
-      throw error;
-    });
-  }
-
-  #use(fid: Fid<TreeNode>, file: TreeNode): void {
-    this.#uses.set(fid, file);
-    opened(file);
-  }
-
-  /** Ends what a fid has open. */
-  #leave(fid: Fid<TreeNode>): Awaitable<void> {
-    const file = this.#uses.get(fid);
-    if (file === undefined) return;
-    let done: Awaitable<void> = undefined;
-    try {
-      if (file instanceof FileNode) done = file.clunk(fid);
-    } catch (error) {
-      this.#left(fid, file);
-      throw error;
-    }
-    if (done instanceof Promise) {
-      return done.finally(() => this.#left(fid, file));
-    }
-    this.#left(fid, file);
-  }
-
-  #left(fid: Fid<TreeNode>, file: TreeNode): void {
-    this.#uses.delete(fid);
-    closed(file);
-  }
-
-  /** Makes a file or directory. */
-  create(
-    fid: Fid<TreeNode>,
-    request: CreateRequest<TreeNode>,
-  ): Awaitable<Created<TreeNode>> {
-    if (this.#uses.has(fid)) {
-      return then(this.#leave(fid), () => this.create(fid, request));
-    }
-    const dir = fid.node;
-    const { name, perm } = request;
-    if (!(dir instanceof DirNode)) throw new NinePError("not a directory");
-    this.#need(dir, fid.uname, WRITE);
-    this.checkNew(dir, name);
-    const mask = (perm & DMDIR) !== 0 ? 0o777 : 0o666;
-    const mode = (perm & (~mask | (dir.mode & mask))) >>> 0;
-    const init = this.nodeInit(name, mode, fid.uname, dir.gid);
-    const node = (perm & DMDIR) !== 0 ? new DirNode(init) : new PlainNode(init);
-    link(node, dir, name, fid.uname);
-    this.#use(fid, node);
-    return { node };
-  }
-
-  /** Reads a file. */
-  read(
-    fid: Fid<TreeNode>,
-    request: ReadRequest<TreeNode>,
-  ): Awaitable<Uint8Array> {
-    return this.#fileOf(fid).read(fid, request);
-  }
-
-  /** Lists a directory: those that are members from the beginning until their turn. */
-  readdir(fid: Fid<TreeNode>): Iterable<DirMember> {
-    const node = this.#nodeOf(fid);
-    if (!(node instanceof DirNode)) throw new NinePError("not a directory");
-    return new DirReader(node.order, node.listing);
-  }
-
-  /** Writes to a file. */
-  write(
-    fid: Fid<TreeNode>,
-    request: WriteRequest<TreeNode>,
-  ): Awaitable<number | void> {
-    return this.#fileOf(fid).write(fid, request);
-  }
-
-  /** Ends the use of an open file. */
-  clunk(fid: Fid<TreeNode>): Awaitable<void> {
-    return this.#leave(fid);
-  }
-
-  /** Removes a file or an empty directory. */
-  remove(fid: Fid<TreeNode>): Awaitable<void> {
-    const { node, uname } = fid;
-    if (node === this.root) throw new NinePError("cannot remove root");
-    this.#need(parentOf(node), uname, WRITE);
-    if (node instanceof DirNode && node.members.size > 0) {
-      throw new NinePError("directory is not empty");
-    }
-    const file = node.target;
-    if (!(file instanceof FileNode)) return unlink(node, uname);
-    return then(file.remove(fid), () => {
-      parentOf(node); // Somebody else may have removed it while the file was asked.
-      unlink(node, uname);
-    });
-  }
-
-  /** Tells the attributes. */
-  stat(fid: Fid<TreeNode>): Uint8Array {
-    return this.#nodeOf(fid).record;
-  }
-
-  /** Changes attributes: first all checks, then all changes. */
-  wstat(
-    fid: Fid<TreeNode>,
-    request: WstatRequest<TreeNode>,
-  ): Awaitable<void> {
-    const node = this.#nodeOf(fid);
-    const file = node.target;
-    const changes = possible(file, request.changes);
-    this.#checkWishes(node, fid.uname, request.changes, changes);
-    const { length } = changes;
-    if (length === undefined || !(file instanceof FileNode)) {
-      return this.#change(node, fid.uname, changes);
-    }
-    const cut = file.truncate(Number(length), fid.uname);
-    if (!(cut instanceof Promise)) {
-      return this.#change(node, fid.uname, changes);
-    }
-    return this.#changeAfter(cut, node, fid.uname, changes);
-  }
-
-  /** Keeps the new name free while the file is cut: it is too late then to refuse it. */
-  async #changeAfter(
-    cut: Promise<void>,
-    node: TreeNode,
-    uname: string,
-    changes: Partial<Stat>,
-  ): Promise<void> {
-    const { name = node.name } = changes;
-    const isNew = name !== node.name;
-    const place = placeOf(node.parent ?? this.root, name);
-    if (isNew) this.#promised.add(place);
-    try {
-      await cut;
-    } finally {
-      if (isNew) this.#promised.delete(place);
-    }
-    this.#change(node, uname, changes);
-  }
-
-  #checkWishes(
-    node: TreeNode,
-    uname: string,
-    wishes: Partial<Stat>,
-    changes: Partial<Stat>,
-  ): void {
-    const { users, strict } = this.#settings;
-    const { name, length, mode, mtime, atime, gid } = changes;
-    checkFixed(node, wishes, strict);
-    const rules = governs(users, node, uname);
-    if (name !== undefined && name !== node.name) {
-      this.#checkRename(node, name, uname);
-    }
-    if (length !== undefined) {
-      if (node.isRemoved && node.opens === 0) {
-        throw new NinePError("file has been removed");
-      }
-      this.#need(node, uname, WRITE);
-      checkLength(node.target, Number(length));
-    }
-    if (mode !== undefined) {
-      if (!rules) throw new NinePError("not owner");
-      const known = DMDIR | DMAPPEND | DMEXCL | DMTMP | 0o777;
-      if ((mode & ~known) !== 0) throw new NinePError("illegal mode");
-    }
-    if ((mtime !== undefined || atime !== undefined) && !rules) {
-      // An ordinary truncation by Linux sets the mtime, too.
-      if (length === undefined) throw new NinePError("not owner");
-    }
-    if (gid !== undefined && gid !== node.gid) {
-      checkGroup(users, node, uname, gid);
-    }
-  }
-
-  #change(node: TreeNode, uname: string, changes: Partial<Stat>): void {
-    const { name, length, mode, mtime, atime, gid } = changes;
-    if (name !== undefined && name !== node.name) {
-      this.moveNode(node, node.parent ?? this.root, name, uname);
-    }
-    if (mode !== undefined) node.mode = mode;
-    if (gid !== undefined) node.gid = gid;
-    if (mtime !== undefined) {
-      node.mtime = mtime;
-      node.muid = uname;
-    }
-    if (atime !== undefined) node.atime = atime;
-    const isChanged = [length, mode, mtime, atime, gid]
-      .some((value) => value !== undefined);
-    const { parent } = node;
-    if (isChanged && parent !== undefined) touch(parent, uname);
-  }
-
-  /** Calls a function file. */
-  call(
-    fid: Fid<TreeNode>,
-    request: CallRequest<TreeNode>,
-  ): Awaitable<Uint8Array | undefined> {
-    const file = this.#nodeOf(fid).target;
-    return file instanceof FileNode ? file.call(fid, request) : undefined;
-  }
-
-  /** What a fid stands for, by the name that it was walked to. */
-  #nodeOf({ node }: Fid<TreeNode>): TreeNode {
-    if (this.#settings.strict && node.isRemoved) throw removed(node.target);
-    return node;
-  }
-
-  #fileOf(fid: Fid<TreeNode>): FileNode {
-    const file = this.#nodeOf(fid).target;
-    if (file instanceof FileNode) return file;
-    throw new NinePError("Is a directory");
-  }
-
-  #need(node: TreeNode, uname: string, access: number): void {
-    if (!permits(this.#settings.users, node, uname, access)) {
-      throw new NinePError("permission denied");
-    }
-  }
-
-  #checkRename(node: TreeNode, name: string, uname: string): void {
-    if (node === this.root) throw new NinePError("cannot remove root");
-    const parent = parentOf(node);
-    this.#need(parent, uname, WRITE);
-    this.checkNew(parent, name);
-  }
-
-  /** What a new node is made with: a qid that no other had. */
-  nodeInit(name: string, mode: number, uid: string, gid: string): NodeInit {
-    const { quota } = this.#settings;
-    return { name, path: ++this.#lastPath, mode, uid, gid, quota };
-  }
-
-  /** Throws unless a directory can have a new member of that name. */
-  checkNew(dir: DirNode, name: string): void {
-    this.#checkName(name);
-    if (dir.parent === undefined) throw new NinePError("file has been removed");
-    const isPromised = this.#promised.size > 0 &&
-      this.#promised.has(placeOf(dir, name));
-    if (isPromised || dir.members.has(name)) {
-      throw new NinePError("file already exists");
-    }
-  }
-
-  /** Throws for names that no file can have, or no message carry. */
-  #checkName(name: string): void {
-    if (!isName(name) || name.includes("\0") || !name.isWellFormed()) {
-      throw new NinePError("illegal name");
-    }
-    if (utf8Length(name) > this.#settings.maxName) {
-      throw new NinePError("File name too long");
-    }
-  }
-
-  /** Moves a node to a name in a directory, without a check of permissions. */
-  moveNode(node: TreeNode, dir: DirNode, name: string, uname: string): void {
-    if (node.parent === dir && node.name === name) return;
-    parentOf(node);
-    this.checkNew(dir, name);
-    move(node, dir, name, uname);
-  }
+    context: RequestContext,
+  ): Awaitable<TreeFile | undefined>;
+  /**
+   * Lists the members behind a cookie, at cookie 0 all of them, without `.` and
+   * `..`. The library asks for no more members than it has room for. Default:
+   * no members.
+   */
+  list?(
+    request: ListRequest,
+    context: RequestContext,
+  ): Awaitable<Iterable<DirEntry> | AsyncIterable<DirEntry>>;
+  /** Makes a file, and opens it. See `open(9P)`. */
+  create?(
+    request: CreateFile,
+    context: RequestContext,
+  ): Awaitable<CreatedFile>;
+  /** Makes a directory. */
+  mkdir?(request: MakeDir, context: RequestContext): Awaitable<TreeDir>;
+  /** Makes a symbolic link. */
+  symlink?(
+    request: MakeSymlink,
+    context: RequestContext,
+  ): Awaitable<TreeFile>;
+  /** Gives a file of the same tree a further name. */
+  link?(request: Member, context: RequestContext): Awaitable<void>;
+  /** Removes a file, or an empty directory. Fids that have it open go on with it. */
+  remove?(request: Member, context: RequestContext): Awaitable<void>;
+  /** Gives a member another name, or another directory of the same tree. */
+  rename?(request: Rename, context: RequestContext): Awaitable<void>;
 }
 
-/** A name in a directory, also of a file that is not there. */
-function placeOf(dir: DirNode, name: string): string {
-  return `${dir.qid.path}/${name}`;
+/** A file of a directory, by its name there. */
+export interface Member {
+  /** The name. */
+  readonly name: string;
+  /** The file, as this tree gave it: the directory can tell when the name is another file's by now. */
+  readonly file: TreeFile;
 }
 
-/** The directory that a node is in. */
-function parentOf({ parent }: TreeNode): DirNode {
-  if (parent === undefined) throw new NinePError("file has been removed");
-  return parent;
+/** A move of a member. */
+export interface Rename extends Member {
+  /** The directory to move to, often the same. */
+  readonly newDir: TreeDir;
+  /** The name there: legal, and perhaps taken. */
+  readonly newName: string;
+  /** True to replace a file that has the name; else `file already exists`. */
+  readonly replace: boolean;
+}
+
+/** A file to make. */
+export interface CreateFile {
+  /** Name: legal, but perhaps taken. */
+  readonly name: string;
+  /** Permissions, with DMAPPEND, DMEXCL, DMTMP; the mask of the directory is applied. */
+  readonly perm: number;
+  /** Mode to open it with. */
+  readonly mode: number;
+}
+
+/** A directory to make. */
+export interface MakeDir {
+  /** Name: legal, but perhaps taken. */
+  readonly name: string;
+  /** Permissions, with DMDIR; the mask of the directory is applied. */
+  readonly perm: number;
+}
+
+/** A symbolic link to make. */
+export interface MakeSymlink {
+  /** Name: legal, but perhaps taken. */
+  readonly name: string;
+  /** Where it leads, as the client says; nobody has looked. */
+  readonly target: string;
+}
+
+/** A file that was made. */
+export interface CreatedFile {
+  /** The new file. */
+  readonly file: TreeFile;
+  /** The file, open in the mode that was asked for; nothing for one that cannot be read or written. */
+  readonly open?: OpenFile | undefined;
+}
+
+/** A file that a fid has open. It may keep what it needs for that fid. */
+export interface OpenFile {
+  /** File that the fid stands for from now on, when it is another one, as for a clone file. */
+  readonly file?: TreeFile;
+  /** Largest transfer in bytes that is atomic; 0, the default, leaves it to msize. */
+  readonly iounit?: number;
+  /** Reads at most `count` bytes; none at the end. Default: no bytes. See `read(9P)`. */
+  read?(
+    request: ReadRequest,
+    context: RequestContext,
+  ): Awaitable<Uint8Array>;
+  /**
+   * Writes. See `read(9P)`. Default: `Operation not supported`.
+   *
+   * @returns Bytes taken, all of them when it is undefined.
+   */
+  write?(
+    request: WriteRequest,
+    context: RequestContext,
+  ): Awaitable<number | void>;
+  /**
+   * Calls the function that the file stands for. Default: the file is no function.
+   *
+   * @returns The value's bytes, or undefined for a file that is no function.
+   */
+  call?(
+    request: CallRequest,
+    context: RequestContext,
+  ): Awaitable<Uint8Array | undefined>;
+  /**
+   * Goes on in a further mode, for a fid that uses the file without a Topen and
+   * has read it before it writes, or the other way round. Default: the file is
+   * opened anew for both, and this open is closed.
+   */
+  reopen?(request: OpenRequest, context: RequestContext): Awaitable<void>;
+  /** Ends the open: called exactly once, at the clunk, or when the connection has ended. */
+  close?(ending: Ending): Awaitable<void>;
+}
+
+/** How an open file ends. */
+export interface Ending {
+  /** True when the fid ended with its session or connection, and not by a Tclunk or Tremove. */
+  readonly lost: boolean;
+  /** True after a write of the fid was refused or given up: what it wrote is not complete. */
+  readonly writeFailed: boolean;
 }
 
 /**
- * The error for a fid whose file was removed. Callers can tell the error of a
- * removed function file from an error of the function.
+ * The rules that stand above a tree, and the choices in them. A tree leaves
+ * out those that something below it enforces, as the kernel of a host does.
  */
-function removed(file: TreeNode): NinePError {
-  return file instanceof FileNode && file.implicitOpen
-    ? removedError()
-    : new NinePError("file has been removed");
+export interface Rules {
+  /**
+   * Check permissions by owner, group and others with the attributes of files,
+   * and give new files no more permissions than their directory has. True by
+   * default; false for a tree that checks them itself.
+   */
+  readonly access?: boolean;
+  /** Open a file with DMEXCL for one fid at a time. True by default. */
+  readonly exclusive?: boolean;
+  /** The user database; see {@linkcode Users}. */
+  readonly users?: Users | undefined;
+  /** Refuse what usual clients do against the manual. False by default. */
+  readonly strict?: boolean;
+  /** Most bytes of a name of a file or user, 255 by default. */
+  readonly maxName?: number;
 }
 
-/**
- * Returns the first qid path. Two servers, of which one replaces the other,
- * have no qid path in common. All paths stay below 2^53, because programs on
- * Node read an inode as a double.
- */
-function randomPath(): bigint {
-  const [random] = crypto.getRandomValues(new Uint32Array(1));
-  return BigInt(random) << 20n; // Leaves a million paths before the next possible start.
-}
-
-function accessOf(mode: number): number {
-  switch (mode & 3) {
-    case OREAD:
-      return READ;
-    case OWRITE:
-      return WRITE;
-    case ORDWR:
-      return READ | WRITE;
-    default: // OEXEC
-      return EXECUTE;
-  }
-}
-
-function checkLength(file: TreeNode, length: number): void {
-  if (!(file instanceof FileNode)) return;
-  if (file.isAppendOnly && length !== file.length) {
-    throw new NinePError("permission denied");
-  }
-  file.checkLength(length);
-}
-
-/** The wishes that mean something: a function file takes lengths and times, to no effect. */
-function possible(file: TreeNode, changes: Partial<Stat>): Partial<Stat> {
-  if (!(file instanceof FileNode && file.isFunction)) return changes;
-  const { length: _length, mtime: _mtime, atime: _atime, ...rest } = changes;
-  return rest;
-}
-
-/** Refuses changes of attributes that are fixed; the present value is no change. */
-function checkFixed(
-  node: TreeNode,
-  changes: Partial<Stat>,
-  strict: boolean,
-): void {
-  const { type, dev, qid, uid, muid, ...rest } = changes;
-  const changed = (type !== undefined && type !== 0) ||
-    (dev !== undefined && dev !== 0) ||
-    (uid !== undefined && uid !== node.uid) ||
-    (qid !== undefined &&
-      (qid.type !== node.qid.type || qid.vers !== node.qid.vers ||
-        qid.path !== node.qid.path));
-  // Linux sends its user's name along with renames and times.
-  const alone = muid !== undefined &&
-    (strict || Object.keys(rest).length === 0);
-  const timed = strict && changes.atime !== undefined;
-  if (changed || alone || timed) throw new NinePError("wstat prohibited");
+/** A tree of files. {@linkcode treeOf} makes one that can be served. */
+export interface Tree {
+  /** Gives the root directory to a user, or throws. See `attach(9P)`. */
+  attach(
+    request: AttachRequest,
+    context: RequestContext,
+  ): Awaitable<TreeDir>;
+  /** The rules that stand above the tree: all of them by default. */
+  readonly rules?: Rules;
 }

@@ -3,15 +3,22 @@
 import type { Stat } from "../codec.ts";
 import type { Awaitable } from "../codec/_awaitable.ts";
 import type { Connection } from "../transport.ts";
+import type { Attributes } from "./attributes.ts";
 import type { Budget } from "./budget.ts";
 import type { Fid, Node } from "./fid.ts";
 
 export type { Awaitable };
 
-/** What all requests of a session have. */
+/**
+ * What a request comes with beside its data: who asks, over which connection,
+ * and what the request may use. A context is passed on as it is; only its own
+ * request has it.
+ */
 export interface RequestContext<N extends Node = Node> {
   /** Fid that the request works with. */
   readonly fid: Fid<N>;
+  /** User in whose name the request is made: that of the fid. */
+  readonly uname: string;
   /** Aborted when the client flushes the request, or the connection ends. */
   readonly signal: AbortSignal;
   /** Label of the client's end, for logs. */
@@ -34,81 +41,102 @@ export interface RequestContext<N extends Node = Node> {
   report(error: unknown, expected?: boolean): void;
 }
 
-/** A Tauth. See `attach(9P)`. */
-export interface AuthRequest<N extends Node> extends RequestContext<N> {
+/** The data of a Tauth. See `attach(9P)`. */
+export interface AuthRequest {
   /** User. */
   readonly uname: string;
   /** Tree. */
   readonly aname: string;
 }
 
-/** A Tattach. See `attach(9P)`. */
-export interface AttachRequest<N extends Node> extends AuthRequest<N> {
+/** The data of a Tattach. See `attach(9P)`. */
+export interface AttachRequest<N extends Node = Node> extends AuthRequest {
   /** Authentication that was made before, by the auth handler's node; undefined for none. */
   readonly afid: Fid<N> | undefined;
 }
 
-/** A Topen. See `open(9P)`. */
-export interface OpenRequest<N extends Node> extends RequestContext<N> {
+/** The data of a Topen. See `open(9P)`. */
+export interface OpenRequest {
   /**
    * OREAD, OWRITE, ORDWR or OEXEC, with OTRUNC, ORCLOSE, OAPPEND. With OAPPEND
-   * each write must go to the end of the file; {@linkcode Fid.appends} has the
-   * same later.
+   * each write must go to the end of the file; {@linkcode WriteRequest.append}
+   * says so then.
    */
   readonly mode: number;
+  /** True when the client sent no Topen, but a read, write or call of a fid that is not open. */
+  readonly implicit: boolean;
 }
 
-/** A Tcreate. See `open(9P)`. */
-export interface CreateRequest<N extends Node> extends OpenRequest<N> {
+/** The data of a Tcreate. See `open(9P)`. */
+export interface CreateRequest {
   /** Name of the new file: legal, but perhaps taken. */
   readonly name: string;
   /** Permissions, with DMDIR, DMAPPEND, DMEXCL, DMTMP. */
   readonly perm: number;
+  /** Mode to open the file with, as in a Topen. */
+  readonly mode: number;
 }
 
-/** A Tread of a file. See `read(9P)`. */
-export interface ReadRequest<N extends Node> extends RequestContext<N> {
+/** The data of a Tread of a file. See `read(9P)`. */
+export interface ReadRequest {
   /** Byte to start at, 0 to 2^53 - 1. */
   readonly offset: number;
   /** Most bytes to read. */
   readonly count: number;
 }
 
-/** A Twrite. See `read(9P)`. */
-export interface WriteRequest<N extends Node> extends RequestContext<N> {
-  /** Byte to start at, 0 to 2^53 - 1. */
+/** Where a listing of a directory begins. */
+export interface ListRequest {
+  /** Cookie of the last member that the client has; 0 for none. */
+  readonly cookie: number;
+}
+
+/** The data of a Twrite. See `read(9P)`. */
+export interface WriteRequest {
+  /** Byte to start at, 0 to 2^53 - 1; it means nothing with `append`. */
   readonly offset: number;
   /** Bytes to write: a view that lives until the request is answered. */
   readonly data: Uint8Array;
+  /** True when the data go to the end of the file, wherever that is: for OAPPEND, and for an append-only file. */
+  readonly append: boolean;
 }
 
-/** A Twstat. See `stat(9P)`. */
-export interface WstatRequest<N extends Node> extends RequestContext<N> {
+/** The data of a Twstat. See `stat(9P)`. */
+export interface WstatRequest {
   /** Attributes to set, without those to leave alone; none asks for stable storage. */
   readonly changes: Partial<Stat>;
 }
 
-/** A Tcall. */
-export interface CallRequest<N extends Node> extends RequestContext<N> {
+/** The data of a Tcall. */
+export interface CallRequest {
   /** Arguments: JSON, unless the function has another loader. */
   readonly text: string;
   /** Binary argument, or nothing: a view that lives until the request is answered. */
   readonly data: Uint8Array;
 }
 
-/** A stat record: its attributes, or its bytes as encodeStat() gives them, which are sent as they are. */
-export type StatRecord = Stat | Uint8Array;
+/** A member of a directory, as a listing gives it. */
+export interface DirEntry {
+  /** Attributes of the member. */
+  readonly stat: Attributes;
+  /**
+   * Where a listing goes on behind the member: whole numbers from 1 on, that
+   * ascend in the order of the listing. The library counts where there is none.
+   */
+  readonly cookie?: number;
+}
 
 /**
- * A member of a directory: its record, or a function that is asked for it when
- * its turn comes, and gives undefined when the member is gone by then. The
- * function learns how many bytes there is room for: what is longer is not sent,
- * and asked for again. It may give the records of several members at once, one
- * behind the other, if there is room for them.
+ * The members of a directory, to be read one by one. The library reads no
+ * further than it has room for.
+ *
+ * An iterable that has `isCurrent` may be given again for as long as that is
+ * true: no member, and no attribute of one, has changed since. The library then
+ * sends the records that it has encoded already.
  */
-export type DirMember =
-  | StatRecord
-  | ((room: number) => StatRecord | undefined);
+export type Listing =
+  | (Iterable<DirEntry> & { readonly isCurrent?: boolean })
+  | AsyncIterable<DirEntry>;
 
 /** A file that attach, auth or walk found. */
 export interface Found<N extends Node> {
@@ -136,8 +164,8 @@ export interface WriteAnswer {
 
 /** What a stat tells. */
 export interface StatAnswer {
-  /** Attributes, or their record. */
-  stat: StatRecord;
+  /** Attributes. */
+  stat: Attributes;
 }
 
 /** What a call gives. */
@@ -206,9 +234,17 @@ export interface Handler<N extends Node = Node> {
    *
    * Default: `authentication not required`.
    */
-  auth?(fid: Fid<N>, request: AuthRequest<N>): Awaitable<N>;
+  auth?(
+    fid: Fid<N>,
+    request: AuthRequest,
+    context: RequestContext<N>,
+  ): Awaitable<N>;
   /** Gives the root of a tree to a user, or throws. See `attach(9P)`. */
-  attach(fid: Fid<N>, request: AttachRequest<N>): Awaitable<N>;
+  attach(
+    fid: Fid<N>,
+    request: AttachRequest<N>,
+    context: RequestContext<N>,
+  ): Awaitable<N>;
   /**
    * Looks up one name in a directory, `..` included (in the root, the root).
    * See `walk(9P)`.
@@ -218,33 +254,46 @@ export interface Handler<N extends Node = Node> {
   walk(
     node: N,
     name: string,
-    request: RequestContext<N>,
+    context: RequestContext<N>,
   ): Awaitable<N | undefined>;
   /** Opens a file: checks permissions, truncates with OTRUNC. See `open(9P)`. */
-  open(fid: Fid<N>, request: OpenRequest<N>): Awaitable<Opened<N> | void>;
+  open(
+    fid: Fid<N>,
+    request: OpenRequest,
+    context: RequestContext<N>,
+  ): Awaitable<Opened<N> | void>;
   /**
    * Makes a file in the directory of the fid, which then stands for it, open.
    *
    * Default: `Operation not supported`.
    */
-  create?(fid: Fid<N>, request: CreateRequest<N>): Awaitable<Created<N>>;
+  create?(
+    fid: Fid<N>,
+    request: CreateRequest,
+    context: RequestContext<N>,
+  ): Awaitable<Created<N>>;
   /**
    * Reads at most `count` bytes of a file; none at its end. See `read(9P)`.
    *
    * The bytes are copied at once, so they may be a view of what the file holds.
    * Default: no bytes.
    */
-  read?(fid: Fid<N>, request: ReadRequest<N>): Awaitable<Uint8Array>;
+  read?(
+    fid: Fid<N>,
+    request: ReadRequest,
+    context: RequestContext<N>,
+  ): Awaitable<Uint8Array>;
   /**
-   * Lists a directory: the members that it has at this moment, without `.` and
-   * `..`. Asked at offset 0; the library cuts the records into reads.
+   * Lists a directory: the members behind a cookie, without `.` and `..`. The
+   * library encodes the records, and cuts them into reads.
    *
    * Default: no members.
    */
   readdir?(
     fid: Fid<N>,
-    request: RequestContext<N>,
-  ): Awaitable<Iterable<DirMember>>;
+    request: ListRequest,
+    context: RequestContext<N>,
+  ): Awaitable<Listing>;
   /**
    * Writes to a file. See `read(9P)`.
    *
@@ -252,7 +301,11 @@ export interface Handler<N extends Node = Node> {
    *
    * Default: `Operation not supported`.
    */
-  write?(fid: Fid<N>, request: WriteRequest<N>): Awaitable<number | void>;
+  write?(
+    fid: Fid<N>,
+    request: WriteRequest,
+    context: RequestContext<N>,
+  ): Awaitable<number | void>;
   /**
    * Releases a fid: called exactly once for each fid that got a node, whether
    * the client clunked or removed it, began a new session or went away.
@@ -266,20 +319,24 @@ export interface Handler<N extends Node = Node> {
    *
    * Default: `Operation not supported`.
    */
-  remove?(fid: Fid<N>): Awaitable<void>;
+  remove?(fid: Fid<N>, context: RequestContext<N>): Awaitable<void>;
   /**
    * Tells the attributes of a file. See `stat(9P)`.
    *
    * Default: `Operation not supported`.
    */
-  stat?(fid: Fid<N>, request: RequestContext<N>): Awaitable<StatRecord>;
+  stat?(fid: Fid<N>, context: RequestContext<N>): Awaitable<Attributes>;
   /**
    * Changes attributes, all or none; a read of the fid may be under way. See
    * `stat(9P)`.
    *
    * Default: success when nothing is to change, else `wstat prohibited`.
    */
-  wstat?(fid: Fid<N>, request: WstatRequest<N>): Awaitable<void>;
+  wstat?(
+    fid: Fid<N>,
+    request: WstatRequest,
+    context: RequestContext<N>,
+  ): Awaitable<void>;
   /**
    * Calls a function file.
    *
@@ -289,16 +346,30 @@ export interface Handler<N extends Node = Node> {
    */
   call?(
     fid: Fid<N>,
-    request: CallRequest<N>,
+    request: CallRequest,
+    context: RequestContext<N>,
   ): Awaitable<Uint8Array | undefined>;
+  /**
+   * Lets go of a node that attach, auth, walk, create or open gave: called
+   * exactly once for each time that the node was given, when no fid stands for
+   * it any more. So it is called for nodes that a walk passes, for the directory
+   * of a fid that a create has moved to the new file, and after the clunk of the
+   * last fid that was cloned from the same walk. Its errors go to `onError`.
+   */
+  release?(node: N): Awaitable<void>;
   /** Told of each request that is flushed, after its signal was aborted. See `flush(9P)`. */
-  flush?(request: RequestContext<N>): void;
+  flush?(context: RequestContext<N>): void;
+  /**
+   * Told of a connection before its first request. Whoever it refuses, by an
+   * error, is not served.
+   */
+  connect?(connection: Connection): Awaitable<void>;
   /** Told when a connection has ended and all its fids are released. */
-  disconnect?(peer: string): Awaitable<void>;
+  disconnect?(connection: Connection): Awaitable<void>;
 }
 
 /** Something that has a handler, such as a MemoryFs: it can be served as it is. */
-export interface Tree<N extends Node = Node> {
+export interface Servable<N extends Node = Node> {
   /** What a server asks. */
   readonly handler: Handler<N>;
 }
@@ -325,25 +396,36 @@ export interface Answerable<Type extends string, Answer> {
   error(error: unknown): void;
 }
 
-/** A Twalk: all of its names. See `walk(9P)`. */
-export interface WalkRequest<N extends Node> extends RequestContext<N> {
+/** The data of a Twalk: all of its names. See `walk(9P)`. */
+export interface WalkRequest<N extends Node = Node> {
   /** Names to walk; the fid's node is where they start. */
   readonly wname: readonly string[];
   /** Fid for the file reached; may be the fid itself. */
   readonly newfid: Fid<N>;
 }
 
+/** What each request of a session has, beside its data. */
+export interface SessionContext<N extends Node = Node> {
+  /** Fid that the request works with. */
+  readonly fid: Fid<N>;
+  /** Who asks, and what the request may use. */
+  readonly context: RequestContext<N>;
+}
+
 /** A request that a session gives, told apart by `type`; only what the protocol allows. */
 export type SessionRequest<N extends Node = Node> =
-  | AuthRequest<N> & Answerable<"Tauth", Found<N>>
-  | AttachRequest<N> & Answerable<"Tattach", Found<N>>
-  | WalkRequest<N> & Answerable<"Twalk", Walked<N>>
-  | OpenRequest<N> & Answerable<"Topen", Opened<N> | void>
-  | CreateRequest<N> & Answerable<"Tcreate", Created<N>>
-  | ReadRequest<N> & Answerable<"Tread", ReadAnswer>
-  | WriteRequest<N> & Answerable<"Twrite", WriteAnswer>
-  | RequestContext<N> & Answerable<"Tclunk", void>
-  | RequestContext<N> & Answerable<"Tremove", void>
-  | RequestContext<N> & Answerable<"Tstat", StatAnswer>
-  | WstatRequest<N> & Answerable<"Twstat", void>
-  | CallRequest<N> & Answerable<"Tcall", CallAnswer>;
+  & SessionContext<N>
+  & (
+    | AuthRequest & Answerable<"Tauth", Found<N>>
+    | AttachRequest<N> & Answerable<"Tattach", Found<N>>
+    | WalkRequest<N> & Answerable<"Twalk", Walked<N>>
+    | OpenRequest & Answerable<"Topen", Opened<N> | void>
+    | CreateRequest & Answerable<"Tcreate", Created<N>>
+    | ReadRequest & Answerable<"Tread", ReadAnswer>
+    | WriteRequest & Answerable<"Twrite", WriteAnswer>
+    | Answerable<"Tclunk", void>
+    | Answerable<"Tremove", void>
+    | Answerable<"Tstat", StatAnswer>
+    | WstatRequest & Answerable<"Twstat", void>
+    | CallRequest & Answerable<"Tcall", CallAnswer>
+  );

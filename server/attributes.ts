@@ -1,0 +1,90 @@
+// The attributes of a file, as a value: what a tree tells, and a session
+// encodes in its dialect.
+
+import type { Qid, Stat } from "../codec.ts";
+
+/**
+ * Attributes of a file, as a value. A tree makes a new object when one of them
+ * has changed: a session takes an object that it has seen before for the same
+ * attributes, and does not encode them again. See `stat(9P)`.
+ */
+export interface Attributes {
+  /** Identity of the file. */
+  readonly qid: Qid;
+  /** Name in its directory; `/` for a root. */
+  readonly name: string;
+  /** Permissions and DM bits. */
+  readonly mode: number;
+  /** Size in bytes, a whole number; 0 by default. */
+  readonly length?: number | bigint;
+  /** Owner; `none` by default. */
+  readonly uid?: string;
+  /** Group; the owner by default. */
+  readonly gid?: string;
+  /** User who modified the file last; the owner by default. */
+  readonly muid?: string;
+  /** Last read, in seconds since 1970-01-01 UTC; 0 by default. */
+  readonly atime?: number;
+  /** Nanoseconds of it, 0 to 999,999,999. */
+  readonly atimeNsec?: number;
+  /** Last change of the content, in seconds since 1970-01-01 UTC; 0 by default. */
+  readonly mtime?: number;
+  /** Nanoseconds of it, 0 to 999,999,999. */
+  readonly mtimeNsec?: number;
+  /** Last change of an attribute, in seconds since 1970-01-01 UTC. */
+  readonly ctime?: number;
+  /** Nanoseconds of it, 0 to 999,999,999. */
+  readonly ctimeNsec?: number;
+  /** When the file was made, in seconds since 1970-01-01 UTC. */
+  readonly btime?: number;
+  /** Nanoseconds of it, 0 to 999,999,999. */
+  readonly btimeNsec?: number;
+  /** Number of the owner, where the tree has numbers (9P2000.u and 9P2000.L). */
+  readonly nuid?: number;
+  /** Number of the group. */
+  readonly ngid?: number;
+  /** Number of the user who modified the file last. */
+  readonly nmuid?: number;
+  /** Number of names of the file. */
+  readonly nlink?: number;
+  /** Bytes that the file takes on its disk. */
+  readonly allocated?: number;
+  /** Target of a symbolic link. */
+  readonly target?: string;
+}
+
+/** Attributes to change; those that are missing stay as they are. */
+export type AttributeChanges = Partial<
+  Pick<
+    Attributes,
+    | "mode"
+    | "length"
+    | "uid"
+    | "gid"
+    | "nuid"
+    | "ngid"
+    | "atime"
+    | "atimeNsec"
+    | "mtime"
+    | "mtimeNsec"
+  >
+>;
+
+/** The record of plain 9P2000 for attributes. */
+export function statOf(attributes: Attributes): Stat {
+  const { qid, name, mode, length = 0, uid = "none" } = attributes;
+  const { gid = uid, muid = uid, atime = 0, mtime = 0 } = attributes;
+  return {
+    type: 0,
+    dev: 0,
+    qid,
+    mode,
+    atime,
+    mtime,
+    length: typeof length === "bigint" ? length : BigInt(length),
+    name,
+    uid,
+    gid,
+    muid,
+  };
+}
