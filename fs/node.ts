@@ -492,6 +492,11 @@ export class DirNode extends TreeNode implements TreeDir {
     return this.#members.get(name);
   }
 
+  /** Has nothing to open, but must be there. */
+  override open(): void {
+    this.#checkPresent();
+  }
+
   /** Lists those that are members from the beginning until their turn. */
   list({ cookie }: ListRequest): Iterable<DirEntry> {
     return cookie === 0 ? this.listing : new Members(this.order, cookie);
@@ -638,6 +643,15 @@ export class LinkNode extends TreeNode {
     context: RequestContext,
   ): Awaitable<OpenFile | void> {
     return this.#target.open(request, context);
+  }
+
+  /** Throws for changes that the file refuses. */
+  checkWstat(
+    changes: AttributeChanges,
+    context: RequestContext,
+  ): Awaitable<void> {
+    const target: TreeFile = this.#target;
+    return target.checkWstat?.(changes, context);
   }
 
   /** Changes attributes of the file. */

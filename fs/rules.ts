@@ -9,7 +9,6 @@ import {
   DMTMP,
   isName,
   NinePError,
-  OAPPEND,
   ORCLOSE,
   ORDWR,
   OREAD,
@@ -47,7 +46,6 @@ import {
   governs,
   permits,
   READ,
-  type Users,
   WRITE,
 } from "./access.ts";
 import { PathNode } from "./path_node.ts";
@@ -193,7 +191,10 @@ class TreeRules {
     context: RequestContext,
   ): Awaitable<PathNode | undefined> {
     return then(need(node, context, EXECUTE), () => {
-      if (name === "..") return node.parent.retain();
+      if (name === "..") {
+        if (node.isRemoved) throw removedError(node);
+        return node.parent.retain();
+      }
       return then(
         dirOf(node).lookup(name, context),
         (file) =>
@@ -430,7 +431,10 @@ class TreeRules {
     });
   }
 
-  stat({ node }: Fid<PathNode>, context: RequestContext): Awaitable<Attributes> {
+  stat(
+    { node }: Fid<PathNode>,
+    context: RequestContext,
+  ): Awaitable<Attributes> {
     checkPresent(node);
     return node.file.stat(context);
   }
@@ -453,17 +457,24 @@ class TreeRules {
     checkFixed(stat, wishes, node.rules.strict === true);
     const changes = changesOf(file, wishes);
     if (node.rules.access !== false) checkOwner(node, stat, changes, context);
+    const hasChanges = Object.keys(changes).length > 0;
+    if (hasChanges) {
+      if (file.wstat === undefined) throw new NinePError("wstat prohibited");
+      const checked = file.checkWstat?.(changes, context);
+      if (checked instanceof Promise) await checked;
+    }
     const { name } = wishes;
     const isRenamed = name !== undefined && name !== stat.name;
-    const old = isRenamed ? { parent: node.parent, name: node.name } : undefined;
+    const old = isRenamed
+      ? { parent: node.parent, name: node.name }
+      : undefined;
     if (isRenamed) {
       const renamed = this.rename(node, node.parent, name, context);
       if (renamed instanceof Promise) await renamed;
     }
-    if (Object.keys(changes).length === 0) return;
+    if (!hasChanges) return;
     try {
-      if (file.wstat === undefined) throw new NinePError("wstat prohibited");
-      const changed = file.wstat(changes, context);
+      const changed = file.wstat?.(changes, context);
       if (changed instanceof Promise) await changed;
     } catch (error) {
       if (old !== undefined) {
@@ -604,9 +615,7 @@ function checkPresent(node: PathNode): void {
  * removed function file from an error of the function.
  */
 function removedError({ implicitOpen }: PathNode): NinePError {
-  return implicitOpen
-    ? staleError()
-    : new NinePError("file has been removed");
+  return implicitOpen ? staleError() : new NinePError("file has been removed");
 }
 
 function notSupported(): NinePError {

@@ -84,6 +84,14 @@ export interface TreeFile {
     context: RequestContext,
   ): Awaitable<void>;
   /**
+   * Throws for changes that {@linkcode wstat} would refuse. It is asked before a
+   * rename that the same request wants, which would have to be undone.
+   */
+  checkWstat?(
+    changes: AttributeChanges,
+    context: RequestContext,
+  ): Awaitable<void>;
+  /**
    * Opens the file: truncates it if the mode has OTRUNC. The value answers what
    * comes through the fid that opened it. A file without this member has
    * nothing to read, and takes nothing. See `open(9P)`.
