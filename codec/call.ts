@@ -169,6 +169,7 @@ const ERRNO: ReadonlyArray<readonly [code: string, errno: number]> = [
   ["ENODATA", 61],
   ["EPROTO", 71],
   ["EOPNOTSUPP", 95],
+  ["ECONNRESET", 104],
   ["ETIMEDOUT", 110],
   ["ESTALE", 116],
   ["EDQUOT", 122],

@@ -123,6 +123,8 @@ const CODES: ReadonlyArray<readonly [code: string, ...texts: string[]]> = [
   ],
   ["ENOSYS", "Function not implemented"], // *
   ["ETIMEDOUT", "Connection timed out"], // *
+  ["ECONNRESET", "Connection reset by peer"], // *
+  ["ESTALE", "Stale file handle"], // *
   ["EINTR", "Interrupted system call", "interrupted"], // *
   ["EXDEV", "Invalid cross-device link"], // *
   ["ENODATA", "No data available"], // *

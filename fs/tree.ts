@@ -281,6 +281,12 @@ export interface Rules {
   readonly access?: boolean;
   /** Open a file with DMEXCL for one fid at a time. True by default. */
   readonly exclusive?: boolean;
+  /**
+   * Remove a file that was opened with ORCLOSE when its fid ends. True by
+   * default. With false, the tree gets ORCLOSE in the mode, and removes the file
+   * when it is closed.
+   */
+  readonly removeOnClose?: boolean;
   /** The user database; see {@linkcode Users}. */
   readonly users?: Users | undefined;
   /** Refuse what usual clients do against the manual. False by default. */

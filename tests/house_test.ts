@@ -12,7 +12,7 @@ const LAYERS: Record<string, string[]> = {
   transport: ["codec"],
   server: ["codec", "transport"],
   client: ["codec", "transport"],
-  fs: ["codec", "server"],
+  fs: ["codec", "server", "client"],
   mod: ["codec", "transport", "server", "client", "fs"],
   conformance: ["codec", "transport"],
   examples: ["mod", "conformance"],
