@@ -196,7 +196,11 @@ class TreeRules {
     return then(need(node, context, EXECUTE), () => {
       if (name === "..") {
         if (node.isRemoved) throw removedError(node);
-        return node.parent.retain();
+        if (node.isRoot) return node.retain();
+        return then(
+          dirOf(node).checkParent?.(context),
+          () => node.parent.retain(),
+        );
       }
       return then(
         dirOf(node).lookup(name, context),

@@ -132,6 +132,12 @@ export interface TreeDir extends TreeFile {
     context: RequestContext,
   ): Awaitable<TreeFile | undefined>;
   /**
+   * Throws when the user may not walk from the directory to its parent. It is
+   * for a tree that checks access itself: the rules know the way to the parent,
+   * and ask the tree for no file. Default: nothing to check.
+   */
+  checkParent?(context: RequestContext): Awaitable<void>;
+  /**
    * Lists the members behind a cookie, at cookie 0 all of them, without `.` and
    * `..`. The library asks for no more members than it has room for. Default:
    * no members.

@@ -91,7 +91,8 @@ test("write: a callback for each write of an append-only file", async () => {
   const lines: string[] = [];
   await using served = serving({
     mode: DMAPPEND + 0o222,
-    write: ({ data }, { uname }) => void lines.push(`${uname}: ${textOf(data)}`),
+    write: ({ data }, { uname }) =>
+      void lines.push(`${uname}: ${textOf(data)}`),
   });
   const client = await served.client("rob");
   const fid = await client.open("f", OWRITE | OTRUNC);
@@ -173,7 +174,8 @@ test("state: what open gives is that of each open, until its clunk", async () =>
   const ended: Cursor[] = [];
   await using served = serving({
     open: (_request, { uname }): Cursor => ({ user: uname, reads: 0 }),
-    read: (_request, _context, state) => bytes(`${state.user} ${++state.reads}`),
+    read: (_request, _context, state) =>
+      bytes(`${state.user} ${++state.reads}`),
     clunk: (_context, state) => void ended.push(state),
   });
   const rob = await served.client("rob");

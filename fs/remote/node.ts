@@ -308,6 +308,15 @@ export class RemoteDir extends RemoteNode implements TreeDir {
       : new RemoteNode(this.far, qid, fid, place);
   }
 
+  /** Has the far server walk to the parent, which may be refused. */
+  async checkParent({ signal }: RequestContext): Promise<void> {
+    const found = await this.run(
+      signal,
+      (fid) => this.far.walk(fid, [".."], signal),
+    );
+    if (found !== undefined) this.far.drop(found.fid);
+  }
+
   /** Opens the directory, so that the far server can refuse. A listing takes the fid. */
   override async open(
     _request: OpenRequest,
