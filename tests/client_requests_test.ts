@@ -665,7 +665,8 @@ test("Requests: a request that is aborted before it is sent gives its number bac
   for (let i = 0; i < 3; i++) {
     const newfid = client.allocFid();
     assertEquals(newfid, 1);
-    const request = { type: "Twalk", fid: 0, newfid, wname: [] } as const;
+    const wname: string[] = [];
+    const request = { type: "Twalk", fid: 0, newfid, wname } as const;
     await assertRejects(() => client.rpc(request, { signal }), Error, "late");
     const again = client.allocFid();
     assertEquals(again, 1);

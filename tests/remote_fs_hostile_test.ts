@@ -254,7 +254,7 @@ for (
 ) {
   test(`RemoteFs: a near flush of a ${request} is answered although the far server is silent`, async () => {
     let isSilent = false;
-    await using p = await play((request) => isSilent ? "nothing" : undefined);
+    await using p = await play(() => isSilent ? "nothing" : undefined);
     await p.near.rpc(T.walk(1, 0, 1, "f"));
     await p.near.rpc(T.walk(1, 0, 2));
     isSilent = true;

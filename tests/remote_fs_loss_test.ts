@@ -1,7 +1,7 @@
 // A RemoteFs whose far server dies: clear errors, no wait without an end, and
 // with `reconnect` the same tree again.
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { type Client, connect } from "../client.ts";
+import { type Client, connect, type RemoteTree } from "../client.ts";
 import { DMDIR, NinePError, ORDWR, OREAD } from "../codec.ts";
 import { type CallContext, MemoryFs, RemoteFs } from "../fs/mod.ts";
 import { type Servable, serve } from "../server.ts";
@@ -180,7 +180,7 @@ test("RemoteFs: with reconnect, a read that waits goes on with the next connecti
   while (begun() < 2) await near.stat("/");
   l.lose();
   // The file is another one there.
-  next.define("event", { read: () => "now" });
+  next.register("event", () => "now");
   await l.restart(next);
   const error = await assertRejects(() => soon(read), NinePError);
   assertEquals(error.ename, "Stale file handle");
@@ -266,4 +266,30 @@ test("RemoteFs: a client that is closed ends the tree, not the near server", asy
   await near.ask(T.clunk(1, 1), "Rclunk 1");
   await near.quiet();
   assert(l.between.closed !== undefined);
+});
+
+test("RemoteFs: an attach that never ends ends with its near client", async () => {
+  const { fs } = waiting();
+  await using l = await link(fs);
+  const late = Promise.withResolvers<RemoteTree>();
+  const attaching = Promise.withResolvers<void>();
+  const tree = new RemoteFs(l.between, {
+    attach: () => {
+      attaching.resolve();
+      return late.promise;
+    },
+  });
+  const [near, end] = pair();
+  const served = serve(end, tree);
+  const wire = new WireClient(near);
+  wire.send(T.version(), T.attach(0, 0));
+  await attaching.promise;
+  wire.close();
+  await soon(served);
+  const own = await l.between.attach();
+  late.resolve(own);
+  // A tree that comes too late is closed.
+  await soon(assertRejects(async () => {
+    while (true) await own.stat("/");
+  }, Error));
 });

@@ -21,6 +21,7 @@ import type {
   TreeDir,
   TreeFile,
 } from "../tree.ts";
+import { abortable } from "../callable.ts";
 import { botch, type Far, type FarOpen, isLost, staleError } from "./far.ts";
 import { attributesOf, RemoteListing } from "./listing.ts";
 import { RemoteOpen } from "./open.ts";
@@ -432,12 +433,13 @@ export class RemoteDir extends RemoteNode implements TreeDir {
     } catch (error) {
       if (this.#root === undefined || !isLost(error)) throw error;
     }
-    await this.#findRoot(this.#root);
+    const found = this.#findRoot(this.#root);
+    await (signal === undefined ? found : abortable(found, signal));
     return await super.run(signal, work);
   }
 
-  #findRoot({ find }: RootWays): Promise<void> {
-    return this.#finding ??= find()
+  #findRoot(root: RootWays): Promise<void> {
+    return this.#finding ??= root.find()
       .then(({ far, fid, qid }) => this.replace(far, fid, qid))
       .finally(() => this.#finding = undefined);
   }
