@@ -115,7 +115,9 @@ test("serve() starts a new session for a Tversion behind 65,000 requests that wa
 
 test("serve() sees that a client went away that has many requests", async () => {
   const reads = new Reads();
-  const scene = await serveToy({ read: (_, request, context) => reads.read(request, context) });
+  const scene = await serveToy({
+    read: (_, request, context) => reads.read(request, context),
+  });
   const { client } = scene;
   await openA(scene);
   for (let i = 0; i < 12; i++) {

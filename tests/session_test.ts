@@ -245,7 +245,9 @@ test("Session does not take a second answer", async () => {
   client.send(T.read(1, 0), T.stat(2, 0));
   await client.expect("Rerror 1 bad use of fid");
   const request = await scene.take("Tstat");
-  request.respond({ stat: { ...statOf(new Toy().a), name: "n".repeat(70_000) } });
+  request.respond({
+    stat: { ...statOf(new Toy().a), name: "n".repeat(70_000) },
+  });
   assertThrows(() => request.error(new NinePError("no")), TypeError);
   assertEquals((await client.next()).type, "Rerror");
   scene.errors.length = 0;
@@ -377,7 +379,9 @@ test("Session aborts the signal of a request that is flushed", async () => {
   assertEquals(read.context.signal.aborted, false);
   client.send(T.flush(6, 5));
   await soon(
-    new Promise((resolve) => read.context.signal.addEventListener("abort", resolve)),
+    new Promise((resolve) =>
+      read.context.signal.addEventListener("abort", resolve)
+    ),
   );
   read.error(new NinePError("Interrupted system call"));
   await client.expect("Rflush 6");
