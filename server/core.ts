@@ -15,8 +15,8 @@ import {
   type Tflush,
   type Tversion,
 } from "../codec.ts";
-import { Plan9Exit } from "../codec/call.ts";
 import { getMessage, putMessage, putRecord } from "../codec/layout.ts";
+import { systemError } from "../codec/system_error.ts";
 import { type Reader, utf8Length, type Writer } from "../codec/wire.ts";
 import { type Channel, openChannel } from "../transport/channel.ts";
 import { Outbox } from "../transport/outbox.ts";
@@ -25,7 +25,7 @@ import type { Connection } from "../transport.ts";
 import { Admission } from "./admission.ts";
 import { Budget } from "./budget.ts";
 import { Condition } from "./condition.ts";
-import { jsonOf, textOf } from "./ename.ts";
+import { errorReply, isForClient } from "./ename.ts";
 import { contextOf, type ErrorSource } from "./error_log.ts";
 import type { FidState, Node } from "./fid.ts";
 import {
@@ -425,8 +425,7 @@ export class SessionCore<N extends Node> {
     const failed = (error: unknown) => {
       // No client waits for this answer. A file that cannot be removed at the
       // clunk (ORCLOSE) is such an answer, and no error of the server.
-      if (error instanceof NinePError) return;
-      this.report(error, { type: "Tclunk", fid });
+      this.reportFailure(error, { type: "Tclunk", fid });
     };
     try {
       released = this.#responder.release(fid);
@@ -621,21 +620,28 @@ export class SessionCore<N extends Node> {
     error: unknown,
     fid?: FidState<N>,
   ): void {
-    let known: NinePError;
-    if (error instanceof NinePError) {
-      known = error;
-    } else {
-      this.report(error, { type, fid });
-      known = new NinePError("i/o error", { cause: error });
-    }
-    this.send({ type: "Rerror", tag, ename: this.#ename(type, known) });
-    if (error instanceof Plan9Exit) this.#exit();
-  }
-
-  #ename(type: string | undefined, error: NinePError): string {
+    const known = this.reportFailure(error, { type, fid });
     const most = Math.min(this.msize - 9, 0xffff);
     const asJson = type === "Tcall" || this.options.errors === "json";
-    return asJson ? jsonOf(error, most) : textOf(error, most);
+    const { ename, exits } = errorReply(known, asJson, most);
+    this.send({ type: "Rerror", tag, ename });
+    if (exits) this.#exit();
+  }
+
+  /**
+   * Reports the error of a request to the owner, unless it is a NinePError.
+   * Errors of the system that the client is told about are reported as
+   * expected.
+   *
+   * @returns The error for the client.
+   */
+  reportFailure(error: unknown, source: ErrorSource): NinePError {
+    if (isForClient(error)) return error;
+    const known = systemError(error);
+    // The text of EIO tells the client nothing, so the owner has to see it.
+    const expected = known !== undefined && known.code !== "EIO";
+    this.report(error, { type: source.type, fid: source.fid, expected });
+    return known ?? new NinePError("i/o error", { cause: error });
   }
 
   /** Reports an error of a request, or of the connection, to the owner. */

@@ -196,8 +196,10 @@ export interface Created<N extends Node> extends Opened<N> {
  * A handler is asked only what the protocol allows: fids exist and are open in
  * the right mode, names are legal, directories are not written to. It answers
  * with a value or a promise, at any time and in any order; what it throws
- * becomes the error for that request only: a NinePError with its text, anything
- * else as `i/o error`. Requests that change a fid have it for themselves.
+ * becomes the error for that request only: a NinePError with its text, an error
+ * of the system (of `Deno.errors`, with a `code` such as `ENOENT`, a
+ * DOMException) with the text of its code, anything else as `i/o error`.
+ * Requests that change a fid have it for themselves.
  *
  * @example One file, made up at each read
  * ```ts
@@ -390,7 +392,8 @@ export interface Answerable<Type extends string, Answer> {
   /**
    * Answers the request with an error; nothing happens when the client gave it up.
    *
-   * @param error NinePError for the client to see; anything else becomes `i/o error`.
+   * @param error NinePError for the client to see. An error of the system becomes
+   *   the text of its code, anything else `i/o error`.
    * @throws {TypeError} The request was answered before.
    */
   error(error: unknown): void;

@@ -2,6 +2,7 @@
 // asked, answered exactly once, and perhaps flushed on the way.
 
 import { NinePError } from "../codec.ts";
+import { systemError } from "../codec/system_error.ts";
 import type { SessionCore } from "./core.ts";
 import { type FidState, isDirectory, type Node } from "./fid.ts";
 import type { Request } from "./request.ts";
@@ -175,9 +176,8 @@ export class Operation<N extends Node = Node> {
    * client asked for it.
    */
   #reportLate(error: unknown): void {
-    const isAbort = error instanceof Error && error.name === "AbortError";
-    if (isAbort || error instanceof NinePError) return;
-    this.#core.report(error, this.request);
+    if (systemError(error)?.code === "EINTR") return;
+    this.#core.reportFailure(error, this.request);
   }
 
   /** Answers with an error a request that must not begin. */

@@ -53,8 +53,9 @@ export interface ErrorContext {
   /** Path of the file of the request's fid, if the tree knows it. */
   readonly path?: string;
   /**
-   * True for an error that a function threw for its caller, a NinePError: the
-   * default log leaves it out.
+   * True for an error that the client was told about: a NinePError of a
+   * function, or an error of the system such as `ENOENT`. The default log
+   * leaves it out.
    */
   readonly expected?: boolean;
 }
@@ -156,10 +157,13 @@ export interface SessionOptions {
    */
   onMessage?: (traced: TracedMessage | TracedFrame) => void;
   /**
-   * Called with errors that clients must not see: errors of handlers other than
-   * NinePError, and connections that die (as ProtocolError). By default errors
-   * of handlers go to the console, at most 10 a second, each after a line with
-   * its context. A last line has the number of errors that were left out.
+   * Called with the errors of handlers other than NinePError, and with
+   * connections that die (as ProtocolError). Clients see none of their
+   * messages: an error of the system, such as one with the code `ENOENT`,
+   * becomes the text of its code, any other error `i/o error`. By default the
+   * errors that clients are not told about go to the console, at most 10 a
+   * second, each after a line with its context. A last line has the number of
+   * errors that were left out.
    */
   onError?: (error: unknown, context: ErrorContext) => void;
 }

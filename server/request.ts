@@ -81,7 +81,8 @@ export abstract class Request<N extends Node = Node, Answer = unknown>
   /**
    * Answers the request with an error.
    *
-   * @param error NinePError for the client to see; anything else becomes `i/o error`.
+   * @param error NinePError for the client to see. An error of the system becomes
+   *   the text of its code, anything else `i/o error`.
    * @throws {TypeError} The request was answered before.
    */
   error(error: unknown): void {
