@@ -1,19 +1,22 @@
 // Files: what any kind of them answers, and the plain one, whose content is in
 // memory.
 
-import { NinePError, OTRUNC } from "../codec.ts";
+import { NinePError, ORDWR, OREAD, OTRUNC } from "../codec.ts";
+import { then } from "../codec/_awaitable.ts";
+import { removedError } from "../codec/call.ts";
 import type {
+  AttributeChanges,
   Awaitable,
-  CallRequest,
-  Fid,
   OpenRequest,
   ReadRequest,
+  RequestContext,
   WriteRequest,
 } from "../server.ts";
 import { FileData, NOTHING } from "./data.ts";
-import { type NodeInit, TreeNode } from "./node.ts";
+import { closed, type NodeInit, now, opened, TreeNode } from "./node.ts";
+import type { Ending, OpenFile } from "./tree.ts";
 
-/** A file of any kind: the tree hands it the requests that a client is allowed to make. */
+/** A file of any kind: the rules hand it the requests that a client is allowed to make. */
 export abstract class FileNode extends TreeNode {
   /**
    * Made by a tree.
@@ -22,11 +25,6 @@ export abstract class FileNode extends TreeNode {
    */
   constructor(init: NodeInit) {
     super(init, init.name);
-  }
-
-  /** Whether it stands for a function, and so has no times to set. */
-  get isFunction(): boolean {
-    return false;
   }
 
   /** Whether a fid that is not open may be used: clients of the first ancestor never open function files. */
@@ -39,48 +37,57 @@ export abstract class FileNode extends TreeNode {
     return 0;
   }
 
-  /**
-   * A fid opens it. See `open(9P)`.
-   *
-   * @param _fid Fid; it may do so again, when it had opened implicitly.
-   * @param _request Mode; with OTRUNC the content goes.
-   */
-  open(
-    _fid: Fid<TreeNode>,
-    _request: OpenRequest<TreeNode>,
-  ): Awaitable<void> {}
+  /** Opens the file for a fid. See `open(9P)`. */
+  override open(
+    request: OpenRequest,
+    context: RequestContext,
+  ): Awaitable<OpenFile> {
+    if (this.isRemoved) {
+      throw this.implicitOpen
+        ? removedError()
+        : new NinePError("file has been removed");
+    }
+    opened(this);
+    const access = request.mode & 3;
+    if (access === OREAD || access === ORDWR) this.atime = now();
+    try {
+      const open = this.begin(request, context);
+      if (!(open instanceof Promise)) return open;
+      return open.catch((error) => {
+        closed(this);
+        throw error;
+      });
+    } catch (error) {
+      closed(this);
+      throw error;
+    }
+  }
 
   /**
-   * Reads bytes; none at the end. See `read(9P)`.
+   * Makes what a fid has open; with OTRUNC the content goes.
    *
-   * @param fid Fid that reads.
-   * @param request Where, and how many.
-   * @returns The bytes, which may be a view of the content.
+   * @ignore
    */
-  abstract read(
-    fid: Fid<TreeNode>,
-    request: ReadRequest<TreeNode>,
-  ): Awaitable<Uint8Array>;
+  protected abstract begin(
+    request: OpenRequest,
+    context: RequestContext,
+  ): Awaitable<NodeOpen>;
 
-  /**
-   * Writes bytes. See `read(9P)`.
-   *
-   * @param fid Fid that writes.
-   * @param request Where, and what.
-   * @returns How many were taken; all of them when it is undefined.
-   */
-  abstract write(
-    fid: Fid<TreeNode>,
-    request: WriteRequest<TreeNode>,
-  ): Awaitable<number | void>;
-
-  /**
-   * Throws unless the file may have a length.
-   *
-   * @param _length Length in bytes.
-   * @throws {NinePError} `file too big`, `file system is full`.
-   */
-  checkLength(_length: number): void {}
+  /** Changes attributes, the length first: that alone can fail. */
+  override wstat(
+    changes: AttributeChanges,
+    context: RequestContext,
+  ): Awaitable<void> {
+    const { length } = changes;
+    if (length === undefined) return super.wstat(changes, context);
+    if (this.isRemoved && this.opens === 0) {
+      throw new NinePError("file has been removed");
+    }
+    return then(
+      this.truncate(Number(length), context.uname),
+      () => super.wstat(changes, context),
+    );
+  }
 
   /**
    * Cuts or extends the content, with zeros; where that means nothing, nothing happens.
@@ -90,34 +97,36 @@ export abstract class FileNode extends TreeNode {
    * @throws {NinePError} `file too big`, `file system is full`.
    */
   truncate(_length: number, _uname: string = this.uid): Awaitable<void> {}
+}
 
-  /**
-   * Calls a function file.
-   *
-   * @param _fid Fid that calls.
-   * @param _request Arguments.
-   * @returns The value's bytes; undefined where the file is no function.
-   */
-  call(
-    _fid: Fid<TreeNode>,
-    _request: CallRequest<TreeNode>,
-  ): Awaitable<Uint8Array | undefined> {
-    return undefined;
+/** A file that a fid has open. Its end is noted in the file. */
+export abstract class NodeOpen implements OpenFile {
+  readonly #node: TreeNode;
+
+  /** Made by the file when it is opened. */
+  constructor(node: FileNode) {
+    this.#node = node;
+  }
+
+  /** Ends the open. */
+  close(ending: Ending): Awaitable<void> {
+    let done: Awaitable<void> = undefined;
+    try {
+      done = this.end(ending);
+    } finally {
+      if (!(done instanceof Promise)) closed(this.#node);
+    }
+    if (done instanceof Promise) {
+      return done.finally(() => closed(this.#node));
+    }
   }
 
   /**
-   * Ends the use of the file by a fid that had it open. See `clunk(9P)`.
+   * Does what there is to do at the end.
    *
-   * @param _fid Fid.
+   * @ignore
    */
-  clunk(_fid: Fid<TreeNode>): Awaitable<void> {}
-
-  /**
-   * A client that may do so is about to remove it. See `remove(9P)`.
-   *
-   * @param _fid Fid of the client.
-   */
-  remove(_fid: Fid<TreeNode>): Awaitable<void> {}
+  protected end(_ending: Ending): Awaitable<void> {}
 }
 
 /** A plain file: its content is in memory. */
@@ -143,41 +152,46 @@ export class PlainNode extends FileNode {
   }
 
   /** Truncates with OTRUNC. */
-  override open(
-    fid: Fid<TreeNode>,
-    { mode }: OpenRequest<TreeNode>,
-  ): void {
-    if ((mode & OTRUNC) !== 0 && !this.isAppendOnly) {
-      this.#data?.resize(0);
-      this.modified(fid.uname);
-    }
+  protected override begin(
+    request: OpenRequest,
+    { uname }: RequestContext,
+  ): PlainOpen {
+    this.reopen(request, uname);
+    return new PlainOpen(this);
   }
 
-  /** Reads bytes. */
-  override read(
-    _fid: Fid<TreeNode>,
-    { offset, count }: ReadRequest<TreeNode>,
-  ): Uint8Array {
+  /**
+   * Goes on with an open, in any mode.
+   *
+   * @ignore
+   */
+  reopen({ mode }: OpenRequest, uname: string): void {
+    if ((mode & OTRUNC) === 0) return;
+    this.#data?.resize(0);
+    this.modified(uname);
+  }
+
+  /**
+   * Reads bytes: a view of the content.
+   *
+   * @ignore
+   */
+  read({ offset, count }: ReadRequest): Uint8Array {
     return this.#data?.slice(offset, count) ?? NOTHING;
   }
 
-  /** Writes bytes. */
-  override write(
-    fid: Fid<TreeNode>,
-    { data, offset }: WriteRequest<TreeNode>,
-  ): number {
+  /**
+   * Writes bytes.
+   *
+   * @ignore
+   */
+  write({ data, offset, append }: WriteRequest, uname: string): number {
     if (data.length > 0) {
       const content = this.#data ??= new FileData(this.quota);
-      const isTail = this.isAppendOnly || fid.appends;
-      content.write(data, isTail ? content.length : offset);
-      this.modified(fid.uname);
+      content.write(data, append ? content.length : offset);
+      this.modified(uname);
     }
     return data.length;
-  }
-
-  /** Throws unless the file may have a length. */
-  override checkLength(length: number): void {
-    (this.#data ?? new FileData(this.quota)).check(length);
   }
 
   /** Cuts or extends the content, with zeros. */
@@ -188,8 +202,30 @@ export class PlainNode extends FileNode {
   }
 
   /** Frees the content. */
-  protected override release(): void {
+  protected override free(): void {
     this.#data?.resize(0);
     this.resized();
+  }
+}
+
+/** A plain file that a fid has open. */
+class PlainOpen extends NodeOpen {
+  readonly #node: PlainNode;
+
+  constructor(node: PlainNode) {
+    super(node);
+    this.#node = node;
+  }
+
+  read(request: ReadRequest): Uint8Array {
+    return this.#node.read(request);
+  }
+
+  write(request: WriteRequest, { uname }: RequestContext): number {
+    return this.#node.write(request, uname);
+  }
+
+  reopen(request: OpenRequest, { uname }: RequestContext): void {
+    this.#node.reopen(request, uname);
   }
 }

@@ -4,7 +4,7 @@
 import { DMDIR, NinePError, type Stat } from "../codec.ts";
 import { isRecord } from "../codec/call.ts";
 import { isPlain } from "../codec/json.ts";
-import type { Handler, Tree } from "../server.ts";
+import type { AttachRequest, Handler } from "../server.ts";
 import {
   checkCallable,
   type ContextFunction,
@@ -19,13 +19,17 @@ import { FileNode, PlainNode } from "./file.ts";
 import { FunctionNode, type FunctionOptions } from "./function.ts";
 import { checkHooks, type FileHooks, HookNode, modeOf } from "./hook.ts";
 import {
+  checkNew,
   DirNode,
   link,
   LinkNode,
+  makeRoot,
+  move,
   type NodeInit,
   type TreeNode,
   unlink,
   unlinkAll,
+  Volume,
 } from "./node.ts";
 import type {
   Content,
@@ -35,7 +39,9 @@ import type {
   RemoveNodeOptions,
 } from "./options.ts";
 import { checkLimit, Quota } from "./quota.ts";
-import { TreeHandler } from "./tree.ts";
+import type { PathNode } from "./path_node.ts";
+import { handlerOf, type ServableTree } from "./rules.ts";
+import type { Rules } from "./tree.ts";
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
@@ -69,8 +75,14 @@ const GiB = 1024 * MiB;
  * await served;
  * ```
  */
-export class MemoryFs implements Tree<TreeNode> {
-  readonly #tree: TreeHandler;
+export class MemoryFs implements ServableTree {
+  /** The root directory. */
+  readonly root: DirNode;
+  /** The rules of the tree: all of them, with its users. */
+  readonly rules: Rules;
+  /** Handler for servers: functions that need no `this`. */
+  readonly handler: Handler<PathNode>;
+  readonly #volume: Volume;
   readonly #running: RunningCalls;
   readonly #maskErrors: boolean;
 
@@ -99,16 +111,19 @@ export class MemoryFs implements Tree<TreeNode> {
     const quota = new Quota(limits);
     this.#maskErrors = options.maskErrors ?? false;
     this.#running = new RunningCalls(maxCalls, maxTreeCalls);
-    this.#tree = new TreeHandler({
-      uid,
-      gid,
-      mode,
-      users,
-      strict,
-      maxName,
-      quota,
-    });
+    this.#volume = new Volume(quota, maxName, (init) => new PlainNode(init));
+    const full = DMDIR + (mode & 0o777);
+    this.root = new DirNode(this.#volume.init("/", full, uid, gid));
+    makeRoot(this.root);
+    this.rules = { users, strict, maxName };
+    this.handler = handlerOf(this);
     this.#fill(content);
+  }
+
+  /** Gives the root to everyone: the tree has the name `` or `/`. */
+  attach({ aname }: AttachRequest): DirNode {
+    if (aname === "" || aname === "/") return this.root;
+    throw new NinePError("file does not exist");
   }
 
   #fill(content: Content): void {
@@ -145,16 +160,6 @@ export class MemoryFs implements Tree<TreeNode> {
         open.push(begin(value, made, `${path}/`));
       }
     }
-  }
-
-  /** Handler for servers: the semantics of the tree. */
-  get handler(): Handler<TreeNode> {
-    return this.#tree;
-  }
-
-  /** The root directory. */
-  get root(): DirNode {
-    return this.#tree.root;
   }
 
   /**
@@ -444,7 +449,7 @@ export class MemoryFs implements Tree<TreeNode> {
     if (!(dir instanceof DirNode)) {
       throw failed("read", path, "not a directory");
     }
-    return [...dir.order].map((node) => node.stat);
+    return [...dir.order].map((node) => node.stat());
   }
 
   /**
@@ -455,7 +460,7 @@ export class MemoryFs implements Tree<TreeNode> {
    * @throws {NinePError} ENOENT: there is none.
    */
   stat(path: string): Stat {
-    return this.#node("stat", path).stat;
+    return this.#node("stat", path).stat();
   }
 
   /**
@@ -523,8 +528,11 @@ export class MemoryFs implements Tree<TreeNode> {
     for (let at: DirNode | undefined = dir; at !== this.root; at = at?.parent) {
       if (at === node) throw failed("rename", from, "Invalid argument");
     }
-    const move = () => this.#tree.moveNode(node, dir, name, this.root.uid);
-    attempt("create", to, move);
+    if (node.parent === dir && node.name === name) return;
+    attempt("create", to, () => {
+      checkNew(dir, name);
+      move(node, dir, name, this.root.uid);
+    });
   }
 
   #addFile(place: Place, mode: number, options: FileOptions): PlainNode {
@@ -561,11 +569,11 @@ export class MemoryFs implements Tree<TreeNode> {
     checkAttributes("create", path, mode, uid, gid);
     this.#check(place);
     const full = ((mode & ~DMDIR) | type) >>> 0;
-    return this.#tree.nodeInit(name, full, uid, gid);
+    return this.#volume.init(name, full, uid, gid);
   }
 
   #check({ dir, name, path }: Place): void {
-    attempt("create", path, () => this.#tree.checkNew(dir, name));
+    attempt("create", path, () => checkNew(dir, name));
   }
 
   #insert<Kind extends TreeNode>({ dir, name, path }: Place, node: Kind): Kind {

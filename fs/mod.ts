@@ -26,11 +26,28 @@ export {
   type FileMethods,
   rawDumper,
 } from "./callable.ts";
-export { FileNode, PlainNode } from "./file.ts";
+export { FileNode, NodeOpen, PlainNode } from "./file.ts";
 export { FunctionNode, type FunctionOptions } from "./function.ts";
 export { type FileHooks, HookNode } from "./hook.ts";
 export { MemoryFs } from "./memory.ts";
 export { DirNode, LinkNode, TreeNode } from "./node.ts";
+export { PathNode } from "./path_node.ts";
+export { handlerOf, type ServableTree, treeOf } from "./rules.ts";
+export type {
+  Capacity,
+  CreatedFile,
+  CreateFile,
+  Ending,
+  MakeDir,
+  MakeSymlink,
+  OpenFile,
+  Place,
+  Rename,
+  Rules,
+  Tree,
+  TreeDir,
+  TreeFile,
+} from "./tree.ts";
 export type {
   Content,
   DirOptions,

@@ -5,14 +5,34 @@ import {
   DMAPPEND,
   DMDIR,
   DMEXCL,
-  encodeStat,
+  isName,
+  NinePError,
   type Qid,
   type Stat,
 } from "../codec.ts";
-import type { Node } from "../server.ts";
-import { Listing } from "./listing.ts";
+import { then } from "../codec/_awaitable.ts";
+import { utf8Length } from "../codec/wire.ts";
+import type {
+  AttributeChanges,
+  Awaitable,
+  DirEntry,
+  ListRequest,
+  OpenRequest,
+  RequestContext,
+} from "../server.ts";
+import { Listing, Members } from "./listing.ts";
 import { Order } from "./order.ts";
 import type { Quota } from "./quota.ts";
+import type {
+  CreatedFile,
+  CreateFile,
+  MakeDir,
+  OpenFile,
+  Place,
+  Rename,
+  TreeDir,
+  TreeFile,
+} from "./tree.ts";
 
 /** Now, in seconds since 1970-01-01 UTC. */
 export function now(): number {
@@ -31,14 +51,53 @@ export interface NodeInit {
   uid: string;
   /** Group. */
   gid: string;
+  /** The tree that the node is of. */
+  volume: Volume;
+}
+
+/** What all nodes of a tree share. */
+export class Volume {
   /** What the tree may hold. */
-  quota: Quota;
+  readonly quota: Quota;
+  /** Most bytes of a name. */
+  readonly maxName: number;
+  /** Makes a plain file, as clients do. */
+  readonly makeFile: (init: NodeInit) => TreeNode;
+  // Qid paths come from a counter, so none is given twice. The counter starts
+  // at a random number, so that a client of a restarted server does not take
+  // another file for the file that it had.
+  #lastPath = randomPath();
+
+  constructor(
+    quota: Quota,
+    maxName: number,
+    makeFile: (init: NodeInit) => TreeNode,
+  ) {
+    this.quota = quota;
+    this.maxName = maxName;
+    this.makeFile = makeFile;
+  }
+
+  /** What a new node is made with: a qid that no other had. */
+  init(name: string, mode: number, uid: string, gid: string): NodeInit {
+    return { name, path: ++this.#lastPath, mode, uid, gid, volume: this };
+  }
+}
+
+/**
+ * Returns the first qid path. Two servers, of which one replaces the other,
+ * have no qid path in common. All paths stay below 2^53, because programs on
+ * Node read an inode as a double.
+ */
+function randomPath(): bigint {
+  const [random] = crypto.getRandomValues(new Uint32Array(1));
+  return BigInt(random) << 20n; // Leaves a million paths before the next possible start.
 }
 
 /** What all names of a file share. */
 class Attributes {
   readonly qid: Qid;
-  readonly quota: Quota;
+  readonly volume: Volume;
   mode: number;
   uid: string;
   gid: string;
@@ -54,7 +113,7 @@ class Attributes {
 
   constructor(init: NodeInit) {
     this.qid = { type: init.mode >>> 24, vers: 0, path: init.path };
-    this.quota = init.quota;
+    this.volume = init.volume;
     this.mode = init.mode;
     this.uid = init.uid;
     this.gid = init.gid;
@@ -75,7 +134,7 @@ let setName: (
 /** Gives a node a place in its directory, or takes it away. */
 let place: (node: TreeNode, dir: DirNode) => void;
 let displace: (node: TreeNode, dir: DirNode) => void;
-let release: (node: TreeNode) => void;
+let free: (node: TreeNode) => void;
 let unlist: (dir: DirNode) => void;
 let touched: (node: TreeNode, muid: string) => void;
 
@@ -86,17 +145,17 @@ let touched: (node: TreeNode, muid: string) => void;
  * With `using`, it is removed at the end of the scope, a directory with all
  * that is in it.
  */
-export abstract class TreeNode implements Node, Disposable {
+export abstract class TreeNode implements TreeFile, Disposable {
   static {
     attributesOf = (node) => node.#attributes;
     setName = (node, parent, name) => {
       node.#parent = parent;
       node.#name = name;
-      node.#record = undefined;
+      node.#stat = undefined;
     };
     place = (node, dir) => node.#place = dir.order.add(node);
     displace = (node, dir) => dir.order.remove(node.#place);
-    release = (node) => node.release();
+    free = (node) => node.free();
     touched = (node, muid) => node.touched(muid);
   }
 
@@ -107,9 +166,10 @@ export abstract class TreeNode implements Node, Disposable {
   #parent: DirNode | undefined;
   /** Where it stands in its directory. */
   #place = 0;
-  // The encoded stat record, until something changes: a Tstat then costs one copy.
-  #record: Uint8Array | undefined;
-  #recorded = 0;
+  // The attributes as they were told, until something changes: a session that
+  // gets the same object again does not encode it again.
+  #stat: Stat | undefined;
+  #statChanges = 0;
 
   /**
    * Made by a tree.
@@ -156,6 +216,13 @@ export abstract class TreeNode implements Node, Disposable {
   /** Directory that has the name: itself for the root; undefined when the name was removed. */
   get parent(): DirNode | undefined {
     return this.#parent;
+  }
+
+  /** Where it is; null when the name was removed, undefined for the root. */
+  get place(): Place | null | undefined {
+    const dir = this.#parent;
+    if (dir === undefined) return null;
+    return dir === this as TreeNode ? undefined : { dir, name: this.#name };
   }
 
   /** Whether no directory has it any more. */
@@ -272,7 +339,7 @@ export abstract class TreeNode implements Node, Disposable {
   }
 
   /** Lets go of what it holds: it is removed, and no fid has it open. */
-  protected release(): void {}
+  protected free(): void {}
 
   /**
    * What the tree may hold.
@@ -280,11 +347,39 @@ export abstract class TreeNode implements Node, Disposable {
    * @ignore
    */
   protected get quota(): Quota {
-    return this.#attributes.quota;
+    return this.#attributes.volume.quota;
   }
 
-  /** All attributes. */
-  get stat(): Stat {
+  /**
+   * The tree that the node is of.
+   *
+   * @ignore
+   */
+  get volume(): Volume {
+    return this.#attributes.volume;
+  }
+
+  /** All attributes: the same object until one of them changes. */
+  stat(): Stat {
+    const { changes } = this.#attributes;
+    const isCurrent = this.#statChanges === changes && !this.isVolatile;
+    if (this.#stat === undefined || !isCurrent) {
+      this.#stat = this.#makeStat();
+      this.#statChanges = changes;
+    }
+    return this.#stat;
+  }
+
+  /**
+   * As {@linkcode stat}, for a listing.
+   *
+   * @ignore
+   */
+  get attributes(): Stat {
+    return this.stat();
+  }
+
+  #makeStat(): Stat {
     const { mode, atime, mtime, uid, gid, muid } = this.#attributes;
     return {
       type: 0,
@@ -301,16 +396,33 @@ export abstract class TreeNode implements Node, Disposable {
     };
   }
 
-  /** All attributes, encoded. */
-  get record(): Uint8Array {
-    const { changes } = this.#attributes;
-    const isCurrent = this.#recorded === changes && !this.isVolatile;
-    if (this.#record === undefined || !isCurrent) {
-      this.#record = encodeStat(this.stat);
-      this.#recorded = changes;
+  /** Opens it: a directory has nothing to open. */
+  open(
+    _request: OpenRequest,
+    _context: RequestContext,
+  ): Awaitable<OpenFile | void> {}
+
+  /** Changes attributes. */
+  wstat(changes: AttributeChanges, { uname }: RequestContext): Awaitable<void> {
+    const { mode, gid, mtime, atime } = changes;
+    if (mode !== undefined) this.mode = mode;
+    if (gid !== undefined) this.gid = gid;
+    if (mtime !== undefined) {
+      this.mtime = mtime;
+      this.muid = uname;
     }
-    return this.#record;
+    if (atime !== undefined) this.atime = atime;
+    this.touchParent(uname);
   }
+
+  /** Notes in the directory that an attribute of a member has changed. */
+  protected touchParent(uname: string): void {
+    const parent: TreeNode | undefined = this.#parent;
+    if (parent !== undefined) parent.touched(uname);
+  }
+
+  /** Asks whether a client may remove it; throws if not. */
+  removing(_context: RequestContext): Awaitable<void> {}
 
   /** Removes the name, if it is still there. */
   [Symbol.dispose](): void {
@@ -320,7 +432,7 @@ export abstract class TreeNode implements Node, Disposable {
 }
 
 /** A directory. */
-export class DirNode extends TreeNode {
+export class DirNode extends TreeNode implements TreeDir {
   static {
     membersOf = (dir) => dir.#members;
     unlist = (dir) => {
@@ -336,7 +448,7 @@ export class DirNode extends TreeNode {
    *
    * @ignore
    */
-  readonly order: Order = new Order();
+  readonly order: Order<TreeNode> = new Order();
   /** What was listed last, until it changes. */
   #listing: Listing | undefined;
 
@@ -373,6 +485,121 @@ export class DirNode extends TreeNode {
     unlist(this);
     super.modified(muid);
   }
+
+  /** Looks up one name. */
+  lookup(name: string): TreeNode | undefined {
+    this.#checkPresent();
+    return this.#members.get(name);
+  }
+
+  /** Lists those that are members from the beginning until their turn. */
+  list({ cookie }: ListRequest): Iterable<DirEntry> {
+    return cookie === 0 ? this.listing : new Members(this.order, cookie);
+  }
+
+  /** Makes a plain file, and opens it. */
+  create(
+    { name, perm, mode }: CreateFile,
+    context: RequestContext,
+  ): Awaitable<CreatedFile> {
+    checkNew(this, name);
+    const { uname } = context;
+    const { volume } = this;
+    const file = volume.makeFile(volume.init(name, perm, uname, this.gid));
+    link(file, this, name, uname);
+    return then(
+      file.open({ mode, implicit: false }, context),
+      (open) => ({ file, open: open ?? undefined }),
+    );
+  }
+
+  /** Makes a directory. */
+  mkdir({ name, perm }: MakeDir, { uname }: RequestContext): DirNode {
+    checkNew(this, name);
+    const dir = new DirNode(this.volume.init(name, perm, uname, this.gid));
+    link(dir, this, name, uname);
+    return dir;
+  }
+
+  /** Removes a file or an empty directory. */
+  remove(
+    name: string,
+    file: TreeFile,
+    context: RequestContext,
+  ): Awaitable<void> {
+    const node = this.#member(name, file);
+    if (node instanceof DirNode && node.#members.size > 0) {
+      throw new NinePError("directory is not empty");
+    }
+    return then(node.target.removing(context), () => {
+      this.#member(name, file); // Another client may have removed the file meanwhile.
+      unlink(node, context.uname);
+    });
+  }
+
+  /** Gives a member another name, or another directory of the tree. */
+  rename(
+    { name, file, newDir, newName, replace }: Rename,
+    { uname }: RequestContext,
+  ): void {
+    const node = this.#member(name, file);
+    if (!(newDir instanceof DirNode) || newDir.volume !== this.volume) {
+      throw new NinePError("Invalid cross-device link");
+    }
+    for (
+      let at: DirNode | undefined = newDir;
+      at !== undefined && at.parent !== at;
+      at = at.parent
+    ) {
+      if (at === node) throw new NinePError("Invalid argument");
+    }
+    if (newDir === this && newName === name) return;
+    const taken = newDir.#members.get(newName);
+    if (replace && taken !== undefined) replaceable(node, taken);
+    else checkNew(newDir, newName);
+    if (taken !== undefined) unlink(taken, uname);
+    move(node, newDir, newName, uname);
+  }
+
+  /** The member of a name, if it is that file. */
+  #member(name: string, file: TreeFile): TreeNode {
+    this.#checkPresent();
+    const node = this.#members.get(name);
+    if (node === undefined || node !== file) {
+      throw new NinePError("file does not exist");
+    }
+    return node;
+  }
+
+  #checkPresent(): void {
+    if (this.parent === undefined) throw removedError();
+  }
+}
+
+function removedError(): NinePError {
+  return new NinePError("file has been removed");
+}
+
+/** Throws unless a rename may put a node in the place of another one. */
+function replaceable(node: TreeNode, taken: TreeNode): void {
+  if (!(taken instanceof DirNode)) {
+    if (node instanceof DirNode) throw new NinePError("not a directory");
+    return;
+  }
+  if (!(node instanceof DirNode)) throw new NinePError("Is a directory");
+  if (taken.members.size > 0) throw new NinePError("directory is not empty");
+}
+
+/** Throws unless a directory can have a new member of that name. */
+export function checkNew(dir: DirNode, name: string): void {
+  if (!isName(name) || name.includes("\0") || !name.isWellFormed()) {
+    throw new NinePError("illegal name");
+  }
+  if (utf8Length(name) > dir.volume.maxName) {
+    throw new NinePError("File name too long");
+  }
+  if (dir.parent === undefined) throw removedError();
+  if (dir.members.has(name)) throw new NinePError("file already exists");
 }
 
 /** A further name of a file. */
@@ -401,8 +628,27 @@ export class LinkNode extends TreeNode {
 
   /** Whether a fid that is not open may be used, as for the file. */
   get implicitOpen(): boolean {
-    const target: Node = this.#target;
+    const target: TreeFile = this.#target;
     return target.implicitOpen ?? false;
+  }
+
+  /** Opens the file. */
+  override open(
+    request: OpenRequest,
+    context: RequestContext,
+  ): Awaitable<OpenFile | void> {
+    return this.#target.open(request, context);
+  }
+
+  /** Changes attributes of the file. */
+  override wstat(
+    changes: AttributeChanges,
+    context: RequestContext,
+  ): Awaitable<void> {
+    return then(
+      this.#target.wstat(changes, context),
+      () => this.touchParent(context.uname),
+    );
   }
 
   /** True: the length may come from anywhere. */
@@ -425,7 +671,7 @@ export function link(
   muid: string,
 ): void {
   const attributes = attributesOf(node);
-  attributes.quota.addFile();
+  attributes.volume.quota.addFile();
   attributes.links++;
   setName(node, dir, name);
   membersOf(dir).set(name, node);
@@ -442,9 +688,9 @@ export function unlink(node: TreeNode, muid: string): void {
   displace(node, parent);
   parent.modified(muid);
   setName(node, undefined, node.name);
-  attributes.quota.dropFile();
+  attributes.volume.quota.dropFile();
   attributes.links--;
-  if (attributes.links === 0 && attributes.opens === 0) release(node.target);
+  if (attributes.links === 0 && attributes.opens === 0) free(node.target);
 }
 
 /** Takes a name out of its directory, a directory with all that is in it. */
@@ -496,5 +742,5 @@ export function opened(node: TreeNode): void {
 export function closed(node: TreeNode): void {
   const attributes = attributesOf(node);
   attributes.opens--;
-  if (attributes.links === 0 && attributes.opens === 0) release(node.target);
+  if (attributes.links === 0 && attributes.opens === 0) free(node.target);
 }

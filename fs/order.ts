@@ -1,8 +1,6 @@
 // The members of a directory in order of arrival, for listings that continue
 // while members come and go.
 
-import type { TreeNode } from "./node.ts";
-
 /** Fewest gaps that are worth closing. */
 const GAPS = 32;
 
@@ -10,13 +8,15 @@ const GAPS = 32;
  * Nodes, each at a place: a number that grows with each new node, and never
  * changes. So a listing needs to remember only the place that it has reached.
  */
-export class Order implements Iterable<TreeNode> {
+export class Order<Item extends object> implements Iterable<Item> {
   /** Ascending. */
   #places: number[] = [];
   /** A gap is a node that was removed. */
-  #nodes: (TreeNode | undefined)[] = [];
+  #nodes: (Item | undefined)[] = [];
   #gaps = 0;
   #last = 0;
+  /** Counts the times that nodes have got other indexes, or gone. */
+  removals = 0;
 
   /** Place of the node that came last; 0 before the first. */
   get last(): number {
@@ -28,9 +28,9 @@ export class Order implements Iterable<TreeNode> {
     return this.#nodes.length;
   }
 
-  /** A node by its index, when there is no gap. */
-  nodeAt(index: number): TreeNode {
-    return this.#nodes[index]!; // Nobody has removed one since close().
+  /** A node by its index; undefined for a gap. */
+  nodeAt(index: number): Item | undefined {
+    return this.#nodes[index];
   }
 
   /** A place by its index. */
@@ -39,7 +39,7 @@ export class Order implements Iterable<TreeNode> {
   }
 
   /** Puts a node behind all others, and gives its place. */
-  add(node: TreeNode): number {
+  add(node: Item): number {
     this.#nodes.push(node);
     this.#places.push(++this.#last);
     return this.#last;
@@ -47,8 +47,9 @@ export class Order implements Iterable<TreeNode> {
 
   /** Removes the node at a place. */
   remove(place: number): void {
-    const index = this.#behind(place) - 1;
+    const index = this.indexBehind(place) - 1;
     this.#nodes[index] = undefined;
+    this.removals++;
     this.#gaps++;
     while (this.#gaps > 0 && this.#nodes.at(-1) === undefined) {
       this.#nodes.pop();
@@ -61,32 +62,19 @@ export class Order implements Iterable<TreeNode> {
   /** Closes the gaps. */
   close(): void {
     if (this.#gaps === 0) return;
+    this.removals++;
     this.#places = this.#places.filter((_, i) => this.#nodes[i] !== undefined);
     this.#nodes = this.#nodes.filter((node) => node !== undefined);
     this.#gaps = 0;
   }
 
-  /** The first node behind a place, if it came no later than that of another place. */
-  next(
-    place: number,
-    last: number,
-  ): { node: TreeNode; place: number } | undefined {
-    for (let i = this.#behind(place); i < this.#nodes.length; i++) {
-      const place = this.#places[i];
-      if (place > last) return undefined;
-      const node = this.#nodes[i];
-      if (node !== undefined) return { node, place };
-    }
-    return undefined;
-  }
-
   /** All that are there, in their order. */
-  *[Symbol.iterator](): Generator<TreeNode> {
+  *[Symbol.iterator](): Generator<Item> {
     for (const node of this.#nodes) if (node !== undefined) yield node;
   }
 
   /** Index of the first place behind a place. */
-  #behind(place: number): number {
+  indexBehind(place: number): number {
     const places = this.#places;
     let low = 0;
     for (let high = places.length; low < high;) {

@@ -1,6 +1,6 @@
-// The semantics of a tree of nodes: the requests of clients, their effects on
-// nodes and directories, and the text of each refusal. See open(9P), stat(9P),
-// remove(9P).
+// The rules of the manual that hold for every tree: who may do what, what may
+// be changed, how a name is taken and given up. See open(9P), stat(9P),
+// remove(9P). What a file does is the business of its tree.
 
 import {
   DMAPPEND,
@@ -9,25 +9,32 @@ import {
   DMTMP,
   isName,
   NinePError,
+  OAPPEND,
   ORCLOSE,
   ORDWR,
   OREAD,
   OTRUNC,
   OWRITE,
-  type Stat,
+  QTAPPEND,
+  QTDIR,
+  QTEXCL,
 } from "../codec.ts";
 import { then } from "../codec/_awaitable.ts";
-import { removedError } from "../codec/call.ts";
+import { removedError as staleError } from "../codec/call.ts";
 import { utf8Length } from "../codec/wire.ts";
 import type {
   AttachRequest,
+  AttributeChanges,
+  Attributes,
   Awaitable,
   CallRequest,
   Created,
   CreateRequest,
-  DirMember,
   Fid,
   Handler,
+  Listing,
+  ListRequest,
+  Opened,
   OpenRequest,
   ReadRequest,
   RequestContext,
@@ -43,428 +50,497 @@ import {
   type Users,
   WRITE,
 } from "./access.ts";
-import { FileNode, PlainNode } from "./file.ts";
-import { DirReader } from "./listing.ts";
-import {
-  closed,
-  DirNode,
-  link,
-  makeRoot,
-  move,
-  type NodeInit,
-  now,
-  opened,
-  touch,
-  type TreeNode,
-  unlink,
-} from "./node.ts";
-import type { Quota } from "./quota.ts";
+import { PathNode } from "./path_node.ts";
+import type { OpenFile, Rules, Tree, TreeDir, TreeFile } from "./tree.ts";
 
-/** Settings of a tree. */
-export interface TreeSettings {
-  /** Owner of the root. */
-  readonly uid: string;
-  /** Group of the root. */
-  readonly gid: string;
-  /** Permissions of the root. */
-  readonly mode: number;
-  /** User database, if there is one. */
-  readonly users: Users | undefined;
-  /** Refuse what usual clients do against the manual. */
-  readonly strict: boolean;
-  /** Most bytes of a name. */
-  readonly maxName: number;
-  /** What the tree may hold. */
-  readonly quota: Quota;
+/** Most bytes of a name, where a tree says nothing. */
+const NAME_MAX = 255;
+
+const NOTHING: Uint8Array = new Uint8Array(0);
+
+/** What a fid has open: kept as its state. */
+interface Use {
+  readonly node: PathNode;
+  open: OpenFile | undefined;
+  /** Modes in which the fid uses the file. */
+  mode: number;
+  isOver: boolean;
 }
 
-/** A tree of nodes as a handler: what a MemoryFs is to a server. */
-export class TreeHandler implements Handler<TreeNode> {
-  /** The root directory. */
-  readonly root: DirNode;
-  readonly #settings: TreeSettings;
-  // Qid paths come from a counter, so none is given twice. The counter starts
-  // at a random number, so that a client of a restarted server does not take
-  // another file for the file that it had.
-  #lastPath = randomPath();
-  /** Names that files will have which are being cut by the same Twstat. */
-  readonly #promised: Set<string> = new Set();
-  /** What each fid has open, also without a Topen: counted once, until the clunk. */
-  readonly #uses: Map<Fid<TreeNode>, TreeNode> = new Map();
+/** A tree that can be served. */
+export interface ServableTree extends Tree {
+  /** What a server asks: functions that need no `this`. */
+  readonly handler: Handler<PathNode>;
+}
 
-  constructor(settings: TreeSettings) {
-    const { uid, gid, mode, quota } = settings;
-    this.#settings = settings;
-    this.root = new DirNode({
-      name: "/",
-      path: this.#lastPath,
-      mode: DMDIR + (mode & 0o777),
-      uid,
-      gid,
-      quota,
-    });
-    makeRoot(this.root);
+/**
+ * Makes a tree that can be served out of one that answers for files only: the
+ * rules of the manual stand above it.
+ *
+ * @param tree A tree, or its root directory.
+ * @param rules The rules to choose; those of the tree by default.
+ * @returns The tree, with the handler that serve() and listen() take.
+ *
+ * @example A directory of one file
+ * ```ts
+ * import { connect, pair, serve, type TreeDir, type TreeFile, treeOf } from "@ninep/ninep";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const text = new TextEncoder().encode("hello\n");
+ * const hello: TreeFile = {
+ *   qid: { type: 0, vers: 0, path: 1n },
+ *   stat: () => ({ qid: hello.qid, name: "hello", mode: 0o444, length: text.length }),
+ *   open: () => ({ read: ({ offset, count }) => text.subarray(offset, offset + count) }),
+ * };
+ * const root: TreeDir = {
+ *   qid: { type: 0x80, vers: 0, path: 0n },
+ *   stat: () => ({ qid: root.qid, name: "/", mode: 0x80000000 + 0o555 }),
+ *   lookup: (name) => name === "hello" ? hello : undefined,
+ *   list: (_request, context) => [hello].map((file) => ({ stat: file.stat(context) })),
+ * };
+ *
+ * const [here, there] = pair();
+ * const served = serve(there, treeOf(root));
+ * const client = await connect(here);
+ * assertEquals(await client.readTextFile("hello"), "hello\n");
+ * await client.close();
+ * await served;
+ * ```
+ */
+export function treeOf(
+  tree: Tree | TreeDir,
+  rules: Rules | undefined = tree.rules,
+): ServableTree {
+  const { attach, connect, disconnect } = "attach" in tree
+    ? boundOf(tree)
+    : { attach: () => tree };
+  const made: Tree = {
+    attach,
+    ...(rules === undefined ? {} : { rules }),
+    ...(connect === undefined ? {} : { connect }),
+    ...(disconnect === undefined ? {} : { disconnect }),
+  };
+  return { ...made, handler: handlerOf(made) };
+}
+
+function boundOf(tree: Tree): Omit<Tree, "rules"> {
+  return {
+    attach: (request, context) => tree.attach(request, context),
+    ...(tree.connect === undefined
+      ? {}
+      : { connect: (connection) => tree.connect?.(connection) }),
+    ...(tree.disconnect === undefined
+      ? {}
+      : { disconnect: (connection) => tree.disconnect?.(connection) }),
+  };
+}
+
+/**
+ * The handler of a tree.
+ *
+ * @param tree The tree.
+ * @returns Functions that need no `this`, so that a program can spread them and
+ *   replace some.
+ */
+export function handlerOf(tree: Tree): Handler<PathNode> {
+  const rules = new TreeRules(tree);
+  return {
+    connect: (connection) => tree.connect?.(connection),
+    disconnect: (connection) => tree.disconnect?.(connection),
+    attach: (_fid, request, context) => rules.attach(request, context),
+    walk: (node, name, context) => rules.walk(node, name, context),
+    open: (fid, request, context) => rules.open(fid, request, context),
+    create: (fid, request, context) => rules.create(fid, request, context),
+    read: (fid, request, context) => rules.read(fid, request, context),
+    readdir: (fid, request, context) => rules.list(fid, request, context),
+    write: (fid, request, context) => rules.write(fid, request, context),
+    call: (fid, request, context) => rules.call(fid, request, context),
+    leave: (fid) => rules.leave(fid),
+    clunk: (fid) => rules.leave(fid),
+    remove: (fid, context) => rules.remove(fid, context),
+    stat: (fid, context) => rules.stat(fid, context),
+    wstat: (fid, request, context) => rules.wstat(fid, request, context),
+    release: (node) => node.release(),
+  };
+}
+
+/** The rules above one tree. */
+class TreeRules {
+  readonly #tree: Tree;
+  readonly #rules: Rules;
+  /** The fids that have a file with DMEXCL open, by the path of its qid. */
+  readonly #exclusive: Map<bigint, Use> = new Map();
+
+  constructor(tree: Tree) {
+    this.#tree = tree;
+    this.#rules = tree.rules ?? {};
   }
 
-  /** Gives the root to everyone whose name can be the owner of a file. */
-  attach(_fid: Fid<TreeNode>, request: AttachRequest<TreeNode>): TreeNode {
-    const { uname, aname } = request;
-    if (aname !== "" && aname !== "/") {
-      throw new NinePError("file does not exist");
-    }
-    // A longer one would make records of files that no listing has room for.
-    if (utf8Length(uname) > this.#settings.maxName) {
+  attach(request: AttachRequest, context: RequestContext): Awaitable<PathNode> {
+    // A longer name would make records of files that no listing has room for.
+    if (utf8Length(request.uname) > (this.#rules.maxName ?? NAME_MAX)) {
       throw new NinePError("unknown user");
     }
-    return this.root;
+    return then(
+      this.#tree.attach(request, context),
+      (root) => new PathNode(root, this.#rules, undefined, "/"),
+    );
   }
 
-  /** Looks up one name. */
   walk(
-    node: TreeNode,
+    node: PathNode,
     name: string,
-    request: RequestContext<TreeNode>,
-  ): TreeNode | undefined {
-    if (!(node instanceof DirNode)) throw new NinePError("not a directory");
-    const { parent } = node;
-    if (parent === undefined) throw new NinePError("file has been removed");
-    this.#need(node, request.fid.uname, EXECUTE);
-    return name === ".." ? parent : node.members.get(name);
+    context: RequestContext,
+  ): Awaitable<PathNode | undefined> {
+    return then(need(node, context, EXECUTE), () => {
+      if (name === "..") return node.parent.retain();
+      return then(
+        dirOf(node).lookup(name, context),
+        (file) =>
+          file === undefined
+            ? undefined
+            : new PathNode(file, node.rules, node, name),
+      );
+    });
   }
 
-  /** Checks permissions and exclusive use, then has the file open. */
   open(
-    fid: Fid<TreeNode>,
-    request: OpenRequest<TreeNode>,
-  ): Awaitable<void> {
-    const { uname } = fid;
+    fid: Fid<PathNode>,
+    request: OpenRequest,
+    context: RequestContext,
+  ): Awaitable<Opened<PathNode> | void> {
+    const { node } = fid;
     const { mode } = request;
-    const node = this.#nodeOf(fid);
-    const file = node.target;
-    const used = this.#uses.get(fid);
-    const again = used === file; // It was open implicitly.
-    if (node.isRemoved && !again) throw removed(file);
+    const use = useOf(fid);
+    if (node.isLost && use === undefined) throw removedError(node);
     const access = accessOf(mode);
-    this.#need(node, uname, mode & OTRUNC ? access | WRITE : access);
-    if (mode & ORCLOSE) this.#need(parentOf(node), uname, WRITE);
-    if (node.isExclusive && node.opens > (again ? 1 : 0)) {
-      throw new NinePError("exclusive use file already open");
+    const isTruncated = (mode & OTRUNC) !== 0;
+    return then(
+      need(node, context, isTruncated ? access | WRITE : access),
+      () => {
+        if ((mode & ORCLOSE) === 0) return this.#open(fid, request, context);
+        return then(
+          need(node.parent, context, WRITE),
+          () => this.#open(fid, request, context),
+        );
+      },
+    );
+  }
+
+  #open(
+    fid: Fid<PathNode>,
+    request: OpenRequest,
+    context: RequestContext,
+  ): Awaitable<Opened<PathNode> | void> {
+    const { node } = fid;
+    const { implicit } = request;
+    const mode = modeOf(node, request.mode);
+    const use = useOf(fid);
+    if (use !== undefined) {
+      return this.#openAgain(use, fid, { mode, implicit }, context);
     }
-    if (used !== undefined && !again) {
-      return then(this.#leave(fid), () => this.open(fid, request));
-    }
-    if (!again) this.#use(fid, file);
-    if (!(file instanceof FileNode)) return;
-    if ((access & READ) !== 0) file.atime = now();
+    const begun = this.#begin(fid, mode);
     try {
-      const done = file.open(fid, request);
-      if (!(done instanceof Promise)) return;
-      return done.catch((error) => this.#failed(fid, again, error));
+      const opened = node.file.open?.({ mode, implicit }, context);
+      if (!(opened instanceof Promise)) return this.#opened(begun, opened);
+      return opened.then(
+        (opened) => this.#opened(begun, opened),
+        (error) => this.#failed(fid, begun, error),
+      );
     } catch (error) {
-      return this.#failed(fid, again, error);
+      return this.#failed(fid, begun, error);
     }
   }
 
-  /** An open failed: the fid has nothing open, unless it had before. */
-  #failed(
-    fid: Fid<TreeNode>,
-    again: boolean,
-    error: unknown,
-  ): Awaitable<never> {
-    if (again) throw error;
-    return then(this.#leave(fid), () => {
-      throw error;
-    });
-  }
-
-  #use(fid: Fid<TreeNode>, file: TreeNode): void {
-    this.#uses.set(fid, file);
-    opened(file);
-  }
-
-  /** Ends what a fid has open. */
-  #leave(fid: Fid<TreeNode>): Awaitable<void> {
-    const file = this.#uses.get(fid);
-    if (file === undefined) return;
-    let done: Awaitable<void> = undefined;
-    try {
-      if (file instanceof FileNode) done = file.clunk(fid);
-    } catch (error) {
-      this.#left(fid, file);
-      throw error;
-    }
-    if (done instanceof Promise) {
-      return done.finally(() => this.#left(fid, file));
-    }
-    this.#left(fid, file);
-  }
-
-  #left(fid: Fid<TreeNode>, file: TreeNode): void {
-    this.#uses.delete(fid);
-    closed(file);
-  }
-
-  /** Makes a file or directory. */
-  create(
-    fid: Fid<TreeNode>,
-    request: CreateRequest<TreeNode>,
-  ): Awaitable<Created<TreeNode>> {
-    if (this.#uses.has(fid)) {
-      return then(this.#leave(fid), () => this.create(fid, request));
-    }
-    const dir = fid.node;
-    const { name, perm } = request;
-    if (!(dir instanceof DirNode)) throw new NinePError("not a directory");
-    this.#need(dir, fid.uname, WRITE);
-    this.checkNew(dir, name);
-    const mask = (perm & DMDIR) !== 0 ? 0o777 : 0o666;
-    const mode = (perm & (~mask | (dir.mode & mask))) >>> 0;
-    const init = this.nodeInit(name, mode, fid.uname, dir.gid);
-    const node = (perm & DMDIR) !== 0 ? new DirNode(init) : new PlainNode(init);
-    link(node, dir, name, fid.uname);
-    this.#use(fid, node);
-    return { node };
-  }
-
-  /** Reads a file. */
-  read(
-    fid: Fid<TreeNode>,
-    request: ReadRequest<TreeNode>,
-  ): Awaitable<Uint8Array> {
-    return this.#fileOf(fid).read(fid, request);
-  }
-
-  /** Lists a directory: those that are members from the beginning until their turn. */
-  readdir(fid: Fid<TreeNode>): Iterable<DirMember> {
-    const node = this.#nodeOf(fid);
-    if (!(node instanceof DirNode)) throw new NinePError("not a directory");
-    return new DirReader(node.order, node.listing);
-  }
-
-  /** Writes to a file. */
-  write(
-    fid: Fid<TreeNode>,
-    request: WriteRequest<TreeNode>,
-  ): Awaitable<number | void> {
-    return this.#fileOf(fid).write(fid, request);
-  }
-
-  /** Ends the use of an open file. */
-  clunk(fid: Fid<TreeNode>): Awaitable<void> {
-    return this.#leave(fid);
-  }
-
-  /** Removes a file or an empty directory. */
-  remove(fid: Fid<TreeNode>): Awaitable<void> {
-    const { node, uname } = fid;
-    if (node === this.root) throw new NinePError("cannot remove root");
-    this.#need(parentOf(node), uname, WRITE);
-    if (node instanceof DirNode && node.members.size > 0) {
-      throw new NinePError("directory is not empty");
-    }
-    const file = node.target;
-    if (!(file instanceof FileNode)) return unlink(node, uname);
-    return then(file.remove(fid), () => {
-      parentOf(node); // Somebody else may have removed it while the file was asked.
-      unlink(node, uname);
-    });
-  }
-
-  /** Tells the attributes. */
-  stat(fid: Fid<TreeNode>): Uint8Array {
-    return this.#nodeOf(fid).record;
-  }
-
-  /** Changes attributes: first all checks, then all changes. */
-  wstat(
-    fid: Fid<TreeNode>,
-    request: WstatRequest<TreeNode>,
-  ): Awaitable<void> {
-    const node = this.#nodeOf(fid);
-    const file = node.target;
-    const changes = possible(file, request.changes);
-    this.#checkWishes(node, fid.uname, request.changes, changes);
-    const { length } = changes;
-    if (length === undefined || !(file instanceof FileNode)) {
-      return this.#change(node, fid.uname, changes);
-    }
-    const cut = file.truncate(Number(length), fid.uname);
-    if (!(cut instanceof Promise)) {
-      return this.#change(node, fid.uname, changes);
-    }
-    return this.#changeAfter(cut, node, fid.uname, changes);
-  }
-
-  /** Keeps the new name free while the file is cut: it is too late then to refuse it. */
-  async #changeAfter(
-    cut: Promise<void>,
-    node: TreeNode,
-    uname: string,
-    changes: Partial<Stat>,
-  ): Promise<void> {
-    const { name = node.name } = changes;
-    const isNew = name !== node.name;
-    const place = placeOf(node.parent ?? this.root, name);
-    if (isNew) this.#promised.add(place);
-    try {
-      await cut;
-    } finally {
-      if (isNew) this.#promised.delete(place);
-    }
-    this.#change(node, uname, changes);
-  }
-
-  #checkWishes(
-    node: TreeNode,
-    uname: string,
-    wishes: Partial<Stat>,
-    changes: Partial<Stat>,
-  ): void {
-    const { users, strict } = this.#settings;
-    const { name, length, mode, mtime, atime, gid } = changes;
-    checkFixed(node, wishes, strict);
-    const rules = governs(users, node, uname);
-    if (name !== undefined && name !== node.name) {
-      this.#checkRename(node, name, uname);
-    }
-    if (length !== undefined) {
-      if (node.isRemoved && node.opens === 0) {
-        throw new NinePError("file has been removed");
+  /** The fid begins to use its file. */
+  #begin(fid: Fid<PathNode>, mode: number): Use {
+    const { node } = fid;
+    const use: Use = { node, open: undefined, mode, isOver: false };
+    const { type, path } = node.qid;
+    if ((type & QTEXCL) !== 0 && node.rules.exclusive !== false) {
+      if (this.#exclusive.has(path)) {
+        throw new NinePError("exclusive use file already open");
       }
-      this.#need(node, uname, WRITE);
-      checkLength(node.target, Number(length));
+      this.#exclusive.set(path, use);
     }
-    if (mode !== undefined) {
-      if (!rules) throw new NinePError("not owner");
-      const known = DMDIR | DMAPPEND | DMEXCL | DMTMP | 0o777;
-      if ((mode & ~known) !== 0) throw new NinePError("illegal mode");
+    fid.state = use;
+    return use;
+  }
+
+  #opened(use: Use, open: OpenFile | void): Opened<PathNode> | void {
+    if (open === undefined) return;
+    use.open = open;
+    // The fid was clunked while its file was opened.
+    if (use.isOver) return;
+    const { file, iounit } = open;
+    if (file === undefined && iounit === undefined) return;
+    const { node } = use;
+    return {
+      ...(iounit === undefined ? {} : { iounit }),
+      ...(file === undefined
+        ? {}
+        : { node: new PathNode(file, node.rules, node.parent, node.name) }),
+    };
+  }
+
+  #failed(fid: Fid<PathNode>, use: Use, error: unknown): never {
+    this.#end(fid, use);
+    throw error;
+  }
+
+  /** The fid uses its file without a Topen, and wants to do more. */
+  #openAgain(
+    use: Use,
+    fid: Fid<PathNode>,
+    request: OpenRequest,
+    context: RequestContext,
+  ): Awaitable<void> {
+    const { mode, implicit } = request;
+    const isSame = use.mode === mode || !implicit;
+    const both = isSame ? mode : ORDWR | (mode & OTRUNC);
+    const done = () => {
+      use.mode = both & ~OTRUNC;
+    };
+    if (use.open?.reopen !== undefined) {
+      return then(use.open.reopen(request, context), done);
     }
-    if ((mtime !== undefined || atime !== undefined) && !rules) {
-      // An ordinary truncation by Linux sets the mtime, too.
-      if (length === undefined) throw new NinePError("not owner");
-    }
-    if (gid !== undefined && gid !== node.gid) {
-      checkGroup(users, node, uname, gid);
+    const opened = use.node.file.open?.({ mode: both, implicit }, context);
+    return then<OpenFile | void, void>(opened, (opened) => {
+      const old = use.open;
+      use.open = opened ?? undefined;
+      done();
+      return old?.close?.(endingOf(fid));
+    });
+  }
+
+  /** Ends the use of a file by a fid. */
+  leave(fid: Fid<PathNode>): Awaitable<void> {
+    const use = useOf(fid);
+    if (use === undefined) return;
+    this.#end(fid, use);
+    return use.open?.close?.(endingOf(fid));
+  }
+
+  #end(fid: Fid<PathNode>, use: Use): void {
+    use.isOver = true;
+    fid.state = undefined;
+    const { path } = use.node.qid;
+    if (this.#exclusive.size > 0 && this.#exclusive.get(path) === use) {
+      this.#exclusive.delete(path);
     }
   }
 
-  #change(node: TreeNode, uname: string, changes: Partial<Stat>): void {
-    const { name, length, mode, mtime, atime, gid } = changes;
-    if (name !== undefined && name !== node.name) {
-      this.moveNode(node, node.parent ?? this.root, name, uname);
+  create(
+    fid: Fid<PathNode>,
+    request: CreateRequest,
+    context: RequestContext,
+  ): Awaitable<Created<PathNode>> {
+    const { node } = fid;
+    const { name } = request;
+    if (node.rules.access === false) {
+      checkName(node.rules, name);
+      return this.#create(fid, request, context);
     }
-    if (mode !== undefined) node.mode = mode;
-    if (gid !== undefined) node.gid = gid;
-    if (mtime !== undefined) {
-      node.mtime = mtime;
-      node.muid = uname;
-    }
-    if (atime !== undefined) node.atime = atime;
-    const isChanged = [length, mode, mtime, atime, gid]
-      .some((value) => value !== undefined);
-    const { parent } = node;
-    if (isChanged && parent !== undefined) touch(parent, uname);
+    return then(node.file.stat(context), (dir) => {
+      check(node, dir, context, WRITE);
+      checkName(node.rules, name);
+      const mask = (request.perm & DMDIR) !== 0 ? 0o777 : 0o666;
+      const perm = (request.perm & (~mask | (dir.mode & mask))) >>> 0;
+      return this.#create(fid, { ...request, perm }, context);
+    });
   }
 
-  /** Calls a function file. */
+  #create(
+    fid: Fid<PathNode>,
+    { name, perm, mode: asked }: CreateRequest,
+    context: RequestContext,
+  ): Awaitable<Created<PathNode>> {
+    const { node } = fid;
+    const dir = dirOf(node);
+    const mode = asked & ~(ORCLOSE | OTRUNC);
+    const made = (file: TreeFile, open?: OpenFile) => {
+      const child = new PathNode(file, node.rules, node, name);
+      const use: Use = { node: child, open, mode, isOver: false };
+      fid.state = use;
+      const { type, path } = child.qid;
+      if ((type & QTEXCL) !== 0) this.#exclusive.set(path, use);
+      const { iounit } = open ?? {};
+      return iounit === undefined ? { node: child } : { node: child, iounit };
+    };
+    if ((perm & DMDIR) !== 0) {
+      if (dir.mkdir === undefined) throw notSupported();
+      return then(dir.mkdir({ name, perm }, context), (file) => {
+        const opened = file.open?.({ mode, implicit: false }, context);
+        return then(opened, (opened) => made(file, opened ?? undefined));
+      });
+    }
+    if (dir.create === undefined) throw notSupported();
+    return then(
+      dir.create({ name, perm, mode }, context),
+      ({ file, open }) => made(file, open),
+    );
+  }
+
+  read(
+    fid: Fid<PathNode>,
+    request: ReadRequest,
+    context: RequestContext,
+  ): Awaitable<Uint8Array> {
+    return openOf(fid)?.read?.(request, context) ?? NOTHING;
+  }
+
+  list(
+    { node }: Fid<PathNode>,
+    request: ListRequest,
+    context: RequestContext,
+  ): Awaitable<Listing> {
+    checkPresent(node);
+    return dirOf(node).list?.(request, context) ?? [];
+  }
+
+  write(
+    fid: Fid<PathNode>,
+    request: WriteRequest,
+    context: RequestContext,
+  ): Awaitable<number | void> {
+    const open = openOf(fid);
+    if (open?.write === undefined) throw notSupported();
+    return open.write(request, context);
+  }
+
   call(
-    fid: Fid<TreeNode>,
-    request: CallRequest<TreeNode>,
+    fid: Fid<PathNode>,
+    request: CallRequest,
+    context: RequestContext,
   ): Awaitable<Uint8Array | undefined> {
-    const file = this.#nodeOf(fid).target;
-    return file instanceof FileNode ? file.call(fid, request) : undefined;
+    return openOf(fid)?.call?.(request, context);
   }
 
-  /** What a fid stands for, by the name that it was walked to. */
-  #nodeOf({ node }: Fid<TreeNode>): TreeNode {
-    if (this.#settings.strict && node.isRemoved) throw removed(node.target);
-    return node;
+  remove(
+    { node }: Fid<PathNode>,
+    context: RequestContext,
+  ): Awaitable<void> {
+    if (node.isRoot) throw new NinePError("cannot remove root");
+    if (node.isRemoved) throw removedError(node);
+    const { parent, name, file } = node;
+    return then(need(parent, context, WRITE), () => {
+      const dir = dirOf(parent);
+      if (dir.remove === undefined) throw notSupported();
+      return then(dir.remove(name, file, context), () => node.removed());
+    });
   }
 
-  #fileOf(fid: Fid<TreeNode>): FileNode {
-    const file = this.#nodeOf(fid).target;
-    if (file instanceof FileNode) return file;
-    throw new NinePError("Is a directory");
+  stat({ node }: Fid<PathNode>, context: RequestContext): Awaitable<Attributes> {
+    checkPresent(node);
+    return node.file.stat(context);
   }
 
-  #need(node: TreeNode, uname: string, access: number): void {
-    if (!permits(this.#settings.users, node, uname, access)) {
-      throw new NinePError("permission denied");
+  /**
+   * Changes attributes, all or none: first all checks, then the name, which can
+   * be taken back, then the others. Waits only for what is not there at once,
+   * so that two requests cannot both pass the checks and then exclude each other.
+   */
+  async wstat(
+    { node }: Fid<PathNode>,
+    { changes: wishes }: WstatRequest,
+    context: RequestContext,
+  ): Promise<void> {
+    checkPresent(node);
+    const { file } = node;
+    if (Object.keys(wishes).length === 0) return file.sync?.(context);
+    let stat = file.stat(context);
+    if (stat instanceof Promise) stat = await stat;
+    checkFixed(stat, wishes, node.rules.strict === true);
+    const changes = changesOf(file, wishes);
+    if (node.rules.access !== false) checkOwner(node, stat, changes, context);
+    const { name } = wishes;
+    const isRenamed = name !== undefined && name !== stat.name;
+    const old = isRenamed ? { parent: node.parent, name: node.name } : undefined;
+    if (isRenamed) {
+      const renamed = this.rename(node, node.parent, name, context);
+      if (renamed instanceof Promise) await renamed;
+    }
+    if (Object.keys(changes).length === 0) return;
+    try {
+      if (file.wstat === undefined) throw new NinePError("wstat prohibited");
+      const changed = file.wstat(changes, context);
+      if (changed instanceof Promise) await changed;
+    } catch (error) {
+      if (old !== undefined) {
+        await this.#move(node, old.parent, old.name, false, context);
+      }
+      throw error;
     }
   }
 
-  #checkRename(node: TreeNode, name: string, uname: string): void {
-    if (node === this.root) throw new NinePError("cannot remove root");
-    const parent = parentOf(node);
-    this.#need(parent, uname, WRITE);
-    this.checkNew(parent, name);
+  /** Gives a file another name, or another directory. */
+  rename(
+    node: PathNode,
+    dir: PathNode,
+    name: string,
+    context: RequestContext,
+    replace = false,
+  ): Awaitable<void> {
+    if (node.isRoot) throw new NinePError("cannot remove root");
+    if (node.isRemoved) throw removedError(node);
+    checkName(dir.rules, name);
+    const { parent } = node;
+    return then(need(parent, context, WRITE), () => {
+      const allowed = dir === parent ? undefined : need(dir, context, WRITE);
+      return then(
+        allowed,
+        () => this.#move(node, dir, name, replace, context),
+      );
+    });
   }
 
-  /** What a new node is made with: a qid that no other had. */
-  nodeInit(name: string, mode: number, uid: string, gid: string): NodeInit {
-    const { quota } = this.#settings;
-    return { name, path: ++this.#lastPath, mode, uid, gid, quota };
-  }
-
-  /** Throws unless a directory can have a new member of that name. */
-  checkNew(dir: DirNode, name: string): void {
-    this.#checkName(name);
-    if (dir.parent === undefined) throw new NinePError("file has been removed");
-    const isPromised = this.#promised.size > 0 &&
-      this.#promised.has(placeOf(dir, name));
-    if (isPromised || dir.members.has(name)) {
-      throw new NinePError("file already exists");
-    }
-  }
-
-  /** Throws for names that no file can have, or no message carry. */
-  #checkName(name: string): void {
-    if (!isName(name) || name.includes("\0") || !name.isWellFormed()) {
-      throw new NinePError("illegal name");
-    }
-    if (utf8Length(name) > this.#settings.maxName) {
-      throw new NinePError("File name too long");
-    }
-  }
-
-  /** Moves a node to a name in a directory, without a check of permissions. */
-  moveNode(node: TreeNode, dir: DirNode, name: string, uname: string): void {
-    if (node.parent === dir && node.name === name) return;
-    parentOf(node);
-    this.checkNew(dir, name);
-    move(node, dir, name, uname);
+  #move(
+    node: PathNode,
+    dir: PathNode,
+    newName: string,
+    replace: boolean,
+    context: RequestContext,
+  ): Awaitable<void> {
+    const { parent, name, file } = node;
+    const from = dirOf(parent);
+    if (from.rename === undefined) throw new NinePError("wstat prohibited");
+    const newDir = dirOf(dir);
+    return then(
+      from.rename({ name, file, newDir, newName, replace }, context),
+      () => node.moved(dir, newName),
+    );
   }
 }
 
-/** A name in a directory, also of a file that is not there. */
-function placeOf(dir: DirNode, name: string): string {
-  return `${dir.qid.path}/${name}`;
+/** What a fid uses. */
+function useOf(fid: Fid<PathNode>): Use | undefined {
+  return fid.state as Use | undefined; // The rules alone set the state.
 }
 
-/** The directory that a node is in. */
-function parentOf({ parent }: TreeNode): DirNode {
-  if (parent === undefined) throw new NinePError("file has been removed");
-  return parent;
+/** The open file of a fid. */
+function openOf(fid: Fid<PathNode>): OpenFile | undefined {
+  checkPresent(fid.node);
+  return useOf(fid)?.open;
 }
 
-/**
- * The error for a fid whose file was removed. Callers can tell the error of a
- * removed function file from an error of the function.
- */
-function removed(file: TreeNode): NinePError {
-  return file instanceof FileNode && file.implicitOpen
-    ? removedError()
-    : new NinePError("file has been removed");
+function endingOf({ lost, writeFailed }: Fid): Parameters<
+  NonNullable<OpenFile["close"]>
+>[0] {
+  return { lost, writeFailed };
 }
 
-/**
- * Returns the first qid path. Two servers, of which one replaces the other,
- * have no qid path in common. All paths stay below 2^53, because programs on
- * Node read an inode as a double.
- */
-function randomPath(): bigint {
-  const [random] = crypto.getRandomValues(new Uint32Array(1));
-  return BigInt(random) << 20n; // Leaves a million paths before the next possible start.
+/** The session asks these things of directories only. */
+function dirOf({ file }: PathNode): TreeDir {
+  if ((file.qid.type & QTDIR) !== 0 && "lookup" in file) {
+    return file as TreeDir; // Its qid says so, and it has the only required member.
+  }
+  throw new NinePError("not a directory");
+}
+
+/** The mode as a file gets it: the rules see to the rest of it. */
+function modeOf(node: PathNode, mode: number): number {
+  const isAppendOnly = (node.qid.type & QTAPPEND) !== 0;
+  return mode & ~(isAppendOnly ? ORCLOSE | OTRUNC : ORCLOSE);
 }
 
 function accessOf(mode: number): number {
@@ -480,34 +556,123 @@ function accessOf(mode: number): number {
   }
 }
 
-function checkLength(file: TreeNode, length: number): void {
-  if (!(file instanceof FileNode)) return;
-  if (file.isAppendOnly && length !== file.length) {
-    throw new NinePError("permission denied");
-  }
-  file.checkLength(length);
+/** Throws unless a user has an access to a file. */
+function need(
+  node: PathNode,
+  context: RequestContext,
+  access: number,
+): Awaitable<void> {
+  if (node.rules.access === false) return;
+  const stat = node.file.stat(context);
+  if (!(stat instanceof Promise)) return check(node, stat, context, access);
+  return stat.then((stat) => check(node, stat, context, access));
 }
 
-/** The wishes that mean something: a function file takes lengths and times, to no effect. */
-function possible(file: TreeNode, changes: Partial<Stat>): Partial<Stat> {
-  if (!(file instanceof FileNode && file.isFunction)) return changes;
-  const { length: _length, mtime: _mtime, atime: _atime, ...rest } = changes;
-  return rest;
+function check(
+  { rules }: PathNode,
+  stat: Attributes,
+  { uname }: RequestContext,
+  access: number,
+): void {
+  if (!permits(rules.users, ownedOf(stat), uname, access)) {
+    throw new NinePError("permission denied");
+  }
+}
+
+/** The attributes that decide on access, with their defaults. */
+function ownedOf(
+  { mode, uid = "none", gid = uid }: Attributes,
+): { mode: number; uid: string; gid: string } {
+  return { mode, uid, gid };
+}
+
+/** Throws for names that no file can have, or no message carry. */
+function checkName({ maxName = NAME_MAX }: Rules, name: string): void {
+  if (!isName(name) || name.includes("\0") || !name.isWellFormed()) {
+    throw new NinePError("illegal name");
+  }
+  if (utf8Length(name) > maxName) throw new NinePError("File name too long");
+}
+
+/** Throws for a file that was removed, where the rules are strict. */
+function checkPresent(node: PathNode): void {
+  if (node.rules.strict === true && node.isRemoved) throw removedError(node);
+}
+
+/**
+ * The error for a fid whose file was removed. Callers can tell the error of a
+ * removed function file from an error of the function.
+ */
+function removedError({ implicitOpen }: PathNode): NinePError {
+  return implicitOpen
+    ? staleError()
+    : new NinePError("file has been removed");
+}
+
+function notSupported(): NinePError {
+  return new NinePError("Operation not supported");
+}
+
+/** The wishes that a file is asked for; a function has no length and no times to set. */
+function changesOf(
+  { implicitOpen = false }: TreeFile,
+  wishes: WstatRequest["changes"],
+): AttributeChanges {
+  const { mode, gid, length, atime, mtime } = wishes;
+  return {
+    ...(mode === undefined ? {} : { mode }),
+    ...(gid === undefined ? {} : { gid }),
+    ...(length === undefined || implicitOpen ? {} : { length: Number(length) }),
+    ...(atime === undefined || implicitOpen ? {} : { atime }),
+    ...(mtime === undefined || implicitOpen ? {} : { mtime }),
+  };
+}
+
+/** Throws unless a user may change attributes. */
+function checkOwner(
+  node: PathNode,
+  stat: Attributes,
+  { length, mode, mtime, atime, gid }: AttributeChanges,
+  context: RequestContext,
+): void {
+  const { users } = node.rules;
+  const owned = ownedOf(stat);
+  const { uname } = context;
+  const rules = governs(users, owned, uname);
+  if (length !== undefined) {
+    check(node, stat, context, WRITE);
+    const isCut = Number(length) !== Number(stat.length ?? 0);
+    if ((stat.mode & DMAPPEND) !== 0 && isCut) {
+      throw new NinePError("permission denied");
+    }
+  }
+  if (mode !== undefined) {
+    if (!rules) throw new NinePError("not owner");
+    const known = DMDIR | DMAPPEND | DMEXCL | DMTMP | 0o777;
+    if ((mode & ~known) !== 0) throw new NinePError("illegal mode");
+  }
+  if ((mtime !== undefined || atime !== undefined) && !rules) {
+    // An ordinary truncation by Linux sets the mtime, too.
+    if (length === undefined) throw new NinePError("not owner");
+  }
+  if (gid !== undefined && gid !== owned.gid) {
+    checkGroup(users, owned, uname, gid);
+  }
 }
 
 /** Refuses changes of attributes that are fixed; the present value is no change. */
 function checkFixed(
-  node: TreeNode,
-  changes: Partial<Stat>,
+  stat: Attributes,
+  changes: WstatRequest["changes"],
   strict: boolean,
 ): void {
   const { type, dev, qid, uid, muid, ...rest } = changes;
   const changed = (type !== undefined && type !== 0) ||
     (dev !== undefined && dev !== 0) ||
-    (uid !== undefined && uid !== node.uid) ||
+    (uid !== undefined && uid !== ownedOf(stat).uid) ||
     (qid !== undefined &&
-      (qid.type !== node.qid.type || qid.vers !== node.qid.vers ||
-        qid.path !== node.qid.path));
+      (qid.type !== stat.qid.type || qid.vers !== stat.qid.vers ||
+        qid.path !== stat.qid.path));
   // Linux sends its user's name along with renames and times.
   const alone = muid !== undefined &&
     (strict || Object.keys(rest).length === 0);

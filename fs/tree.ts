@@ -2,6 +2,8 @@
 // can serve it. The rules that hold for all trees are in rules.ts.
 
 import type { Qid } from "../codec.ts";
+import type { Connection } from "../transport.ts";
+import type { Users } from "./access.ts";
 import type {
   AttachRequest,
   AttributeChanges,
@@ -65,7 +67,12 @@ export interface TreeFile {
    * has this member. Without it, the file is where it was found, or where a
    * client has moved it.
    */
-  readonly place?: Place | null;
+  readonly place?: Place | null | undefined;
+  /**
+   * The rules that stand above the file, and above all that is found through
+   * it. Without this member they are those of its directory, or of the tree.
+   */
+  readonly rules?: Rules | undefined;
   /** Tells the attributes. See `stat(9P)`. */
   stat(context: RequestContext): Awaitable<Attributes>;
   /**
@@ -133,23 +140,32 @@ export interface TreeDir extends TreeFile {
     context: RequestContext,
   ): Awaitable<TreeFile>;
   /** Gives a file of the same tree a further name. */
-  link?(request: Member, context: RequestContext): Awaitable<void>;
-  /** Removes a file, or an empty directory. Fids that have it open go on with it. */
-  remove?(request: Member, context: RequestContext): Awaitable<void>;
+  link?(
+    name: string,
+    file: TreeFile,
+    context: RequestContext,
+  ): Awaitable<void>;
+  /**
+   * Removes a file, or an empty directory. Fids that have it open go on with it.
+   *
+   * @param file The file, as this tree gave it: the directory can tell when the
+   *   name is another file's by now.
+   */
+  remove?(
+    name: string,
+    file: TreeFile,
+    context: RequestContext,
+  ): Awaitable<void>;
   /** Gives a member another name, or another directory of the same tree. */
   rename?(request: Rename, context: RequestContext): Awaitable<void>;
 }
 
-/** A file of a directory, by its name there. */
-export interface Member {
+/** A move of a member. */
+export interface Rename {
   /** The name. */
   readonly name: string;
-  /** The file, as this tree gave it: the directory can tell when the name is another file's by now. */
+  /** The file, as this tree gave it. */
   readonly file: TreeFile;
-}
-
-/** A move of a member. */
-export interface Rename extends Member {
   /** The directory to move to, often the same. */
   readonly newDir: TreeDir;
   /** The name there: legal, and perhaps taken. */
@@ -268,5 +284,9 @@ export interface Tree {
     context: RequestContext,
   ): Awaitable<TreeDir>;
   /** The rules that stand above the tree: all of them by default. */
-  readonly rules?: Rules;
+  readonly rules?: Rules | undefined;
+  /** Told of a connection before its first request; an error ends the connection. */
+  connect?(connection: Connection): Awaitable<void>;
+  /** Told when a connection has ended and all its fids are released. */
+  disconnect?(connection: Connection): Awaitable<void>;
 }

@@ -50,7 +50,7 @@ import {
   type TracedFrame,
   type TracedMessage,
 } from "./options.ts";
-import type { Request } from "./request.ts";
+import { EndingContext, type Request } from "./request.ts";
 import type { Responder } from "./responder.ts";
 import { TimeSlice } from "./time_slice.ts";
 import { agree } from "./version.ts";
@@ -417,6 +417,70 @@ export class SessionCore<N extends Node> {
     }
   }
 
+  /** Another fid stands for the node of a fid, because it is a clone. */
+  share(fid: FidState<N>, clone: FidState<N>): void {
+    clone.node = fid.node;
+    if (!this.#responder.releases) return;
+    const sharing = fid.sharing ??= { fids: 1 };
+    sharing.fids++;
+    clone.sharing = sharing;
+  }
+
+  /** A fid does not stand for its node any more, because it moves to another one. */
+  move(fid: FidState<N>): void {
+    this.leave(fid);
+    this.endRead(fid);
+    this.letGo(fid);
+  }
+
+  /** Ends the use of a file that a fid has used without a Topen. */
+  leave(fid: FidState<N>): void {
+    if (fid.implicit === 0) return;
+    fid.implicit = 0;
+    this.#attempt(() => this.#responder.leave(fid));
+  }
+
+  /** A fid does not stand for its node any more. */
+  letGo(fid: FidState<N>): void {
+    fid.told = undefined;
+    const { sharing } = fid;
+    fid.sharing = undefined;
+    if (sharing !== undefined && --sharing.fids > 0) return;
+    this.releaseNode(fid.node);
+  }
+
+  /** Lets go of a node that was given, once. */
+  releaseNode(node: N): void {
+    if (!this.#responder.releases) return;
+    this.#attempt(() => this.#responder.releaseNode(node));
+  }
+
+  /** Runs what no client waits for; the end of the session waits for it. */
+  #attempt(run: () => Awaitable<void>): void {
+    const failed = (error: unknown) => this.report(error);
+    try {
+      const done = run();
+      if (!(done instanceof Promise)) return;
+      this.loosen();
+      done.catch(failed).then(() => this.tighten());
+    } catch (error) {
+      failed(error);
+    }
+  }
+
+  /** Ends a read of a directory. */
+  endRead(fid: FidState<N>): void {
+    fid.dir?.close((error) => this.report(error, { type: "Tread", fid }));
+    fid.dir = undefined;
+    fid.dirOffset = 0;
+  }
+
+  /** The use of a fid has ended. */
+  ended(fid: FidState<N>): void {
+    this.endRead(fid);
+    this.letGo(fid);
+  }
+
   #release(fid: FidState<N>): void {
     if (fid.released) return;
     fid.released = fid.lost = true;
@@ -428,15 +492,16 @@ export class SessionCore<N extends Node> {
       this.reportFailure(error, { type: "Tclunk", fid });
     };
     try {
-      released = this.#responder.release(fid);
+      released = this.#responder.release(fid, new EndingContext(this, fid));
     } catch (error) {
       failed(error);
     }
-    if (released instanceof Promise) {
-      released.catch(failed).then(() => this.tighten());
-    } else {
+    const ended = () => {
+      this.ended(fid);
       this.tighten();
-    }
+    };
+    if (released instanceof Promise) released.catch(failed).then(ended);
+    else ended();
   }
 
   #flush(tag: number, oldtag: number): void {

@@ -2,7 +2,8 @@
 // user. See intro(9P).
 
 import { OAPPEND, ORDWR, OWRITE, type Qid, QTDIR } from "../codec.ts";
-import type { DirMember } from "./handler.ts";
+import type { Attributes } from "./attributes.ts";
+import type { DirectoryRead } from "./directory_read.ts";
 import type { Operation } from "./operation.ts";
 
 /**
@@ -55,6 +56,13 @@ export interface Fid<N extends Node = Node> {
    * or Tremove.
    */
   readonly lost: boolean;
+  /** What the handler keeps for the fid, such as an open file; undefined at first. The library does not look at it. */
+  state: unknown;
+}
+
+/** How many fids stand for a node that was given once. */
+export interface Sharing {
+  fids: number;
 }
 
 /** A fid, with what only its session knows. */
@@ -74,7 +82,15 @@ export class FidState<N extends Node = Node> implements Fid<N> {
   /** Access that was granted without an open: bit 0 to read, bit 1 to write. */
   implicit = 0;
   /** Where a read of the directory goes on. */
-  dir: DirRead | undefined = undefined;
+  dir: DirectoryRead | undefined = undefined;
+  /** The offset at which a read of the directory goes on. */
+  dirOffset = 0;
+  state: unknown = undefined;
+  /** The fids that share the node with this one, because one is a clone of the other. */
+  sharing: Sharing | undefined = undefined;
+  /** Attributes that were told last, and their record. */
+  told: { readonly stat: Attributes; readonly record: Uint8Array } | undefined =
+    undefined;
   /** Requests that work with the fid now; see {@linkcode enter}. */
   active = 0;
   /** Those of them that are reads. */
@@ -184,14 +200,4 @@ export class BornFids<N extends Node> implements ReadonlyMap<number, Fid<N>> {
   [Symbol.iterator](): MapIterator<[number, Fid<N>]> {
     return this.entries();
   }
-}
-
-/** State of a fid that reads a directory. See `read(9P)`. */
-export interface DirRead {
-  /** The members that are still to come: a snapshot of offset 0. */
-  members: Iterator<DirMember>;
-  /** The member that did not fit into the last reply. */
-  held: DirMember | undefined;
-  /** The offset that goes on. */
-  offset: number;
 }

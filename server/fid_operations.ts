@@ -30,31 +30,40 @@ import { then } from "../codec/_awaitable.ts";
 import type { SessionCore } from "./core.ts";
 import { type FidState, isDirectory, type Node } from "./fid.ts";
 import type {
+  AttachRequest,
+  AuthRequest,
   Awaitable,
   Created,
+  CreateRequest,
   Found,
   Handler,
   Opened,
+  OpenRequest,
+  RequestContext,
   Walked,
+  WalkRequest,
 } from "./handler.ts";
 import { notSupported, Request } from "./request.ts";
 
 /** A request that makes a fid out of nothing but a user and a tree. */
 abstract class Birth<N extends Node> extends Request<N, Found<N>> {
-  /** User. */
-  readonly uname: string;
   /** Tree. */
   readonly aname: string;
+  #found: N | undefined;
 
   constructor(core: SessionCore<N>, fid: number, message: Tauth | Tattach) {
     const { tag, uname, aname } = message;
     super(core, tag, core.bear(fid, uname, aname), "alone");
-    this.uname = uname;
     this.aname = aname;
   }
 
   override get bearing(): boolean {
     return true;
+  }
+
+  /** Notes the node, for revert() to let go of. */
+  protected take({ node }: Found<N>): void {
+    this.#found = node;
   }
 
   override commit({ node }: Found<N>): void {
@@ -64,6 +73,7 @@ abstract class Birth<N extends Node> extends Request<N, Found<N>> {
 
   override revert(): void {
     this.core.remove(this.fid);
+    if (this.#found !== undefined) this.core.releaseNode(this.#found);
   }
 }
 
@@ -83,11 +93,20 @@ export class Auth<N extends Node> extends Birth<N> {
     if (handler.auth === undefined) {
       throw new NinePError("authentication not required");
     }
-    return then(handler.auth(this.fid, this), (node) => ({ node }));
+    return then(
+      handler.auth(this.fid, this.data, this),
+      (node) => ({ node }),
+    );
   }
 
-  reply({ node }: Found<N>): void {
-    const { qid } = node;
+  override get data(): AuthRequest {
+    const { uname, aname } = this;
+    return { uname, aname };
+  }
+
+  reply(answer: Found<N>): void {
+    this.take(answer);
+    const { qid } = answer.node;
     if ((qid.type & QTAUTH) === 0) {
       throw new TypeError("the node of an auth must have QTAUTH in its qid");
     }
@@ -131,11 +150,21 @@ export class Attach<N extends Node> extends Birth<N> {
   }
 
   ask(handler: Handler<N>): Awaitable<Found<N>> {
-    return then(handler.attach(this.fid, this), (node) => ({ node }));
+    return then(
+      handler.attach(this.fid, this.data, this),
+      (node) => ({ node }),
+    );
   }
 
-  reply({ node }: Found<N>): void {
-    this.core.put({ type: "Rattach", tag: this.tag, qid: node.qid });
+  override get data(): AttachRequest<N> {
+    const { uname, aname, afid } = this;
+    return { uname, aname, afid };
+  }
+
+  reply(answer: Found<N>): void {
+    this.take(answer);
+    const { qid } = answer.node;
+    this.core.put({ type: "Rattach", tag: this.tag, qid });
   }
 
   override commit(answer: Found<N>): void {
@@ -163,6 +192,10 @@ export class Walk<N extends Node> extends Request<N, Walked<N>> {
   readonly wname: readonly string[];
   /** Fid for the file reached; may be the fid itself. */
   readonly newfid: FidState<N>;
+  /** The nodes that the walk has found, and must let go. */
+  #nodes: readonly N[] = [];
+  /** Whether the handler looks for a name. */
+  #looking = false;
 
   /** Made by a session. */
   constructor(core: SessionCore<N>, message: Twalk) {
@@ -197,8 +230,14 @@ export class Walk<N extends Node> extends Request<N, Walked<N>> {
     return this.#walkOn(handler, []);
   }
 
+  override get data(): WalkRequest<N> {
+    const { wname, newfid } = this;
+    return { wname, newfid };
+  }
+
   #walkOn(handler: Handler<N>, nodes: N[]): Awaitable<Walked<N>> {
     const { wname } = this;
+    this.#nodes = nodes;
     let node = nodes.length > 0 ? nodes[nodes.length - 1] : this.fid.node;
     while (nodes.length < wname.length) {
       // What a name behind a plain file would mean, nobody is asked.
@@ -211,14 +250,21 @@ export class Walk<N extends Node> extends Request<N, Walked<N>> {
         return this.#stopped(nodes, error);
       }
       if (found instanceof Promise) {
+        this.#looking = true;
         return found.then(
           (next) => {
-            // Given up meanwhile, the fid may be gone.
+            this.#looking = false;
+            if (next !== undefined) nodes.push(next);
+            // The walk was given up meanwhile, and the fid may be gone.
+            if (this.operation.settled) this.#letGo();
             if (next === undefined || this.operation.settled) return { nodes };
-            nodes.push(next);
             return this.#walkOn(handler, nodes);
           },
-          (error) => this.#stopped(nodes, error),
+          (error) => {
+            this.#looking = false;
+            if (this.operation.settled) this.#letGo();
+            return this.#stopped(nodes, error);
+          },
         );
       }
       if (found === undefined) break;
@@ -234,7 +280,20 @@ export class Walk<N extends Node> extends Request<N, Walked<N>> {
     return { nodes };
   }
 
+  /** Lets go of what was found. Later calls do nothing. */
+  #letGo(but?: N): void {
+    const nodes = this.#nodes;
+    this.#nodes = [];
+    // From the end on: a file before its directory.
+    for (let i = nodes.length - 1; i >= 0; i--) {
+      if (i < nodes.length - 1 || but === undefined) {
+        this.core.releaseNode(nodes[i]);
+      }
+    }
+  }
+
   reply({ nodes }: Walked<N>): void {
+    this.#nodes = nodes;
     if (nodes.length === 0 && this.wname.length > 0) {
       throw new NinePError("file does not exist");
     }
@@ -253,15 +312,21 @@ export class Walk<N extends Node> extends Request<N, Walked<N>> {
     if (nodes.length < wname.length) {
       this.revert();
     } else {
-      newfid.node = nodes.length > 0 ? nodes[nodes.length - 1] : fid.node;
-      newfid.implicit = 0;
-      newfid.dir = undefined;
+      if (nodes.length > 0) {
+        const node = nodes[nodes.length - 1];
+        if (newfid === fid) this.core.move(fid);
+        newfid.node = node;
+        this.#letGo(node);
+      } else if (newfid !== fid) {
+        this.core.share(fid, newfid);
+      }
       newfid.born = true;
       this.#unlock();
     }
   }
 
   override revert(): void {
+    if (!this.#looking) this.#letGo();
     if (this.newfid === this.fid) return;
     this.core.remove(this.newfid);
     this.#unlock();
@@ -297,7 +362,11 @@ export class Open<N extends Node> extends Request<N, Opened<N> | void> {
   }
 
   ask(handler: Handler<N>): Awaitable<Opened<N> | void> {
-    return handler.open(this.fid, this);
+    return handler.open(this.fid, this.data, this);
+  }
+
+  override get data(): OpenRequest {
+    return { mode: this.mode, implicit: false };
   }
 
   reply(answer: Opened<N> | void): void {
@@ -307,7 +376,10 @@ export class Open<N extends Node> extends Request<N, Opened<N> | void> {
   }
 
   override commit(answer: Opened<N> | void): void {
-    if (answer?.node !== undefined) this.fid.node = answer.node;
+    if (answer?.node !== undefined) {
+      this.core.letGo(this.fid);
+      this.fid.node = answer.node;
+    }
     this.fid.mode = this.mode;
   }
 }
@@ -345,7 +417,13 @@ export class Create<N extends Node> extends Request<N, Created<N>> {
 
   ask(handler: Handler<N>): Awaitable<Created<N>> {
     if (handler.create === undefined) throw notSupported();
-    return handler.create(this.fid, this);
+    this.core.leave(this.fid);
+    return handler.create(this.fid, this.data, this);
+  }
+
+  override get data(): CreateRequest {
+    const { name, perm, mode } = this;
+    return { name, perm, mode };
   }
 
   reply({ node, iounit }: Created<N>): void {
@@ -358,14 +436,17 @@ export class Create<N extends Node> extends Request<N, Created<N>> {
   }
 
   override commit({ node }: Created<N>): void {
+    this.core.letGo(this.fid);
     this.fid.node = node;
     this.fid.mode = this.mode;
-    this.fid.dir = undefined;
+    this.core.endRead(this.fid);
   }
 }
 
 /** A request that ends its fid, whatever the answer will be. */
 abstract class Ending<N extends Node> extends Request<N, void> {
+  #hasBegun = false;
+
   /** Made by a session. */
   constructor(core: SessionCore<N>, message: Tclunk | Tremove) {
     super(core, message.tag, core.fid(message.fid), "alone");
@@ -377,6 +458,15 @@ abstract class Ending<N extends Node> extends Request<N, void> {
 
   check(): void {
     this.core.remove(this.fid);
+    this.#hasBegun = true;
+  }
+
+  override commit(_: void): void {
+    this.core.ended(this.fid);
+  }
+
+  override revert(): void {
+    if (this.#hasBegun) this.core.ended(this.fid);
   }
 }
 
@@ -386,7 +476,7 @@ export class Clunk<N extends Node> extends Ending<N> {
   readonly type = "Tclunk";
 
   ask(handler: Handler<N>): Awaitable<void> {
-    return release(this.fid, handler);
+    return release(this.fid, handler, this);
   }
 
   reply(_: void): void {
@@ -402,11 +492,11 @@ export class Remove<N extends Node> extends Ending<N> {
   ask(handler: Handler<N>): Awaitable<void> {
     const { fid } = this;
     if (fid.auth) {
-      return both(release(fid, handler), () => {
+      return both(release(fid, handler, this), () => {
         throw new NinePError("bad use of fid");
       });
     }
-    return release(fid, handler, true);
+    return release(fid, handler, this, true);
   }
 
   reply(_: void): void {
@@ -421,6 +511,7 @@ export class Remove<N extends Node> extends Ending<N> {
 export function release<N extends Node>(
   fid: FidState<N>,
   handler: Handler<N>,
+  context: RequestContext<N>,
   remove: boolean = fid.open && (fid.mode & ORCLOSE) !== 0,
 ): Awaitable<void> {
   if (!remove) return handler.clunk?.(fid);
@@ -432,7 +523,7 @@ export function release<N extends Node>(
   }
   let removed: Awaitable<void>;
   try {
-    removed = handler.remove(fid);
+    removed = handler.remove(fid, context);
   } catch (error) {
     return both(clunk(), () => {
       throw error;

@@ -19,15 +19,20 @@ import {
 } from "../codec.ts";
 import { then } from "../codec/_awaitable.ts";
 import type { SessionCore } from "./core.ts";
-import { type DirRead, type FidState, isDirectory, type Node } from "./fid.ts";
+import { type FidState, isDirectory, type Node } from "./fid.ts";
+import { statOf } from "./attributes.ts";
+import { DirectoryRead } from "./directory_read.ts";
 import type {
   Awaitable,
   CallAnswer,
-  DirMember,
+  CallRequest,
   Handler,
   ReadAnswer,
+  ReadRequest,
   StatAnswer,
   WriteAnswer,
+  WriteRequest,
+  WstatRequest,
 } from "./handler.ts";
 import { notSupported, Request } from "./request.ts";
 
@@ -39,14 +44,6 @@ const BOTH = READ | WRITE;
 /** No data. */
 const NOTHING: Uint8Array = new Uint8Array(0);
 
-/** Largest buffer that is kept for the records of directories. */
-const GATHERING_MAX = 64 * 1024;
-/**
- * Where the next records of a directory are gathered, unless a request that
- * is not answered has it: a new buffer for each took half of a listing's time.
- */
-let gathering: Uint8Array | undefined;
-
 /** A Tread. See `read(9P)`. */
 export class Read<N extends Node> extends Request<N, ReadAnswer> {
   /** Kind of the request. */
@@ -55,8 +52,6 @@ export class Read<N extends Node> extends Request<N, ReadAnswer> {
   readonly offset: number;
   /** Most bytes to read: what was asked for, or what fits into a reply. */
   readonly count: number;
-  /** Where the records of a directory are, until they are in the reply. */
-  #gathered: Uint8Array = NOTHING;
 
   /** Made by a session. */
   constructor(core: SessionCore<N>, message: Tread) {
@@ -76,7 +71,7 @@ export class Read<N extends Node> extends Request<N, ReadAnswer> {
   check(): void {
     const { fid, offset } = this;
     if (!fid.readable) checkImplicit(this);
-    if (isDirectory(fid) && offset !== 0 && offset !== fid.dir?.offset) {
+    if (isDirectory(fid) && offset !== 0 && offset !== fid.dirOffset) {
       throw new NinePError("bad offset in directory read");
     }
   }
@@ -95,58 +90,32 @@ export class Read<N extends Node> extends Request<N, ReadAnswer> {
     if (handler.read === undefined || beyond) {
       return { data: NOTHING };
     }
-    return then(handler.read(fid, this), (data) => ({ data }));
+    return then(
+      handler.read(fid, this.data, this),
+      (data) => ({ data }),
+    );
+  }
+
+  override get data(): ReadRequest {
+    return { offset: this.offset, count: this.count };
   }
 
   #readDir(handler: Handler<N>): Awaitable<ReadAnswer> {
     const { fid } = this;
     if (handler.readdir === undefined) return { data: NOTHING };
-    if (this.offset > 0 && fid.dir) return this.#pack(fid.dir);
-    return then(handler.readdir(fid, this), (members) => {
+    if (this.offset > 0 && fid.dir) return this.#take(fid.dir);
+    return then(handler.readdir(fid, { cookie: 0 }, this), (listing) => {
       // Flushed meanwhile: another read may be going through the directory.
       if (this.operation.settled) return { data: NOTHING };
-      fid.dir = {
-        members: members[Symbol.iterator](),
-        held: undefined,
-        offset: 0,
-      };
-      return this.#pack(fid.dir);
+      this.core.endRead(fid);
+      fid.dir = new DirectoryRead(listing);
+      return this.#take(fid.dir);
     });
   }
 
-  /** As many whole records as fit, each of the member as it is at its turn. */
-  #pack(dir: DirRead): ReadAnswer {
-    const { count } = this;
-    let data = gathering ?? NOTHING;
-    gathering = undefined;
-    let used = 0;
-    while (used < count) {
-      dir.held ??= next(dir.members);
-      if (dir.held === undefined) break;
-      const record = recordOf(dir.held, count - used);
-      const end = used + (record?.length ?? 0);
-      if (record !== undefined && end > count) {
-        // At the start the client would take the directory for empty; later
-        // it is about to ask again with more room.
-        const never = record.length > this.core.msize - 11;
-        if (used === 0 && (dir.offset === 0 || never)) {
-          throw new NinePError("Invalid argument");
-        }
-        break;
-      }
-      dir.held = undefined;
-      if (record === undefined) continue;
-      if (end > data.length) {
-        const room = Math.max(end, 4096, data.length * 2);
-        const grown = new Uint8Array(Math.min(count, room));
-        grown.set(data.subarray(0, used));
-        data = grown;
-      }
-      data.set(record, used);
-      used = end;
-    }
-    this.#gathered = data;
-    return { data: data.subarray(0, used) };
+  #take(dir: DirectoryRead): Awaitable<ReadAnswer> {
+    const room = { count: this.count, most: this.core.msize - 11 };
+    return then(dir.take(room, this), (data) => ({ data }));
   }
 
   reply({ data }: ReadAnswer): void {
@@ -158,40 +127,34 @@ export class Read<N extends Node> extends Request<N, ReadAnswer> {
       );
     }
     this.core.put({ type: "Rread", tag: this.tag, data });
-    const gathered = this.#gathered;
-    if (gathered.length > 0 && gathered.length <= GATHERING_MAX) {
-      gathering = gathered;
-    }
   }
 
   override commit({ data }: ReadAnswer): void {
     const { fid } = this;
-    if (isDirectory(fid)) {
-      // In a session without a handler there are no members, only reads.
-      fid.dir ??= { members: [].values(), held: undefined, offset: 0 };
-      fid.dir.offset = this.offset + data.length;
-    }
+    if (!isDirectory(fid)) return;
+    fid.dirOffset = this.offset + data.length;
+    fid.dir?.commit(data.length, this); // There is none in a loop over requests.
   }
 }
 
 /** A request that comes with data: they stand in the read buffer until it makes them its own. */
 abstract class Sending<N extends Node, Answer> extends Request<N, Answer> {
   /** Bytes to write or to call with: a view that lives until the request is answered. */
-  data: Uint8Array;
+  bytes: Uint8Array;
   #isOwn = false;
 
   constructor(core: SessionCore<N>, message: Twrite | Tcall) {
     super(core, message.tag, core.fid(message.fid), "beside");
-    this.data = message.data;
+    this.bytes = message.data;
   }
 
   override get held(): number {
-    return this.#isOwn ? 0 : this.data.length;
+    return this.#isOwn ? 0 : this.bytes.length;
   }
 
   // What waits twice, for its turn and then for its fid, is copied once.
   override own(): void {
-    if (this.held > 0) this.data = this.data.slice();
+    if (this.held > 0) this.bytes = this.bytes.slice();
     this.#isOwn = true;
   }
 }
@@ -216,10 +179,9 @@ export class Write<N extends Node> extends Sending<N, WriteAnswer> {
     const { fid } = this;
     if (isDirectory(fid)) throw new NinePError("bad use of fid");
     if (!fid.writable) checkImplicit(this);
-    const { length } = this.data;
+    const { length } = this.bytes;
     // Where data go to the end, or into a dialogue, the offset says nothing.
-    const isPlaced = !fid.auth && !fid.appends &&
-      (fid.node.qid.type & QTAPPEND) === 0;
+    const isPlaced = !fid.auth && !this.#appends;
     if (isPlaced && length > 0 && !Number.isSafeInteger(this.offset + length)) {
       throw new NinePError("file too big");
     }
@@ -237,15 +199,26 @@ export class Write<N extends Node> extends Sending<N, WriteAnswer> {
   #ask(handler: Handler<N>): Awaitable<WriteAnswer> {
     if (handler.write === undefined) throw notSupported();
     return then(
-      handler.write(this.fid, this),
+      handler.write(this.fid, this.data, this),
       (count) => count === undefined ? {} : { count },
     );
   }
 
-  reply({ count = this.data.length }: WriteAnswer): void {
-    if (count > this.data.length) {
+  override get data(): WriteRequest {
+    const { offset, bytes } = this;
+    return { offset, data: bytes, append: this.#appends };
+  }
+
+  /** Whether the data go to the end of the file. */
+  get #appends(): boolean {
+    const { fid } = this;
+    return fid.appends || (fid.node.qid.type & QTAPPEND) !== 0;
+  }
+
+  reply({ count = this.bytes.length }: WriteAnswer): void {
+    if (count > this.bytes.length) {
       throw new TypeError(
-        `a write of ${this.data.length} bytes was answered with ${count}`,
+        `a write of ${this.bytes.length} bytes was answered with ${count}`,
       );
     }
     this.core.put({ type: "Rwrite", tag: this.tag, count });
@@ -274,7 +247,12 @@ export class Stat<N extends Node> extends Request<N, StatAnswer> {
   }
 
   reply({ stat }: StatAnswer): void {
-    const record = stat instanceof Uint8Array ? stat : encodeStat(stat);
+    const { fid } = this;
+    // The same object tells the same attributes.
+    if (fid.told?.stat !== stat) {
+      fid.told = { stat, record: encodeStat(statOf(stat)) };
+    }
+    const { record } = fid.told;
     this.core.checkRoom(this.operation, record.length);
     // A larger one has no room in the frame, or in its count of 16 bits.
     if (record.length > Math.min(this.core.msize - 9, 0xffff)) {
@@ -321,8 +299,14 @@ export class Wstat<N extends Node> extends Request<N, void> {
   }
 
   ask(handler: Handler<N>): Awaitable<void> {
-    if (handler.wstat !== undefined) return handler.wstat(this.fid, this);
+    if (handler.wstat !== undefined) {
+      return handler.wstat(this.fid, this.data, this);
+    }
     for (const _ in this.changes) throw new NinePError("wstat prohibited");
+  }
+
+  override get data(): WstatRequest {
+    return { changes: this.changes };
   }
 
   reply(_: void): void {
@@ -369,7 +353,14 @@ export class Call<N extends Node> extends Sending<N, CallAnswer> {
 
   #ask(handler: Handler<N>): Awaitable<CallAnswer> {
     if (handler.call === undefined) return { data: undefined };
-    return then(handler.call(this.fid, this), (data) => ({ data }));
+    return then(
+      handler.call(this.fid, this.data, this),
+      (data) => ({ data }),
+    );
+  }
+
+  override get data(): CallRequest {
+    return { text: this.text, data: this.bytes };
   }
 
   reply({ data }: CallAnswer): void {
@@ -413,19 +404,9 @@ function openImplicitly<N extends Node, Answer>(
   handler: Handler<N>,
   go: () => Awaitable<Answer>,
 ): Awaitable<Answer> {
-  const { fid, peer, connection, memory, operation } = request;
+  const { fid, operation } = request;
   const access = mode === ORDWR ? BOTH : mode === OREAD ? READ : WRITE;
-  const opened = handler.open(fid, {
-    fid,
-    mode,
-    peer,
-    connection,
-    memory,
-    report: (error, expected) => request.report(error, expected),
-    get signal() {
-      return operation.signal;
-    },
-  });
+  const opened = handler.open(fid, { mode, implicit: true }, request);
   if (!(opened instanceof Promise)) {
     fid.implicit |= access;
     return go();
@@ -451,17 +432,4 @@ function checkBytes(data: Uint8Array): void {
   if (!(data instanceof Uint8Array)) {
     throw new TypeError(`a request for bytes was answered with ${typeof data}`);
   }
-}
-
-function recordOf(member: DirMember, room: number): Uint8Array | undefined {
-  const stat = typeof member === "function" ? member(room) : member;
-  if (stat === undefined || stat instanceof Uint8Array) return stat;
-  return encodeStat(stat);
-}
-
-function next(members: Iterator<DirMember>): DirMember | undefined {
-  const { done, value } = members.next();
-  if (done) return undefined;
-  if (value === undefined) throw new TypeError("a directory lists undefined");
-  return value;
 }

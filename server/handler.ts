@@ -309,6 +309,11 @@ export interface Handler<N extends Node = Node> {
     context: RequestContext<N>,
   ): Awaitable<number | void>;
   /**
+   * Ends the use of a file by a fid that has used it without a Topen, because
+   * the fid moves to another file. Its errors go to `onError`.
+   */
+  leave?(fid: Fid<N>): Awaitable<void>;
+  /**
    * Releases a fid: called exactly once for each fid that got a node, whether
    * the client clunked or removed it, began a new session or went away.
    *

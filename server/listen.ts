@@ -8,7 +8,7 @@ import {
 import { RefGroup } from "../transport/ref_group.ts";
 import { Budget } from "./budget.ts";
 import type { Node } from "./fid.ts";
-import type { Handler, Tree } from "./handler.ts";
+import type { Handler, Servable } from "./handler.ts";
 import { type ErrorContext, settingsOf } from "./options.ts";
 import { type ServeOptions, serveWith } from "./session.ts";
 
@@ -84,7 +84,7 @@ export interface Server extends AsyncDisposable {
  */
 export async function listen<N extends Node>(
   address: string,
-  handler: Handler<N> | Tree<N>,
+  handler: Handler<N> | Servable<N>,
   options: ListenOptions = {},
 ): Promise<Server> {
   const { signal } = options;
@@ -118,7 +118,7 @@ class ListeningServer<N extends Node> implements Server {
   readonly addr: string;
   readonly finished: Promise<void>;
   readonly #listener: Listener;
-  readonly #handler: Handler<N> | Tree<N>;
+  readonly #handler: Handler<N> | Servable<N>;
   readonly #options: ListenOptions & ServeOptions;
   readonly #onError: (error: unknown, context: ErrorContext) => void;
   readonly #stop = new AbortController();
@@ -127,7 +127,7 @@ class ListeningServer<N extends Node> implements Server {
 
   constructor(
     listener: Listener,
-    handler: Handler<N> | Tree<N>,
+    handler: Handler<N> | Servable<N>,
     options: ListenOptions,
     endLog: () => void,
   ) {

@@ -37,6 +37,11 @@ export abstract class Request<N extends Node = Node, Answer = unknown>
     this.operation = new Operation(core, this, sharing);
   }
 
+  /** User of the fid. */
+  get uname(): string {
+    return this.fid.uname;
+  }
+
   /** Label of the client's end, for logs. */
   get peer(): string {
     return this.core.connection.peer;
@@ -125,6 +130,11 @@ export abstract class Request<N extends Node = Node, Answer = unknown>
   /** Throws what the protocol refuses. */
   abstract check(): void;
 
+  /** What the client has asked, as plain data. */
+  get data(): object {
+    return {};
+  }
+
   /** Asks a handler. */
   abstract ask(handler: Handler<N>): Awaitable<Answer>;
 
@@ -136,6 +146,42 @@ export abstract class Request<N extends Node = Node, Answer = unknown>
 
   /** What is undone when there was no answer. */
   revert(): void {}
+}
+
+/** What a handler is asked with when a fid ends, and no request has asked for that. */
+export class EndingContext<N extends Node> implements RequestContext<N> {
+  readonly fid: FidState<N>;
+  readonly #core: SessionCore<N>;
+
+  constructor(core: SessionCore<N>, fid: FidState<N>) {
+    this.#core = core;
+    this.fid = fid;
+  }
+
+  get uname(): string {
+    return this.fid.uname;
+  }
+
+  /** Never aborted: no client waits. */
+  get signal(): AbortSignal {
+    return new AbortController().signal;
+  }
+
+  get peer(): string {
+    return this.connection.peer;
+  }
+
+  get connection(): Connection {
+    return this.#core.connection;
+  }
+
+  get memory(): Budget {
+    return this.#core.memory;
+  }
+
+  report(error: unknown, expected = false): void {
+    this.#core.report(error, { type: "Tclunk", fid: this.fid, expected });
+  }
 }
 
 /** The answer where a handler has no function for a request. */

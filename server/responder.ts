@@ -1,7 +1,7 @@
 // The contract between a session and the program that answers its requests.
 
 import type { FidState, Node } from "./fid.ts";
-import type { Awaitable } from "./handler.ts";
+import type { Awaitable, RequestContext } from "./handler.ts";
 import type { Operation } from "./operation.ts";
 
 /** Answers a session's operations. */
@@ -9,7 +9,13 @@ export interface Responder<N extends Node> {
   /** Answers the operation, now or later. */
   deliver(operation: Operation<N>): void;
   /** Releases a fid that ended without a Tclunk or Tremove. */
-  release(fid: FidState<N>): Awaitable<void>;
+  release(fid: FidState<N>, context: RequestContext<N>): Awaitable<void>;
+  /** Ends the use of a file by a fid that moves. */
+  leave(fid: FidState<N>): Awaitable<void>;
+  /** Whether {@linkcode releaseNode} does anything. */
+  readonly releases: boolean;
+  /** Lets go of a node that no fid stands for. */
+  releaseNode(node: N): Awaitable<void>;
   /** Returns the largest msize for a version, at most `msize`. */
   msize(msize: number, version: string): number;
   /**

@@ -7,7 +7,13 @@ import { RefGroup } from "../transport/ref_group.ts";
 import { SessionCore } from "./core.ts";
 import { BornFids, type Fid, type FidState, type Node } from "./fid.ts";
 import { release } from "./fid_operations.ts";
-import type { Awaitable, Handler, SessionRequest, Tree } from "./handler.ts";
+import type {
+  Awaitable,
+  Handler,
+  RequestContext,
+  Servable,
+  SessionRequest,
+} from "./handler.ts";
 import type { Operation } from "./operation.ts";
 import type { SessionOptions } from "./options.ts";
 import type { Request } from "./request.ts";
@@ -39,8 +45,20 @@ class HandlerResponder<N extends Node> implements Responder<N> {
     }
   }
 
-  release(fid: FidState<N>): Awaitable<void> {
-    return release(fid, this.#handler);
+  release(fid: FidState<N>, context: RequestContext<N>): Awaitable<void> {
+    return release(fid, this.#handler, context);
+  }
+
+  leave(fid: FidState<N>): Awaitable<void> {
+    return this.#handler.leave?.(fid);
+  }
+
+  get releases(): boolean {
+    return this.#handler.release !== undefined;
+  }
+
+  releaseNode(node: N): Awaitable<void> {
+    return this.#handler.release?.(node);
   }
 
   msize(msize: number, version: string): number {
@@ -78,7 +96,7 @@ class HandlerResponder<N extends Node> implements Responder<N> {
  */
 export function serve<N extends Node>(
   connection: Connection,
-  handler: Handler<N> | Tree<N>,
+  handler: Handler<N> | Servable<N>,
   options: ServeOptions = {},
 ): Promise<void> {
   return serveWith(connection, handler, options, new RefGroup());
@@ -90,7 +108,7 @@ export function serve<N extends Node>(
  */
 export async function serveWith<N extends Node>(
   connection: Connection,
-  handler: Handler<N> | Tree<N>,
+  handler: Handler<N> | Servable<N>,
   options: ServeOptions,
   refs: RefGroup,
 ): Promise<void> {
@@ -108,7 +126,7 @@ export async function serveWith<N extends Node>(
     signal?.removeEventListener("abort", stop);
     refs.delete(connection);
     try {
-      await asked.disconnect?.(connection.peer);
+      await asked.disconnect?.(connection);
     } finally {
       core.options.endLog();
     }
@@ -135,11 +153,13 @@ class RequestQueue<N extends Node> implements Responder<N> {
   /** Requests that the loop has not taken. */
   readonly #waiting: Set<Request<N>> = new Set();
   readonly #onRelease: ((fid: Fid<N>) => void) | undefined;
+  readonly #onReleaseNode: ((node: N) => void) | undefined;
   #wake: (() => void) | undefined;
   #done = false;
 
-  constructor(onRelease: ((fid: Fid<N>) => void) | undefined) {
+  constructor({ onRelease, onReleaseNode }: SessionLoopOptions<N>) {
     this.#onRelease = onRelease;
+    this.#onReleaseNode = onReleaseNode;
   }
 
   deliver(operation: Operation<N>): void {
@@ -150,6 +170,16 @@ class RequestQueue<N extends Node> implements Responder<N> {
 
   release(fid: FidState<N>): void {
     this.#onRelease?.(fid);
+  }
+
+  leave(): void {}
+
+  get releases(): boolean {
+    return this.#onReleaseNode !== undefined;
+  }
+
+  releaseNode(node: N): void {
+    this.#onReleaseNode?.(node);
   }
 
   msize(msize: number): number {
@@ -175,8 +205,19 @@ class RequestQueue<N extends Node> implements Responder<N> {
     while (this.#waiting.size === 0 && !this.#done) {
       await new Promise<void>((resolve) => this.#wake = resolve);
     }
-    // Sound: each class of request is one of the union, told apart by `type`.
-    return this.#take() as unknown as SessionRequest<N> | undefined;
+    const request = this.#take();
+    if (request === undefined) return undefined;
+    const { type, tag, fid, data } = request;
+    // Sound: each class of request gives the data of its type.
+    return {
+      type,
+      tag,
+      fid,
+      context: request,
+      ...data,
+      respond: (answer: unknown) => request.respond(answer),
+      error: (error: unknown) => request.error(error),
+    } as SessionRequest<N>;
   }
 
   #take(): Request<N> | undefined {
@@ -203,6 +244,12 @@ export interface SessionLoopOptions<N extends Node = Node>
    * seen: with a new session of the client's, or with the connection.
    */
   onRelease?: (fid: Fid<N>) => void;
+  /**
+   * Told of each node that the loop has given, once for each time, when no fid
+   * stands for it any more: nodes that a walk has passed, the directory of a
+   * fid that a create has moved to the new file.
+   */
+  onReleaseNode?: (node: N) => void;
 }
 
 /**
@@ -251,7 +298,7 @@ export class Session<N extends Node = Node>
    * @throws {RangeError} A limit is out of its range.
    */
   constructor(connection: Connection, options: SessionLoopOptions<N> = {}) {
-    this.#responder = new RequestQueue(options.onRelease);
+    this.#responder = new RequestQueue(options);
     this.#core = new SessionCore(connection, options, this.#responder);
   }
 

@@ -9,7 +9,6 @@
 
 import { assert, assertEquals } from "@std/assert";
 import {
-  encodeStat,
   NinePError,
   ORDWR,
   QTAUTH,
@@ -80,7 +79,12 @@ export class Toy {
   #paths = 3;
 
   /** A handler that answers at once. */
-  readonly handler: Required<Omit<ToyHandler, "version" | "auth" | "call">> = {
+  readonly handler: Required<
+    Omit<
+      ToyHandler,
+      "version" | "auth" | "call" | "connect" | "leave" | "release"
+    >
+  > = {
     attach: () => this.root,
     walk: (node, name) => name === ".." ? node.parent : node.members.get(name),
     open: () => {},
@@ -95,7 +99,8 @@ export class Toy {
     },
     read: ({ node }, { offset, count }) =>
       node.content.subarray(offset, offset + count),
-    readdir: ({ node }) => [...node.members.values()].map(statOf),
+    readdir: ({ node }) =>
+      [...node.members.values()].map((member) => ({ stat: statOf(member) })),
     write: ({ node }, { data }) => {
       node.content = data.slice();
     },
@@ -107,7 +112,7 @@ export class Toy {
       node.parent.members.delete(node.name);
       this.log.push(`remove ${fid}`);
     },
-    stat: ({ node }) => encodeStat(statOf(node)),
+    stat: ({ node }) => statOf(node),
     wstat: () => {},
     flush: () => {
       this.log.push("flush");

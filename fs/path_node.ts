@@ -1,0 +1,126 @@
+// What a fid of a tree stands for: a file, and the way to it. The way is the
+// business of the rules, so that no tree has to know about `..`.
+
+import type { Awaitable, Node } from "../server.ts";
+import type { Qid } from "../codec.ts";
+import type { Rules, TreeDir, TreeFile } from "./tree.ts";
+
+/** A file of a tree with the directory and the name by which it was found. */
+export class PathNode implements Node {
+  /** The file. */
+  readonly file: TreeFile;
+  /** The rules that stand above the file. */
+  readonly rules: Rules;
+  /** Whether the tree has given the file, and must be told of its release. */
+  readonly #isGiven: boolean;
+  #parent: PathNode | undefined;
+  #name: string;
+  #isRemoved = false;
+  /** Number of times that it was given, and of nodes below it. */
+  #uses = 1;
+
+  /** Made by the rules of a tree. */
+  constructor(
+    file: TreeFile,
+    rules: Rules,
+    parent: PathNode | undefined,
+    name: string,
+    isGiven = true,
+  ) {
+    this.file = file;
+    this.rules = file.rules ?? rules;
+    this.#parent = parent;
+    this.#name = name;
+    this.#isGiven = isGiven;
+    if (parent !== undefined) parent.#uses++;
+  }
+
+  /** Identity of the file. */
+  get qid(): Qid {
+    return this.file.qid;
+  }
+
+  /** Whether a read, write or call opens the file. */
+  get implicitOpen(): boolean {
+    return this.file.implicitOpen === true;
+  }
+
+  /** Whether it is the root that a client has attached to. */
+  get isRoot(): boolean {
+    return this.#parent === undefined && this.#isGiven;
+  }
+
+  /** Whether the file was removed, as far as the tree or the rules can tell. */
+  get isRemoved(): boolean {
+    const { place } = this.file;
+    return place === undefined ? this.#isRemoved : place === null;
+  }
+
+  /** Whether the file was removed, and its tree cannot tell. */
+  get isLost(): boolean {
+    return this.#isRemoved && this.file.place === undefined;
+  }
+
+  /** Name in the directory; `/` for the root. */
+  get name(): string {
+    if (this.isRoot) return "/";
+    return this.file.place?.name ?? this.#name;
+  }
+
+  /** The directory that the file is in; itself for the root. */
+  get parent(): PathNode {
+    const parent = this.#parent;
+    if (this.isRoot) return this;
+    const dir: TreeDir | undefined = this.file.place?.dir;
+    if (dir === undefined || dir === parent?.file) return parent ?? this;
+    // The tree has moved the file: the way to the new directory is unknown.
+    return new PathNode(dir, this.rules, undefined, "", false);
+  }
+
+  /** Path in the tree, from the root on; of a removed file, its last name alone. */
+  get path(): string {
+    const names: string[] = [];
+    // A tree that contains itself has no path that ends.
+    let node: PathNode = this;
+    while (!node.isRoot && names.length < 4096) {
+      names.push(node.name);
+      if (node.isRemoved) break;
+      const { parent } = node;
+      if (parent === node) break;
+      node = parent;
+    }
+    if (node.isRoot) names.push("");
+    return names.reverse().join("/") || "/";
+  }
+
+  /** One use more. */
+  retain(): this {
+    this.#uses++;
+    return this;
+  }
+
+  /** One use less; the last one lets go of the file. */
+  release(): Awaitable<void> {
+    if (--this.#uses > 0) return;
+    const released = this.#isGiven ? this.file.release?.() : undefined;
+    const parent = this.#parent?.release();
+    if (released instanceof Promise && parent instanceof Promise) {
+      return Promise.all([released, parent]).then(() => {});
+    }
+    return released instanceof Promise ? released : parent;
+  }
+
+  /** The file has got another place. */
+  moved(parent: PathNode, name: string): Awaitable<void> {
+    const old = this.#parent;
+    parent.#uses++;
+    this.#parent = parent;
+    this.#name = name;
+    return old?.release();
+  }
+
+  /** The file has lost its name. */
+  removed(): void {
+    this.#isRemoved = true;
+  }
+}
