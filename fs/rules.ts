@@ -430,7 +430,10 @@ class TreeRules {
     });
   }
 
-  stat({ node }: Fid<PathNode>, context: RequestContext): Awaitable<Attributes> {
+  stat(
+    { node }: Fid<PathNode>,
+    context: RequestContext,
+  ): Awaitable<Attributes> {
     checkPresent(node);
     return node.file.stat(context);
   }
@@ -455,7 +458,9 @@ class TreeRules {
     if (node.rules.access !== false) checkOwner(node, stat, changes, context);
     const { name } = wishes;
     const isRenamed = name !== undefined && name !== stat.name;
-    const old = isRenamed ? { parent: node.parent, name: node.name } : undefined;
+    const old = isRenamed
+      ? { parent: node.parent, name: node.name }
+      : undefined;
     if (isRenamed) {
       const renamed = this.rename(node, node.parent, name, context);
       if (renamed instanceof Promise) await renamed;
@@ -604,9 +609,7 @@ function checkPresent(node: PathNode): void {
  * removed function file from an error of the function.
  */
 function removedError({ implicitOpen }: PathNode): NinePError {
-  return implicitOpen
-    ? staleError()
-    : new NinePError("file has been removed");
+  return implicitOpen ? staleError() : new NinePError("file has been removed");
 }
 
 function notSupported(): NinePError {

@@ -121,6 +121,8 @@ export class SessionCore<N extends Node> {
   #flushes = 0;
   #ended = false;
   #exiting = false;
+  /** Settles when the handler has accepted or refused the connection; true when it has accepted. */
+  #accepted: Awaitable<boolean> = false;
   #stopping = false;
   #patient = false;
   /** The client has ended its half of the connection. */
@@ -204,11 +206,57 @@ export class SessionCore<N extends Node> {
     await pump;
     // A handler that never ends delays the end of its connection, but not the
     // end of the server.
+    await this.#untilReleased();
+    if (this.#accepted === true) {
+      this.#disconnect();
+      await this.#untilReleased();
+    } else if (this.#accepted !== false) {
+      // A connect() that ends this late has made what disconnect() must end.
+      void this.#accepted.then((accepted) => accepted && this.#disconnect());
+    }
+  }
+
+  /** Waits until nothing is under way, when the server stops for a bounded time. */
+  async #untilReleased(): Promise<void> {
     await this.#condition.until(() => this.#patient || this.#loose === 0);
     await this.#condition.within(() => this.#loose === 0);
   }
 
+  #disconnect(): void {
+    this.#attempt(() => this.#responder.disconnect(this.connection));
+  }
+
+  /**
+   * Asks whether to serve the connection. The time until the first session
+   * bounds the answer; the end of the client or of the session ends the wait.
+   */
+  async #connect(): Promise<void> {
+    const refused = (error: unknown): boolean => {
+      this.reportFailure(error, {});
+      this.close();
+      return false;
+    };
+    const settled = (accepted: boolean): boolean => {
+      this.#accepted = accepted;
+      this.#condition.wake();
+      return accepted;
+    };
+    try {
+      const done = this.#responder.connect(this.connection);
+      if (done instanceof Promise) {
+        this.#accepted = done.then(() => true, refused).then(settled);
+        const isOver = () => typeof this.#accepted === "boolean";
+        const over = this.#condition.until(() => this.#ended || isOver());
+        return await this.#watch(over);
+      }
+      this.#accepted = true;
+    } catch (error) {
+      refused(error);
+    }
+  }
+
   async #pump(): Promise<void> {
+    if (!this.#ended) await this.#connect();
     const outbox = this.#outbox;
     const input = this.#input;
     const { splitter } = input;

@@ -367,11 +367,19 @@ export interface Handler<N extends Node = Node> {
   /** Told of each request that is flushed, after its signal was aborted. See `flush(9P)`. */
   flush?(context: RequestContext<N>): void;
   /**
-   * Told of a connection before its first request. Whoever it refuses, by an
-   * error, is not served.
+   * Accepts a connection before its first request; an error closes it, and goes
+   * to `onError` unless it is a NinePError. The answer and the client's Tversion
+   * together have the time of `versionTimeout`. All requests of the connection
+   * have the same object in their context.
+   *
+   * Default: every connection is accepted.
    */
   connect?(connection: Connection): Awaitable<void>;
-  /** Told when a connection has ended and all its fids are released. */
+  /**
+   * Called once for each accepted connection, when it has ended and its fids
+   * are released. When connect() accepts a connection that has ended meanwhile,
+   * this is called at once. Its errors go to `onError`.
+   */
   disconnect?(connection: Connection): Awaitable<void>;
 }
 

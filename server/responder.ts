@@ -1,11 +1,16 @@
 // The contract between a session and the program that answers its requests.
 
+import type { Connection } from "../transport.ts";
 import type { FidState, Node } from "./fid.ts";
 import type { Awaitable, RequestContext } from "./handler.ts";
 import type { Operation } from "./operation.ts";
 
 /** Answers a session's operations. */
 export interface Responder<N extends Node> {
+  /** Accepts a connection before its first request, or refuses it by an error. */
+  connect(connection: Connection): Awaitable<void>;
+  /** Called when an accepted connection has ended and all is released. */
+  disconnect(connection: Connection): Awaitable<void>;
   /** Answers the operation, now or later. */
   deliver(operation: Operation<N>): void;
   /** Releases a fid that ended without a Tclunk or Tremove. */

@@ -27,6 +27,14 @@ class HandlerResponder<N extends Node> implements Responder<N> {
     this.#handler = handler;
   }
 
+  connect(connection: Connection): Awaitable<void> {
+    return this.#handler.connect?.(connection);
+  }
+
+  disconnect(connection: Connection): Awaitable<void> {
+    return this.#handler.disconnect?.(connection);
+  }
+
   deliver(operation: Operation<N>): void {
     let answer: unknown;
     try {
@@ -125,11 +133,7 @@ export async function serveWith<N extends Node>(
   } finally {
     signal?.removeEventListener("abort", stop);
     refs.delete(connection);
-    try {
-      await asked.disconnect?.(connection);
-    } finally {
-      core.options.endLog();
-    }
+    core.options.endLog();
   }
 }
 
@@ -161,6 +165,10 @@ class RequestQueue<N extends Node> implements Responder<N> {
     this.#onRelease = onRelease;
     this.#onReleaseNode = onReleaseNode;
   }
+
+  connect(): void {}
+
+  disconnect(): void {}
 
   deliver(operation: Operation<N>): void {
     this.#queue.push(operation.request);

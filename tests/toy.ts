@@ -8,13 +8,7 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
-import {
-  NinePError,
-  ORDWR,
-  QTAUTH,
-  QTDIR,
-  type Stat,
-} from "../codec.ts";
+import { NinePError, ORDWR, QTAUTH, QTDIR, type Stat } from "../codec.ts";
 import {
   type Fid,
   type Handler,
