@@ -73,6 +73,23 @@ export abstract class FileNode extends TreeNode {
     context: RequestContext,
   ): Awaitable<NodeOpen>;
 
+  /** Throws unless the file may have a new length. */
+  checkWstat({ length }: AttributeChanges): void {
+    if (length === undefined) return;
+    if (this.isRemoved && this.opens === 0) {
+      throw new NinePError("file has been removed");
+    }
+    this.checkLength(Number(length));
+  }
+
+  /**
+   * Throws unless the file may have a length.
+   *
+   * @param _length Length in bytes.
+   * @throws {NinePError} `file too big`, `file system is full`.
+   */
+  checkLength(_length: number): void {}
+
   /** Changes attributes, the length first: that alone can fail. */
   override wstat(
     changes: AttributeChanges,
@@ -80,9 +97,7 @@ export abstract class FileNode extends TreeNode {
   ): Awaitable<void> {
     const { length } = changes;
     if (length === undefined) return super.wstat(changes, context);
-    if (this.isRemoved && this.opens === 0) {
-      throw new NinePError("file has been removed");
-    }
+    this.checkWstat(changes);
     return then(
       this.truncate(Number(length), context.uname),
       () => super.wstat(changes, context),
@@ -192,6 +207,11 @@ export class PlainNode extends FileNode {
       this.modified(uname);
     }
     return data.length;
+  }
+
+  /** Throws unless the file may have a length. */
+  override checkLength(length: number): void {
+    (this.#data ?? new FileData(this.quota)).check(length);
   }
 
   /** Cuts or extends the content, with zeros. */

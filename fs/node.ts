@@ -218,6 +218,11 @@ export abstract class TreeNode implements TreeFile, Disposable {
     return this.#parent;
   }
 
+  /** Itself: its permissions, owner and group. */
+  get owned(): this {
+    return this;
+  }
+
   /** Where it is; null when the name was removed, undefined for the root. */
   get place(): Place | null | undefined {
     const dir = this.#parent;
@@ -492,6 +497,11 @@ export class DirNode extends TreeNode implements TreeDir {
     return this.#members.get(name);
   }
 
+  /** Has nothing to open, but must be there. */
+  override open(): void {
+    this.#checkPresent();
+  }
+
   /** Lists those that are members from the beginning until their turn. */
   list({ cookie }: ListRequest): Iterable<DirEntry> {
     return cookie === 0 ? this.listing : new Members(this.order, cookie);
@@ -638,6 +648,15 @@ export class LinkNode extends TreeNode {
     context: RequestContext,
   ): Awaitable<OpenFile | void> {
     return this.#target.open(request, context);
+  }
+
+  /** Throws for changes that the file refuses. */
+  checkWstat(
+    changes: AttributeChanges,
+    context: RequestContext,
+  ): Awaitable<void> {
+    const target: TreeFile = this.#target;
+    return target.checkWstat?.(changes, context);
   }
 
   /** Changes attributes of the file. */

@@ -9,7 +9,6 @@ import {
   DMTMP,
   isName,
   NinePError,
-  OAPPEND,
   ORCLOSE,
   ORDWR,
   OREAD,
@@ -45,9 +44,9 @@ import {
   checkGroup,
   EXECUTE,
   governs,
+  type Owned,
   permits,
   READ,
-  type Users,
   WRITE,
 } from "./access.ts";
 import { PathNode } from "./path_node.ts";
@@ -193,7 +192,10 @@ class TreeRules {
     context: RequestContext,
   ): Awaitable<PathNode | undefined> {
     return then(need(node, context, EXECUTE), () => {
-      if (name === "..") return node.parent.retain();
+      if (name === "..") {
+        if (node.isRemoved) throw removedError(node);
+        return node.parent.retain();
+      }
       return then(
         dirOf(node).lookup(name, context),
         (file) =>
@@ -341,7 +343,8 @@ class TreeRules {
       checkName(node.rules, name);
       return this.#create(fid, request, context);
     }
-    return then(node.file.stat(context), (dir) => {
+    const { owned } = node.file;
+    return then(owned ?? node.file.stat(context), (dir: Owned | Attributes) => {
       check(node, dir, context, WRITE);
       checkName(node.rules, name);
       const mask = (request.perm & DMDIR) !== 0 ? 0o777 : 0o666;
@@ -421,8 +424,9 @@ class TreeRules {
     context: RequestContext,
   ): Awaitable<void> {
     if (node.isRoot) throw new NinePError("cannot remove root");
-    if (node.isRemoved) throw removedError(node);
-    const { parent, name, file } = node;
+    const { where, file } = node;
+    if (where === undefined) throw removedError(node);
+    const { parent, name } = where;
     return then(need(parent, context, WRITE), () => {
       const dir = dirOf(parent);
       if (dir.remove === undefined) throw notSupported();
@@ -456,6 +460,12 @@ class TreeRules {
     checkFixed(stat, wishes, node.rules.strict === true);
     const changes = changesOf(file, wishes);
     if (node.rules.access !== false) checkOwner(node, stat, changes, context);
+    const hasChanges = Object.keys(changes).length > 0;
+    if (hasChanges) {
+      if (file.wstat === undefined) throw new NinePError("wstat prohibited");
+      const checked = file.checkWstat?.(changes, context);
+      if (checked instanceof Promise) await checked;
+    }
     const { name } = wishes;
     const isRenamed = name !== undefined && name !== stat.name;
     const old = isRenamed
@@ -465,10 +475,9 @@ class TreeRules {
       const renamed = this.rename(node, node.parent, name, context);
       if (renamed instanceof Promise) await renamed;
     }
-    if (Object.keys(changes).length === 0) return;
+    if (!hasChanges) return;
     try {
-      if (file.wstat === undefined) throw new NinePError("wstat prohibited");
-      const changed = file.wstat(changes, context);
+      const changed = file.wstat?.(changes, context);
       if (changed instanceof Promise) await changed;
     } catch (error) {
       if (old !== undefined) {
@@ -568,18 +577,20 @@ function need(
   access: number,
 ): Awaitable<void> {
   if (node.rules.access === false) return;
-  const stat = node.file.stat(context);
-  if (!(stat instanceof Promise)) return check(node, stat, context, access);
-  return stat.then((stat) => check(node, stat, context, access));
+  const owned = node.file.owned ?? node.file.stat(context);
+  if (!(owned instanceof Promise)) return check(node, owned, context, access);
+  return owned.then((owned) => check(node, owned, context, access));
 }
 
 function check(
   { rules }: PathNode,
-  stat: Attributes,
+  { mode, uid = "none", gid = uid }: Pick<Attributes, "mode" | "uid" | "gid">,
   { uname }: RequestContext,
   access: number,
 ): void {
-  if (!permits(rules.users, ownedOf(stat), uname, access)) {
+  // Most files need no look at their owner.
+  if ((mode & access) === access) return;
+  if (!permits(rules.users, { mode, uid, gid }, uname, access)) {
     throw new NinePError("permission denied");
   }
 }

@@ -69,6 +69,10 @@ export class DirectoryRead {
   /** Gives the next records: a view that lives until the next request, none at the end. */
   take(room: Room, context: RequestContext): Awaitable<Uint8Array> {
     const { count } = room;
+    if (count === 0) {
+      this.#next = this.#index;
+      return NOTHING;
+    }
     const kept = this.#keptListing();
     if (kept !== undefined) {
       const records = recordsOf(kept);
