@@ -8,7 +8,7 @@ import {
 } from "../codec.ts";
 import type { Connection } from "../transport.ts";
 import type { Budget } from "./budget.ts";
-import { ErrorLog } from "./error_log.ts";
+import { type ErrorContext, ErrorLog } from "./error_log.ts";
 
 /** Facts about each traced message. */
 export interface TraceContext {
@@ -40,24 +40,6 @@ export interface TracedFrame extends TraceContext {
   readonly error: ProtocolError;
   /** All of its bytes: a view that lives until the hook returns. */
   readonly frame: Uint8Array;
-}
-
-/** The known facts about an error. */
-export interface ErrorContext {
-  /** Label of the client's end; undefined for an error of a listener. */
-  readonly peer?: string;
-  /** Type of the request's message, such as `Tread`. */
-  readonly request?: string;
-  /** User of the request's fid. */
-  readonly uname?: string;
-  /** Path of the file of the request's fid, if the tree knows it. */
-  readonly path?: string;
-  /**
-   * True for an error that the client was told about: a NinePError of a
-   * function, or an error of the system such as `ENOENT`. The default log
-   * leaves it out.
-   */
-  readonly expected?: boolean;
 }
 
 /** Options of a session: its limits and choices. */

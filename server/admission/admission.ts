@@ -2,14 +2,15 @@
 // fid, or for room for its answer. Requests are also charged for their memory
 // here.
 
-import { NinePError } from "../codec.ts";
-import type { RefGroup, Timer } from "../transport/ref_group.ts";
-import type { Outbox } from "../transport/outbox.ts";
-import type { Budget } from "./budget.ts";
-import type { FidState, Node } from "./fid.ts";
-import type { Input } from "./input.ts";
-import type { Operation } from "./operation.ts";
-import type { SessionSettings } from "./options.ts";
+import { NinePError } from "../../codec.ts";
+import type { RefGroup, Timer } from "../../transport/ref_group.ts";
+import type { Outbox } from "../../transport/outbox.ts";
+import type { Budget } from "../budget.ts";
+import type { Node } from "../fid.ts";
+import type { FidState } from "../fids/fid_state.ts";
+import type { SessionSettings } from "../options.ts";
+import type { Operation } from "../requests/operation.ts";
+import type { Input } from "../session/input.ts";
 import { TimeSlice } from "./time_slice.ts";
 
 /** Operations that hold a view of a read buffer; further ones get a copy. */
@@ -57,6 +58,8 @@ export class Admission<N extends Node> {
    */
   ended = 0;
 
+  /** Operations that wait for their fid or for room, by fid, in order of arrival. */
+  readonly #waiting: Map<FidState<N>, Set<Operation<N>>> = new Map();
   readonly #settings: SessionSettings;
   readonly #input: Input;
   readonly #outbox: Outbox;
@@ -162,9 +165,7 @@ export class Admission<N extends Node> {
   /** Begins an operation, or makes it wait for its fid or for room. */
   #admit(operation: Operation<N>): void {
     const { fid } = operation;
-    if (
-      !operation.isFree || (fid.waiting !== undefined && fid.waiting.size > 0)
-    ) {
+    if (!operation.isFree || this.#isAwaited(fid)) {
       this.#wait(operation);
     } else if (this.#mustWaitForRoom(operation)) {
       this.#wait(operation);
@@ -179,7 +180,23 @@ export class Admission<N extends Node> {
 
   #wait(operation: Operation<N>): void {
     this.#keep(operation);
-    (operation.fid.waiting ??= new Set()).add(operation);
+    const { fid } = operation;
+    const waiting = this.#waiting.get(fid);
+    if (waiting === undefined) this.#waiting.set(fid, new Set([operation]));
+    else waiting.add(operation);
+  }
+
+  /** Whether operations wait for a fid. */
+  #isAwaited(fid: FidState<N>): boolean {
+    return this.#waiting.size > 0 && this.#waiting.has(fid);
+  }
+
+  /** A waiting operation is given up. */
+  unwait(operation: Operation<N>): void {
+    const { fid } = operation;
+    const waiting = this.#waiting.get(fid);
+    waiting?.delete(operation);
+    if (waiting?.size === 0) this.#waiting.delete(fid);
   }
 
   /** Copies the data of an operation out of the read buffer. */
@@ -341,7 +358,7 @@ export class Admission<N extends Node> {
   /** There may be room for operations that wait: one is done, or the client has taken replies. */
   goOn(): void {
     for (const fid of this.#short) {
-      const first = firstOf(fid); // Undefined after a flush.
+      const first = this.#firstOf(fid); // Undefined after a flush.
       if (first !== undefined && this.#lacksRoom(first)) break;
       this.#short.delete(fid);
       this.wake(fid);
@@ -349,13 +366,18 @@ export class Admission<N extends Node> {
     this.#onRoom();
   }
 
+  /** The first operation that waits for a fid, or for room. */
+  #firstOf(fid: FidState<N>): Operation<N> | undefined {
+    for (const operation of this.#waiting.get(fid) ?? []) return operation;
+    return undefined;
+  }
+
   /**
    * Begins operations that wait for a fid, after another operation of the fid
    * has ended.
    */
   wake(fid: FidState<N>): void {
-    const waits = fid.waiting !== undefined && fid.waiting.size > 0;
-    if (this.clearing || !(waits || fid.gone)) return;
+    if (this.clearing || !(fid.gone || this.#isAwaited(fid))) return;
     // One after the other, not one within the other: a client may make a
     // chain of requests that is longer than the stack is deep.
     this.#toWake.push(fid);
@@ -379,7 +401,7 @@ export class Admission<N extends Node> {
    * false when the time slice is over first.
    */
   #beginWaiting(fid: FidState<N>): boolean {
-    const { waiting } = fid;
+    const waiting = this.#waiting.get(fid);
     if (waiting !== undefined) {
       for (const operation of waiting) {
         if (!operation.isFree) break;
@@ -387,7 +409,7 @@ export class Admission<N extends Node> {
           this.#short.add(fid);
           break;
         }
-        waiting.delete(operation);
+        this.unwait(operation);
         this.#begin(operation);
         if (this.#slice.isOver(operation.size)) return false;
       }
@@ -414,10 +436,4 @@ export class Admission<N extends Node> {
     this.clearing = false;
     this.#wakeAll(); // Nothing waits any more.
   }
-}
-
-/** The first operation that waits for a fid, or for room. */
-function firstOf<N extends Node>(fid: FidState<N>): Operation<N> | undefined {
-  for (const operation of fid.waiting ?? []) return operation;
-  return undefined;
 }

@@ -1,8 +1,8 @@
 // The text of an Rerror, in its two forms.
 
-import { ENAME_MAX, FunctionError, NinePError } from "../codec.ts";
-import { encodeEnvelope, envelopeOf, Plan9Exit } from "../codec/call.ts";
-import { cutUtf8 } from "../codec/wire.ts";
+import { ENAME_MAX, FunctionError, NinePError } from "../../codec.ts";
+import { encodeEnvelope, envelopeOf, Plan9Exit } from "../../codec/call.ts";
+import { cutUtf8 } from "../../codec/wire.ts";
 
 /**
  * Recognizes a NinePError. What cannot be examined is none: a Proxy may throw,
