@@ -53,7 +53,7 @@ export async function serveWith<N extends Node>(
   const { signal } = options;
   const asked = "handler" in handler ? handler.handler : handler;
   const responder = new HandlerResponder(asked);
-  const core = new SessionCore(connection, options, responder, refs);
+  const core = new SessionCore({ connection, options, responder, refs });
   refs.add(connection);
   const stop = () => core.stop(true);
   if (signal?.aborted) stop();

@@ -71,23 +71,22 @@ export class Session<N extends Node = Node>
    * @throws {RangeError} A limit is out of its range.
    */
   constructor(connection: Connection, options: SessionLoopOptions<N> = {}) {
+    this.peer = connection.peer;
     this.#responder = new RequestQueue(options);
-    this.#core = new SessionCore(
+    this.#core = new SessionCore({
       connection,
       options,
-      this.#responder,
-      new RefGroup(),
-    );
+      responder: this.#responder,
+      refs: new RefGroup(),
+    });
   }
 
   /** Label of the client's end, for logs. */
-  get peer(): string {
-    return this.#core.connection.peer;
-  }
+  readonly peer: string;
 
   /** Largest message in bytes: what was negotiated, before that the own maximum. */
   get msize(): number {
-    return this.#core.replies.msize;
+    return this.#core.msize;
   }
 
   /** Version that was negotiated; empty before. */
@@ -97,7 +96,7 @@ export class Session<N extends Node = Node>
 
   /** The fids of the client, by number, without those that are still on their way. */
   get fids(): ReadonlyMap<number, Fid<N>> {
-    return new BornFids(this.#core.fids.byNumber);
+    return new BornFids(this.#core.fids);
   }
 
   /**
