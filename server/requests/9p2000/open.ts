@@ -34,6 +34,8 @@ export class Open<N extends Node> extends Request<N, Opened<N> | void> {
   readonly type = "Topen";
   /** OREAD, OWRITE, ORDWR or OEXEC, with OTRUNC, ORCLOSE, OAPPEND. */
   mode: number;
+  /** A node that the handler has given. */
+  #given: N | undefined;
 
   /** Made by a session. */
   constructor(session: SessionParts<N>, message: Topen) {
@@ -58,9 +60,16 @@ export class Open<N extends Node> extends Request<N, Opened<N> | void> {
   }
 
   reply(answer: Opened<N> | void): void {
+    this.#given = answer?.node;
     const { qid } = answer?.node ?? this.fid.node;
     const iounit = this.session.replies.iounit(answer?.iounit);
     this.session.replies.put({ type: "Ropen", tag: this.tag, qid, iounit });
+  }
+
+  override revert(): void {
+    if (this.#given !== undefined) {
+      this.session.releases.releaseNode(this.#given);
+    }
   }
 
   override commit(answer: Opened<N> | void): void {
@@ -82,6 +91,8 @@ export class Create<N extends Node> extends Request<N, Created<N>> {
   readonly perm: number;
   /** Mode to open with. */
   mode: number;
+  /** The node that the handler has made. */
+  #made: N | undefined;
 
   /** Made by a session. */
   constructor(session: SessionParts<N>, message: Tcreate) {
@@ -114,7 +125,14 @@ export class Create<N extends Node> extends Request<N, Created<N>> {
     return { name, perm, mode };
   }
 
+  override revert(): void {
+    if (this.#made !== undefined) {
+      this.session.releases.releaseNode(this.#made);
+    }
+  }
+
   reply({ node, iounit }: Created<N>): void {
+    this.#made = node;
     this.session.replies.put({
       type: "Rcreate",
       tag: this.tag,
