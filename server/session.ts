@@ -3,7 +3,7 @@
 import type { Connection } from "../transport.ts";
 import { RefGroup } from "../transport/ref_group.ts";
 import type { Fid, Node } from "./fid.ts";
-import { BornFids } from "./fids/born_fids.ts";
+import { BoundFids } from "./fids/bound_fids.ts";
 import type { SessionRequest } from "./handler.ts";
 import type { SessionOptions } from "./options.ts";
 import { SessionCore } from "./session/core.ts";
@@ -96,7 +96,7 @@ export class Session<N extends Node = Node>
 
   /** The fids of the client, by number, without those that are still on their way. */
   get fids(): ReadonlyMap<number, Fid<N>> {
-    return new BornFids(this.#core.fids);
+    return new BoundFids(this.#core.fids);
   }
 
   /**

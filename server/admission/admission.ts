@@ -326,7 +326,7 @@ export class Admission<N extends Node> {
         if (this.#slice.isOver(operation.size)) return false;
       }
     }
-    if (fid.gone && fid.born && fid.active === 0) this.#release(fid);
+    if (fid.gone && fid.bound && fid.active === 0) this.#release(fid);
     return true;
   }
 

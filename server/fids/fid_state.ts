@@ -15,13 +15,13 @@ export class FidState<N extends Node = Node> implements Fid<N> {
   readonly fid: number;
   readonly uname: string;
   readonly aname: string;
-  // Set before a handler sees the fid: one whose walk or attach is under way is not born.
+  // Set before a handler sees the fid: one whose walk or attach is under way is not bound.
   node!: N;
   mode = -1;
   writeFailed = false;
   lost = false;
   /** Whether the fid stands for a file yet. */
-  born = false;
+  bound = false;
   /** Whether it is an authentication file. */
   auth = false;
   /** Access that was granted without an open: bit 0 to read, bit 1 to write. */
@@ -34,8 +34,9 @@ export class FidState<N extends Node = Node> implements Fid<N> {
   /** The fids that share the node with this one, because one is a clone of the other. */
   sharing: Sharing | undefined = undefined;
   /** Attributes that were told last, and their record. */
-  told: { readonly stat: Attributes; readonly record: Uint8Array } | undefined =
-    undefined;
+  recorded:
+    | { readonly stat: Attributes; readonly record: Uint8Array }
+    | undefined = undefined;
   /** Requests that work with the fid now; see {@linkcode enter}. */
   active = 0;
   /** Those of them that are reads. */

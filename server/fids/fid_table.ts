@@ -36,7 +36,7 @@ export class FidTable<N extends Node> {
   }
 
   /** Makes a fid that does not stand for a file yet. */
-  bear(fid: number, uname: string, aname: string): FidState<N> {
+  add(fid: number, uname: string, aname: string): FidState<N> {
     const { size } = this.byNumber;
     if (this.byNumber.has(fid)) throw new NinePError("fid already in use");
     if (fid === NOFID) throw new NinePError("fid unknown or out of range");
@@ -44,10 +44,10 @@ export class FidTable<N extends Node> {
     if (size >= FIDS_LEAST && this.#memory.isFull) {
       throw new NinePError("Cannot allocate memory");
     }
-    const born = new FidState<N>(fid, uname, aname);
-    this.byNumber.set(fid, born);
+    const state = new FidState<N>(fid, uname, aname);
+    this.byNumber.set(fid, state);
     this.#memory.charge(FID_BYTES);
-    return born;
+    return state;
   }
 
   /** Takes a fid out of the table, if it is in; the caller releases it. */

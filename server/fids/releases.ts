@@ -64,7 +64,7 @@ export class Releases<N extends Node> {
 
   /** A fid does not stand for its node any more. */
   letGo(fid: FidState<N>): void {
-    fid.told = undefined;
+    fid.recorded = undefined;
     const { sharing } = fid;
     fid.sharing = undefined;
     if (sharing !== undefined && --sharing.fids > 0) return;

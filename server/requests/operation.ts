@@ -148,7 +148,7 @@ export class Operation<N extends Node = Node> implements Course {
   get #isExclusive(): boolean {
     const { fid } = this;
     return this.#sharing === "alone" || this.#sharing === "besideReads" ||
-      this.#sharing === "reading" && fid.born && isDirectory(fid);
+      this.#sharing === "reading" && fid.bound && isDirectory(fid);
   }
 
   /** Whether none that works with its fid now is in its way. */
@@ -166,7 +166,7 @@ export class Operation<N extends Node = Node> implements Course {
     fid.enter(this.#sharing === "reading", this.#locks);
     this.#state = RUNNING;
     try {
-      if (fid.gone || !(fid.born || request.bearing)) {
+      if (fid.gone || !(fid.bound || request.makesFid)) {
         throw new NinePError("fid unknown or out of range");
       }
       request.check();

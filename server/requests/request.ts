@@ -151,7 +151,7 @@ export abstract class Request<N extends Node = Node, Answer = unknown>
   }
 
   /** Whether its fid does not stand for a file yet, because it is to make it so. */
-  get bearing(): boolean {
+  get makesFid(): boolean {
     return false;
   }
 

@@ -21,18 +21,18 @@ import type {
 import { Request, type SessionParts } from "../request.ts";
 
 /** A request that makes a fid out of nothing but a user and a tree. */
-abstract class Birth<N extends Node> extends Request<N, Found<N>> {
+abstract class NewFid<N extends Node> extends Request<N, Found<N>> {
   /** Tree. */
   readonly aname: string;
   #found: N | undefined;
 
   constructor(session: SessionParts<N>, fid: number, message: Tauth | Tattach) {
     const { tag, uname, aname } = message;
-    super(session, tag, session.fids.bear(fid, uname, aname), "alone");
+    super(session, tag, session.fids.add(fid, uname, aname), "alone");
     this.aname = aname;
   }
 
-  override get bearing(): boolean {
+  override get makesFid(): boolean {
     return true;
   }
 
@@ -43,7 +43,7 @@ abstract class Birth<N extends Node> extends Request<N, Found<N>> {
 
   override commit({ node }: Found<N>): void {
     this.fid.node = node;
-    this.fid.born = true;
+    this.fid.bound = true;
   }
 
   override revert(): void {
@@ -55,7 +55,7 @@ abstract class Birth<N extends Node> extends Request<N, Found<N>> {
 }
 
 /** A Tauth. See `attach(9P)`. */
-export class Auth<N extends Node> extends Birth<N> {
+export class Auth<N extends Node> extends NewFid<N> {
   /** Kind of the request. */
   readonly type = "Tauth";
 
@@ -98,7 +98,7 @@ export class Auth<N extends Node> extends Birth<N> {
 }
 
 /** A Tattach. See `attach(9P)`. */
-export class Attach<N extends Node> extends Birth<N> {
+export class Attach<N extends Node> extends NewFid<N> {
   /** Kind of the request. */
   readonly type = "Tattach";
   /** Authentication that was made before; undefined for none. */

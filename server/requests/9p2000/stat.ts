@@ -46,10 +46,10 @@ export class Stat<N extends Node> extends Request<N, StatAnswer> {
   reply({ stat }: StatAnswer): void {
     const { fid } = this;
     // The same object tells the same attributes.
-    if (fid.told?.stat !== stat) {
-      fid.told = { stat, record: encodeStat(statOf(stat)) };
+    if (fid.recorded?.stat !== stat) {
+      fid.recorded = { stat, record: encodeStat(statOf(stat)) };
     }
-    const { record } = fid.told;
+    const { record } = fid.recorded;
     this.operation.checkRoom(record.length);
     // A larger one has no room in the frame, or in its count of 16 bits.
     if (record.length > Math.min(this.session.replies.msize - 9, 0xffff)) {

@@ -29,7 +29,7 @@ export class Walk<N extends Node> extends Request<N, Walked<N>> {
     this.wname = message.wname;
     this.newfid = isMove
       ? fid
-      : session.fids.bear(message.newfid, fid.uname, fid.aname);
+      : session.fids.add(message.newfid, fid.uname, fid.aname);
     // Requests for the new fid may come before the walk is done: they wait.
     if (this.newfid !== fid) this.newfid.enter(false, true);
   }
@@ -146,7 +146,7 @@ export class Walk<N extends Node> extends Request<N, Walked<N>> {
       } else if (newfid !== fid) {
         this.session.releases.share(fid, newfid);
       }
-      newfid.born = true;
+      newfid.bound = true;
       this.#unlock();
     }
   }

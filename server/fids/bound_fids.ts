@@ -4,7 +4,7 @@ import type { Fid, Node } from "../fid.ts";
 import type { FidState } from "./fid_state.ts";
 
 /** Those fids of a session that stand for a file: what its client may use. */
-export class BornFids<N extends Node> implements ReadonlyMap<number, Fid<N>> {
+export class BoundFids<N extends Node> implements ReadonlyMap<number, Fid<N>> {
   readonly #fids: ReadonlyMap<number, FidState<N>>;
 
   /**
@@ -22,7 +22,7 @@ export class BornFids<N extends Node> implements ReadonlyMap<number, Fid<N>> {
 
   get(fid: number): Fid<N> | undefined {
     const state = this.#fids.get(fid);
-    return state?.born ? state : undefined;
+    return state?.bound ? state : undefined;
   }
 
   has(fid: number): boolean {
@@ -41,7 +41,7 @@ export class BornFids<N extends Node> implements ReadonlyMap<number, Fid<N>> {
 
   *entries(): MapIterator<[number, Fid<N>]> {
     for (const entry of this.#fids) {
-      if (entry[1].born) yield entry;
+      if (entry[1].bound) yield entry;
     }
   }
 
