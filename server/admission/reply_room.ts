@@ -24,7 +24,10 @@ export interface ReplyRoomInit {
  * counts as one that waits for an event.
  */
 export class ReplyRoom<N extends Node> {
-  readonly #init: ReplyRoomInit;
+  readonly #settings: SessionSettings;
+  readonly #outbox: Outbox;
+  readonly #memory: Budget;
+  readonly #refs: RefGroup;
   readonly #onRoom: () => void;
   /** Bytes that are kept free for the answers of operations. */
   #owed = 0;
@@ -43,7 +46,10 @@ export class ReplyRoom<N extends Node> {
    * @param onRoom Called when room is given back by the timer.
    */
   constructor(init: ReplyRoomInit, onRoom: () => void) {
-    this.#init = init;
+    this.#settings = init.settings;
+    this.#outbox = init.outbox;
+    this.#memory = init.memory;
+    this.#refs = init.refs;
     this.#onRoom = onRoom;
   }
 
@@ -53,9 +59,9 @@ export class ReplyRoom<N extends Node> {
    * operations under way.
    */
   lacks({ request }: Operation<N>): boolean {
-    const { settings, memory, outbox } = this.#init;
-    const { msize, maxReplyBytes } = settings;
-    const owed = this.#owed + outbox.untaken;
+    const { msize, maxReplyBytes } = this.#settings;
+    const memory = this.#memory;
+    const owed = this.#owed + this.#outbox.untaken;
     // No reply is longer than msize.
     if (owed + msize <= maxReplyBytes && !memory.lacks(msize)) return false;
     const { replyMax } = request;
@@ -70,7 +76,7 @@ export class ReplyRoom<N extends Node> {
     operation.owed = bytes;
     operation.round = this.#round;
     this.#owed += bytes;
-    this.#init.memory.reserve(bytes);
+    this.#memory.reserve(bytes);
     this.#owing.add(operation);
     this.#watch();
   }
@@ -79,7 +85,7 @@ export class ReplyRoom<N extends Node> {
   give(operation: Operation<N>): void {
     if (operation.owed === 0) return;
     this.#owed -= operation.owed;
-    this.#init.memory.reserve(-operation.owed);
+    this.#memory.reserve(-operation.owed);
     operation.owed = 0;
     this.#owing.delete(operation);
   }
@@ -89,8 +95,8 @@ export class ReplyRoom<N extends Node> {
    * an event.
    */
   #watch(): void {
-    const { refs, settings } = this.#init;
-    this.#timer ??= refs.after(settings.waitingAfter, () => this.#lapse());
+    const { waitingAfter } = this.#settings;
+    this.#timer ??= this.#refs.after(waitingAfter, () => this.#lapse());
   }
 
   /** Gives back the room of operations that began before the timer did. */
@@ -111,15 +117,14 @@ export class ReplyRoom<N extends Node> {
   has(operation: Operation<N>, bytes: number): boolean {
     // The pump bounds the answers that handlers give at once.
     if (!operation.enlisted || operation.owed >= bytes) return true;
-    const { settings, memory, outbox } = this.#init;
-    const { untaken } = outbox;
-    return untaken === 0 ||
-      !(memory.lacks(bytes) || untaken + bytes > settings.maxReplyBytes);
+    const { untaken } = this.#outbox;
+    return untaken === 0 || !(this.#memory.lacks(bytes) ||
+      untaken + bytes > this.#settings.maxReplyBytes);
   }
 
   /** Stops the timer, when the operations of the session are given up. */
   stop(): void {
-    this.#init.refs.cancel(this.#timer);
+    this.#refs.cancel(this.#timer);
     this.#timer = undefined;
   }
 }

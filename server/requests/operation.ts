@@ -32,6 +32,12 @@ export interface Turns<N extends Node> {
   hasRoom(operation: Operation<N>, bytes: number): boolean;
 }
 
+/** What answers operations. */
+export interface Deliverer<N extends Node> {
+  /** Answers the operation, now or later. */
+  deliver(operation: Operation<N>): void;
+}
+
 /** The parts of a session that its operations work with. */
 export interface OperationSession<N extends Node> {
   /** Decides which operations may begin. */
@@ -42,8 +48,8 @@ export interface OperationSession<N extends Node> {
   readonly reports: ErrorReports;
   /** Counts the operations of an old session. */
   readonly background: Background;
-  /** Passes on a checked operation. */
-  deliver(operation: Operation<N>): void;
+  /** Answers checked operations. */
+  readonly responder: Deliverer<N>;
   /** Tells that an operation was flushed. */
   flushed(operation: Operation<N>): void;
   /** Answers Tflushes. */
@@ -174,7 +180,7 @@ export class Operation<N extends Node = Node> implements Course {
       this.error(error);
       return;
     }
-    this.#session.deliver(this);
+    this.#session.responder.deliver(this);
   }
 
   /** Answers the request; see {@linkcode Request}. */

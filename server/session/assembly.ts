@@ -124,7 +124,9 @@ export function assemble<N extends Node>(
     peer: connection.peer,
   });
   const session: SessionParts<N> & OperationSession<N> = {
-    ...context,
+    connection,
+    memory,
+    reports,
     settings,
     fids,
     releases,
@@ -132,7 +134,7 @@ export function assemble<N extends Node>(
     background,
     turns: admission,
     wake: (fid) => admission.wake(fid),
-    deliver: (operation) => responder.deliver(operation),
+    responder,
     flushed: (operation) => {
       try {
         responder.flushed(operation, admission.clearing);

@@ -7,10 +7,7 @@ import type { Reader } from "../../codec/wire.ts";
 import type { Admission } from "../admission/admission.ts";
 import type { Node } from "../fid.ts";
 import type { Replies } from "../replies/replies.ts";
-import {
-  type RequestMessage,
-  requestOf,
-} from "../requests/9p2000/request_of.ts";
+import { requestOf } from "../requests/9p2000/request_of.ts";
 import { Operation, type OperationSession } from "../requests/operation.ts";
 import type { Request, SessionParts } from "../requests/request.ts";
 import type { Watchdog } from "../timeouts/watchdog.ts";
@@ -36,55 +33,59 @@ export interface DispatcherInit<N extends Node> {
 
 /** Passes on the messages of a client. */
 export class Dispatcher<N extends Node> {
-  readonly #init: DispatcherInit<N>;
+  readonly #session: SessionParts<N> & OperationSession<N>;
+  readonly #negotiation: Negotiation;
+  readonly #flushes: Flushes<N>;
+  readonly #admission: Admission<N>;
+  readonly #watchdog: Watchdog;
+  readonly #tracer: Tracer;
   readonly #replies: Replies;
-  readonly #pending: ReadonlyMap<number, Operation<N>>;
 
   constructor(init: DispatcherInit<N>) {
-    this.#init = init;
+    this.#session = init.session;
+    this.#negotiation = init.negotiation;
+    this.#flushes = init.flushes;
+    this.#admission = init.admission;
+    this.#watchdog = init.watchdog;
+    this.#tracer = init.tracer;
     this.#replies = init.session.replies;
-    this.#pending = init.admission.pending;
   }
 
   /** Takes one frame; an error in it costs only its tag. */
   receive(reader: Reader): void {
-    const { negotiation, flushes, watchdog, tracer } = this.#init;
+    const replies = this.#replies;
     const start = reader.at;
     const tag = reader.view.getUint16(start + 5, true);
     let message: Message;
     try {
-      message = getMessage(reader, this.#replies.dialect);
+      message = getMessage(reader, replies.dialect);
     } catch (error) {
       return this.#refuseFrame(reader, start, tag, error);
     }
-    watchdog.heard();
-    if (tracer.isOn) tracer.message("in", message);
-    if (message.type === "Tversion") return negotiation.begin(message);
+    this.#watchdog.heard();
+    if (this.#tracer.isOn) this.#tracer.message("in", message);
+    if (message.type === "Tversion") return this.#negotiation.begin(message);
     const { type } = message;
-    if (negotiation.version === "") {
-      return this.#replies.refuse(tag, type, "protocol botch");
+    if (this.#negotiation.version === "") {
+      return replies.refuse(tag, type, "protocol botch");
     }
-    if (message.type === "Tflush") return flushes.flush(tag, message.oldtag);
-    const pending = this.#pending;
-    if (pending.size > 0 && (pending.has(tag) || flushes.has(tag))) {
-      return this.#replies.refuse(tag, type, "duplicate tag");
+    if (message.type === "Tflush") {
+      return this.#flushes.flush(tag, message.oldtag);
     }
-    this.#start(message, reader.end - start);
-  }
-
-  #start(message: RequestMessage, size: number): void {
-    const { session, admission } = this.#init;
+    const { pending } = this.#admission;
+    if (pending.size > 0 && (pending.has(tag) || this.#flushes.has(tag))) {
+      return replies.refuse(tag, type, "duplicate tag");
+    }
     let request: Request<N>;
     try {
-      request = requestOf(session, message);
+      request = requestOf(this.#session, message);
     } catch (error) {
-      const { tag, type } = message;
-      const fid = "fid" in message
-        ? session.fids.byNumber.get(message.fid)
-        : undefined;
-      return this.#replies.error(tag, type, error, fid);
+      const { byNumber } = this.#session.fids;
+      const fid = "fid" in message ? byNumber.get(message.fid) : undefined;
+      return replies.error(tag, type, error, fid);
     }
-    admission.start(new Operation(session, request, size));
+    const size = reader.end - start;
+    this.#admission.start(new Operation(this.#session, request, size));
   }
 
   #refuseFrame(
@@ -94,16 +95,13 @@ export class Dispatcher<N extends Node> {
     error: unknown,
   ): void {
     if (!(error instanceof ProtocolError)) throw error;
-    const { tracer } = this.#init;
-    if (tracer.isOn) {
-      tracer.frame(reader.bytes.subarray(start, reader.end), error);
+    if (this.#tracer.isOn) {
+      this.#tracer.frame(reader.bytes.subarray(start, reader.end), error);
     }
     const code = reader.bytes[start + 4];
     const type = this.#replies.dialect.byCode[code]?.type;
-    this.#replies.refuse(
-      tag,
-      type,
-      type === undefined ? "Operation not supported" : "protocol botch",
-    );
+    const isKnown = type !== undefined;
+    const ename = isKnown ? "protocol botch" : "Operation not supported";
+    this.#replies.refuse(tag, type, ename);
   }
 }
