@@ -6,7 +6,7 @@ import { type Client, connect } from "../client.ts";
 import { type DirectoryLevel, LoopDetector } from "../client/loop_detector.ts";
 import { DMDIR, NinePError, QTDIR, type Stat } from "../codec.ts";
 import { MemoryFs } from "../fs/mod.ts";
-import { type Handler, type Node, serve } from "../server.ts";
+import { type DirEntry, type Handler, type Node, serve } from "../server.ts";
 import { pair } from "../transport.ts";
 
 /** Runs a test with a client of a server. */

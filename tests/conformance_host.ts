@@ -16,7 +16,7 @@ import {
   serve,
 } from "../mod.ts";
 import { makeTree } from "../examples/conformance_server.ts";
-import type { TreeNode } from "../fs/mod.ts";
+import type { PathNode } from "../fs/mod.ts";
 import { type Connection, dial } from "../transport.ts";
 import type { AuthServer, Connect } from "./conformance/mod.ts";
 

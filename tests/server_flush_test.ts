@@ -475,7 +475,7 @@ test("serve() frees a tag before the reply can be seen", async () => {
 test("serve() sends no reply twice when flushes and answers meet", async () => {
   const gates = Array.from({ length: 64 }, () => new Gate());
   await using scene = await serveToy({
-    read: async (_fid, { offset, signal }) => {
+    read: async (_fid, { offset }, { signal }) => {
       if (offset % 2) void signal;
       await gates[offset].passed;
       return bytes(`${offset}`);

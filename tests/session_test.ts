@@ -89,7 +89,7 @@ test("Session gives each kind of request, and sends its answer", async () => {
   client.send(T.version(), T.auth(1, 9, "ann", "tree"));
   const auth = await scene.take("Tauth");
   assertEquals(
-    [auth.tag, auth.uname, auth.aname, auth.fid.fid, auth.peer],
+    [auth.tag, auth.uname, auth.aname, auth.fid.fid, auth.context.peer],
     [1, "ann", "tree", 9, "pair"],
   );
   const node = {
@@ -245,7 +245,7 @@ test("Session does not take a second answer", async () => {
   client.send(T.read(1, 0), T.stat(2, 0));
   await client.expect("Rerror 1 bad use of fid");
   const request = await scene.take("Tstat");
-  request.respond({ stat: new Uint8Array(70_000) });
+  request.respond({ stat: { ...statOf(new Toy().a), name: "n".repeat(70_000) } });
   assertThrows(() => request.error(new NinePError("no")), TypeError);
   assertEquals((await client.next()).type, "Rerror");
   scene.errors.length = 0;

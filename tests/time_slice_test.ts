@@ -119,7 +119,7 @@ test("many requests that waited for one fid, and begin together, delay no other 
       begun++;
       const until = performance.now() + 0.1;
       while (performance.now() < until);
-      return encodeStat(statOf(toy.a));
+      return statOf(toy.a);
     },
   }));
   const { client } = scene;
