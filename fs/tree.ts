@@ -298,8 +298,8 @@ export interface Tree {
   ): Awaitable<TreeDir>;
   /** The rules that stand above the tree: all of them by default. */
   readonly rules?: Rules | undefined;
-  /** Told of a connection before its first request; an error ends the connection. */
+  /** Accepts a connection before its first request; an error closes it. See {@linkcode Handler.connect}. */
   connect?(connection: Connection): Awaitable<void>;
-  /** Told when a connection has ended and all its fids are released. */
+  /** Called once for each accepted connection, when it has ended and its fids are released. */
   disconnect?(connection: Connection): Awaitable<void>;
 }

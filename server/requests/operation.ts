@@ -1,10 +1,14 @@
 // The way of one request through its session: it waits for its fid, is checked,
 // asked, answered exactly once, and perhaps flushed on the way.
 
-import { NinePError } from "../codec.ts";
-import type { SessionCore } from "./core.ts";
-import { type FidState, isDirectory, type Node } from "./fid.ts";
-import type { Request } from "./request.ts";
+import { NinePError } from "../../codec.ts";
+import { systemError } from "../../codec/system_error.ts";
+import type { Node } from "../fid.ts";
+import { type FidState, isDirectory } from "../fids/fid_state.ts";
+import type { ErrorReports } from "../replies/error_reports.ts";
+import type { Replies } from "../replies/replies.ts";
+import type { Background } from "../session/background.ts";
+import type { Course, Request, Sharing } from "./request.ts";
 
 const WAITING = 0;
 const RUNNING = 1;
@@ -12,30 +16,59 @@ const ANSWERED = 2;
 /** The client has flushed this request; its reply is dropped. */
 const ABANDONED = 3;
 
-/** How a request shares its fid with others. */
-export type Sharing =
-  /** It changes what the fid is, and so must have it for itself. */
-  | "alone"
-  /** It changes the file, and must have the fid for itself but for reads. */
-  | "besideReads"
-  /** It reads; in a directory each read goes on where the one before ended, so that it must be alone. */
-  | "reading"
-  /** Anything else. */
-  | "beside";
+/** Where an operation stands among the others of its session. */
+export interface Turns<N extends Node> {
+  /** Begins the operations that wait for a fid. */
+  wake(fid: FidState<N>): void;
+  /** A waiting operation is given up. */
+  unwait(operation: Operation<N>): void;
+  /** Frees the tag of an operation, once. */
+  forget(operation: Operation<N>): void;
+  /** An operation is given up while its handler goes on, which may hold the data. */
+  abandon(operation: Operation<N>): void;
+  /** The handler of an operation that was given up has ended. */
+  handlerEnded(operation: Operation<N>): void;
+  /** Whether a late answer of so many bytes has room. */
+  hasRoom(operation: Operation<N>, bytes: number): boolean;
+}
+
+/** What answers operations. */
+export interface Deliverer<N extends Node> {
+  /** Answers the operation, now or later. */
+  deliver(operation: Operation<N>): void;
+}
+
+/** The parts of a session that its operations work with. */
+export interface OperationSession<N extends Node> {
+  /** Decides which operations may begin. */
+  readonly turns: Turns<N>;
+  /** Sends the replies. */
+  readonly replies: Replies;
+  /** The reports of errors. */
+  readonly reports: ErrorReports;
+  /** Counts the operations of an old session. */
+  readonly background: Background;
+  /** Answers checked operations. */
+  readonly responder: Deliverer<N>;
+  /** Tells that an operation was flushed. */
+  flushed(operation: Operation<N>): void;
+  /** Answers Tflushes. */
+  answerFlushes(tags: readonly number[]): void;
+}
 
 /**
  * A request on its way through a session. What all kinds go through is done
  * with objects of this one shape: that halves the time of a Tstat among
  * requests of many kinds.
  */
-export class Operation<N extends Node = Node> {
+export class Operation<N extends Node = Node> implements Course {
   /** Tag that the client gave it. */
   readonly tag: number;
   /** Fid that the request works with. */
   readonly fid: FidState<N>;
   /** What is asked, and how it is answered. */
   readonly request: Request<N>;
-  readonly #core: SessionCore<N>;
+  readonly #session: OperationSession<N>;
   readonly #sharing: Sharing;
   #state = WAITING;
   #locks = false;
@@ -55,19 +88,29 @@ export class Operation<N extends Node = Node> {
   /** The round of the admission in which the operation began. */
   round = 0;
   /** Bytes of its frame. */
-  size = 0;
+  readonly size: number;
   /** Those of them that are counted, because it waits or is being processed. */
   counted = 0;
   /** Bytes that are charged for the operation. */
   charged = 0;
 
-  /** Made with its request. */
-  constructor(core: SessionCore<N>, request: Request<N>, sharing: Sharing) {
-    this.#core = core;
+  /**
+   * @param session The session.
+   * @param request What is asked; it gets this object as its way through the session.
+   * @param size Bytes of the frame.
+   */
+  constructor(
+    session: OperationSession<N>,
+    request: Request<N>,
+    size: number,
+  ) {
+    this.#session = session;
     this.tag = request.tag;
     this.fid = request.fid;
     this.request = request;
-    this.#sharing = sharing;
+    this.#sharing = request.sharing;
+    this.size = size;
+    request.operation = this;
   }
 
   /** Aborted when the client flushes the request, or the connection ends. */
@@ -99,7 +142,7 @@ export class Operation<N extends Node = Node> {
 
   /** Begins the operations that wait for the fid. */
   wakeOthers(): void {
-    this.#core.admission.wake(this.fid);
+    this.#session.turns.wake(this.fid);
   }
 
   /** Whether it was answered, or needs no answer any more. */
@@ -111,7 +154,7 @@ export class Operation<N extends Node = Node> {
   get #isExclusive(): boolean {
     const { fid } = this;
     return this.#sharing === "alone" || this.#sharing === "besideReads" ||
-      this.#sharing === "reading" && fid.born && isDirectory(fid);
+      this.#sharing === "reading" && fid.bound && isDirectory(fid);
   }
 
   /** Whether none that works with its fid now is in its way. */
@@ -129,7 +172,7 @@ export class Operation<N extends Node = Node> {
     fid.enter(this.#sharing === "reading", this.#locks);
     this.#state = RUNNING;
     try {
-      if (fid.gone || !(fid.born || request.bearing)) {
+      if (fid.gone || !(fid.bound || request.makesFid)) {
         throw new NinePError("fid unknown or out of range");
       }
       request.check();
@@ -137,23 +180,24 @@ export class Operation<N extends Node = Node> {
       this.error(error);
       return;
     }
-    this.#core.deliver(this);
+    this.#session.responder.deliver(this);
   }
 
   /** Answers the request; see {@linkcode Request}. */
   respond(answer: unknown): void {
     if (!this.#settle()) return;
     const { request } = this;
-    const { writer } = this.#core;
+    const { replies } = this.#session;
+    const { writer } = replies;
     const start = writer.at;
     try {
       request.reply(answer);
       if (this.#dropped) writer.at = start;
-      else this.#sent(start);
+      else replies.sent(start);
       request.commit(answer);
     } catch (error) {
       request.revert();
-      if (!this.#dropped) this.#core.sendError(this, error);
+      if (!this.#dropped) this.#sendError(error);
     }
     this.#finish();
   }
@@ -165,7 +209,7 @@ export class Operation<N extends Node = Node> {
     // A flushed request that failed has left no trace, so it has no reply;
     // but one that ends its fid has done that, whatever else failed.
     const isTold = !this.#flushed || this.request.endsFid;
-    if (isTold && !this.#dropped) this.#core.sendError(this, error);
+    if (isTold && !this.#dropped) this.#sendError(error);
     else this.#reportLate(error);
     this.#finish();
   }
@@ -175,16 +219,15 @@ export class Operation<N extends Node = Node> {
    * client asked for it.
    */
   #reportLate(error: unknown): void {
-    const isAbort = error instanceof Error && error.name === "AbortError";
-    if (isAbort || error instanceof NinePError) return;
-    this.#core.report(error, this.request);
+    if (systemError(error)?.code === "EINTR") return;
+    this.#session.reports.failure(error, this.request);
   }
 
   /** Answers with an error a request that must not begin. */
   refuse(error: NinePError): void {
     this.#state = ANSWERED;
     this.request.revert();
-    this.#core.sendError(this, error);
+    this.#sendError(error);
   }
 
   /**
@@ -195,14 +238,20 @@ export class Operation<N extends Node = Node> {
     if (this.#flushed) throw interrupted();
   }
 
-  #sent(start: number): void {
-    if (this.#core.tracing) this.#core.traceReply(start);
-    this.#core.sent();
+  #sendError(error: unknown): void {
+    const { type, fid } = this.request;
+    this.#session.replies.error(this.tag, type, error, fid);
+  }
+
+  /** Throws when there is no room for a late answer of so many bytes. */
+  checkRoom(bytes: number): void {
+    if (this.#session.turns.hasRoom(this, bytes)) return;
+    throw new NinePError("Cannot allocate memory");
   }
 
   #settle(): boolean {
     if (this.#state === ABANDONED) {
-      this.#core.admission.handlerEnded(this);
+      this.#session.turns.handlerEnded(this);
       return false;
     }
     if (this.#state === ANSWERED) {
@@ -226,18 +275,18 @@ export class Operation<N extends Node = Node> {
     this.#flushed = true;
     if (this.#state === WAITING) {
       this.#state = ABANDONED;
-      this.fid.waiting?.delete(this);
+      this.#session.turns.unwait(this);
       this.request.revert();
       this.#close();
-      this.#core.admission.wake(this.fid); // Later operations may have waited for this one alone.
+      this.#session.turns.wake(this.fid); // Later operations may have waited for this one alone.
       return;
     }
     const heard = this.#abort !== undefined;
     this.#abort?.abort(interrupted());
-    this.#core.flushed(this);
+    this.#session.flushed(this);
     if (!heard && this.request.harmless && !this.settled) {
       this.#state = ABANDONED;
-      this.#core.admission.abandon(this);
+      this.#session.turns.abandon(this);
       this.request.revert();
       this.#finish();
     }
@@ -248,29 +297,29 @@ export class Operation<N extends Node = Node> {
     this.#flushes = undefined;
     if (this.#state === RUNNING) {
       this.#dropped = true;
-      this.#core.loosen();
+      this.#session.background.begin();
     }
     this.cancel();
     // Its handler goes on, and counts among those that may be at work.
-    if (this.#state === RUNNING) this.#core.admission.abandon(this);
+    if (this.#state === RUNNING) this.#session.turns.abandon(this);
   }
 
   #finish(): void {
     const { fid } = this;
     fid.leave(this.#sharing === "reading", this.#locks);
     this.#close();
-    this.#core.admission.wake(fid);
+    this.#session.turns.wake(fid);
     if (!this.#dropped) return;
     if (this.abandoned && this.#state === ANSWERED) {
-      this.#core.admission.handlerEnded(this);
+      this.#session.turns.handlerEnded(this);
     }
-    this.#core.tighten();
+    this.#session.background.end();
   }
 
   /** Frees the tag, then answers the flushes: nothing may follow an Rflush. */
   #close(): void {
-    this.#core.admission.forget(this);
-    if (this.#flushes !== undefined) this.#core.sendFlushes(this.#flushes);
+    this.#session.turns.forget(this);
+    if (this.#flushes !== undefined) this.#session.answerFlushes(this.#flushes);
   }
 }
 

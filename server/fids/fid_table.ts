@@ -1,8 +1,9 @@
 // The fids of one connection, by the numbers that its client chose. See intro(9P).
 
-import { NinePError, NOFID } from "../codec.ts";
-import type { Budget } from "./budget.ts";
-import { FidState, type Node } from "./fid.ts";
+import { NinePError, NOFID } from "../../codec.ts";
+import type { Budget } from "../budget.ts";
+import type { Node } from "../fid.ts";
+import { FidState } from "./fid_state.ts";
 
 /** Memory of a fid, with what a tree keeps for it: up to 2.8 KB were measured. */
 const FID_BYTES = 2048;
@@ -35,7 +36,7 @@ export class FidTable<N extends Node> {
   }
 
   /** Makes a fid that does not stand for a file yet. */
-  bear(fid: number, uname: string, aname: string): FidState<N> {
+  add(fid: number, uname: string, aname: string): FidState<N> {
     const { size } = this.byNumber;
     if (this.byNumber.has(fid)) throw new NinePError("fid already in use");
     if (fid === NOFID) throw new NinePError("fid unknown or out of range");
@@ -43,22 +44,24 @@ export class FidTable<N extends Node> {
     if (size >= FIDS_LEAST && this.#memory.isFull) {
       throw new NinePError("Cannot allocate memory");
     }
-    const born = new FidState<N>(fid, uname, aname);
-    this.byNumber.set(fid, born);
+    const state = new FidState<N>(fid, uname, aname);
+    this.byNumber.set(fid, state);
     this.#memory.charge(FID_BYTES);
-    return born;
+    return state;
   }
 
-  /** Takes a fid out, if it is in. */
+  /** Takes a fid out of the table, if it is in; the caller releases it. */
   remove(fid: FidState<N>): void {
+    fid.gone = fid.released = true;
     if (this.byNumber.get(fid.fid) !== fid) return;
     this.byNumber.delete(fid.fid);
     this.#memory.charge(-FID_BYTES);
   }
 
-  /** Takes all fids out, and gives them. */
+  /** Takes all fids out of the table, and returns them to be released. */
   clear(): FidState<N>[] {
     const fids = [...this.byNumber.values()];
+    for (const fid of fids) fid.gone = true;
     this.byNumber.clear();
     this.#memory.charge(-FID_BYTES * fids.length);
     return fids;

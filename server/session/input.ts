@@ -1,8 +1,8 @@
 // The bytes that a client sends, chunk by chunk, and its end, also while the
 // session waits.
 
-import type { Channel } from "../transport/channel.ts";
-import { Intake } from "../transport/intake.ts";
+import type { Channel } from "../../transport/channel.ts";
+import { Intake } from "../../transport/intake.ts";
 
 /** Bytes of a read ahead. */
 const AHEAD_SIZE = 8 * 1024;

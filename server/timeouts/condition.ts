@@ -1,6 +1,6 @@
 // Waits of a session for something that its operations make true.
 
-import type { RefGroup } from "../transport/ref_group.ts";
+import type { RefGroup } from "../../transport/ref_group.ts";
 
 /** Lets work wait until something is true. */
 export class Condition {

@@ -1,14 +1,14 @@
 // How a fid reads a directory: whole records, as many as a reply has room for.
 // See read(9P).
 
-import { NinePError } from "../codec.ts";
-import { then } from "../codec/_awaitable.ts";
+import { NinePError } from "../../codec.ts";
+import { then } from "../../codec/_awaitable.ts";
 import type {
   Awaitable,
   DirEntry,
   Listing,
   RequestContext,
-} from "./handler.ts";
+} from "../handler.ts";
 import { type KeptListing, recordOf, recordsOf } from "./records.ts";
 
 /**

@@ -1,6 +1,6 @@
 // How long one connection may work before other connections work.
 
-import { SLICE_MS, yieldToSockets } from "../transport/yield.ts";
+import { SLICE_MS, yieldToSockets } from "../../transport/yield.ts";
 
 /**
  * Milliseconds of work on a chunk that delay no other connection: the runtime

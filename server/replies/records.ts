@@ -1,11 +1,11 @@
 // The records of a directory's members, as replies carry them. Those of a
 // listing that is current are encoded once, for all fids that read it.
 
-import { isName } from "../codec.ts";
-import { putStat } from "../codec/stat.ts";
-import { Writer } from "../codec/wire.ts";
-import { type Attributes, statOf } from "./attributes.ts";
-import type { DirEntry, RequestContext } from "./handler.ts";
+import { isName } from "../../codec.ts";
+import { putStat } from "../../codec/stat.ts";
+import { Writer } from "../../codec/wire.ts";
+import { type Attributes, statOf } from "../attributes.ts";
+import type { DirEntry, RequestContext } from "../handler.ts";
 
 /** Bytes that the records of a listing have room for at first: 100 usual ones. */
 const FIRST = 8192;

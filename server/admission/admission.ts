@@ -2,14 +2,14 @@
 // fid, or for room for its answer. Requests are also charged for their memory
 // here.
 
-import { NinePError } from "../codec.ts";
-import type { RefGroup, Timer } from "../transport/ref_group.ts";
-import type { Outbox } from "../transport/outbox.ts";
-import type { Budget } from "./budget.ts";
-import type { FidState, Node } from "./fid.ts";
-import type { Input } from "./input.ts";
-import type { Operation } from "./operation.ts";
-import type { SessionSettings } from "./options.ts";
+import { NinePError } from "../../codec.ts";
+import type { Budget } from "../budget.ts";
+import type { Node } from "../fid.ts";
+import type { FidState } from "../fids/fid_state.ts";
+import type { SessionSettings } from "../options.ts";
+import type { Operation } from "../requests/operation.ts";
+import type { Input } from "../session/input.ts";
+import { ReplyRoom, type ReplyRoomInit } from "./reply_room.ts";
 import { TimeSlice } from "./time_slice.ts";
 
 /** Operations that hold a view of a read buffer; further ones get a copy. */
@@ -22,17 +22,9 @@ const OBJECTS = 1024;
 const SMALL = 512;
 
 /** What an Admission needs. */
-export interface AdmissionInit<N extends Node> {
-  /** The limits. */
-  readonly settings: SessionSettings;
+export interface AdmissionInit<N extends Node> extends ReplyRoomInit {
   /** The read buffers, which hold the data of operations. */
   readonly input: Input;
-  /** The outgoing replies. */
-  readonly outbox: Outbox;
-  /** The memory budget of the whole server. */
-  readonly memory: Budget;
-  /** The group of the timer. */
-  readonly refs: RefGroup;
   /** Called when there may be room for further requests. */
   readonly onRoom: () => void;
   /** Releases a fid that is clunked and that no operation uses any more. */
@@ -57,11 +49,11 @@ export class Admission<N extends Node> {
    */
   ended = 0;
 
+  /** Operations that wait for their fid or for room, by fid, in order of arrival. */
+  readonly #waiting: Map<FidState<N>, Set<Operation<N>>> = new Map();
   readonly #settings: SessionSettings;
   readonly #input: Input;
-  readonly #outbox: Outbox;
   readonly #memory: Budget;
-  readonly #refs: RefGroup;
   readonly #onRoom: () => void;
   readonly #release: (fid: FidState<N>) => void;
   /** Number of operations that were given up while their handlers go on. */
@@ -80,19 +72,10 @@ export class Admission<N extends Node> {
    * uses the views any more.
    */
   #views = 0;
-  /** Bytes that are kept free for the answers of operations. */
-  #owed = 0;
-  /** The operations that room is kept for. */
-  readonly #owing: Set<Operation<N>> = new Set();
+  /** The room for the answers of operations. */
+  readonly #room: ReplyRoom<N>;
   /** Fids whose first waiting operation waits for room in the replies, in order of arrival. */
   readonly #short: Set<FidState<N>> = new Set();
-  /**
-   * The timer after which an operation counts as waiting for an event; it runs
-   * while room is kept.
-   */
-  #lapseTimer: Timer | undefined;
-  /** Number of times that the timer has fired. */
-  #round = 0;
   /** Fids that were given back, whose waiting operations may begin. */
   readonly #toWake: FidState<N>[] = [];
   /** Number of these fids that were handled. */
@@ -105,9 +88,8 @@ export class Admission<N extends Node> {
   constructor(init: AdmissionInit<N>) {
     this.#settings = init.settings;
     this.#input = init.input;
-    this.#outbox = init.outbox;
     this.#memory = init.memory;
-    this.#refs = init.refs;
+    this.#room = new ReplyRoom(init, () => this.goOn());
     this.#onRoom = init.onRoom;
     this.#release = init.release;
   }
@@ -162,9 +144,7 @@ export class Admission<N extends Node> {
   /** Begins an operation, or makes it wait for its fid or for room. */
   #admit(operation: Operation<N>): void {
     const { fid } = operation;
-    if (
-      !operation.isFree || (fid.waiting !== undefined && fid.waiting.size > 0)
-    ) {
+    if (!operation.isFree || this.#isAwaited(fid)) {
       this.#wait(operation);
     } else if (this.#mustWaitForRoom(operation)) {
       this.#wait(operation);
@@ -179,7 +159,23 @@ export class Admission<N extends Node> {
 
   #wait(operation: Operation<N>): void {
     this.#keep(operation);
-    (operation.fid.waiting ??= new Set()).add(operation);
+    const { fid } = operation;
+    const waiting = this.#waiting.get(fid);
+    if (waiting === undefined) this.#waiting.set(fid, new Set([operation]));
+    else waiting.add(operation);
+  }
+
+  /** Whether operations wait for a fid. */
+  #isAwaited(fid: FidState<N>): boolean {
+    return this.#waiting.size > 0 && this.#waiting.has(fid);
+  }
+
+  /** A waiting operation is given up. */
+  unwait(operation: Operation<N>): void {
+    const { fid } = operation;
+    const waiting = this.#waiting.get(fid);
+    waiting?.delete(operation);
+    if (waiting?.size === 0) this.#waiting.delete(fid);
   }
 
   /** Copies the data of an operation out of the read buffer. */
@@ -214,7 +210,7 @@ export class Admission<N extends Node> {
     const isViewing = operation.request.held > 0;
     this.#enlist(operation, isViewing ? this.#input.bufferSize : 0);
     const { replyMax } = operation.request;
-    if (replyMax > 0) this.#keepRoom(operation, replyMax);
+    if (replyMax > 0) this.#room.keep(operation, replyMax);
     if (isViewing) {
       this.#views++;
       operation.viewing = true;
@@ -228,79 +224,12 @@ export class Admission<N extends Node> {
    */
   #mustWaitForRoom(operation: Operation<N>): boolean {
     return (this.#short.size > 0 && operation.request.replyMax > 0) ||
-      this.#lacksRoom(operation);
+      this.#room.lacks(operation);
   }
 
-  /**
-   * Whether the answer of an operation may exceed the room for replies. Replies
-   * that the client has not taken count, and so do the largest answers of the
-   * operations under way.
-   */
-  #lacksRoom({ request }: Operation<N>): boolean {
-    const { msize, maxReplyBytes } = this.#settings;
-    const owed = this.#owed + this.#outbox.untaken;
-    // No reply is longer than msize.
-    if (owed + msize <= maxReplyBytes && !this.#memory.lacks(msize)) {
-      return false;
-    }
-    const { replyMax } = request;
-    // One alone may be larger than the limit, or it could never begin.
-    if (replyMax === 0 || owed === 0) return false;
-    const most = this.#memory.lacks(replyMax) ? msize : maxReplyBytes;
-    return owed + replyMax > most;
-  }
-
-  /** Keeps room for the answer of an operation that begins. */
-  #keepRoom(operation: Operation<N>, bytes: number): void {
-    operation.owed = bytes;
-    operation.round = this.#round;
-    this.#owed += bytes;
-    this.#memory.reserve(bytes);
-    this.#owing.add(operation);
-    this.#watchOwing();
-  }
-
-  /** Gives back the room that was kept for the answer of an operation. */
-  #giveRoom(operation: Operation<N>): void {
-    if (operation.owed === 0) return;
-    this.#owed -= operation.owed;
-    this.#memory.reserve(-operation.owed);
-    operation.owed = 0;
-    this.#owing.delete(operation);
-  }
-
-  /**
-   * Starts the timer after which no room is kept for operations that wait for
-   * an event.
-   */
-  #watchOwing(): void {
-    this.#lapseTimer ??= this.#refs.after(
-      this.#settings.waitingAfter,
-      () => this.#lapse(),
-    );
-  }
-
-  /** Gives back the room of operations that began before the timer did. */
-  #lapse(): void {
-    this.#lapseTimer = undefined;
-    for (const operation of this.#owing) {
-      if (operation.round < this.#round) this.#giveRoom(operation);
-    }
-    this.#round++;
-    if (this.#owing.size > 0) this.#watchOwing();
-    this.goOn();
-  }
-
-  /**
-   * Whether a late answer of so many bytes has room: the room that was kept for
-   * it, or the room that is left.
-   */
+  /** Whether a late answer of so many bytes has room. */
   hasRoom(operation: Operation<N>, bytes: number): boolean {
-    // The pump bounds the answers that handlers give at once.
-    if (!operation.enlisted || operation.owed >= bytes) return true;
-    const { untaken } = this.#outbox;
-    return untaken === 0 || !(this.#memory.lacks(bytes) ||
-      untaken + bytes > this.#settings.maxReplyBytes);
+    return this.#room.has(operation, bytes);
   }
 
   /** Frees an operation's tag, once. */
@@ -311,7 +240,7 @@ export class Admission<N extends Node> {
       this.pending.delete(operation.tag);
     }
     this.ended++;
-    this.#giveRoom(operation);
+    this.#room.give(operation);
     if (!operation.abandoned) this.#freeData(operation);
     this.goOn();
   }
@@ -341,12 +270,18 @@ export class Admission<N extends Node> {
   /** There may be room for operations that wait: one is done, or the client has taken replies. */
   goOn(): void {
     for (const fid of this.#short) {
-      const first = firstOf(fid); // Undefined after a flush.
-      if (first !== undefined && this.#lacksRoom(first)) break;
+      const first = this.#firstOf(fid); // Undefined after a flush.
+      if (first !== undefined && this.#room.lacks(first)) break;
       this.#short.delete(fid);
       this.wake(fid);
     }
     this.#onRoom();
+  }
+
+  /** The first operation that waits for a fid, or for room. */
+  #firstOf(fid: FidState<N>): Operation<N> | undefined {
+    for (const operation of this.#waiting.get(fid) ?? []) return operation;
+    return undefined;
   }
 
   /**
@@ -354,8 +289,7 @@ export class Admission<N extends Node> {
    * has ended.
    */
   wake(fid: FidState<N>): void {
-    const waits = fid.waiting !== undefined && fid.waiting.size > 0;
-    if (this.clearing || !(waits || fid.gone)) return;
+    if (this.clearing || !(fid.gone || this.#isAwaited(fid))) return;
     // One after the other, not one within the other: a client may make a
     // chain of requests that is longer than the stack is deep.
     this.#toWake.push(fid);
@@ -379,20 +313,20 @@ export class Admission<N extends Node> {
    * false when the time slice is over first.
    */
   #beginWaiting(fid: FidState<N>): boolean {
-    const { waiting } = fid;
+    const waiting = this.#waiting.get(fid);
     if (waiting !== undefined) {
       for (const operation of waiting) {
         if (!operation.isFree) break;
-        if (this.#lacksRoom(operation)) {
+        if (this.#room.lacks(operation)) {
           this.#short.add(fid);
           break;
         }
-        waiting.delete(operation);
+        this.unwait(operation);
         this.#begin(operation);
         if (this.#slice.isOver(operation.size)) return false;
       }
     }
-    if (fid.gone && fid.born && fid.active === 0) this.#release(fid);
+    if (fid.gone && fid.bound && fid.active === 0) this.#release(fid);
     return true;
   }
 
@@ -404,20 +338,13 @@ export class Admission<N extends Node> {
     const operations = [...this.pending.values()];
     this.pending.clear();
     this.#short.clear();
-    this.#refs.cancel(this.#lapseTimer);
-    this.#lapseTimer = undefined;
+    this.#room.stop();
     this.clearing = true;
     for (const operation of operations) {
-      this.#giveRoom(operation);
+      this.#room.give(operation);
       operation.drop();
     }
     this.clearing = false;
     this.#wakeAll(); // Nothing waits any more.
   }
-}
-
-/** The first operation that waits for a fid, or for room. */
-function firstOf<N extends Node>(fid: FidState<N>): Operation<N> | undefined {
-  for (const operation of fid.waiting ?? []) return operation;
-  return undefined;
 }

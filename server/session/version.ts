@@ -1,6 +1,6 @@
 // Which dialect a session speaks.
 
-import { type Dialect, dialect9P2000 } from "../codec.ts";
+import { type Dialect, dialect9P2000 } from "../../codec.ts";
 
 /** The dialect of a session, by the client's version: its own, or the plain one. See `version(9P)`. */
 export function agree(version: string): Dialect | undefined {

@@ -1,8 +1,8 @@
 // Closes the connections of clients that start no session, send nothing for too
 // long, or do not take their replies.
 
-import type { RefGroup, Timer } from "../transport/ref_group.ts";
-import type { SessionSettings } from "./options.ts";
+import type { RefGroup, Timer } from "../../transport/ref_group.ts";
+import type { SessionSettings } from "../options.ts";
 
 /** Number of checks within `stallTimeout` while replies wait for the client. */
 const LOOKS = 4;
