@@ -1,11 +1,7 @@
 // A tree that is chosen for each attach.
 
 import { NinePError } from "../../codec.ts";
-import type {
-  AttachRequest,
-  Awaitable,
-  RequestContext,
-} from "../../server.ts";
+import type { AttachRequest, Awaitable, RequestContext } from "../../server.ts";
 import { type ServableTree, treeOf } from "../rules.ts";
 import type { Tree } from "../tree.ts";
 import { View } from "./wrap.ts";

@@ -3,10 +3,10 @@
 import { NinePError } from "../../codec.ts";
 import type { AttachRequest, Awaitable, RequestContext } from "../../server.ts";
 import { type ServableTree, treeOf } from "../rules.ts";
-import type { Rules, Tree, TreeDir, TreeFile } from "../tree.ts";
+import type { Tree, TreeDir, TreeFile } from "../tree.ts";
 import { connectionHooks } from "./connections.ts";
 import { namesOf } from "./path.ts";
-import { isDir, type RootOptions, View, WrappedDir } from "./wrap.ts";
+import { isDir, View, WrappedDir } from "./wrap.ts";
 
 /**
  * Makes a tree whose root is a directory of another tree. No path leads out of

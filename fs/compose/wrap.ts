@@ -17,6 +17,7 @@ import type {
   RequestContext,
   WriteRequest,
 } from "../../server.ts";
+import type { Owned } from "../access.ts";
 import { type ServableTree, treeOf } from "../rules.ts";
 import type {
   Capacity,
@@ -284,6 +285,10 @@ export class WrappedFile implements TreeFile {
     return isDir(dir) ? { dir, name: place.name } : undefined;
   }
 
+  get owned(): Owned | undefined {
+    return this.inner.owned;
+  }
+
   get rules(): Rules | undefined {
     const { rules } = this.inner;
     return rules === undefined ? undefined : this.view.rulesOf(rules);
@@ -406,7 +411,10 @@ export class WrappedDir extends WrappedFile implements TreeDir {
     if (inner.create === undefined) throw notSupported();
     return then(
       inner.create(request, view.contextOf(context)),
-      ({ file, open }) => ({ file: view.fileOf(file), open: view.openOf(open) }),
+      ({ file, open }) => ({
+        file: view.fileOf(file),
+        open: view.openOf(open),
+      }),
     );
   }
 
@@ -434,8 +442,9 @@ export class WrappedDir extends WrappedFile implements TreeDir {
     context: RequestContext,
   ): Awaitable<void> {
     const { inner, view } = this;
+    const target = view.innerOf(file);
     if (inner.link === undefined) throw notSupported();
-    return inner.link(name, view.innerOf(file), view.contextOf(context));
+    return inner.link(name, target, view.contextOf(context));
   }
 
   remove(
@@ -444,8 +453,9 @@ export class WrappedDir extends WrappedFile implements TreeDir {
     context: RequestContext,
   ): Awaitable<void> {
     const { inner, view } = this;
+    const target = view.innerOf(file);
     if (inner.remove === undefined) throw notSupported();
-    return inner.remove(name, view.innerOf(file), view.contextOf(context));
+    return inner.remove(name, target, view.contextOf(context));
   }
 
   rename(request: Rename, context: RequestContext): Awaitable<void> {
