@@ -5,10 +5,17 @@
  * @module
  */
 
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { NOTAG } from "../codec.ts";
 import { type Client, connect, type ServableTree } from "../mod.ts";
-import { serve, type ServeOptions } from "../server.ts";
+import { isDir } from "../fs/compose/wrap.ts";
+import type { Tree, TreeDir } from "../fs/mod.ts";
+import {
+  type Awaitable,
+  type RequestContext,
+  serve,
+  type ServeOptions,
+} from "../server.ts";
 import { openChannel } from "../transport/channel.ts";
 import { type Connection, pair } from "../transport.ts";
 import { TreeClient } from "./tree_client.ts";
@@ -67,4 +74,24 @@ export async function namesOf(client: Client, path: string): Promise<string[]> {
   const names: string[] = [];
   for await (const { name } of client.readDir(path)) names.push(name);
   return names.sort();
+}
+
+/** A context for a tree that is asked without a session: what such trees use of it. */
+export function contextOf(uname = "glenda"): RequestContext {
+  const { signal } = new AbortController();
+  const context = { uname, signal, report: () => {} };
+  return context as unknown as RequestContext; // The rest of it is not used.
+}
+
+/** The root of a tree that is asked without a session. */
+export function rootOf(tree: Tree): Awaitable<TreeDir> {
+  const request = { uname: "glenda", aname: "", afid: undefined };
+  return tree.attach(request, contextOf());
+}
+
+/** The directory of a name. */
+export async function dirIn(dir: TreeDir, name: string): Promise<TreeDir> {
+  const found = await dir.lookup(name, contextOf());
+  assert(found !== undefined && isDir(found), name);
+  return found;
 }

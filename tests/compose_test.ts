@@ -24,7 +24,7 @@ import {
   treeOf,
   wrapTree,
 } from "../mod.ts";
-import { namesOf, Scene } from "./compose_scene.ts";
+import { contextOf, dirIn, namesOf, rootOf, Scene } from "./compose_scene.ts";
 import { test } from "./harness.ts";
 import { PlainTree } from "./plain_tree.ts";
 import { refused } from "./tree_client.ts";
@@ -46,12 +46,10 @@ test("subtree() shows a directory as a tree that no path leads out of", async ()
 
 test("subtree() moves files into its root and out of it", async () => {
   const tree = new PlainTree({ "top/d/file": "f", "top/r": "r" });
-  const context = { uname: "glenda" } as Parameters<Tree["attach"]>[1]; // Enough for this tree.
+  const context = contextOf();
   const part = subtree(tree, "top");
-  const attach = { uname: "glenda", aname: "", afid: undefined };
-  const root = await part.attach(attach, context);
-  const d = await root.lookup("d", context);
-  assert(d !== undefined && "lookup" in d && "rename" in d);
+  const root = await rootOf(part);
+  const d = await dirIn(root, "d");
   const file = await d.lookup("file", context);
   assert(file !== undefined);
   const move = { name: "file", file, newName: "moved", replace: false };

@@ -10,7 +10,7 @@ import {
   type Tree,
   treeOf,
 } from "../mod.ts";
-import { namesOf, Scene } from "./compose_scene.ts";
+import { contextOf, dirIn, namesOf, rootOf, Scene } from "./compose_scene.ts";
 import { test } from "./harness.ts";
 import { PlainTree } from "./plain_tree.ts";
 import { refused } from "./tree_client.ts";
@@ -146,14 +146,8 @@ test("mount() refuses renames from one tree to another", async () => {
   const tree = mount({ "/one": one, "/two": two });
   // Plain 9P2000 has no such rename: the trees are asked as a dialect would.
   const context = contextOf();
-  const root = await tree.attach(
-    { uname: "glenda", aname: "", afid: undefined },
-    context,
-  );
-  const from = await root.lookup("one", context);
-  const to = await root.lookup("two", context);
-  assert(from !== undefined && "lookup" in from && "rename" in from);
-  assert(to !== undefined && "lookup" in to);
+  const root = await rootOf(tree);
+  const [from, to] = [await dirIn(root, "one"), await dirIn(root, "two")];
   const file = await from.lookup("file", context);
   assert(file !== undefined);
   const move = { name: "file", file, newName: "file", replace: false };
@@ -168,13 +162,6 @@ test("mount() refuses renames from one tree to another", async () => {
   await from.rename?.({ ...move, newDir: from, newName: "moved" }, context);
   assertEquals(one.text("moved"), "1");
 });
-
-/** A context for a tree that is asked without a session. */
-function contextOf(): Parameters<Tree["attach"]>[1] {
-  return { uname: "glenda", report: () => {} } as Parameters<
-    Tree["attach"]
-  >[1]; // The rest of it is not used.
-}
 
 test("mount() releases all that it was given, also what a listing looked at", async () => {
   const trees = {
@@ -255,10 +242,7 @@ test("mount() goes on in a listing behind a cookie", async () => {
   const root = new PlainTree({ a: "", b: "", point: "", c: "" });
   const tree = mount({ "/": root, "/point": new PlainTree() });
   const context = contextOf();
-  const dir = await tree.attach(
-    { uname: "glenda", aname: "", afid: undefined },
-    context,
-  );
+  const dir = await rootOf(tree);
   const namesFrom = async (cookie: number) => {
     const found: [string, number | undefined][] = [];
     const entries = await dir.list?.({ cookie }, context) ?? [];
@@ -308,14 +292,9 @@ test("mount() keeps what is the same the same, so that a session need not encode
   const fs = new MemoryFs({ d: { x: "", y: "" } });
   const tree = mount({ "/": new MemoryFs(), "/m": fs });
   const context = contextOf();
-  const root = await tree.attach(
-    { uname: "glenda", aname: "", afid: undefined },
-    context,
-  );
-  const m = await root.lookup("m", context);
-  assert(m !== undefined && "lookup" in m);
-  const d = await m.lookup("d", context);
-  assert(d !== undefined && "lookup" in d && "list" in d);
+  const root = await rootOf(tree);
+  const m = await dirIn(root, "m");
+  const d = await dirIn(m, "d");
   assert(d === await m.lookup("d", context));
   assert(await d.stat(context) === await d.stat(context));
   const list = () => d.list?.({ cookie: 0 }, context);
