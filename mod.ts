@@ -202,6 +202,7 @@ export {
   type TreeFile,
   TreeNode,
   treeOf,
+  union,
   type Users,
   wrapTree,
 } from "./fs/mod.ts";

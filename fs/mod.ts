@@ -35,6 +35,7 @@ export {
   readonly,
   subtree,
   type TreeChanges,
+  union,
   wrapTree,
 } from "./compose.ts";
 export { type FileHooks, HookNode } from "./hook.ts";

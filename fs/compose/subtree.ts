@@ -6,7 +6,7 @@ import { type ServableTree, treeOf } from "../rules.ts";
 import type { Tree, TreeDir, TreeFile } from "../tree.ts";
 import { connectionHooks } from "./connections.ts";
 import { namesOf } from "./path.ts";
-import { isDir, View, WrappedDir } from "./wrap.ts";
+import { isDir, releaseAll, View, WrappedDir } from "./wrap.ts";
 
 /**
  * Makes a tree whose root is a directory of another tree. No path leads out of
@@ -69,17 +69,4 @@ class SubtreeRoot extends WrappedDir {
   override release(): Awaitable<void> {
     return releaseAll(this.#held.pop() ?? []);
   }
-}
-
-/** Releases files, the last first, and then throws the first error. */
-export async function releaseAll(files: TreeFile[]): Promise<void> {
-  const errors: unknown[] = [];
-  for (const file of files.toReversed()) {
-    try {
-      await file.release?.();
-    } catch (error) {
-      errors.push(error);
-    }
-  }
-  if (errors.length > 0) throw errors[0];
 }

@@ -97,6 +97,19 @@ export function notSupported(): NinePError {
   return new NinePError("Operation not supported");
 }
 
+/** Releases files, the last first, and then throws the first error. */
+export async function releaseAll(files: readonly TreeFile[]): Promise<void> {
+  const errors: unknown[] = [];
+  for (const file of files.toReversed()) {
+    try {
+      await file.release?.();
+    } catch (error) {
+      errors.push(error);
+    }
+  }
+  if (errors.length > 0) throw errors[0];
+}
+
 /** The wrapped files of a tree: one for each file, as long as that is in use. */
 export class View {
   /** The tree. */
