@@ -241,7 +241,7 @@ export class UnionFile implements TreeFile {
       isOwnerFree: layers.rules.access === false,
     }, context);
     const part = { layer: 0, file: made };
-    let open: OpenFile | void;
+    let open: OpenFile | void = undefined;
     try {
       open = truncating && await made.open?.(truncating, context);
       if (this.isRemoved || this.isLeaving || this.parent !== parent) {
