@@ -22,7 +22,7 @@ import {
 } from "../mod.ts";
 import { contextOf, dirIn, namesOf, rootOf, Scene } from "./compose_scene.ts";
 import { test } from "./harness.ts";
-import { PlainDir, PlainFile, PlainTree } from "./plain_tree.ts";
+import { PlainDir, type PlainFile, PlainTree } from "./plain_tree.ts";
 import { refused } from "./tree_client.ts";
 
 /** All paths of a tree with their contents, as a client sees them. */
