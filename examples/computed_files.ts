@@ -17,8 +17,8 @@ let unit = 1;
 const fs = new MemoryFs();
 fs.define("log", {
   // Each write is a line of the log.
-  write: ({ data, fid }) => {
-    log.push(`${fid.uname}: ${decoder.decode(data).trim()}`);
+  write: ({ data }, { uname }) => {
+    log.push(`${uname}: ${decoder.decode(data).trim()}`);
   },
   content: () => log.map((line) => `${line}\n`).join(""),
 });

@@ -66,7 +66,7 @@ export class Volume {
   // Qid paths come from a counter, so none is given twice. The counter starts
   // at a random number, so that a client of a restarted server does not take
   // another file for the file that it had.
-  #lastPath = randomPath();
+  #lastPath = randomPath() - 1n;
 
   constructor(
     quota: Quota,
@@ -575,10 +575,9 @@ export class DirNode extends TreeNode implements TreeDir {
   #member(name: string, file: TreeFile): TreeNode {
     this.#checkPresent();
     const node = this.#members.get(name);
-    if (node === undefined || node !== file) {
-      throw new NinePError("file does not exist");
-    }
-    return node;
+    if (node !== undefined && node === file) return node;
+    const isRemoved = file instanceof TreeNode && file.parent === undefined;
+    throw isRemoved ? removedError() : new NinePError("file does not exist");
   }
 
   #checkPresent(): void {

@@ -3,7 +3,7 @@
 
 import type { Awaitable, Node } from "../server.ts";
 import type { Qid } from "../codec.ts";
-import type { Rules, TreeDir, TreeFile } from "./tree.ts";
+import type { Rules, TreeFile } from "./tree.ts";
 
 /** A file of a tree with the directory and the name by which it was found. */
 export class PathNode implements Node {
@@ -95,18 +95,7 @@ export class PathNode implements Node {
 
   /** Path in the tree, from the root on; of a removed file, its last name alone. */
   get path(): string {
-    const names: string[] = [];
-    // A tree that contains itself has no path that ends.
-    let node: PathNode = this;
-    while (!node.isRoot && names.length < 4096) {
-      names.push(node.name);
-      if (node.isRemoved) break;
-      const { parent } = node;
-      if (parent === node) break;
-      node = parent;
-    }
-    if (node.isRoot) names.push("");
-    return names.reverse().join("/") || "/";
+    return pathOf(this);
   }
 
   /** One use more. */
@@ -139,4 +128,19 @@ export class PathNode implements Node {
   removed(): void {
     this.#isRemoved = true;
   }
+}
+
+function pathOf(file: PathNode): string {
+  const names: string[] = [];
+  let node = file;
+  // A tree that contains itself has no path that ends.
+  while (!node.isRoot && names.length < 4096) {
+    names.push(node.name);
+    if (node.isRemoved) break;
+    const { parent } = node;
+    if (parent === node) break;
+    node = parent;
+  }
+  if (node.isRoot) names.push("");
+  return names.reverse().join("/") || "/";
 }

@@ -159,7 +159,9 @@ export function handlerOf(tree: Tree): Handler<PathNode> {
     remove: (fid, context) => rules.remove(fid, context),
     stat: (fid, context) => rules.stat(fid, context),
     wstat: (fid, request, context) => rules.wstat(fid, request, context),
-    release: (node) => node.release(),
+    // A program may have added an auth() with nodes of its own.
+    release: (node: unknown) =>
+      node instanceof PathNode ? node.release() : undefined,
   };
 }
 
@@ -402,7 +404,8 @@ class TreeRules {
     request: ReadRequest,
     context: RequestContext,
   ): Awaitable<Uint8Array> {
-    return openOf(fid)?.read?.(request, context) ?? NOTHING;
+    const open = openOf(fid);
+    return open?.read === undefined ? NOTHING : open.read(request, context);
   }
 
   list(
@@ -411,7 +414,8 @@ class TreeRules {
     context: RequestContext,
   ): Awaitable<Listing> {
     checkPresent(node);
-    return dirOf(node).list?.(request, context) ?? [];
+    const dir = dirOf(node);
+    return dir.list === undefined ? [] : dir.list(request, context);
   }
 
   write(
@@ -498,9 +502,24 @@ class TreeRules {
       if (changed instanceof Promise) await changed;
     } catch (error) {
       if (old !== undefined) {
-        await this.#move(node, old.parent, old.name, false, context);
+        await this.#undo(node, old.parent, old.name, context);
       }
       throw error;
+    }
+  }
+
+  /** Gives a file its old name again. The file may have gone meanwhile. */
+  async #undo(
+    node: PathNode,
+    dir: PathNode,
+    name: string,
+    context: RequestContext,
+  ): Promise<void> {
+    if (node.isRemoved) return;
+    try {
+      await this.#move(node, dir, name, false, context);
+    } catch (error) {
+      context.report(error);
     }
   }
 

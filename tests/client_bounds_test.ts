@@ -6,7 +6,7 @@ import { type Client, connect } from "../client.ts";
 import { type DirectoryLevel, LoopDetector } from "../client/loop_detector.ts";
 import { DMDIR, NinePError, QTDIR, type Stat } from "../codec.ts";
 import { MemoryFs } from "../fs/mod.ts";
-import { type Handler, type Node, serve } from "../server.ts";
+import { type DirEntry, type Handler, type Node, serve } from "../server.ts";
 import { pair } from "../transport.ts";
 
 /** Runs a test with a client of a server. */
@@ -173,14 +173,14 @@ class Made implements Handler<MadeNode> {
     return new Uint8Array(0);
   }
 
-  *#members(node: MadeNode): Iterable<Stat> {
+  *#members(node: MadeNode): Iterable<DirEntry> {
     for (const member of node.members()) {
       this.listed++;
-      yield this.#statOf(member);
+      yield { stat: this.#statOf(member) };
     }
   }
 
-  readdir({ node }: { node: MadeNode }): Iterable<Stat> {
+  readdir({ node }: { node: MadeNode }): Iterable<DirEntry> {
     return this.#members(node);
   }
 

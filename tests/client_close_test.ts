@@ -27,7 +27,7 @@ function waitingFs(): {
   const fs = new MemoryFs({ plain: "text" }, { mode: 0o777 });
   let count = 0;
   let wake = () => {};
-  const wait = ({ signal }: { signal: AbortSignal }) => {
+  const wait = (_request: unknown, { signal }: { signal: AbortSignal }) => {
     count++;
     wake();
     return new Promise<never>((_, reject) => {

@@ -244,14 +244,14 @@ function dialogue(most = Infinity): MemoryFs {
       signal.onabort = () => reject(signal.reason);
     });
   fs.define("talk", {
-    read: async ({ signal }) => {
+    read: async (_request, { signal }) => {
       while (messages.length === 0) {
         await wait((wake) => wakeReader = wake, signal);
       }
       wakeWriter();
       return messages.shift()!;
     },
-    write: async ({ data, signal }) => {
+    write: async ({ data }, { signal }) => {
       while (messages.length >= most) {
         await wait((wake) => wakeWriter = wake, signal);
       }

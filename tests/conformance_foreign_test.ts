@@ -2,7 +2,7 @@
 // that lack a request, that die, or that do what the manual leaves open. They
 // are made of our own server, after plan9port's ramfs and others.
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
-import { decodeDir, decodeStat, DMAPPEND, encodeDir } from "../codec.ts";
+import { decodeDir, DMAPPEND, encodeDir } from "../codec.ts";
 import { listen, MemoryFs, pair } from "../mod.ts";
 import { runScript } from "./child.ts";
 import {
@@ -178,10 +178,9 @@ test("conformance: S4 and S69 are advice, and failures in a strict run", async (
 test("conformance.ts shows advice in text, JSON and counts, and ends with 0", async () => {
   const handler = makeHandler();
   const still = override(handler, {
-    stat: async (fid, request) => {
-      const record = await handler.stat?.(fid, request);
-      if (record === undefined) throw new Error("no stat");
-      const stat = record instanceof Uint8Array ? decodeStat(record) : record;
+    stat: async (fid, context) => {
+      const stat = await handler.stat?.(fid, context);
+      if (stat === undefined) throw new Error("no stat");
       const isDir = stat.mode >= 2 ** 31;
       return isDir ? { ...stat, mtime: 1, muid: "nobody" } : stat;
     },
@@ -321,13 +320,13 @@ test("conformance: S57 skips where a Twstat of mtime changes the mode, which S96
     return isFile ? { mode: DMAPPEND + 0o777 } : {};
   };
   const ramfs = override(handler, {
-    wstat: (fid, request) => {
+    wstat: (fid, request, context) => {
       const { changes } = request;
       const touched = changes.mode === undefined ? chmod(fid) : {};
       return handler.wstat?.(fid, {
         ...request,
         changes: { ...changes, ...touched },
-      });
+      }, context);
     },
   });
   await using host = await inMemory(ramfs, quiet);

@@ -160,7 +160,7 @@ test("hooks: a result that is neither bytes nor text is an error, and reported t
 test("hooks: an error after the client gave up is reported to the owner, the abort itself is not", async () => {
   const calls: PromiseWithResolvers<Uint8Array>[] = [];
   let begun = Promise.withResolvers<AbortSignal>();
-  const wait = ({ signal }: { signal: AbortSignal }) => {
+  const wait = (_request: unknown, { signal }: { signal: AbortSignal }) => {
     const call = Promise.withResolvers<Uint8Array>();
     calls.push(call);
     begun.resolve(signal);

@@ -7,11 +7,10 @@ import {
   type FileFunction,
   MemoryFs,
   type MemoryFsOptions,
-  type TreeNode,
 } from "../fs/mod.ts";
 import { HeldRoom } from "../fs/quota.ts";
 import { CallRecord } from "../fs/record.ts";
-import { Budget, type Fid, type ServeOptions } from "../server.ts";
+import { Budget, type ServeOptions } from "../server.ts";
 import { test } from "./harness.ts";
 import {
   aborted,
@@ -301,9 +300,9 @@ test("maxHeldBytes: a reader without room takes the value from no other one", as
 test("a record is held by any number of fids, and counted in each room once", () => {
   const memory = new Budget(Infinity);
   const rooms = Array.from({ length: 200_000 }, () => new HeldRoom(memory));
-  // The record does not use the fid.
-  const request = { fid: {} as Fid<TreeNode>, peer: "peer" };
-  const record = new CallRecord(request, new Uint8Array(10));
+  // The record does not look at its caller.
+  const caller = {} as ConstructorParameters<typeof CallRecord>[0];
+  const record = new CallRecord(caller, new Uint8Array(10));
   for (const room of rooms) record.hold(room);
   record.hold(rooms[0]);
   assertEquals(memory.used, 2_000_000);
@@ -443,14 +442,14 @@ test("maxSize: the record that a file shares counts until it is replaced, or the
 
 test("context: a call for a read is in the name of who wrote the arguments", async () => {
   const who = ({ uname, fid }: CallContext, { s }: { s: string }) =>
-    `${s} by ${uname} ${fid.uname} ${fid.node.name}`;
+    `${s} by ${uname} ${fid.uname} ${fid.node.path}`;
   await using served = serving(who, { dumper: String, context: true });
   const mallory = await served.client("mallory");
   const written = await mallory.open("f", OWRITE);
   await mallory.write(written, '{"s": "erase"}');
   const root = await served.client("root");
   const fid = await root.open("f", OREAD);
-  assertEquals(await root.text(fid), "erase by mallory mallory f");
+  assertEquals(await root.text(fid), "erase by mallory mallory /f");
 });
 
 test("context: a call on read without arguments is in the name of the reader", async () => {

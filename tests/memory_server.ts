@@ -32,7 +32,7 @@ const content = new Uint8Array(1024 * 1024).fill(1);
 const handler: Handler<File> = {
   attach: () => files[0],
   walk: (_, name) => files.find((file) => file.name === name),
-  open(fid, { memory }) {
+  open(fid, _request, { memory }) {
     if (fid.node.name !== "held" || !memory.take(HELD)) return;
     const giveBack = () => memory.give(HELD);
     held.set(fid, { bytes: new Uint8Array(HELD).fill(1), giveBack });
@@ -48,7 +48,7 @@ const handler: Handler<File> = {
     await null;
     return content.subarray(0, count);
   },
-  write: (_, { signal }) =>
+  write: (_fid, _request, { signal }) =>
     new Promise<void>((_, reject) => {
       signal.addEventListener("abort", () => reject(signal.reason));
     }),

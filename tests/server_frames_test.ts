@@ -177,7 +177,7 @@ for (const errors of ["text", "json"] as const) {
 test("serve() sends what is answered when a client ends its direction while it waits", async () => {
   const quick = (tag: number) => T.read(tag, 1, 1, 60_000);
   await using scene = await serveToy({
-    read: (_, { offset, count, signal }) =>
+    read: (_fid, { offset, count }, { signal }) =>
       offset > 0
         ? new Uint8Array(count)
         : untilAborted(signal).then(() => new Uint8Array(0)),

@@ -35,7 +35,8 @@ class Reads {
   readonly gates: Map<number, Gate> = new Map();
 
   async read(
-    { offset, signal }: { offset: number; signal: AbortSignal },
+    { offset }: { offset: number },
+    { signal }: { signal: AbortSignal },
   ): Promise<Uint8Array> {
     const gate = new Gate();
     this.started.push(offset);
@@ -52,7 +53,7 @@ class Reads {
 test("serve() takes 65,000 requests that wait, and answers others beside them", async () => {
   const reads = new Reads();
   await using scene = await serveToy({
-    read: (_, request) => reads.read(request),
+    read: (_, request, context) => reads.read(request, context),
   });
   const { client } = scene;
   await openA(scene);
@@ -81,7 +82,7 @@ test("serve() takes 65,000 requests that wait, and answers others beside them", 
 test("serve() takes 65,000 requests that wait for one fid; flushes of all of them take no time", async () => {
   const reads = new Reads();
   await using scene = await serveToy({
-    read: (_, request) => reads.read(request),
+    read: (_, request, context) => reads.read(request, context),
   });
   const { client } = scene;
   await openA(scene);
@@ -99,7 +100,7 @@ test("serve() takes 65,000 requests that wait for one fid; flushes of all of the
 test("serve() starts a new session for a Tversion behind 65,000 requests that wait", async () => {
   const reads = new Reads();
   await using scene = await serveToy({
-    read: (_, request) => reads.read(request),
+    read: (_, request, context) => reads.read(request, context),
   });
   const { client } = scene;
   await openA(scene);
@@ -114,7 +115,9 @@ test("serve() starts a new session for a Tversion behind 65,000 requests that wa
 
 test("serve() sees that a client went away that has many requests", async () => {
   const reads = new Reads();
-  const scene = await serveToy({ read: (_, request) => reads.read(request) });
+  const scene = await serveToy({
+    read: (_, request, context) => reads.read(request, context),
+  });
   const { client } = scene;
   await openA(scene);
   for (let i = 0; i < 12; i++) {

@@ -198,7 +198,7 @@ test("memory: requests that wait are counted for all clients; each may have one 
 test("memory: what files hold for a connection is a part of that of the server", async () => {
   const taken: boolean[] = [];
   await using scene = new Scene(1_000_000, {
-    open: (_, { memory }) => {
+    open: (_fid, _request, { memory }) => {
       taken.push(memory.take(400_000));
       memory.give(taken.at(-1) ? 400_000 : 0);
     },
@@ -245,7 +245,7 @@ for (const late of [false, true]) {
   test(`stallTimeout: a client that takes nothing is closed: answers ${late ? "later" : "at once"}`, async () => {
     let aborted = 0;
     await using scene = new Scene(64 * MiB, {
-      read: ({ fid }, { count, signal }) => {
+      read: ({ fid }, { count }, { signal }) => {
         if (fid === 2) {
           return untilAborted(signal).finally(() => aborted++);
         }
@@ -268,7 +268,7 @@ for (const late of [false, true]) {
 
 test("stallTimeout: a client that takes its replies slowly, or has none, goes on", async () => {
   await using scene = new Scene(64 * MiB, {
-    read: (_, { signal }) => untilAborted(signal),
+    read: (_fid, _request, { signal }) => untilAborted(signal),
   }, { stallTimeout: 20 });
   const slow = new BlockedConnection();
   const client = await scene.client(slow.wrap);
@@ -315,7 +315,7 @@ test("listen() has one budget for all connections, and refuses an impossible max
   const budgets: Budget[] = [];
   await using server = await listen("tcp://127.0.0.1:0", {
     ...toy.handler,
-    attach: (_, { memory }) => {
+    attach: (_fid, _request, { memory }) => {
       budgets.push(memory);
       return toy.root;
     },

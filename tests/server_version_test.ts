@@ -152,7 +152,7 @@ test("serve() aborts what is outstanding at a Tversion; no late reply", async ()
   const reading = new Gate();
   const signals: AbortSignal[] = [];
   await using scene = await serveToy({
-    read: async (_fid, { signal }) => {
+    read: async (_fid, _request, { signal }) => {
       signals.push(signal);
       return await untilAborted(signal);
     },
@@ -334,13 +334,15 @@ test("serve() refuses a stat that is larger than msize", async () => {
 });
 
 test("serve() refuses a stat record whose length 16 bits cannot say", async () => {
-  const records = [65535, 65536, 65537, 70_000].map((n) => new Uint8Array(n));
+  const names = [65_484, 65_536, 70_000].map((n) => "n".repeat(n));
   await using scene = await serveToy({
-    stat: ({ node }) => records.shift() ?? statOf(node),
+    stat: ({ node }) => {
+      const name = names.shift();
+      return name === undefined ? statOf(node) : { ...statOf(node), name };
+    },
   }, { clientMsize: MAX });
   const { client } = scene;
-  records.shift();
-  while (records.length > 0) {
+  while (names.length > 0) {
     assertEquals((await client.rpc(T.stat(1, 0))).type, "Rerror");
   }
   await client.ask(T.stat(1, 0), "Rstat 1 /");

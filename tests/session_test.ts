@@ -89,7 +89,7 @@ test("Session gives each kind of request, and sends its answer", async () => {
   client.send(T.version(), T.auth(1, 9, "ann", "tree"));
   const auth = await scene.take("Tauth");
   assertEquals(
-    [auth.tag, auth.uname, auth.aname, auth.fid.fid, auth.peer],
+    [auth.tag, auth.uname, auth.aname, auth.fid.fid, auth.context.peer],
     [1, "ann", "tree", 9, "pair"],
   );
   const node = {
@@ -245,7 +245,9 @@ test("Session does not take a second answer", async () => {
   client.send(T.read(1, 0), T.stat(2, 0));
   await client.expect("Rerror 1 bad use of fid");
   const request = await scene.take("Tstat");
-  request.respond({ stat: new Uint8Array(70_000) });
+  request.respond({
+    stat: { ...statOf(new Toy().a), name: "n".repeat(70_000) },
+  });
   assertThrows(() => request.error(new NinePError("no")), TypeError);
   assertEquals((await client.next()).type, "Rerror");
   scene.errors.length = 0;
@@ -374,10 +376,12 @@ test("Session aborts the signal of a request that is flushed", async () => {
   await scene.openA();
   client.send(T.read(5, 1));
   const read = await scene.take("Tread");
-  assertEquals(read.signal.aborted, false);
+  assertEquals(read.context.signal.aborted, false);
   client.send(T.flush(6, 5));
   await soon(
-    new Promise((resolve) => read.signal.addEventListener("abort", resolve)),
+    new Promise((resolve) =>
+      read.context.signal.addEventListener("abort", resolve)
+    ),
   );
   read.error(new NinePError("Interrupted system call"));
   await client.expect("Rflush 6");
@@ -429,7 +433,7 @@ test("Session ends its loop when the client goes", async () => {
   client.send(T.read(1, 1), T.stat(2, 0));
   const read = await scene.take("Tread");
   const stat = await scene.take("Tstat");
-  const { signal } = stat;
+  const { signal } = stat.context;
   client.close();
   await soon(
     new Promise((resolve) => signal.addEventListener("abort", resolve)),

@@ -7,7 +7,7 @@
 
 import { equals } from "@std/bytes";
 import { type Message, ProtocolError } from "../codec.ts";
-import type { TreeNode } from "../fs/mod.ts";
+import type { PathNode } from "../fs/mod.ts";
 import { type Fid, type Handler, serve } from "../server.ts";
 import { type Channel, openChannel } from "../transport/channel.ts";
 import type { Connection } from "../transport.ts";
@@ -18,8 +18,8 @@ export class Census {
   /** Listeners on signals that are not aborted. */
   readonly listeners: Set<unknown> = new Set<unknown>();
   /** Fids that the tree was asked about and that are not clunked. */
-  readonly fids: Set<Fid<TreeNode>> = new Set();
-  readonly #clunked = new WeakSet<Fid<TreeNode>>();
+  readonly fids: Set<Fid<PathNode>> = new Set();
+  readonly #clunked = new WeakSet<Fid<PathNode>>();
   /** Connections that are served. */
   readonly served: Map<Connection, ServedConnection> = new Map();
   /** The last of each user. */
@@ -53,7 +53,7 @@ export class Census {
    * answers some requests later than it does them. A stat of the root is
    * always so: when it is answered, all that came before it is.
    */
-  watch(handler: Handler<TreeNode>, random: Random): Handler<TreeNode> {
+  watch(handler: Handler<PathNode>, random: Random): Handler<PathNode> {
     return new Proxy(handler, {
       get: (target, name) => {
         const method = Reflect.get(target, name);
@@ -62,7 +62,7 @@ export class Census {
           this.#note(String(name), args);
           const answer = () => Reflect.apply(method, target, args);
           const { node } = Object(args[0]);
-          const isRoot = name === "stat" && node.parent === node;
+          const isRoot = name === "stat" && node.isRoot;
           const mayBeLate = name !== "flush" && name !== "version";
           const isLate = isRoot || (mayBeLate && random.below(8) === 0);
           return isLate ? this.#later(answer, Object(args[1])) : answer();
@@ -133,7 +133,7 @@ export class ServedConnection {
 
   constructor(
     connection: Connection,
-    handler: Handler<TreeNode>,
+    handler: Handler<PathNode>,
     census: Census,
   ) {
     this.#census = census;

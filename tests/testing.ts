@@ -23,9 +23,9 @@ import {
   type Handler,
   MemoryFs,
   pair,
+  type Servable,
   serve,
   type ServeOptions,
-  type Tree,
 } from "../mod.ts";
 
 /** What a test gets from {@linkcode withTestServer}. */
@@ -75,13 +75,13 @@ export interface TestServerOptions<Served = MemoryFs> {
  */
 export async function withTestServer<
   T,
-  Served extends Handler | Tree = MemoryFs,
+  Served extends Handler | Servable = MemoryFs,
 >(
   test: (server: TestServer<Served>) => T | Promise<T>,
   options: TestServerOptions<Served> = {},
 ): Promise<T> {
   // Where none is given, nobody has said that it is anything else.
-  const fs = options.fs ?? testTree() as Handler | Tree as Served;
+  const fs = options.fs ?? testTree() as Handler | Servable as Served;
   const [here, there] = pair();
   const served = serve(there, fs, options.serve);
   served.catch(() => {}); // It is told below.

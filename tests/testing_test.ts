@@ -44,7 +44,7 @@ test("P-46 withTestServer() takes a handler", async () => {
     attach: () => root,
     walk: () => undefined,
     open: () => {},
-    disconnect: (peer: string) => {
+    disconnect: ({ peer }: { peer: string }) => {
       gone.push(peer);
     },
   };

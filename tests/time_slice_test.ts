@@ -2,7 +2,7 @@
 
 import { assert } from "@std/assert";
 import { concat } from "@std/bytes";
-import { encode, encodeStat, type Tmessage } from "../codec.ts";
+import { encode, type Tmessage } from "../codec.ts";
 import { MemoryFs } from "../fs/mod.ts";
 import { listen, serve } from "../server.ts";
 import { type Connection, dial } from "../transport.ts";
@@ -119,7 +119,7 @@ test("many requests that waited for one fid, and begin together, delay no other 
       begun++;
       const until = performance.now() + 0.1;
       while (performance.now() < until);
-      return encodeStat(statOf(toy.a));
+      return statOf(toy.a);
     },
   }));
   const { client } = scene;

@@ -43,7 +43,7 @@ async function serveTree(
  */
 function makeTree(maxCalls: number): MemoryFs {
   const fs = new MemoryFs({ motd: "hello\n" }, { maxCalls });
-  fs.define("event", { read: ({ signal }) => untilAborted(signal) });
+  fs.define("event", { read: (_request, { signal }) => untilAborted(signal) });
   fs.register(
     "next",
     ({ signal }: CallContext) => untilAborted(signal),
@@ -238,7 +238,7 @@ test("maxRequestBytes: while no request is answered, long ones are refused and a
 
 test("maxRequestBytes: a Tversion is read though nothing is answered", async () => {
   await using scene = await serveToy({
-    write: (_, { signal }) => untilAborted(signal),
+    write: (_fid, _request, { signal }) => untilAborted(signal),
   }, { maxRequestBytes: 20, waitingAfter: 1 });
   const { client } = scene;
   await openA(scene);
