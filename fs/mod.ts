@@ -28,6 +28,16 @@ export {
 } from "./callable.ts";
 export { FileNode, NodeOpen, PlainNode } from "./file.ts";
 export { FunctionNode, type FunctionOptions } from "./function.ts";
+export {
+  choose,
+  forUser,
+  mount,
+  readonly,
+  subtree,
+  type TreeChanges,
+  union,
+  wrapTree,
+} from "./compose.ts";
 export { type FileHooks, HookNode } from "./hook.ts";
 export { MemoryFs } from "./memory.ts";
 export { DirNode, LinkNode, TreeNode } from "./node.ts";

@@ -222,6 +222,9 @@ class TreeRules {
     return then(
       need(node, context, isTruncated ? access | WRITE : access),
       () => {
+        if ((access & WRITE) !== 0 || (mode & (OTRUNC | ORCLOSE)) !== 0) {
+          checkWritable(node);
+        }
         if ((mode & ORCLOSE) === 0) return this.#open(fid, request, context);
         return then(
           need(node.parent, context, WRITE),
@@ -350,12 +353,14 @@ class TreeRules {
     const { node } = fid;
     const { name } = request;
     if (node.rules.access === false) {
+      checkWritable(node);
       checkName(node.rules, name);
       return this.#create(fid, request, context);
     }
     const { owned } = node.file;
     return then(owned ?? node.file.stat(context), (dir: Owned | Attributes) => {
       check(node, dir, context, WRITE);
+      checkWritable(node);
       checkName(node.rules, name);
       const mask = (request.perm & DMDIR) !== 0 ? 0o777 : 0o666;
       const perm = (request.perm & (~mask | (dir.mode & mask))) >>> 0;
@@ -428,7 +433,9 @@ class TreeRules {
     request: CallRequest,
     context: RequestContext,
   ): Awaitable<Uint8Array | undefined> {
-    return openOf(fid)?.call?.(request, context);
+    const open = openOf(fid);
+    checkWritable(fid.node);
+    return open?.call?.(request, context);
   }
 
   remove(
@@ -440,6 +447,7 @@ class TreeRules {
     if (where === undefined) throw removedError(node);
     const { parent, name } = where;
     return then(need(parent, context, WRITE), () => {
+      checkWritable(parent);
       const dir = dirOf(parent);
       if (dir.remove === undefined) throw notSupported();
       return then(dir.remove(name, file, context), () => node.removed());
@@ -472,6 +480,7 @@ class TreeRules {
     checkFixed(stat, wishes, node.rules.strict === true);
     const changes = changesOf(file, wishes);
     if (node.rules.access !== false) checkOwner(node, stat, changes, context);
+    checkWritable(node);
     const hasChanges = Object.keys(changes).length > 0;
     if (hasChanges) {
       if (file.wstat === undefined) throw new NinePError("wstat prohibited");
@@ -527,6 +536,8 @@ class TreeRules {
     checkName(dir.rules, name);
     const { parent } = node;
     return then(need(parent, context, WRITE), () => {
+      checkWritable(parent);
+      checkWritable(dir);
       const allowed = dir === parent ? undefined : need(dir, context, WRITE);
       return then(
         allowed,
@@ -612,12 +623,13 @@ function need(
 function check(
   { rules }: PathNode,
   { mode, uid = "none", gid = uid }: Pick<Attributes, "mode" | "uid" | "gid">,
-  { uname }: RequestContext,
+  context: RequestContext,
   access: number,
 ): void {
   // Most files need no look at their owner.
   if ((mode & access) === access) return;
-  if (!permits(rules.users, { mode, uid, gid }, uname, access)) {
+  const user = rules.uname ?? context.uname;
+  if (!permits(rules.users, { mode, uid, gid }, user, access)) {
     throw new NinePError("permission denied");
   }
 }
@@ -635,6 +647,11 @@ function checkName({ maxName = NAME_MAX }: Rules, name: string): void {
     throw new NinePError("illegal name");
   }
   if (utf8Length(name) > maxName) throw new NinePError("File name too long");
+}
+
+/** Throws where nothing can be changed. */
+function checkWritable({ rules }: PathNode): void {
+  if (rules.readonly === true) throw new NinePError("read only file system");
 }
 
 /** Throws for a file that was removed, where the rules are strict. */
@@ -676,9 +693,8 @@ function checkOwner(
   { length, mode, mtime, atime, gid }: AttributeChanges,
   context: RequestContext,
 ): void {
-  const { users } = node.rules;
+  const { users, uname = context.uname } = node.rules;
   const owned = ownedOf(stat);
-  const { uname } = context;
   const rules = governs(users, owned, uname);
   if (length !== undefined) {
     check(node, stat, context, WRITE);

@@ -279,6 +279,13 @@ export interface Rules {
    * default; false for a tree that checks them itself.
    */
   readonly access?: boolean;
+  /**
+   * Refuse all that would change the tree, calls of functions included, with
+   * `read only file system`. False by default.
+   */
+  readonly readonly?: boolean;
+  /** User in whose name all is done; that of the fid by default. */
+  readonly uname?: string | undefined;
   /** Open a file with DMEXCL for one fid at a time. True by default. */
   readonly exclusive?: boolean;
   /** The user database; see {@linkcode Users}. */
