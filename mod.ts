@@ -191,6 +191,8 @@ export {
   PlainNode,
   rawDumper,
   readonly,
+  RemoteFs,
+  type RemoteFsOptions,
   type RemoveNodeOptions,
   type Rename,
   type Rules,

@@ -42,6 +42,7 @@ export { type FileHooks, HookNode } from "./hook.ts";
 export { MemoryFs } from "./memory.ts";
 export { DirNode, LinkNode, TreeNode } from "./node.ts";
 export { PathNode } from "./path_node.ts";
+export { RemoteFs, type RemoteFsOptions } from "./remote.ts";
 export { handlerOf, type ServableTree, treeOf } from "./rules.ts";
 export type {
   Capacity,

@@ -196,7 +196,11 @@ class TreeRules {
     return then(need(node, context, EXECUTE), () => {
       if (name === "..") {
         if (node.isRemoved) throw removedError(node);
-        return node.parent.retain();
+        if (node.isRoot) return node.retain();
+        return then(
+          dirOf(node).checkParent?.(context),
+          () => node.parent.retain(),
+        );
       }
       return then(
         dirOf(node).lookup(name, context),
@@ -375,13 +379,16 @@ class TreeRules {
   ): Awaitable<Created<PathNode>> {
     const { node } = fid;
     const dir = dirOf(node);
-    const mode = asked & ~(ORCLOSE | OTRUNC);
+    const seenTo = node.rules.removeOnClose === false ? 0 : ORCLOSE;
+    const mode = asked & ~(seenTo | OTRUNC);
     const made = (file: TreeFile, open?: OpenFile) => {
       const child = new PathNode(file, node.rules, node, name);
       const use: Use = { node: child, open, mode, isOver: false };
       fid.state = use;
       const { type, path } = child.qid;
-      if ((type & QTEXCL) !== 0) this.#exclusive.set(path, use);
+      if ((type & QTEXCL) !== 0 && child.rules.exclusive !== false) {
+        this.#exclusive.set(path, use);
+      }
       const { iounit } = open ?? {};
       return iounit === undefined ? { node: child } : { node: child, iounit };
     };
@@ -439,12 +446,15 @@ class TreeRules {
   }
 
   remove(
-    { node }: Fid<PathNode>,
+    { node, open, mode }: Fid<PathNode>,
     context: RequestContext,
   ): Awaitable<void> {
     if (node.isRoot) throw new NinePError("cannot remove root");
     const { where, file } = node;
     if (where === undefined) throw removedError(node);
+    const isLeft = open && (mode & ORCLOSE) !== 0 &&
+      node.rules.removeOnClose === false;
+    if (isLeft) return node.removed(); // The close that follows removes it.
     const { parent, name } = where;
     return then(need(parent, context, WRITE), () => {
       checkWritable(parent);
@@ -478,7 +488,7 @@ class TreeRules {
     let stat = file.stat(context);
     if (stat instanceof Promise) stat = await stat;
     checkFixed(stat, wishes, node.rules.strict === true);
-    const changes = changesOf(file, wishes);
+    const changes = changesOf(node, wishes);
     if (node.rules.access !== false) checkOwner(node, stat, changes, context);
     checkWritable(node);
     const hasChanges = Object.keys(changes).length > 0;
@@ -592,7 +602,8 @@ function dirOf({ file }: PathNode): TreeDir {
 /** The mode as a file gets it: the rules see to the rest of it. */
 function modeOf(node: PathNode, mode: number): number {
   const isAppendOnly = (node.qid.type & QTAPPEND) !== 0;
-  return mode & ~(isAppendOnly ? ORCLOSE | OTRUNC : ORCLOSE);
+  const seenTo = node.rules.removeOnClose === false ? 0 : ORCLOSE;
+  return mode & ~(isAppendOnly ? seenTo | OTRUNC : seenTo);
 }
 
 function accessOf(mode: number): number {
@@ -671,18 +682,22 @@ function notSupported(): NinePError {
   return new NinePError("Operation not supported");
 }
 
-/** The wishes that a file is asked for; a function has no length and no times to set. */
+/**
+ * The wishes that a file is asked for. A function has no length and no times to
+ * set; a tree that checks access itself decides that itself, too.
+ */
 function changesOf(
-  { implicitOpen = false }: TreeFile,
+  { implicitOpen, rules }: PathNode,
   wishes: WstatRequest["changes"],
 ): AttributeChanges {
+  const isFunction = implicitOpen && rules.access !== false;
   const { mode, gid, length, atime, mtime } = wishes;
   return {
     ...(mode === undefined ? {} : { mode }),
     ...(gid === undefined ? {} : { gid }),
-    ...(length === undefined || implicitOpen ? {} : { length: Number(length) }),
-    ...(atime === undefined || implicitOpen ? {} : { atime }),
-    ...(mtime === undefined || implicitOpen ? {} : { mtime }),
+    ...(length === undefined || isFunction ? {} : { length: Number(length) }),
+    ...(atime === undefined || isFunction ? {} : { atime }),
+    ...(mtime === undefined || isFunction ? {} : { mtime }),
   };
 }
 
