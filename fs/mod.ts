@@ -28,6 +28,7 @@ export {
 } from "./callable.ts";
 export { FileNode, NodeOpen, PlainNode } from "./file.ts";
 export { FunctionNode, type FunctionOptions } from "./function.ts";
+export { HostFs, type HostFsOptions } from "./host/host_fs.ts";
 export { type FileHooks, HookNode } from "./hook.ts";
 export { MemoryFs } from "./memory.ts";
 export { DirNode, LinkNode, TreeNode } from "./node.ts";
