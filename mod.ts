@@ -184,6 +184,7 @@ export {
   type MemoryFsOptions,
   NodeOpen,
   type OpenFile,
+  type Owned,
   PathNode,
   type Place,
   PlainNode,

@@ -15,7 +15,7 @@
  * @module
  */
 
-export type { Group, Users } from "./access.ts";
+export type { Group, Owned, Users } from "./access.ts";
 export {
   type CallableOptions,
   type CallContext,

@@ -218,6 +218,11 @@ export abstract class TreeNode implements TreeFile, Disposable {
     return this.#parent;
   }
 
+  /** Itself: its permissions, owner and group. */
+  get owned(): this {
+    return this;
+  }
+
   /** Where it is; null when the name was removed, undefined for the root. */
   get place(): Place | null | undefined {
     const dir = this.#parent;

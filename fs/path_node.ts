@@ -61,6 +61,27 @@ export class PathNode implements Node {
     return this.#isRemoved && this.file.place === undefined;
   }
 
+  /** Where the file is; undefined for the root, and for a file that was removed. */
+  get where():
+    | { readonly parent: PathNode; readonly name: string }
+    | undefined {
+    const parent = this.#parent;
+    if (this.isRoot) return undefined;
+    const { place } = this.file;
+    if (place === undefined) {
+      if (this.#isRemoved || parent === undefined) return undefined;
+      return { parent, name: this.#name };
+    }
+    if (place === null) return undefined;
+    const { dir, name } = place;
+    if (dir === parent?.file) return { parent, name };
+    // The tree has moved the file: the way to the new directory is unknown.
+    return {
+      parent: new PathNode(dir, this.rules, undefined, "", false),
+      name,
+    };
+  }
+
   /** Name in the directory; `/` for the root. */
   get name(): string {
     if (this.isRoot) return "/";
@@ -69,12 +90,7 @@ export class PathNode implements Node {
 
   /** The directory that the file is in; itself for the root. */
   get parent(): PathNode {
-    const parent = this.#parent;
-    if (this.isRoot) return this;
-    const dir: TreeDir | undefined = this.file.place?.dir;
-    if (dir === undefined || dir === parent?.file) return parent ?? this;
-    // The tree has moved the file: the way to the new directory is unknown.
-    return new PathNode(dir, this.rules, undefined, "", false);
+    return this.where?.parent ?? this;
   }
 
   /** Path in the tree, from the root on; of a removed file, its last name alone. */

@@ -3,7 +3,7 @@
 
 import type { Qid } from "../codec.ts";
 import type { Connection } from "../transport.ts";
-import type { Users } from "./access.ts";
+import type { Owned, Users } from "./access.ts";
 import type {
   AttachRequest,
   AttributeChanges,
@@ -73,6 +73,11 @@ export interface TreeFile {
    * it. Without this member they are those of its directory, or of the tree.
    */
   readonly rules?: Rules | undefined;
+  /**
+   * The attributes that decide on access, where they are at hand. The rules ask
+   * {@linkcode stat} for them otherwise.
+   */
+  readonly owned?: Owned | undefined;
   /** Tells the attributes. See `stat(9P)`. */
   stat(context: RequestContext): Awaitable<Attributes>;
   /**
