@@ -14,6 +14,7 @@ import {
 } from "../codec/call.ts";
 import { BYTES_PER_BYTE, encodeJson, measureJson } from "../codec/json.ts";
 import { encodeText, utf8Length } from "../codec/wire.ts";
+import type { Connection } from "../transport.ts";
 import type {
   Awaitable,
   Budget,
@@ -21,7 +22,6 @@ import type {
   Fid,
   RequestContext,
 } from "../server.ts";
-import type { TreeNode } from "./node.ts";
 import { checkLimit } from "./quota.ts";
 
 /** Most bytes of an argument text, where nothing is said: of a Tcall's it is the 16th part. */
@@ -48,10 +48,12 @@ export interface CallContext {
    * who wrote the arguments, or the reader if nobody wrote arguments.
    */
   readonly uname: string;
-  /** Fid of that user: with the function file as its node. */
-  readonly fid: Fid<TreeNode>;
+  /** Fid of that user. */
+  readonly fid: Fid;
   /** Label of that user's end of the connection. */
   readonly peer: string;
+  /** That connection: its identity, and who the peer is. */
+  readonly connection: Connection;
   /**
    * Aborted when no client waits for the value any more, or when `timeout` has
    * passed.
@@ -299,7 +301,7 @@ export class Callable {
   /** The arguments of a text that was written: an object of keyword arguments. */
   loadWritten(
     bytes: Uint8Array,
-    request: RequestContext<TreeNode>,
+    request: RequestContext,
     charge: Charge,
   ): CallArguments {
     let kwarg: unknown = {};
@@ -314,8 +316,11 @@ export class Callable {
   }
 
   /** The arguments of a Tcall: those of its text, and its payload. */
-  loadCall(request: CallRequest<TreeNode>, charge: Charge): CallArguments {
-    const { text, data } = request;
+  loadCall(
+    { text, data }: CallRequest,
+    context: RequestContext,
+    charge: Charge,
+  ): CallArguments {
     if (text.length * 3 > this.maxText && utf8Length(text) > this.maxText) {
       throw new NinePError("file too big");
     }
@@ -323,7 +328,7 @@ export class Callable {
     if (!/^[ \n\r\t]*$/.test(text)) {
       value = this.#loader === undefined
         ? parse(text, charge)
-        : this.#load(this.#loader, encoder.encode(text), request, charge);
+        : this.#load(this.#loader, encoder.encode(text), context, charge);
     }
     const call = checkCall(value);
     if (data.length === 0) return call;
@@ -340,7 +345,7 @@ export class Callable {
   #load(
     loader: (bytes: Uint8Array) => unknown,
     bytes: Uint8Array,
-    request: RequestContext<TreeNode>,
+    request: RequestContext,
     charge: Charge,
   ): unknown {
     charge.take(bytes.length * BYTES_PER_BYTE);
@@ -353,7 +358,7 @@ export class Callable {
   }
 
   /** Throws when the connection of a request may not begin another call now. */
-  check({ connection }: RequestContext<TreeNode>): void {
+  check({ connection }: RequestContext): void {
     this.#running.check(connection);
   }
 
@@ -370,7 +375,7 @@ export class Callable {
   invoke(
     load: (charge: Charge) => CallArguments,
     context: CallContext,
-    request: RequestContext<TreeNode>,
+    request: RequestContext,
   ): Awaitable<Uint8Array> {
     const charge = new Charge(request.memory);
     let call: Call;
@@ -422,7 +427,7 @@ export class Callable {
   #apply(
     { fn, self }: Call,
     args: unknown[],
-    request: RequestContext<TreeNode>,
+    request: RequestContext,
   ): unknown {
     try {
       return Reflect.apply(fn, self, args);
@@ -457,7 +462,7 @@ export class Callable {
    * Encodes a value. An error of the dumper is treated as an error of the
    * function.
    */
-  #dump(value: unknown, request: RequestContext<TreeNode>): Uint8Array {
+  #dump(value: unknown, request: RequestContext): Uint8Array {
     try {
       const dumped: unknown = this.#dumper(value);
       const bytes = typeof dumped === "string" ? encodeText(dumped) : dumped;
@@ -480,7 +485,7 @@ export class Callable {
    */
   #report(
     error: unknown,
-    request: RequestContext<TreeNode>,
+    request: RequestContext,
     context: CallContext | undefined = undefined,
   ): void {
     const { signal } = context ?? {};
@@ -652,7 +657,11 @@ class Deadline implements CallContext {
     return this.#context.uname;
   }
 
-  get fid(): Fid<TreeNode> {
+  get connection(): Connection {
+    return this.#context.connection;
+  }
+
+  get fid(): Fid {
     return this.#context.fid;
   }
 

@@ -1,12 +1,13 @@
 // Function files: write the arguments and read the value, or do both with a
 // Tcall. How a function is called is in callable.ts.
 
-import { NinePError } from "../codec.ts";
+import { NinePError, OWRITE } from "../codec.ts";
 import { removedError } from "../codec/call.ts";
 import type {
   Awaitable,
+  Budget,
   CallRequest,
-  Fid,
+  OpenRequest,
   ReadRequest,
   RequestContext,
   WriteRequest,
@@ -22,10 +23,11 @@ import {
   type RunningCalls,
 } from "./callable.ts";
 import { NOTHING } from "./data.ts";
-import { FileNode } from "./file.ts";
-import type { NodeInit, TreeNode } from "./node.ts";
+import { FileNode, NodeOpen } from "./file.ts";
+import type { NodeInit } from "./node.ts";
 import { HeldRoom, type Room } from "./quota.ts";
-import { CallRecord, forOthers } from "./record.ts";
+import { type Caller, CallRecord, forOthers } from "./record.ts";
+import type { Ending } from "./tree.ts";
 
 /** How a function is bound to a file. */
 export interface FunctionOptions extends CallableOptions {
@@ -47,28 +49,11 @@ export interface FunctionOptions extends CallableOptions {
   gid?: string;
 }
 
-/** The records of a fid. */
-interface FidCalls {
-  /** Counts the records of the fid in the budget of its connection. */
-  readonly room: Room;
-  /** True when the fid has read: its writes are never shared then. */
-  hasRead: boolean;
-  /** Record of the fid's last write. */
-  written: CallRecord | undefined;
-  /** The same record, if it is shared after a clunk without a read. */
-  unread: CallRecord | undefined;
-  /** Record that it read at offset 0. */
-  read: CallRecord | undefined;
-  /** The same record, if there was no room for its value. */
-  lost: CallRecord | undefined;
-}
-
 /** A file that stands for a function. */
 export class FunctionNode extends FileNode {
   readonly #callable: Callable;
   readonly #callOnRead: boolean;
   readonly #shared: boolean;
-  readonly #fids: Map<Fid<TreeNode>, FidCalls> = new Map();
   /** The shared record: that of the last write which other fids may read. */
   #shares: CallRecord | undefined;
 
@@ -90,11 +75,6 @@ export class FunctionNode extends FileNode {
   }
 
   /** True. */
-  override get isFunction(): boolean {
-    return true;
-  }
-
-  /** True. */
   override get implicitOpen(): boolean {
     return true;
   }
@@ -104,20 +84,32 @@ export class FunctionNode extends FileNode {
     return this.#shares?.value?.length ?? 0;
   }
 
+  /** Begins an open without records. */
+  protected override begin(
+    { mode, implicit }: OpenRequest,
+    { memory }: RequestContext,
+  ): FunctionOpen {
+    return new FunctionOpen(this, memory, implicit ? undefined : mode);
+  }
+
   /**
    * Takes arguments. A write at offset 0, or after a call, begins new
    * arguments. A write at the end of the arguments adds to them.
+   *
+   * @ignore
    */
-  override write(
-    fid: Fid<TreeNode>,
-    request: WriteRequest<TreeNode>,
+  write(
+    calls: FunctionOpen,
+    request: WriteRequest,
+    context: RequestContext,
   ): number {
     this.#checkPresent();
     const { offset, data } = request;
-    const calls = this.#callsOf(fid, request);
     const { written } = calls;
     // Programs that write and read in turn do not seek back to offset 0.
-    if (offset === 0 || written?.isUsed) return this.#begin(calls, request);
+    if (offset === 0 || written?.isUsed) {
+      return this.#keep(calls, request, callerOf(context));
+    }
     if (offset !== written?.end) throw new NinePError("illegal offset");
     this.#checkText(written.text.length + data.length);
     written.append(data);
@@ -129,14 +121,17 @@ export class FunctionNode extends FileNode {
   }
 
   /** Keeps the first bytes of new arguments. */
-  #begin(calls: FidCalls, request: WriteRequest<TreeNode>): number {
-    const { fid, data, offset } = request;
+  #keep(
+    calls: FunctionOpen,
+    { data, offset }: WriteRequest,
+    caller: Caller,
+  ): number {
     this.#checkText(data.length);
     const { written } = calls;
-    const record = new CallRecord(request, data.slice(), offset);
+    const record = new CallRecord(caller, data.slice(), offset);
     calls.written = replace(written, record, calls.room);
     calls.unread = undefined;
-    if (!fid.open || fid.readable) {
+    if (calls.mode === undefined || (calls.mode & 3) !== OWRITE) {
       if (!calls.hasRead) calls.unread = record;
       return data.length;
     }
@@ -157,19 +152,23 @@ export class FunctionNode extends FileNode {
     this.resized();
   }
 
-  /** Gives the value: at offset 0 with a call, if there was none. */
-  override read(
-    fid: Fid<TreeNode>,
-    request: ReadRequest<TreeNode>,
+  /**
+   * Gives the value: at offset 0 with a call, if there was none.
+   *
+   * @ignore
+   */
+  read(
+    calls: FunctionOpen,
+    request: ReadRequest,
+    context: RequestContext,
   ): Awaitable<Uint8Array> {
-    const calls = this.#callsOf(fid, request);
     calls.hasRead = true;
     calls.unread = undefined;
     if (request.offset > 0) {
-      const { read } = calls;
+      const { lastRead: read } = calls;
       if (read?.call === undefined) return slice(read?.value, request);
       // The client reads ahead.
-      return this.#waitForOther(read, request)
+      return this.#waitForOther(read, context)
         .then((value) => part(calls, read, value, request));
     }
     this.#checkPresent();
@@ -178,16 +177,16 @@ export class FunctionNode extends FileNode {
       // Each read calls: with the arguments of the record, in one of its own.
       if (record !== undefined) record.done = true; // Its text is complete.
       const text = record?.text ?? NOTHING;
-      record = new CallRecord(record ?? request, text);
+      record = new CallRecord(record?.caller ?? callerOf(context), text);
     }
     if (record === undefined) return NOTHING;
     const kept = record;
-    calls.read = replace(calls.read, kept, calls.room, () => {
-      calls.read = undefined;
+    calls.lastRead = replace(calls.lastRead, kept, calls.room, () => {
+      calls.lastRead = undefined;
       calls.lost = kept;
     });
     if (calls.lost === kept) calls.lost = undefined;
-    const value = this.#valueOf(kept, request);
+    const value = this.#valueOf(kept, context);
     return value instanceof Promise
       ? value.then((value) => part(calls, kept, value, request))
       : part(calls, kept, value, request);
@@ -204,7 +203,7 @@ export class FunctionNode extends FileNode {
   /** The value of a record, by a call if there was none. */
   #valueOf(
     record: CallRecord,
-    request: RequestContext<TreeNode>,
+    request: RequestContext,
   ): Awaitable<Uint8Array> {
     if (record.value !== undefined) return record.value;
     if (record.call !== undefined) {
@@ -214,7 +213,7 @@ export class FunctionNode extends FileNode {
     this.#callable.check(request); // Not in the call: its failure would be kept.
 
     const abort = new AbortController();
-    const { fid, peer, text } = record;
+    const { caller, text } = record;
     const { signal } = abort;
     let value: Awaitable<Uint8Array>;
     let isRefused = false;
@@ -228,7 +227,7 @@ export class FunctionNode extends FileNode {
     try {
       value = this.#callable.invoke(
         load,
-        { uname: fid.uname, fid, peer, signal },
+        { ...caller, signal },
         request,
       );
       if (!(value instanceof Promise)) return this.#succeed(record, value);
@@ -256,7 +255,7 @@ export class FunctionNode extends FileNode {
   /** Waits for a call that another request has made. */
   async #waitForOther(
     record: CallRecord,
-    request: RequestContext<TreeNode>,
+    request: RequestContext,
   ): Promise<Uint8Array> {
     try {
       return await this.#wait(record, request);
@@ -271,7 +270,7 @@ export class FunctionNode extends FileNode {
    */
   async #wait(
     record: CallRecord,
-    request: RequestContext<TreeNode>,
+    request: RequestContext,
   ): Promise<Uint8Array> {
     const { call } = record;
     if (call === undefined) return record.value ?? NOTHING;
@@ -295,19 +294,20 @@ export class FunctionNode extends FileNode {
     return value;
   }
 
-  /** Calls the function with the arguments of a Tcall. */
-  override call(
-    _fid: Fid<TreeNode>,
-    request: CallRequest<TreeNode>,
-  ): Awaitable<Uint8Array | undefined> {
+  /**
+   * Calls the function with the arguments of a Tcall.
+   *
+   * @ignore
+   */
+  call(request: CallRequest, context: RequestContext): Awaitable<Uint8Array> {
     this.#checkPresent();
-    this.#callable.check(request);
+    this.#callable.check(context);
     const value = this.#callable.invoke(
-      (charge) => this.#callable.loadCall(request, charge),
-      new Caller(request),
-      request,
+      (charge) => this.#callable.loadCall(request, context, charge),
+      context,
+      context,
     );
-    return value instanceof Promise ? abortable(value, request.signal) : value;
+    return value instanceof Promise ? abortable(value, context.signal) : value;
   }
 
   /**
@@ -315,14 +315,13 @@ export class FunctionNode extends FileNode {
    * are shared from now on. If the connection was lost, they are not: a client
    * that may read would have read the value itself. A fid that never opened the
    * file is an exception, because its client never clunks.
+   *
+   * @ignore
    */
-  override clunk(fid: Fid<TreeNode>): void {
-    const calls = this.#fids.get(fid);
-    if (calls === undefined) return;
-    this.#fids.delete(fid);
-    const { room, written, unread, read } = calls;
+  forget(calls: FunctionOpen, { lost }: Ending): void {
+    const { room, written, unread, lastRead: read } = calls;
     try {
-      const isLost = fid.lost && fid.open;
+      const isLost = lost && calls.mode !== undefined;
       if (unread !== undefined && !this.isRemoved && !isLost) {
         this.#share(unread);
       }
@@ -333,29 +332,65 @@ export class FunctionNode extends FileNode {
   }
 
   /** Forgets the shared record. */
-  protected override release(): void {
+  protected override free(): void {
     this.#shares?.drop(this.quota);
     this.#shares = undefined;
   }
+}
 
-  #callsOf(
-    fid: Fid<TreeNode>,
-    { memory }: RequestContext<TreeNode>,
-  ): FidCalls {
-    let calls = this.#fids.get(fid);
-    if (calls === undefined) {
-      calls = {
-        room: new HeldRoom(memory),
-        hasRead: false,
-        written: undefined,
-        unread: undefined,
-        read: undefined,
-        lost: undefined,
-      };
-      this.#fids.set(fid, calls);
-    }
-    return calls;
+/** A function file that a fid has open: the records of the fid. */
+class FunctionOpen extends NodeOpen {
+  /** Mode of the Topen; undefined for a fid that sent none. */
+  mode: number | undefined;
+  /** Counts the records of the fid in the budget of its connection. */
+  readonly room: Room;
+  /** True when the fid has read: its writes are never shared then. */
+  hasRead = false;
+  /** Record of the fid's last write. */
+  written: CallRecord | undefined = undefined;
+  /** The same record, if it is shared after a clunk without a read. */
+  unread: CallRecord | undefined = undefined;
+  /** Record that it read at offset 0. */
+  lastRead: CallRecord | undefined = undefined;
+  /** The same record, if there was no room for its value. */
+  lost: CallRecord | undefined = undefined;
+  readonly #node: FunctionNode;
+
+  constructor(node: FunctionNode, memory: Budget, mode: number | undefined) {
+    super(node);
+    this.#node = node;
+    this.room = new HeldRoom(memory);
+    this.mode = mode;
   }
+
+  read(
+    request: ReadRequest,
+    context: RequestContext,
+  ): Awaitable<Uint8Array> {
+    return this.#node.read(this, request, context);
+  }
+
+  write(request: WriteRequest, context: RequestContext): number {
+    return this.#node.write(this, request, context);
+  }
+
+  call(request: CallRequest, context: RequestContext): Awaitable<Uint8Array> {
+    return this.#node.call(request, context);
+  }
+
+  /** Goes on with its records, in any mode. */
+  reopen({ mode, implicit }: OpenRequest): void {
+    if (!implicit) this.mode = mode;
+  }
+
+  protected override end(ending: Ending): void {
+    this.#node.forget(this, ending);
+  }
+}
+
+/** The user of a request, for a record that outlives the request. */
+function callerOf({ uname, fid, peer, connection }: RequestContext): Caller {
+  return { uname, fid, peer, connection };
 }
 
 /** Keeps a record in the place of another. */
@@ -371,40 +406,15 @@ function replace(
   return record;
 }
 
-/** The sender of a Tcall. A class: to make an object with a getter for each call would take longer. */
-class Caller implements CallContext {
-  readonly #request: CallRequest<TreeNode>;
-
-  constructor(request: CallRequest<TreeNode>) {
-    this.#request = request;
-  }
-
-  get uname(): string {
-    return this.#request.fid.uname;
-  }
-
-  get fid(): Fid<TreeNode> {
-    return this.#request.fid;
-  }
-
-  get peer(): string {
-    return this.#request.peer;
-  }
-
-  get signal(): AbortSignal {
-    return this.#request.signal;
-  }
-}
-
 /**
  * Returns the part of the value that a read gets. The fid may have lost the
  * record.
  */
 function part(
-  { lost }: FidCalls,
+  { lost }: FunctionOpen,
   record: CallRecord,
   value: Uint8Array,
-  request: ReadRequest<TreeNode>,
+  request: ReadRequest,
 ): Uint8Array {
   if (lost === record) throw new NinePError("Cannot allocate memory");
   return slice(value, request);
@@ -412,7 +422,7 @@ function part(
 
 function slice(
   value: Uint8Array | undefined,
-  { offset, count }: ReadRequest<TreeNode>,
+  { offset, count }: ReadRequest,
 ): Uint8Array {
   return value?.subarray(offset, offset + count) ?? NOTHING;
 }

@@ -6,16 +6,17 @@ import { isRecord, removedError } from "../codec/call.ts";
 import type {
   Awaitable,
   CallRequest,
-  Fid,
   OpenRequest,
   ReadRequest,
+  RequestContext,
   WriteRequest,
 } from "../server.ts";
 import { forCaller } from "./callable.ts";
 import { FileData, isLength, NOTHING } from "./data.ts";
-import { FileNode } from "./file.ts";
-import type { NodeInit, TreeNode } from "./node.ts";
+import { FileNode, NodeOpen } from "./file.ts";
+import type { NodeInit } from "./node.ts";
 import { checkLimit, HeldRoom } from "./quota.ts";
+import type { Ending } from "./tree.ts";
 
 /** Default of `maxLength`. */
 const LENGTH_MAX = 64 * 1024;
@@ -30,40 +31,46 @@ const encoder = new TextEncoder();
  * text the client gets. For any other error the client gets `i/o error`, and
  * `onError` of the server gets the error.
  *
- * A request has the fid, its user (`request.fid.uname`), the file
- * (`request.fid.node`), the connection, and a signal that is aborted when the
- * client gives up. It comes first, and the server makes it: nothing that a
- * client sends can take its place.
+ * A request is plain data; its context has the user (`uname`), the fid, the
+ * connection, and a signal that is aborted when the client gives up. The server
+ * makes the context: nothing that a client sends can take its place.
  */
 export interface FileHooks<State = unknown> {
   /** Begins an open, and gives its state. */
-  open?(request: OpenRequest<TreeNode>): Awaitable<State>;
+  open?(request: OpenRequest, context: RequestContext): Awaitable<State>;
   /**
    * Makes the content that an open reads: text or bytes. The content counts for
    * the connection until the clunk (`maxHeldBytes`).
    */
   content?(
-    request: OpenRequest<TreeNode>,
+    request: OpenRequest,
+    context: RequestContext,
     state: State,
   ): Awaitable<string | Uint8Array>;
   /**
    * Gets all the bytes that an open wrote, at the clunk or at the end of the
    * connection. It is called after a write of no bytes as well. It is not
    * called without a write, or when one of the writes was refused or given up.
+   * The context is that of the open.
    */
   written?(
     data: Uint8Array,
-    fid: Fid<TreeNode>,
+    context: RequestContext,
     state: State,
   ): Awaitable<void>;
   /** Answers a Tread: at most `count` bytes from `offset` on, none at the end. Not beside `content`. */
-  read?(request: ReadRequest<TreeNode>, state: State): Awaitable<Uint8Array>;
+  read?(
+    request: ReadRequest,
+    context: RequestContext,
+    state: State,
+  ): Awaitable<Uint8Array>;
   /**
    * Answers a Twrite: its data are a view that lives until then. Gives how many
    * bytes were taken, nothing for all. Not beside `written`.
    */
   write?(
-    request: WriteRequest<TreeNode>,
+    request: WriteRequest,
+    context: RequestContext,
     state: State,
   ): Awaitable<number | void>;
   /**
@@ -71,18 +78,19 @@ export interface FileHooks<State = unknown> {
    * function.
    */
   call?(
-    request: CallRequest<TreeNode>,
+    request: CallRequest,
+    context: RequestContext,
     state: State,
   ): Awaitable<string | Uint8Array>;
-  /** Ends an open; its connection may have ended, too. */
-  clunk?(fid: Fid<TreeNode>, state: State): Awaitable<void>;
+  /** Ends an open; its connection may have ended, too. The context is that of the open. */
+  clunk?(context: RequestContext, state: State): Awaitable<void>;
   /** Cuts or extends the file, for OTRUNC (0) and a Twstat of the length. Without it both are accepted, to no effect. */
   truncate?(length: number, uname: string): Awaitable<void>;
   /**
    * Called before a client removes the file. An error that it throws refuses
    * the removal.
    */
-  remove?(fid: Fid<TreeNode>): Awaitable<void>;
+  remove?(context: RequestContext): Awaitable<void>;
   /** Size in bytes, to be told by stat: a whole number; 0, not known, by default. */
   length?: number | (() => number);
   /**
@@ -156,23 +164,9 @@ function checkFunctions(what: string, hooks: unknown): void {
   }
 }
 
-/** An open of a file by a fid. */
-interface Open {
-  state: unknown;
-  /** Whether there is a state, for `clunk` to get. */
-  begun: boolean;
-  /** Done when it has begun, or failed to. */
-  beginning: Promise<void> | undefined;
-  /** Content that the open reads. */
-  content: FileData | undefined;
-  /** Bytes that the open wrote. */
-  written: FileData | undefined;
-}
-
 /** A file that is defined by functions. */
 export class HookNode extends FileNode {
   readonly #hooks: FileHooks;
-  readonly #opens: Map<Fid<TreeNode>, Open> = new Map();
 
   /**
    * Made by a tree.
@@ -207,114 +201,46 @@ export class HookNode extends FileNode {
   }
 
   /** Begins an open: its state, its content. */
-  override open(
-    fid: Fid<TreeNode>,
-    request: OpenRequest<TreeNode>,
-  ): Promise<void> {
-    // There is one already when the fid was open implicitly.
-    const open: Open = this.#opens.get(fid) ?? {
-      state: undefined,
-      begun: false,
-      beginning: undefined,
-      content: undefined,
-      written: undefined,
-    };
-    this.#opens.set(fid, open);
-    return open.beginning = this.#begin(open, request);
-  }
-
-  async #begin(open: Open, request: OpenRequest<TreeNode>): Promise<void> {
-    const hooks = this.#hooks;
-    if (!open.begun) open.state = await hooks.open?.(request);
-    open.begun = true;
-    if ((request.mode & OTRUNC) !== 0 && !this.isAppendOnly) {
-      await this.truncate(0, request.fid.uname);
-    }
-    const reads = (request.mode & 3) !== OWRITE && open.content === undefined;
-    if (!reads || hooks.content === undefined) return;
-    const content = bytesOf(
-      "content",
-      await hooks.content(request, open.state),
-    );
-    const { maxFileSize } = this.quota;
-    const data = new FileData(new HeldRoom(request.memory, maxFileSize));
-    data.replace(content);
-    open.content = data;
-  }
-
-  /** Reads the content that was made at the open, or asks the hook. */
-  override read(
-    fid: Fid<TreeNode>,
-    request: ReadRequest<TreeNode>,
-  ): Awaitable<Uint8Array> {
-    const open = this.#opens.get(fid);
-    const { content } = open ?? {};
-    if (content !== undefined) {
-      return content.slice(request.offset, request.count);
-    }
-    this.#checkPresent();
-    const hooks = this.#hooks;
-    if (hooks.read === undefined) return NOTHING;
-    return hooks.read(request, open?.state);
-  }
-
-  /** Keeps the bytes until the clunk, or hands them to the hook. */
-  override write(
-    fid: Fid<TreeNode>,
-    request: WriteRequest<TreeNode>,
-  ): Awaitable<number> {
-    const open = this.#opens.get(fid);
-    const { length } = request.data; // The data are a view, which is valid only while the hook runs.
-    this.#checkPresent();
-    if (this.#hooks.write === undefined) {
-      this.#keep(open, request);
-      return this.#wrote(fid, length);
-    }
-    const count = this.#hooks.write(request, open?.state);
-    if (!(count instanceof Promise)) return this.#wrote(fid, length, count);
-    return count.then((count) => this.#wrote(fid, length, count));
-  }
-
-  #keep(open: Open | undefined, request: WriteRequest<TreeNode>): void {
-    const { written, maxLength = LENGTH_MAX } = this.#hooks;
-    if (written === undefined || open === undefined) {
-      throw new NinePError("Operation not supported");
-    }
-    const { data, offset, memory } = request;
-    open.written ??= new FileData(new HeldRoom(memory, maxLength));
-    const isAppended = this.isAppendOnly || request.fid.appends;
-    const at = isAppended ? open.written.length : offset;
-    if (data.length > 0) open.written.write(data, at);
-  }
-
-  #wrote(fid: Fid<TreeNode>, length: number, count?: number | void): number {
-    if (length > 0) this.touched(fid.uname);
-    return count ?? length;
-  }
-
-  /** Answers a Tcall, if it can. */
-  override call(
-    fid: Fid<TreeNode>,
-    request: CallRequest<TreeNode>,
-  ): Awaitable<Uint8Array | undefined> {
-    const hooks = this.#hooks;
-    if (hooks.call === undefined) return undefined;
-    this.#checkPresent();
+  protected override async begin(
+    request: OpenRequest,
+    context: RequestContext,
+  ): Promise<HookOpen> {
+    const open = new HookOpen(this, this.#hooks, context);
     try {
-      const value = hooks.call(request, this.#opens.get(fid)?.state);
-      if (!(value instanceof Promise)) return bytesOf("call", value);
-      return value.then((value) => bytesOf("call", value)).catch(relay);
+      await open.begin(request, context);
+      return open;
     } catch (error) {
-      return relay(error);
+      await open.fail();
+      throw error;
     }
   }
 
   /**
    * Throws when the file was removed and is a function. Fids that have any
    * other removed file open can still use it.
+   *
+   * @ignore
    */
-  #checkPresent(): void {
+  checkPresent(): void {
     if (this.isRemoved && this.implicitOpen) throw removedError();
+  }
+
+  /**
+   * Where the content that an open reads is kept.
+   *
+   * @ignore
+   */
+  contentFor({ memory }: RequestContext): FileData {
+    return new FileData(new HeldRoom(memory, this.quota.maxFileSize));
+  }
+
+  /**
+   * Notes a write.
+   *
+   * @ignore
+   */
+  wrote(uname: string): void {
+    this.touched(uname);
   }
 
   /** Cuts or extends the file, if it can. */
@@ -325,28 +251,134 @@ export class HookNode extends FileNode {
     await this.#hooks.truncate?.(length, uname);
   }
 
-  /** Ends an open. */
-  override async clunk(fid: Fid<TreeNode>): Promise<void> {
-    const open = this.#opens.get(fid);
-    if (open === undefined) return;
-    this.#opens.delete(fid);
-    // It goes on when the client gave up the request that it is for.
-    await open.beginning?.catch(() => {});
-    const { state, begun, content, written } = open;
-    content?.resize(0);
+  /** Asks whether it may be removed. */
+  override removing(context: RequestContext): Awaitable<void> {
+    return this.#hooks.remove?.(context);
+  }
+}
+
+/** A file that a fid has open, with the state that its functions have made. */
+class HookOpen extends NodeOpen {
+  readonly #node: HookNode;
+  readonly #hooks: FileHooks;
+  /** Context of the open, for what happens at its end. */
+  readonly #context: RequestContext;
+  #state: unknown = undefined;
+  /** Whether there is a state, for `clunk` to get. */
+  #begun = false;
+  /** Content that the open reads. */
+  #content: FileData | undefined;
+  /** Bytes that the open wrote. */
+  #written: FileData | undefined;
+
+  constructor(node: HookNode, hooks: FileHooks, context: RequestContext) {
+    super(node);
+    this.#node = node;
+    this.#hooks = hooks;
+    this.#context = context;
+  }
+
+  /** Makes the state and the content; goes on with them in a further mode. */
+  async begin(request: OpenRequest, context: RequestContext): Promise<void> {
+    const hooks = this.#hooks;
+    if (!this.#begun) this.#state = await hooks.open?.(request, context);
+    this.#begun = true;
+    if ((request.mode & OTRUNC) !== 0) {
+      await this.#node.truncate(0, context.uname);
+    }
+    const reads = (request.mode & 3) !== OWRITE && this.#content === undefined;
+    if (!reads || hooks.content === undefined) return;
+    const content = bytesOf(
+      "content",
+      await hooks.content(request, context, this.#state),
+    );
+    const data = this.#node.contentFor(context);
+    data.replace(content);
+    this.#content = data;
+  }
+
+  /** Ends an open that has failed. */
+  async fail(): Promise<void> {
+    if (this.#begun) await this.#hooks.clunk?.(this.#context, this.#state);
+  }
+
+  reopen(request: OpenRequest, context: RequestContext): Promise<void> {
+    return this.begin(request, context);
+  }
+
+  /** Reads the content that was made at the open, or asks the hook. */
+  read(request: ReadRequest, context: RequestContext): Awaitable<Uint8Array> {
+    if (this.#content !== undefined) {
+      return this.#content.slice(request.offset, request.count);
+    }
+    this.#node.checkPresent();
+    return this.#hooks.read?.(request, context, this.#state) ?? NOTHING;
+  }
+
+  /** Keeps the bytes until the clunk, or hands them to the hook. */
+  write(request: WriteRequest, context: RequestContext): Awaitable<number> {
+    const { length } = request.data; // The data are a view, which is valid only while the hook runs.
+    this.#node.checkPresent();
+    if (this.#hooks.write === undefined) {
+      this.#keep(request, context);
+      return this.#wrote(context, length);
+    }
+    const count = this.#hooks.write(request, context, this.#state);
+    if (!(count instanceof Promise)) return this.#wrote(context, length, count);
+    return count.then((count) => this.#wrote(context, length, count));
+  }
+
+  #keep(
+    { data, offset, append }: WriteRequest,
+    { memory }: RequestContext,
+  ): void {
+    const { written, maxLength = LENGTH_MAX } = this.#hooks;
+    if (written === undefined) throw new NinePError("Operation not supported");
+    const kept = this.#written ??= new FileData(
+      new HeldRoom(memory, maxLength),
+    );
+    if (data.length > 0) kept.write(data, append ? kept.length : offset);
+  }
+
+  #wrote(
+    { uname }: RequestContext,
+    length: number,
+    count?: number | void,
+  ): number {
+    if (length > 0) this.#node.wrote(uname);
+    return count ?? length;
+  }
+
+  /** Answers a Tcall, if it can. */
+  call(
+    request: CallRequest,
+    context: RequestContext,
+  ): Awaitable<Uint8Array | undefined> {
+    const hooks = this.#hooks;
+    if (hooks.call === undefined) return undefined;
+    this.#node.checkPresent();
     try {
-      if (written !== undefined && !fid.writeFailed) {
-        await this.#hooks.written?.(written.copy(), fid, state);
-      }
-    } finally {
-      written?.resize(0); // Not before the function is done with its copy.
-      if (begun) await this.#hooks.clunk?.(fid, state);
+      const value = hooks.call(request, context, this.#state);
+      if (!(value instanceof Promise)) return bytesOf("call", value);
+      return value.then((value) => bytesOf("call", value)).catch(relay);
+    } catch (error) {
+      return relay(error);
     }
   }
 
-  /** Asks whether it may be removed. */
-  override remove(fid: Fid<TreeNode>): Awaitable<void> {
-    return this.#hooks.remove?.(fid);
+  /** Hands on what was written, and ends the state. */
+  protected override async end({ writeFailed }: Ending): Promise<void> {
+    const written = this.#written;
+    this.#content?.resize(0);
+    const context = this.#context;
+    try {
+      if (written !== undefined && !writeFailed) {
+        await this.#hooks.written?.(written.copy(), context, this.#state);
+      }
+    } finally {
+      written?.resize(0); // Not before the function is done with its copy.
+      if (this.#begun) await this.#hooks.clunk?.(context, this.#state);
+    }
   }
 }
 

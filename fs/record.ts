@@ -2,9 +2,8 @@
 // the call. A function file keeps records for its fids, and for itself.
 
 import { FunctionError, Plan9Exit } from "../codec/call.ts";
-import type { Fid, RequestContext } from "../server.ts";
+import type { RequestContext } from "../server.ts";
 import { NOTHING } from "./data.ts";
-import type { TreeNode } from "./node.ts";
 import type { Room } from "./quota.ts";
 
 /** A call that several reads may wait for. */
@@ -13,6 +12,12 @@ export interface SharedCall {
   readonly abort: AbortController;
   waiting: number;
 }
+
+/** In whose name a function is called. */
+export type Caller = Pick<
+  RequestContext,
+  "uname" | "fid" | "peer" | "connection"
+>;
 
 /** A room that holds a record: the bytes of the record count in this room. */
 interface Holder {
@@ -30,12 +35,8 @@ interface Holder {
  * function is called with the text at most once, whichever fid reads.
  */
 export class CallRecord {
-  /**
-   * Fid that wrote the text. The function is called in the name of its user.
-   */
-  readonly fid: Fid<TreeNode>;
-  /** The end of the connection that the fid is of. */
-  readonly peer: string;
+  /** The caller: the fid that wrote the text, and its user. */
+  readonly caller: Caller;
   /** Offset that the first byte of the text was written at. */
   readonly #start: number;
   /** The call that is under way. */
@@ -57,12 +58,11 @@ export class CallRecord {
   readonly #holders: Map<Room, Holder> = new Map();
 
   constructor(
-    { fid, peer }: Pick<RequestContext<TreeNode>, "fid" | "peer">,
+    caller: Caller,
     text: Uint8Array,
     start = 0,
   ) {
-    this.fid = fid;
-    this.peer = peer;
+    this.caller = caller;
     this.#text = text;
     this.#start = start;
   }

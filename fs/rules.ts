@@ -269,11 +269,19 @@ class TreeRules {
     return use;
   }
 
-  #opened(use: Use, open: OpenFile | void): Opened<PathNode> | void {
+  #opened(
+    use: Use,
+    open: OpenFile | void,
+  ): Awaitable<Opened<PathNode> | void> {
     if (open === undefined) return;
     use.open = open;
-    // The fid was clunked while its file was opened.
-    if (use.isOver) return;
+    if (use.isOver) {
+      // The fid has ended while its file was opened.
+      return then(
+        open.close?.({ lost: true, writeFailed: false }),
+        () => undefined,
+      );
+    }
     const { file, iounit } = open;
     if (file === undefined && iounit === undefined) return;
     const { node } = use;

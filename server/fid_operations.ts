@@ -346,6 +346,8 @@ export class Open<N extends Node> extends Request<N, Opened<N> | void> {
   readonly type = "Topen";
   /** OREAD, OWRITE, ORDWR or OEXEC, with OTRUNC, ORCLOSE, OAPPEND. */
   mode: number;
+  /** A node that the handler has given. */
+  #given: N | undefined;
 
   /** Made by a session. */
   constructor(core: SessionCore<N>, message: Topen) {
@@ -370,9 +372,14 @@ export class Open<N extends Node> extends Request<N, Opened<N> | void> {
   }
 
   reply(answer: Opened<N> | void): void {
+    this.#given = answer?.node;
     const { qid } = answer?.node ?? this.fid.node;
     const iounit = this.core.iounit(answer?.iounit);
     this.core.put({ type: "Ropen", tag: this.tag, qid, iounit });
+  }
+
+  override revert(): void {
+    if (this.#given !== undefined) this.core.releaseNode(this.#given);
   }
 
   override commit(answer: Opened<N> | void): void {
@@ -394,6 +401,8 @@ export class Create<N extends Node> extends Request<N, Created<N>> {
   readonly perm: number;
   /** Mode to open with. */
   mode: number;
+  /** The node that the handler has made. */
+  #made: N | undefined;
 
   /** Made by a session. */
   constructor(core: SessionCore<N>, message: Tcreate) {
@@ -426,7 +435,12 @@ export class Create<N extends Node> extends Request<N, Created<N>> {
     return { name, perm, mode };
   }
 
+  override revert(): void {
+    if (this.#made !== undefined) this.core.releaseNode(this.#made);
+  }
+
   reply({ node, iounit }: Created<N>): void {
+    this.#made = node;
     this.core.put({
       type: "Rcreate",
       tag: this.tag,
