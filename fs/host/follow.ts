@@ -7,7 +7,7 @@ import type {
   Attributes,
   OpenRequest,
 } from "../../server.ts";
-import type { Capacity, OpenFile, TreeDir, TreeFile } from "../tree.ts";
+import type { Capacity, OpenFile, Place, TreeDir, TreeFile } from "../tree.ts";
 import type { HostFile } from "./host_file.ts";
 
 /** Most links on a way, as on Linux. */
@@ -32,6 +32,7 @@ type DirMethods = Required<
 export interface FollowDir extends HostFile, DirMethods {
   readonly parent: FollowDir | undefined;
   forget(file: HostFile): void;
+  release(): void | Promise<void>;
   /** Finds a member, and follows nothing. */
   find(name: string): Promise<HostFile | undefined>;
 }
@@ -140,6 +141,11 @@ export class FollowedFile implements TreeFile {
   /** Identity of the file. */
   get qid(): Qid {
     return this.target.qid;
+  }
+
+  /** Null when the link was removed. */
+  get place(): Place | null | undefined {
+    return this.link.place;
   }
 
   /** Tells the attributes of the file, with the name of the link. */

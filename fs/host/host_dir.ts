@@ -61,8 +61,7 @@ export class HostDir extends HostFile implements TreeDir {
 
   protected override released(): void | Promise<void> {
     this.host.directories.forget(this);
-    this.parent?.forget(this);
-    return this.#onEnd?.();
+    return this.#onEnd?.() ?? super.released();
   }
 
   /** A member is not used any more. */

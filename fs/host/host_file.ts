@@ -13,7 +13,7 @@ import type {
   Attributes,
   OpenRequest,
 } from "../../server.ts";
-import type { Capacity, OpenFile, TreeFile } from "../tree.ts";
+import type { Capacity, OpenFile, Place, TreeDir, TreeFile } from "../tree.ts";
 import {
   attributesOf,
   type Identity,
@@ -35,6 +35,17 @@ export interface HostParent extends DirPlace {
   readonly parent: HostParent | undefined;
   /** A member is not used any more, or is elsewhere now. */
   forget(file: HostFile): void;
+  /** One use more, by a member that fids stand for. */
+  retain(): unknown;
+  /** One use less. */
+  release(): void | Promise<void>;
+}
+
+/** Only a root has no directory, and a directory of the host has all members of one. */
+function isTreeDir(
+  parent: HostParent | undefined,
+): parent is HostParent & TreeDir {
+  return parent !== undefined;
 }
 
 /** A file by one of its names. There is one object for a name while fids stand for it. */
@@ -65,6 +76,7 @@ export class HostFile implements TreeFile {
     this.parent = parent;
     this.name = name;
     this.#qid = host.qidOf(stats);
+    parent?.retain();
   }
 
   /** Identity, as it was seen last. */
@@ -87,6 +99,16 @@ export class HostFile implements TreeFile {
   /** No fid stands for the file any more. */
   protected released(): void | Promise<void> {
     this.parent?.forget(this);
+    return this.parent?.release();
+  }
+
+  /** Where the file is now; null when it was removed. */
+  get place(): Place | null | undefined {
+    if (this.isRemoved) return null;
+    const { parent, name, host } = this;
+    // Where links are followed, there may be several ways to a directory.
+    if (host.settings.followLinks || !isTreeDir(parent)) return undefined;
+    return { dir: parent, name };
   }
 
   /** Notes the attributes that were seen. */

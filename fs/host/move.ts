@@ -85,10 +85,13 @@ export async function moveName(
   );
   host.changed(dir.identity);
   host.changed(newDir.identity);
-  dir.forget(file);
+  const oldDir = file.parent;
+  oldDir?.forget(file);
+  newDir.retain();
   file.parent = newDir;
   file.name = newName;
   newDir.add(file);
+  await oldDir?.release();
 }
 
 async function replaceName(
