@@ -45,6 +45,8 @@ export class HostDir extends HostFile implements TreeDir {
   /** The members that fids stand for, by name. */
   readonly #members: Map<string, HostFile> = new Map();
   readonly #onEnd: (() => Promise<void>) | undefined;
+  /** Whether it was made, and not opened yet. */
+  #isMade = false;
   declare parent: HostDir | undefined;
 
   /** @param onEnd For the root: ends the serving of the tree. */
@@ -98,8 +100,23 @@ export class HostDir extends HostFile implements TreeDir {
   ): Promise<T> {
     const { host } = this;
     return host.track(
-      host.gate.shared(() => host.directories.at(this, use, discard)),
+      host.gate.shared(() => this.#use(use, discard)),
     );
+  }
+
+  /** Runs an operation while no other one is under way. */
+  #alone<T>(use: (path: string) => Promise<T>): Promise<T> {
+    const { host } = this;
+    return host.track(host.gate.exclusive(() => this.#use(use)));
+  }
+
+  async #use<T>(
+    use: (path: string) => Promise<T>,
+    discard?: (result: T) => Promise<void>,
+  ): Promise<T> {
+    // The host may have given its number to another directory of that name.
+    if (this.isRemoved) throw goneError();
+    return await this.host.directories.at(this, use, discard);
   }
 
   /** Looks up a name; follows a link where links are followed, and it leads to something in the tree. */
@@ -130,15 +147,16 @@ export class HostDir extends HostFile implements TreeDir {
   async find(name: string): Promise<HostFile | undefined> {
     const { system: { files, platform } } = this.host;
     if (!isHostName(name, platform)) return undefined;
-    let stats: HostStats;
     try {
-      stats = await this.at((path) => files.lstat(`${path}/${name}`, BIG));
+      return await this.at(async (path) => {
+        const stats = await files.lstat(`${path}/${name}`, BIG);
+        if (stats.isDirectory()) this.#checkDepth();
+        return this.member(name, stats);
+      }, release);
     } catch (error) {
       if (codeOfError(error) === "ENOENT") return undefined;
       throw codeOfError(error) === "ENOTDIR" ? goneError() : error;
     }
-    if (stats.isDirectory()) this.#checkDepth();
-    return this.member(name, stats);
   }
 
   #checkDepth(): void {
@@ -157,6 +175,10 @@ export class HostDir extends HostFile implements TreeDir {
     if ((mode & 3) !== OREAD && (mode & 3) !== 3) {
       throw new NinePError("Is a directory");
     }
+    // The mode of a Tcreate is not checked against the permissions.
+    const isMade = this.#isMade;
+    this.#isMade = false;
+    if (isMade) return;
     const { files, flags } = this.host.system;
     await this.at(async (path) => {
       const mode = flags.RDONLY | flags.DIRECTORY;
@@ -224,20 +246,25 @@ export class HostDir extends HostFile implements TreeDir {
     const { files } = host.system;
     const dir = await this.stats();
     const wanted = perm & Number(dir.mode) & 0o777;
-    const stats = await this.at(async (path) => {
+    return await this.at(async (path) => {
       const made = `${path}/${name}`;
       await files.mkdir(made, wanted);
       host.changed(this.identity);
-      const stats = await files.lstat(made, BIG);
+      let stats = await files.lstat(made, BIG);
       if (!stats.isDirectory()) throw goneError();
-      if ((Number(stats.mode) & 0o777) === wanted) return stats;
-      return await withInode(host, made, identityOf(stats), async (inode) => {
+      if ((Number(stats.mode) & 0o777) !== wanted) {
         // The directory may have inherited setgid.
-        await inode.chmod(wanted | (Number(stats.mode) & 0o7000));
-        return await inode.stat();
-      });
-    });
-    return this.member(name, stats) as HostDir; // Its attributes say so.
+        const bits = wanted | (Number(stats.mode) & 0o7000);
+        const own = identityOf(stats);
+        stats = await withInode(host, made, own, async (inode) => {
+          await inode.chmod(bits);
+          return await inode.stat();
+        });
+      }
+      const dir = this.member(name, stats) as HostDir; // Its attributes say so.
+      dir.#isMade = true;
+      return dir;
+    }, release);
   }
 
   /** Makes a symbolic link; the target is kept as it is, and not followed. */
@@ -251,12 +278,12 @@ export class HostDir extends HostFile implements TreeDir {
       throw new NinePError("File name too long");
     }
     const { files } = this.host.system;
-    const stats = await this.at(async (path) => {
+    return await this.at(async (path) => {
       await files.symlink(target, `${path}/${name}`);
       this.host.changed(this.identity);
-      return await files.lstat(`${path}/${name}`, BIG);
-    });
-    return this.member(name, stats);
+      const stats = await files.lstat(`${path}/${name}`, BIG);
+      return this.member(name, stats);
+    }, release);
   }
 
   /** Gives a file a further name. */
@@ -297,17 +324,18 @@ export class HostDir extends HostFile implements TreeDir {
     const { host } = this;
     const { files } = host.system;
     const own = ownFile(host, file);
-    await this.at(async (path) => {
+    // While the name is free for another file, nobody must ask for this one.
+    await this.#alone(async (path) => {
       const place = `${path}/${name}`;
       await checkSame(own, place, files);
       await (own.identity.kind === "directory"
         ? files.rmdir(place)
         : files.unlink(place));
       host.changed(this.identity);
+      own.isRemoved = true;
+      this.forget(own);
+      if (own instanceof HostDir) host.directories.forget(own);
     });
-    own.isRemoved = true;
-    this.forget(own);
-    if (own instanceof HostDir) host.directories.forget(own);
   }
 
   /** Gives a member another name, or another directory. */
@@ -336,6 +364,11 @@ export class HostDir extends HostFile implements TreeDir {
       throw new NinePError("Operation not supported");
     }
   }
+}
+
+/** Gives up what an operation has found. */
+async function release(file: HostFile): Promise<void> {
+  await file.release();
 }
 
 /** The object of this tree for a file: of a link that was followed, the link. */
