@@ -159,7 +159,9 @@ export function handlerOf(tree: Tree): Handler<PathNode> {
     remove: (fid, context) => rules.remove(fid, context),
     stat: (fid, context) => rules.stat(fid, context),
     wstat: (fid, request, context) => rules.wstat(fid, request, context),
-    release: (node) => node.release(),
+    // A program may have added an auth() with nodes of its own.
+    release: (node: unknown) =>
+      node instanceof PathNode ? node.release() : undefined,
   };
 }
 

@@ -173,14 +173,14 @@ class Made implements Handler<MadeNode> {
     return new Uint8Array(0);
   }
 
-  *#members(node: MadeNode): Iterable<Stat> {
+  *#members(node: MadeNode): Iterable<DirEntry> {
     for (const member of node.members()) {
       this.listed++;
-      yield this.#statOf(member);
+      yield { stat: this.#statOf(member) };
     }
   }
 
-  readdir({ node }: { node: MadeNode }): Iterable<Stat> {
+  readdir({ node }: { node: MadeNode }): Iterable<DirEntry> {
     return this.#members(node);
   }
 

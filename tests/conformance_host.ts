@@ -32,7 +32,7 @@ export interface Host extends AsyncDisposable {
 
 /** Serves a handler: in memory, or on a port of the loopback device. */
 export type Transport = (
-  handler: Handler<TreeNode>,
+  handler: Handler<PathNode>,
   options?: ListenOptions,
 ) => Promise<Host>;
 
@@ -67,41 +67,36 @@ export const overTcp: Transport = async (handler, options) => {
 /** A tree that everybody may write in, with every file that a case looks for. */
 export function makeHandler(
   options: MemoryFsOptions = {},
-): Handler<TreeNode> {
+): Handler<PathNode> {
   return makeTree(options).handler;
 }
 
 /** A handler with some of its functions replaced. */
 export function override(
-  handler: Handler<TreeNode>,
-  functions: Partial<Handler<TreeNode>>,
-): Handler<TreeNode> {
-  return new Proxy(handler, {
-    get(target, name) {
-      const value = Reflect.get(functions, name) ?? Reflect.get(target, name);
-      return typeof value === "function" ? value.bind(target) : value;
-    },
-  });
+  handler: Handler<PathNode>,
+  functions: Partial<Handler<PathNode>>,
+): Handler<PathNode> {
+  return { ...handler, ...functions };
 }
 
 /** A tree whose users must say a word first; any word but one will not do. */
-export function makeGuarded(): Handler<TreeNode> {
+export function makeGuarded(): Handler<PathNode> {
   const fs = new MemoryFs({}, { mode: 0o777 });
   const qid = { type: 0x08, vers: 0, path: 1n << 40n };
   const passed = new WeakSet<object>();
   return override(fs.handler, {
     // The node of an authentication is the handler's own, of no tree.
-    auth: () => ({ qid: { ...qid } }) as TreeNode,
+    auth: () => ({ qid: { ...qid } }) as PathNode,
     read: (fid) => encoder.encode(passed.has(fid.node) ? "welcome" : "who?"),
     write: (fid, { data }) => {
       if (decoder.decode(data) === `friend ${fid.uname}`) passed.add(fid.node);
       return data.length;
     },
-    attach: (fid, request) => {
+    attach: (fid, request, context) => {
       if (request.afid === undefined || !passed.has(request.afid.node)) {
         throw failed();
       }
-      return fs.handler.attach(fid, request);
+      return fs.handler.attach(fid, request, context);
     },
     clunk: (fid) =>
       fid.node.qid.type === qid.type ? undefined : fs.handler.clunk?.(fid),

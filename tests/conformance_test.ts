@@ -9,7 +9,6 @@ import {
   Plan9Exit,
   serve,
 } from "../mod.ts";
-import { encodeStat } from "../codec.ts";
 import { runScript } from "./child.ts";
 import {
   type CaseResult,
@@ -331,14 +330,12 @@ test("conformance: cleaning up removes nothing that is not of the kit", async ()
   const fs = new MemoryFs({ work: { kept: "data" } }, { mode: 0o777 });
   fs.chmod("work", 0o777);
   const { handler } = fs;
-  const parent = encodeStat({ ...fs.stat("work"), name: ".." });
+  const parent = { stat: { ...fs.stat("work"), name: ".." } };
   // A server that lists what no client may follow.
   const listing = override(handler, {
-    *readdir(fid, request) {
-      const members = handler.readdir?.(fid, request);
-      if (members !== undefined && !(members instanceof Promise)) {
-        yield* members;
-      }
+    async *readdir(fid, request, context) {
+      const members = await handler.readdir?.(fid, request, context);
+      if (members !== undefined) yield* members;
       yield parent;
     },
   });

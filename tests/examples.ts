@@ -151,7 +151,7 @@ const checks: Record<string, () => Promise<void>> = {
     let reads = 0;
     const fs = new MemoryFs();
     fs.define("events", {
-      async read({ signal }) {
+      async read(_request, { signal }) {
         if (reads++ === 0) return encoder.encode("event\n");
         // The next one never comes.
         signal.addEventListener("abort", () => given.resolve());

@@ -2,7 +2,6 @@
 // later, defaults, errors of both kinds, wrong answers, clunk, disconnect.
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import {
-  encodeStat,
   FunctionError,
   NinePError,
   ORCLOSE,
@@ -15,7 +14,7 @@ import {
 } from "../codec.ts";
 import { connect } from "../client.ts";
 import { MemoryFs } from "../fs/mod.ts";
-import { type Handler, serve } from "../server.ts";
+import { type DirEntry, type Handler, serve } from "../server.ts";
 import { pair } from "../transport.ts";
 import { test } from "./harness.ts";
 import {
@@ -226,9 +225,9 @@ test("Handler: a directory without readdir() has no members", async () => {
     attach,
     walk,
     open,
-    read: (fid, request) => {
+    read: (fid, request, context) => {
       asked.push(fid.node.qid.path);
-      return read(fid, request);
+      return read(fid, request, context);
     },
   });
   await client.start();
@@ -369,7 +368,7 @@ test("Handler: disconnect() comes last, and serve() waits for it", async () => {
     const log: string[] = [];
     const gate = new Gate();
     const scene = await serveToy({
-      write: async (_fid, { signal }) => {
+      write: async (_fid, _request, { signal }) => {
         try {
           await untilAborted(signal);
         } finally {
@@ -381,8 +380,8 @@ test("Handler: disconnect() comes last, and serve() waits for it", async () => {
         if (async) await nextTask();
         log.push(`clunk ${fid}`);
       },
-      disconnect: async (peer) => {
-        log.push(`disconnect ${peer}`);
+      disconnect: async (connection) => {
+        log.push(`disconnect ${connection.peer}`);
         await gate.passed;
         log.push("done");
       },
@@ -425,7 +424,7 @@ test("Handler: disconnect() comes last, and serve() waits for it", async () => {
 test("Handler: the end of the connection aborts what is under way", async () => {
   const signals: AbortSignal[] = [];
   const scene = await serveToy({
-    read: (_fid, { signal }) => {
+    read: (_fid, _request, { signal }) => {
       signals.push(signal);
       return untilAborted(signal);
     },
@@ -518,8 +517,8 @@ test("Handler: a class with methods will do", async () => {
     read(): Uint8Array {
       return bytes(`${this.#opens}`);
     }
-    readdir(): Uint8Array[] {
-      return [encodeStat(statOf(this.#toy.a))];
+    readdir(): DirEntry[] {
+      return [{ stat: statOf(this.#toy.a) }];
     }
     clunk(): void {
       this.#opens--;
@@ -579,61 +578,114 @@ test("Handler: remove() and clunk() see the mode that the fid was opened with", 
   modes.length = 0;
 });
 
-test("Handler: records may be in a buffer that is used again, also in listings at the same time", async () => {
-  const scratch = new Uint8Array(256);
-  const encoded = (name: string) => {
-    const record = encodeStat({ ...statOf(new Toy().a), name });
-    scratch.set(record);
-    return scratch.subarray(0, record.length);
-  };
-  let asked = 0;
-  const names = async (
-    readdir: NonNullable<Handler["readdir"]>,
-    readers = 1,
-  ) => {
+/** Lists a directory with several clients at once, and gives what each has found. */
+async function listsOf(
+  readdir: NonNullable<Handler["readdir"]>,
+  readers = 1,
+): Promise<{ lists: string[]; errors: unknown[] }> {
+  const errors: unknown[] = [];
+  const dir = { qid: { type: QTDIR, vers: 0, path: 0n } };
+  const list = async () => {
     const [near, far] = pair();
-    const dir = { qid: { type: QTDIR, vers: 0, path: 0n } };
-    asked = 0;
     const served = serve(far, {
       attach: () => dir,
       walk: () => undefined,
       open: () => {},
       readdir,
-    });
+    }, { onError: (error) => errors.push(error) });
     const client = await connect(near);
-    const list = async () => {
-      const found: string[] = [];
+    const found: string[] = [];
+    try {
       for await (const { name } of client.readDir("/")) found.push(name);
-      return found.join();
-    };
-    const lists = await Promise.all(Array.from({ length: readers }, list));
+    } catch (error) {
+      found.push(String(error));
+    }
     await client.close();
     await served;
-    return lists.sort();
+    return found.join();
   };
+  const lists = await Promise.all(Array.from({ length: readers }, list));
+  return { lists: lists.sort(), errors };
+}
+
+function entry(name: string): DirEntry {
+  return { stat: { ...statOf(new Toy().a), name } };
+}
+
+test("Handler: a listing is an iterable of any kind, also for several at a time", async () => {
   const three = ["aa", "bb", "cc"];
   const all = [three.join()];
-  assertEquals(
-    await names(() => three.map((name) => () => encoded(name))),
-    all,
-  );
-  assertEquals(
-    await names(function* () {
-      for (const name of three) yield encoded(name);
-    }),
-    all,
-  );
-  assertEquals(
-    await names(function* () {
-      yield encoded("aa");
-      scratch.fill(0);
-    }),
-    ["aa"],
-  );
+  const kinds: [string, NonNullable<Handler["readdir"]>][] = [
+    ["an array", () => three.map(entry)],
+    ["an array later", () => Promise.resolve(three.map(entry))],
+    ["a generator", function* () {
+      for (const name of three) yield entry(name);
+    }],
+    ["an asynchronous generator", async function* () {
+      for (const name of three) {
+        await nextTask();
+        yield entry(name);
+      }
+    }],
+  ];
+  for (const [what, readdir] of kinds) {
+    assertEquals((await listsOf(readdir)).lists, all, what);
+  }
+  let asked = 0;
   const later = async () => {
     const name = `n${asked++}`;
     await null;
-    return [() => encoded(name)];
+    return [entry(name)];
   };
-  assertEquals(await names(later, 5), ["n0", "n1", "n2", "n3", "n4"]);
+  const { lists } = await listsOf(later, 5);
+  assertEquals(lists, ["n0", "n1", "n2", "n3", "n4"]);
+});
+
+test("Handler: a member with an illegal name is left out and reported", async () => {
+  for (const name of ["", ".", "..", "a/b"]) {
+    const members = ["aa", name, "cc"].map(entry);
+    const { lists, errors } = await listsOf(() => members);
+    assertEquals(lists, ["aa,cc"]);
+    assertEquals(errors.length, 1);
+    assertMatch(String(errors[0]), /Cannot list .*: the name is illegal/);
+  }
+});
+
+test("Handler: a listing that fails gives what it had before", async () => {
+  const { lists, errors } = await listsOf(async function* () {
+    yield entry("aa");
+    await nextTask();
+    throw new NinePError("permission denied");
+  });
+  assertEquals(lists, ['aa,NinePError: Cannot list "/": permission denied']);
+  assertEquals(errors, []);
+});
+
+test("Handler: a listing that is current is encoded once, until it has changed", async () => {
+  let asked = 0;
+  let names = ["aa", "bb"];
+  const current = () => {
+    const listing = {
+      isCurrent: true,
+      *[Symbol.iterator]() {
+        asked++;
+        for (const name of names) yield entry(name);
+      },
+    };
+    return listing;
+  };
+  let listing = current();
+  assertEquals((await listsOf(() => listing, 3)).lists, [
+    "aa,bb",
+    "aa,bb",
+    "aa,bb",
+  ]);
+  const { lists } = await listsOf(() => listing);
+  assertEquals(lists, ["aa,bb"]);
+  names = ["aa", "cc"];
+  listing.isCurrent = false;
+  assertEquals((await listsOf(() => listing)).lists, ["aa,cc"]);
+  listing = current();
+  assertEquals((await listsOf(() => listing)).lists, ["aa,cc"]);
+  assert(asked > 1);
 });

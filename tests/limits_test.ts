@@ -262,7 +262,7 @@ test("close() aborts what does not finish, and releases every fid", async () => 
   let aborted = false;
   const stop = new AbortController();
   await using scene = await serveToy({
-    read: (_, { signal }) => {
+    read: (_fid, _request, { signal }) => {
       signal.addEventListener("abort", () => aborted = true);
       return untilAborted(signal);
     },

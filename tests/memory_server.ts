@@ -48,7 +48,7 @@ const handler: Handler<File> = {
     await null;
     return content.subarray(0, count);
   },
-  write: (_, { signal }) =>
+  write: (_fid, _request, { signal }) =>
     new Promise<void>((_, reject) => {
       signal.addEventListener("abort", () => reject(signal.reason));
     }),

@@ -93,8 +93,8 @@ test("MemoryFs: content that is neither text, bytes nor object is refused", () =
 // P-40.
 test("MemoryFs: the root is /, 0755, and its own parent", () => {
   const { root } = new MemoryFs();
-  assertEquals(root.stat.name, "/");
-  assertEquals(root.stat.mode, DMDIR + 0o755);
+  assertEquals(root.stat().name, "/");
+  assertEquals(root.stat().mode, DMDIR + 0o755);
   assertEquals(root.qid.type, QTDIR);
   assertEquals(root.parent, root);
 });

@@ -22,17 +22,19 @@ function guarded(base: ToyHandler): Partial<ToyHandler> {
       if (uname === "nobody") throw new NinePError("unknown user");
       return new ToyNode("auth", 100, "auth");
     },
-    attach: (fid, request) => {
+    attach: (fid, request, context) => {
       if (
         request.uname !== "free" &&
         !(request.afid && passed.has(request.afid.node))
       ) {
         throw new NinePError("authentication failed");
       }
-      return base.attach(fid, request);
+      return base.attach(fid, request, context);
     },
-    read: (fid, request) =>
-      fid.node.name === "auth" ? bytes("challenge") : base.read!(fid, request),
+    read: (fid, request, context) =>
+      fid.node.name === "auth"
+        ? bytes("challenge")
+        : base.read!(fid, request, context),
     write: ({ node }, { data }) => {
       if (new TextDecoder().decode(data) === "secret") passed.add(node);
     },
@@ -176,7 +178,7 @@ for (const end of ["answered", "refused", "flushed", "aborted"] as const) {
     const gate = new Gate();
     await using scene = await serveToy((toy) => ({
       ...guarded(toy.handler),
-      attach: async (_fid, { signal }) => {
+      attach: async (_fid, _request, { signal }) => {
         await Promise.race([gate.passed, untilAborted(signal)]);
         return toy.root;
       },

@@ -44,22 +44,22 @@ class Blocked {
 
   get handler(): Partial<ToyHandler> {
     return {
-      read: async ({ node }, request) => {
-        await this.wait("read", this.#signal(request));
+      read: async ({ node }, _request, context) => {
+        await this.wait("read", this.#signal(context));
         return node.content;
       },
-      write: async ({ node }, request) => {
-        const { data } = request;
-        await this.wait("write", this.#signal(request));
+      write: async ({ node }, { data }, context) => {
+        await this.wait("write", this.#signal(context));
         node.content = data.slice();
       },
-      wstat: (_fid, request) => this.wait("wstat", this.#signal(request)),
+      wstat: (_fid, _request, context) =>
+        this.wait("wstat", this.#signal(context)),
     };
   }
 
   /** Only who honours the signal asks for it. */
-  #signal(request: { signal: AbortSignal }): AbortSignal | undefined {
-    return this.#manner === "honours" ? request.signal : undefined;
+  #signal(context: { signal: AbortSignal }): AbortSignal | undefined {
+    return this.#manner === "honours" ? context.signal : undefined;
   }
 }
 
@@ -158,7 +158,7 @@ test("serve() answers the flush only of a write that fails after it", async () =
 
 test("serve() sends a reply that the handler gives in spite of the signal before the Rflush", async () => {
   await using scene = await serveToy({
-    read: (_fid, { signal }) =>
+    read: (_fid, _request, { signal }) =>
       new Promise((resolve) => {
         signal.addEventListener("abort", () => resolve(bytes("late")));
       }),
@@ -321,17 +321,17 @@ for (
         if (manner === "fails") throw new NinePError("permission denied");
       };
       await using scene = await serveToy((toy) => ({
-        attach: async (fid, request) => {
-          await wait(manner === "honours" ? request.signal : neverAborted);
-          return toy.handler.attach(fid, request);
+        attach: async (fid, request, context) => {
+          await wait(manner === "honours" ? context.signal : neverAborted);
+          return toy.handler.attach(fid, request, context);
         },
-        walk: async (node, name, request) => {
-          await wait(manner === "honours" ? request.signal : neverAborted);
-          return toy.handler.walk(node, name, request);
+        walk: async (node, name, context) => {
+          await wait(manner === "honours" ? context.signal : neverAborted);
+          return toy.handler.walk(node, name, context);
         },
-        create: async (fid, request) => {
-          await wait(manner === "honours" ? request.signal : neverAborted);
-          return toy.handler.create(fid, request);
+        create: async (fid, request, context) => {
+          await wait(manner === "honours" ? context.signal : neverAborted);
+          return toy.handler.create(fid, request, context);
         },
       }));
       const { client } = scene;
@@ -380,7 +380,7 @@ test("serve() leaves no trace of a listing that was flushed", async () => {
       const gate = new Gate();
       gates.push(gate);
       await gate.passed;
-      return [...node.members.values()].map(statOf);
+      return [...node.members.values()].map((member) => ({ stat: statOf(member) }));
     },
   });
   const { client } = scene;

@@ -268,7 +268,7 @@ for (const late of [false, true]) {
 
 test("stallTimeout: a client that takes its replies slowly, or has none, goes on", async () => {
   await using scene = new Scene(64 * MiB, {
-    read: (_, { signal }) => untilAborted(signal),
+    read: (_fid, _request, { signal }) => untilAborted(signal),
   }, { stallTimeout: 20 });
   const slow = new BlockedConnection();
   const client = await scene.client(slow.wrap);

@@ -87,7 +87,7 @@ test("listen() does not let one client's tags touch another's", async () => {
   const signals: AbortSignal[] = [];
   await using server = await listen(LOOPBACK, {
     ...toy.handler,
-    read: (_fid, { signal }) => {
+    read: (_fid, _request, { signal }) => {
       signals.push(signal);
       return untilAborted(signal);
     },
@@ -108,7 +108,7 @@ test("Server: close() ends all connections, and is done when they are", async ()
   const toy = new Toy();
   const server = await listen(LOOPBACK, {
     ...toy.handler,
-    read: (_fid, { signal }) => untilAborted(signal),
+    read: (_fid, _request, { signal }) => untilAborted(signal),
     disconnect: async () => {
       await nextTask();
       toy.log.push("disconnect");
@@ -283,7 +283,7 @@ test("serve() works over plain streams, without the fast path", async () => {
   const peers: string[] = [];
   const served = serve(streams, {
     ...new Toy().handler,
-    disconnect: (peer) => {
+    disconnect: ({ peer }) => {
       peers.push(peer);
     },
   });

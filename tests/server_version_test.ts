@@ -152,7 +152,7 @@ test("serve() aborts what is outstanding at a Tversion; no late reply", async ()
   const reading = new Gate();
   const signals: AbortSignal[] = [];
   await using scene = await serveToy({
-    read: async (_fid, { signal }) => {
+    read: async (_fid, _request, { signal }) => {
       signals.push(signal);
       return await untilAborted(signal);
     },

@@ -374,10 +374,10 @@ test("Session aborts the signal of a request that is flushed", async () => {
   await scene.openA();
   client.send(T.read(5, 1));
   const read = await scene.take("Tread");
-  assertEquals(read.signal.aborted, false);
+  assertEquals(read.context.signal.aborted, false);
   client.send(T.flush(6, 5));
   await soon(
-    new Promise((resolve) => read.signal.addEventListener("abort", resolve)),
+    new Promise((resolve) => read.context.signal.addEventListener("abort", resolve)),
   );
   read.error(new NinePError("Interrupted system call"));
   await client.expect("Rflush 6");
@@ -429,7 +429,7 @@ test("Session ends its loop when the client goes", async () => {
   client.send(T.read(1, 1), T.stat(2, 0));
   const read = await scene.take("Tread");
   const stat = await scene.take("Tstat");
-  const { signal } = stat;
+  const { signal } = stat.context;
   client.close();
   await soon(
     new Promise((resolve) => signal.addEventListener("abort", resolve)),

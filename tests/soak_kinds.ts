@@ -43,7 +43,7 @@ export class Kinds {
     this.#fs = fs;
     fs.create("shared/text", { mode: 0o666 }); // Not DMAPPEND.
     fs.define("fn/event", {
-      read: ({ signal }) => {
+      read: (_request, { signal }) => {
         this.reads++;
         return new Promise((_, reject) => {
           signal.addEventListener("abort", () => {

@@ -25,7 +25,7 @@ import {
   pair,
   serve,
   type ServeOptions,
-  type Tree,
+  type Servable,
 } from "../mod.ts";
 
 /** What a test gets from {@linkcode withTestServer}. */
@@ -75,13 +75,13 @@ export interface TestServerOptions<Served = MemoryFs> {
  */
 export async function withTestServer<
   T,
-  Served extends Handler | Tree = MemoryFs,
+  Served extends Handler | Servable = MemoryFs,
 >(
   test: (server: TestServer<Served>) => T | Promise<T>,
   options: TestServerOptions<Served> = {},
 ): Promise<T> {
   // Where none is given, nobody has said that it is anything else.
-  const fs = options.fs ?? testTree() as Handler | Tree as Served;
+  const fs = options.fs ?? testTree() as Handler | Servable as Served;
   const [here, there] = pair();
   const served = serve(there, fs, options.serve);
   served.catch(() => {}); // It is told below.

@@ -502,7 +502,7 @@ test("directories: create, remove and rename move version, muid and mtime (S69)"
     root.mtime = 1;
     await change();
     assertGreater(root.qid.vers, vers);
-    assertEquals(root.stat.muid, uname);
+    assertEquals(root.stat().muid, uname);
     assertGreater(root.mtime, 1);
   };
   const ken = await served.client("ken");
