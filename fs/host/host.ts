@@ -41,6 +41,7 @@ export class Host {
   readonly descriptors: Descriptors;
   readonly #changes: ChangeCounts = new ChangeCounts();
   readonly #pending: Set<Promise<unknown>> = new Set();
+  #closed: Promise<void> | undefined;
 
   /** Made by open(). */
   constructor(
@@ -104,7 +105,11 @@ export class Host {
   }
 
   /** Closes everything: no fid stands for a file any more. */
-  async close(): Promise<void> {
+  close(): Promise<void> {
+    return this.#closed ??= this.#close();
+  }
+
+  async #close(): Promise<void> {
     await Promise.allSettled(this.#pending);
     await this.directories.close();
   }
