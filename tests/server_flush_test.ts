@@ -380,7 +380,9 @@ test("serve() leaves no trace of a listing that was flushed", async () => {
       const gate = new Gate();
       gates.push(gate);
       await gate.passed;
-      return [...node.members.values()].map((member) => ({ stat: statOf(member) }));
+      return [...node.members.values()].map((member) => ({
+        stat: statOf(member),
+      }));
     },
   });
   const { client } = scene;

@@ -377,7 +377,9 @@ test("Session aborts the signal of a request that is flushed", async () => {
   assertEquals(read.context.signal.aborted, false);
   client.send(T.flush(6, 5));
   await soon(
-    new Promise((resolve) => read.context.signal.addEventListener("abort", resolve)),
+    new Promise((resolve) =>
+      read.context.signal.addEventListener("abort", resolve)
+    ),
   );
   read.error(new NinePError("Interrupted system call"));
   await client.expect("Rflush 6");

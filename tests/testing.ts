@@ -23,9 +23,9 @@ import {
   type Handler,
   MemoryFs,
   pair,
+  type Servable,
   serve,
   type ServeOptions,
-  type Servable,
 } from "../mod.ts";
 
 /** What a test gets from {@linkcode withTestServer}. */
