@@ -12,6 +12,12 @@ export const MAX_DEPTH = 512;
 /** Most descriptors of directories that are kept for later operations. */
 const MAX_KEPT = 64;
 
+/**
+ * How often a path is looked at again, where directories are not held: a link
+ * that is swapped in by chance at each right moment passes a look in two.
+ */
+const CONFIRMATIONS = 3;
+
 /** Where a directory is. */
 export interface DirPlace {
   /** Which directory it is. */
@@ -20,6 +26,14 @@ export interface DirPlace {
   readonly parent: DirPlace | undefined;
   /** Its name there. */
   readonly name: string;
+}
+
+/** What is done after an operation, where directories are not held. */
+export interface Checks<T> {
+  /** Throws unless the path still leads to what the operation has found. */
+  confirm?(path: string, result: T): Promise<unknown>;
+  /** Undoes an operation whose directory turns out to have been swapped. */
+  discard?(result: T): Promise<void>;
 }
 
 /** The directories of a tree, as prefixes of paths. */
@@ -31,14 +45,13 @@ export interface Directories {
    * it, `path/.` the directory itself.
    *
    * @param use The operation; the path is good until it ends.
-   * @param discard Undoes an operation whose directory turns out to have been
-   *   swapped meanwhile.
+   * @param checks What to do where directories are not held.
    * @throws {NinePError} The directory is not where it was.
    */
   at<T>(
     dir: DirPlace,
     use: (path: string) => Promise<T>,
-    discard?: (result: T) => Promise<void>,
+    checks?: Checks<T>,
   ): Promise<T>;
   /** Closes what is kept for a directory. */
   forget(dir: DirPlace): void;
@@ -282,30 +295,35 @@ class CheckedDirectories implements Directories {
   async at<T>(
     dir: DirPlace,
     use: (path: string) => Promise<T>,
-    discard?: (result: T) => Promise<void>,
+    { confirm, discard }: Checks<T> = {},
   ): Promise<T> {
-    const way: { path: string; identity: Identity }[] = [];
-    const names: string[] = [];
-    const places: DirPlace[] = [];
-    let place: DirPlace | undefined = dir;
-    while (place !== undefined) {
-      places.push(place);
-      place = place.parent;
-    }
-    for (const { parent, name, identity } of places.reverse()) {
-      if (parent !== undefined) names.push(name);
-      way.push({ path: [this.#root, ...names].join("/"), identity });
-    }
-    const path = way.at(-1)?.path ?? this.#root;
+    const way = this.#wayTo(dir);
+    const path = way[way.length - 1].path;
     await this.#check(way);
     const result = await use(path);
     try {
       await this.#check(way);
+      if (confirm === undefined) return result;
+      for (let i = 0; i < CONFIRMATIONS; i++) {
+        await confirm(path, result);
+        await this.#check(way);
+      }
+      return result;
     } catch (error) {
       await discard?.(result);
       throw error;
     }
-    return result;
+  }
+
+  /** Paths of a directory and of those that it is in, from the root on. */
+  #wayTo(dir: DirPlace): { path: string; identity: Identity }[] {
+    const places = [dir];
+    while (places[0].parent !== undefined) places.unshift(places[0].parent);
+    let path = this.#root;
+    return places.map(({ parent, name, identity }) => {
+      if (parent !== undefined) path += `/${name}`;
+      return { path, identity };
+    });
   }
 
   async #check(

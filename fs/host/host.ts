@@ -25,6 +25,7 @@ export interface HostSettings {
   readonly dir: string;
   readonly isReadonly: boolean;
   readonly followLinks: boolean;
+  readonly requireDescriptors: boolean;
   readonly maxOpen: number;
 }
 
@@ -71,6 +72,11 @@ export class Host {
       Owners.load(files),
       openDirectories(system, path, identityOf(root)),
     ]);
+    if (settings.requireDescriptors && !directories.isHeld) {
+      throw new Error(
+        `Cannot serve "${settings.dir}": this program cannot hold directories by descriptors`,
+      );
+    }
     return new Host(settings, { system, directories, owners, path, root });
   }
 

@@ -26,7 +26,7 @@ import type {
   TreeFile,
 } from "../tree.ts";
 import { identityOf, isSame, SET_IDS } from "./attributes.ts";
-import { goneError, MAX_DEPTH } from "./directories.ts";
+import { type Checks, goneError, MAX_DEPTH } from "./directories.ts";
 import { followedDir, FollowedFile, followLink } from "./follow.ts";
 import type { Host } from "./host.ts";
 import { HostFile } from "./host_file.ts";
@@ -96,11 +96,11 @@ export class HostDir extends HostFile implements TreeDir {
   /** Runs an operation with a path of the directory, in its turn. */
   at<T>(
     use: (path: string) => Promise<T>,
-    discard?: (result: T) => Promise<void>,
+    checks?: Checks<T>,
   ): Promise<T> {
     const { host } = this;
     return host.track(
-      host.gate.shared(() => this.#use(use, discard)),
+      host.gate.shared(() => this.#use(use, checks)),
     );
   }
 
@@ -112,11 +112,11 @@ export class HostDir extends HostFile implements TreeDir {
 
   async #use<T>(
     use: (path: string) => Promise<T>,
-    discard?: (result: T) => Promise<void>,
+    checks?: Checks<T>,
   ): Promise<T> {
     // The host may have given its number to another directory of that name.
     if (this.isRemoved) throw goneError();
-    return await this.host.directories.at(this, use, discard);
+    return await this.host.directories.at(this, use, checks);
   }
 
   /** Looks up a name; follows a link where links are followed, and it leads to something in the tree. */
@@ -152,7 +152,10 @@ export class HostDir extends HostFile implements TreeDir {
         const stats = await files.lstat(`${path}/${name}`, BIG);
         if (stats.isDirectory()) this.#checkDepth();
         return this.member(name, stats);
-      }, release);
+      }, {
+        confirm: (path, file) => file.check(`${path}/${name}`),
+        discard: release,
+      });
     } catch (error) {
       if (codeOfError(error) === "ENOENT") return undefined;
       throw codeOfError(error) === "ENOTDIR" ? goneError() : error;
@@ -225,9 +228,11 @@ export class HostDir extends HostFile implements TreeDir {
           await files.unlink(made).catch(() => {});
           throw error;
         }
-      }, async ({ file, open }) => {
-        await open.close();
-        await file.release();
+      }, {
+        discard: async ({ file, open }) => {
+          await open.close();
+          await file.release();
+        },
       });
     } catch (error) {
       // An open file gives its descriptor back itself.
@@ -246,7 +251,7 @@ export class HostDir extends HostFile implements TreeDir {
     const { files } = host.system;
     const dir = await this.stats();
     const wanted = perm & Number(dir.mode) & 0o777;
-    return await this.at(async (path) => {
+    return await this.at<HostDir>(async (path) => {
       const made = `${path}/${name}`;
       await files.mkdir(made, wanted);
       host.changed(this.identity);
@@ -264,7 +269,7 @@ export class HostDir extends HostFile implements TreeDir {
       const dir = this.member(name, stats) as HostDir; // Its attributes say so.
       dir.#isMade = true;
       return dir;
-    }, release);
+    }, { discard: release });
   }
 
   /** Makes a symbolic link; the target is kept as it is, and not followed. */
@@ -283,7 +288,7 @@ export class HostDir extends HostFile implements TreeDir {
       this.host.changed(this.identity);
       const stats = await files.lstat(`${path}/${name}`, BIG);
       return this.member(name, stats);
-    }, release);
+    }, { discard: release });
   }
 
   /** Gives a file a further name. */

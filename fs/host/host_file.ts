@@ -21,7 +21,12 @@ import {
   isSame,
 } from "./attributes.ts";
 import { applyChanges, checkChanges } from "./changes.ts";
-import { type DirPlace, goneError, isGone } from "./directories.ts";
+import {
+  type Checks,
+  type DirPlace,
+  goneError,
+  isGone,
+} from "./directories.ts";
 import type { Host } from "./host.ts";
 import { openFile, withInode } from "./inode.ts";
 import { HostOpenFile } from "./open_file.ts";
@@ -121,21 +126,25 @@ export class HostFile implements TreeFile {
   /** Runs an operation with the path of the file, in its turn. */
   protected async atName<T>(
     use: (path: string) => Promise<T>,
-    discard?: (result: T) => Promise<void>,
+    checks: Checks<T> = {},
   ): Promise<T> {
     const { host } = this;
     return await host.track(host.gate.shared(async () => {
       // The place is looked at in the turn: a move comes before or after it.
       const { parent, name } = this;
       if (this.isRemoved) throw goneError();
-      return parent === undefined
-        // Only a directory has no parent.
-        ? await host.directories.at(this, (path) => use(`${path}/.`), discard)
-        : await host.directories.at(
-          parent,
-          (path) => use(`${path}/${name}`),
-          discard,
-        );
+      const { directories } = host;
+      // Only a directory has no parent.
+      if (parent === undefined) {
+        return await directories.at(this, (path) => use(`${path}/.`), checks);
+      }
+      const { confirm } = checks;
+      return await directories.at(parent, (path) => use(`${path}/${name}`), {
+        ...checks,
+        ...(confirm && {
+          confirm: (path, result) => confirm(`${path}/${name}`, result),
+        }),
+      });
     }));
   }
 
@@ -187,7 +196,7 @@ export class HostFile implements TreeFile {
   }
 
   /** Throws unless a path leads to the file. */
-  protected async check(path: string): Promise<HostStats> {
+  async check(path: string): Promise<HostStats> {
     const { files } = this.host.system;
     try {
       const stats = await files.lstat(path, BIG);
@@ -242,7 +251,10 @@ export class HostFile implements TreeFile {
     try {
       return await this.atName(
         (path) => openFile(host, path, identity, mode),
-        (handle) => handle.close(),
+        {
+          confirm: (path) => this.check(path),
+          discard: (handle) => handle.close(),
+        },
       );
     } catch (error) {
       host.descriptors.give();

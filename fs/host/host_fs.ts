@@ -29,6 +29,12 @@ export interface HostFsOptions {
    */
   readonly maxOpen?: number;
   /**
+   * Refuse to serve where directories cannot be held by descriptors, and a link
+   * that is swapped in could lead out of the directory; see {@linkcode HostFs}. False by
+   * default.
+   */
+  readonly requireDescriptors?: boolean;
+  /**
    * The rules above the tree. By default the library checks no permissions,
    * because the host checks those of the process. With `access: true` it checks
    * them as well, by the names of the host's users and groups.
@@ -103,6 +109,7 @@ export class HostFs implements ServableTree {
       dir,
       isReadonly: options.readonly ?? true,
       followLinks: options.followLinks ?? false,
+      requireDescriptors: options.requireDescriptors ?? false,
       maxOpen,
     };
     this.rules = { access: false, ...options.rules };

@@ -2,7 +2,7 @@
 
 import type { Attributes, DirEntry } from "../../server.ts";
 import { attributesOf } from "./attributes.ts";
-import { type DirPlace, isGone, pathOf } from "./directories.ts";
+import { type Checks, type DirPlace, isGone, pathOf } from "./directories.ts";
 import type { Host } from "./host.ts";
 import { isHostName, isTooLong } from "./names.ts";
 import {
@@ -22,7 +22,7 @@ export interface ListedDir extends DirPlace {
   readonly host: Host;
   at<T>(
     use: (path: string) => Promise<T>,
-    discard?: (result: T) => Promise<void>,
+    checks?: Checks<T>,
   ): Promise<T>;
   /** Finds the attributes of a member, and of what a link leads to where links are followed. */
   followed(name: string): Promise<Attributes | undefined>;
@@ -104,7 +104,7 @@ async function openNames(dir: ListedDir): Promise<Names> {
   try {
     const opened = await dir.at(
       (path) => openStream(host, path),
-      (names) => names.close(),
+      { discard: (names) => names.close() },
     );
     let closed: Promise<void> | undefined;
     return {
