@@ -8,7 +8,7 @@
 import { assertEquals } from "@std/assert";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { HostFs, type HostFsOptions } from "../fs/mod.ts";
-import { serve } from "../server.ts";
+import { serve, type ServeOptions } from "../server.ts";
 import { pair } from "../transport.ts";
 import { openChannel } from "../transport/channel.ts";
 import { NOTAG } from "../codec.ts";
@@ -48,14 +48,16 @@ export async function withHost(
     const served: Promise<void>[] = [];
     const client = async (uname = "glenda") => {
       const [here, there] = pair();
-      const onError = (error: unknown, { expected }: { expected: boolean }) => {
+      const onError: ServeOptions["onError"] = (error, { expected }) => {
         if (!expected) defects.push(error);
       };
       served.push(serve(there, fs, { onError }));
       const client = new TreeClient(openChannel(here));
       clients.push(client);
-      const version = { type: "Tversion", msize: 65536, version: "9P2000" };
-      await client.ask(version as { type: "Tversion" } & typeof version, NOTAG);
+      await client.ask(
+        { type: "Tversion", msize: 65536, version: "9P2000" },
+        NOTAG,
+      );
       await client.attach(0, uname);
       return client;
     };
