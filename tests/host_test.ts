@@ -139,7 +139,7 @@ test("HostFs: the tree itself checks names, also without the rules above it", ()
     assertEquals(isHostName(name, "linux"), true, name);
     assertEquals(isHostName(name, "win32"), false, name);
   }
-  for (const name of ["a", "é", "...", ".x", "console", "a b"]) {
+  for (const name of ["a", "é", ".x", "console", "a b"]) {
     assertEquals(isHostName(name, "win32"), true, name);
   }
 });
@@ -202,7 +202,12 @@ test("HostFs: qid, version, mode, length, times and owners are those of the host
 
 test("HostFs: times that no record can tell break no listing", async () => {
   await withHost({}, async ({ dir, client }) => {
-    for (const [name, time] of [["old", -10_000], ["new", 2 ** 33]] as const) {
+    for (
+      const [name, time] of [["old", new Date(-10_000_000)], [
+        "new",
+        2 ** 33,
+      ]] as const
+    ) {
       await writeFile(`${dir}/${name}`, "");
       await utimes(`${dir}/${name}`, time, time);
     }
@@ -391,7 +396,9 @@ test("HostFs: a file that grows, shrinks and vanishes under its readers", async 
     await rename(`${dir}/next`, `${dir}/log`);
     assertEquals(await glenda.text(fid), "on");
     assertEquals((await glenda.stat(fid)).length, 2n);
-    assertEquals(await glenda.text(await glenda.open("log")), "next");
+    const next = await glenda.open("log");
+    assertEquals(await glenda.text(next), "next");
+    await glenda.clunk(next);
     // A fid that is not open reaches neither.
     const walked = await glenda.walk("log");
     await writeFile(`${dir}/third`, "third");

@@ -9,6 +9,9 @@ import type { Handle, HostStats } from "./system.ts";
 
 const NS = 1e9;
 
+/** Longest length that all runtimes take. */
+const MAX_LENGTH = 2 ** 52 - 1;
+
 /** Changes as the host takes them, with the way back. */
 interface Step {
   apply(): Promise<void>;
@@ -39,7 +42,7 @@ export function checkChanges(
   ownersOf(stats, changes, owners);
   if (length === undefined) return;
   if (stats.isFile()) {
-    if (Number(length) > Number.MAX_SAFE_INTEGER) {
+    if (Number(length) > MAX_LENGTH) {
       throw new NinePError("file too big");
     }
   } else if (Number(length) !== 0) {

@@ -15,7 +15,13 @@ import { Descriptors } from "./descriptors.ts";
 import { type Directories, openDirectories } from "./directories.ts";
 import { Gate } from "./gate.ts";
 import { Owners } from "./owners.ts";
-import { BIG, type HostStats, loadSystem, type System } from "./system.ts";
+import {
+  BIG,
+  hostError,
+  type HostStats,
+  loadSystem,
+  type System,
+} from "./system.ts";
 
 /** Most operations on names at once. More would wait for the same few threads of the runtime. */
 const AT_ONCE = 32;
@@ -100,11 +106,13 @@ export class Host {
     this.#changes.note(qidPath(identity, this.root.dev));
   }
 
-  /** Waits for something at the end at the latest. */
+  /** Waits for an operation of the host, at the end at the latest, and gives its error a code. */
   async track<T>(promise: Promise<T>): Promise<T> {
     this.#pending.add(promise);
     try {
       return await promise;
+    } catch (error) {
+      throw hostError(error, this.system.platform);
     } finally {
       this.#pending.delete(promise);
     }

@@ -157,6 +157,8 @@ export class HostDir extends HostFile implements TreeDir {
         discard: release,
       });
     } catch (error) {
+      // The directory itself is not there any more.
+      if (error instanceof NinePError) throw error;
       if (codeOfError(error) === "ENOENT") return undefined;
       throw codeOfError(error) === "ENOTDIR" ? goneError() : error;
     }

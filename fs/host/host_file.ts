@@ -228,7 +228,7 @@ export class HostFile implements TreeFile {
     const open = this.opened(handle, isAppending);
     try {
       if (isTruncated) {
-        await handle.truncate(0);
+        await this.host.track(handle.truncate(0));
         this.host.changed(this.identity);
       }
       const stats = this.observe(await open.stat());
@@ -266,6 +266,7 @@ export class HostFile implements TreeFile {
   opened(handle: Handle, isAppending: boolean): HostOpenFile {
     const { host, identity } = this;
     const open = new HostOpenFile(handle, isAppending, {
+      track: (promise) => host.track(promise),
       changed: () => host.changed(identity),
       closed: () => {
         this.#opens.delete(open);
@@ -334,7 +335,7 @@ export class HostFile implements TreeFile {
     if (kind !== "file" && kind !== "directory") return;
     const handle = await this.openHandle(this.host.system.flags.RDONLY);
     try {
-      await handle.sync();
+      await this.host.track(handle.sync());
     } finally {
       await handle.close();
       this.host.descriptors.give();

@@ -22,6 +22,8 @@ const NOTHING: Uint8Array = new Uint8Array(0);
 
 /** What an open file tells its file. */
 export interface OpenFileEvents {
+  /** Waits for an operation, and gives its error a code. */
+  track<T>(promise: Promise<T>): Promise<T>;
   /** The content has changed. */
   changed(): void;
   /** The descriptor is closed. */
@@ -87,7 +89,9 @@ export class HostOpenFile implements OpenFile {
     const length = lengthOf(batch);
     // A new buffer each time: a reply may still be copied from the last one.
     const buffer = new Uint8Array(length);
-    let { bytesRead } = await this.#handle.read(buffer, 0, length, offset);
+    let { bytesRead } = await this.#events.track(
+      this.#handle.read(buffer, 0, length, offset),
+    );
     let at = 0;
     for (const { span, resolve } of batch) {
       const end = at + span.length;
@@ -123,8 +127,9 @@ export class HostOpenFile implements OpenFile {
     try {
       while (taken < length) {
         const position = this.#isAppending ? null : offset + taken;
-        const { bytesWritten } = await this.#handle
-          .write(data, taken, length - taken, position);
+        const { bytesWritten } = await this.#events.track(
+          this.#handle.write(data, taken, length - taken, position),
+        );
         if (bytesWritten === 0) throw new NinePError("i/o error");
         taken += bytesWritten;
       }

@@ -167,5 +167,46 @@ export function codeOfError(error: unknown): string | undefined {
   return typeof code === "string" ? code : undefined;
 }
 
+/** The codes of error numbers, where Linux and macOS have the same. */
+const CODES: ReadonlyMap<number, string> = new Map([
+  [1, "EPERM"],
+  [2, "ENOENT"],
+  [5, "EIO"],
+  [9, "EBADF"],
+  [12, "ENOMEM"],
+  [13, "EACCES"],
+  [16, "EBUSY"],
+  [17, "EEXIST"],
+  [18, "EXDEV"],
+  [20, "ENOTDIR"],
+  [21, "EISDIR"],
+  [22, "EINVAL"],
+  [23, "ENFILE"],
+  [24, "EMFILE"],
+  [26, "ETXTBSY"],
+  [27, "EFBIG"],
+  [28, "ENOSPC"],
+  [30, "EROFS"],
+]);
+
+/** Number of EDQUOT. */
+const EDQUOT: Readonly<Record<string, number>> = { linux: 122, darwin: 69 };
+
+/**
+ * Gives an error of the host its code, where the runtime has left it out: errors
+ * of Deno's file handles have a number in their message only.
+ */
+export function hostError(error: unknown, platform: string): unknown {
+  if (!(error instanceof Error) || codeOfError(error) !== undefined) {
+    return error;
+  }
+  const match = /\(os error (\d+)\)$/.exec(error.message);
+  if (match === null) return error;
+  const number = Number(match[1]);
+  const code = number === EDQUOT[platform] ? "EDQUOT" : CODES.get(number);
+  if (code === undefined) return error;
+  return Object.assign(new Error(error.message, { cause: error }), { code });
+}
+
 /** For attributes with full resolution. */
 export const BIG: Big = { bigint: true };
