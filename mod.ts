@@ -177,6 +177,8 @@ export {
   type Group,
   handlerOf,
   HookNode,
+  HostFs,
+  type HostFsOptions,
   LinkNode,
   type MakeDir,
   type MakeSymlink,

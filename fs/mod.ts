@@ -38,6 +38,7 @@ export {
   union,
   wrapTree,
 } from "./compose.ts";
+export { HostFs, type HostFsOptions } from "./host/host_fs.ts";
 export { type FileHooks, HookNode } from "./hook.ts";
 export { MemoryFs } from "./memory.ts";
 export { DirNode, LinkNode, TreeNode } from "./node.ts";

@@ -202,13 +202,13 @@ class TreeRules {
           () => node.parent.retain(),
         );
       }
-      return then(
-        dirOf(node).lookup(name, context),
-        (file) =>
-          file === undefined
-            ? undefined
-            : new PathNode(file, node.rules, node, name),
-      );
+      const made = (file: TreeFile | undefined) =>
+        file && new PathNode(file, node.rules, node, name);
+      const file = dirOf(node).lookup(name, context);
+      if (!(file instanceof Promise)) return made(file);
+      // The fid may end meanwhile, which must not release the directory twice.
+      node.retain();
+      return file.then(made).finally(() => node.release());
     });
   }
 
