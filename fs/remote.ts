@@ -10,7 +10,7 @@ import type {
   Handler,
   RequestContext,
 } from "../server.ts";
-import type { PathNode } from "./path_node.ts";
+import type { PathNode } from "./rules/path_node.ts";
 import { Far } from "./remote/far.ts";
 import { RemoteDir } from "./remote/node.ts";
 import { handlerOf, type ServableTree } from "./rules.ts";

@@ -3,7 +3,7 @@
 
 import type { Qid } from "../codec.ts";
 import type { Connection } from "../transport.ts";
-import type { Owned, Users } from "./access.ts";
+import type { Owned, Users } from "./rules/access.ts";
 import type {
   AttachRequest,
   AttributeChanges,

@@ -2,7 +2,7 @@
 
 import { NinePError } from "../../codec.ts";
 import type { AttachRequest, Handler } from "../../server.ts";
-import type { PathNode } from "../path_node.ts";
+import type { PathNode } from "../rules/path_node.ts";
 import { handlerOf, type ServableTree } from "../rules.ts";
 import type { Rules, TreeDir } from "../tree.ts";
 import { Host, type HostSettings } from "./host.ts";
