@@ -21,7 +21,6 @@ import { utf8Length } from "../../codec/wire.ts";
 import type {
   AttributeChanges,
   Attributes,
-  Awaitable,
   RequestContext,
   WstatRequest,
 } from "../../server.ts";
@@ -67,15 +66,18 @@ export function accessOf(mode: number): number {
   }
 }
 
-/** Throws unless a user has an access to a file. */
+/** Throws unless a user has an access to a file; gives undefined when that is known at once. */
 export function need(
   node: PathNode,
   context: RequestContext,
   access: number,
-): Awaitable<void> {
-  if (node.rules.access === false) return;
+): undefined | Promise<void> {
+  if (node.rules.access === false) return undefined;
   const owned = node.file.owned ?? node.file.stat(context);
-  if (!(owned instanceof Promise)) return check(node, owned, context, access);
+  if (!(owned instanceof Promise)) {
+    check(node, owned, context, access);
+    return undefined;
+  }
   return owned.then((owned) => check(node, owned, context, access));
 }
 

@@ -88,23 +88,36 @@ export class TreeRules {
     name: string,
     context: RequestContext,
   ): Awaitable<PathNode | undefined> {
-    return then(need(node, context, EXECUTE), () => {
-      if (name === "..") {
-        if (node.isRemoved) throw removedError(node);
-        if (node.isRoot) return node.retain();
-        return then(
-          dirOf(node).checkParent?.(context),
-          () => node.parent.retain(),
-        );
-      }
-      const made = (file: TreeFile | undefined) =>
-        file && new PathNode(file, node.rules, node, name);
-      const file = dirOf(node).lookup(name, context);
-      if (!(file instanceof Promise)) return made(file);
-      // The fid may end meanwhile, which must not release the directory twice.
-      node.retain();
-      return file.then(made).finally(() => node.release());
-    });
+    const allowed = need(node, context, EXECUTE);
+    if (allowed === undefined) return this.#walk(node, name, context);
+    return allowed.then(() => this.#walk(node, name, context));
+  }
+
+  #walk(
+    node: PathNode,
+    name: string,
+    context: RequestContext,
+  ): Awaitable<PathNode | undefined> {
+    if (name === "..") return this.#walkUp(node, context);
+    const file = dirOf(node).lookup(name, context);
+    if (file === undefined) return undefined;
+    if (!(file instanceof Promise)) {
+      return new PathNode(file, node.rules, node, name);
+    }
+    // The fid may end meanwhile, which must not release the directory twice.
+    node.retain();
+    return file
+      .then((file) => file && new PathNode(file, node.rules, node, name))
+      .finally(() => node.release());
+  }
+
+  #walkUp(node: PathNode, context: RequestContext): Awaitable<PathNode> {
+    if (node.isRemoved) throw removedError(node);
+    if (node.isRoot) return node.retain();
+    return then(
+      dirOf(node).checkParent?.(context),
+      () => node.parent.retain(),
+    );
   }
 
   open(
@@ -118,18 +131,29 @@ export class TreeRules {
     if (node.isLost && use === undefined) throw removedError(node);
     const access = accessOf(mode);
     const isTruncated = (mode & OTRUNC) !== 0;
+    const allowed = need(
+      node,
+      context,
+      isTruncated ? access | WRITE : access,
+    );
+    if (allowed === undefined) return this.#openAllowed(fid, request, context);
+    return allowed.then(() => this.#openAllowed(fid, request, context));
+  }
+
+  #openAllowed(
+    fid: Fid<PathNode>,
+    request: OpenRequest,
+    context: RequestContext,
+  ): Awaitable<Opened<PathNode> | void> {
+    const { node } = fid;
+    const { mode } = request;
+    const writes = (accessOf(mode) & WRITE) !== 0 ||
+      (mode & (OTRUNC | ORCLOSE)) !== 0;
+    if (writes) checkWritable(node);
+    if ((mode & ORCLOSE) === 0) return this.#open(fid, request, context);
     return then(
-      need(node, context, isTruncated ? access | WRITE : access),
-      () => {
-        if ((access & WRITE) !== 0 || (mode & (OTRUNC | ORCLOSE)) !== 0) {
-          checkWritable(node);
-        }
-        if ((mode & ORCLOSE) === 0) return this.#open(fid, request, context);
-        return then(
-          need(node.parent, context, WRITE),
-          () => this.#open(fid, request, context),
-        );
-      },
+      need(node.parent, context, WRITE),
+      () => this.#open(fid, request, context),
     );
   }
 
@@ -256,15 +280,27 @@ export class TreeRules {
       checkName(node.rules, name);
       return this.#create(fid, request, context);
     }
-    const { owned } = node.file;
-    return then(owned ?? node.file.stat(context), (dir: Owned | Attributes) => {
-      check(node, dir, context, WRITE);
-      checkWritable(node);
-      checkName(node.rules, name);
-      const mask = (request.perm & DMDIR) !== 0 ? 0o777 : 0o666;
-      const perm = (request.perm & (~mask | (dir.mode & mask))) >>> 0;
-      return this.#create(fid, { ...request, perm }, context);
-    });
+    const dir = node.file.owned ?? node.file.stat(context);
+    if (dir instanceof Promise) {
+      return dir.then((dir) => this.#createIn(dir, fid, request, context));
+    }
+    return this.#createIn(dir, fid, request, context);
+  }
+
+  /** Makes a file in a directory with these attributes: it gets no more permissions. */
+  #createIn(
+    dir: Owned | Attributes,
+    fid: Fid<PathNode>,
+    { name, perm, mode }: CreateRequest,
+    context: RequestContext,
+  ): Awaitable<Created<PathNode>> {
+    const { node } = fid;
+    check(node, dir, context, WRITE);
+    checkWritable(node);
+    checkName(node.rules, name);
+    const mask = (perm & DMDIR) !== 0 ? 0o777 : 0o666;
+    const masked = (perm & (~mask | (dir.mode & mask))) >>> 0;
+    return this.#create(fid, { name, perm: masked, mode }, context);
   }
 
   #create(
@@ -276,29 +312,57 @@ export class TreeRules {
     const dir = dirOf(node);
     const seenTo = node.rules.removeOnClose === false ? 0 : ORCLOSE;
     const mode = asked & ~(seenTo | OTRUNC);
-    const made = (file: TreeFile, open?: OpenFile) => {
-      const child = new PathNode(file, node.rules, node, name);
-      const use: Use = { node: child, open, mode, isOver: false };
-      fid.state = use;
-      const { type, path } = child.qid;
-      if ((type & QTEXCL) !== 0 && child.rules.exclusive !== false) {
-        this.#exclusive.set(path, use);
-      }
-      const { iounit } = open ?? {};
-      return iounit === undefined ? { node: child } : { node: child, iounit };
-    };
     if ((perm & DMDIR) !== 0) {
       if (dir.mkdir === undefined) throw notSupported();
-      return then(dir.mkdir({ name, perm }, context), (file) => {
-        const opened = file.open?.({ mode, implicit: false }, context);
-        return then(opened, (opened) => made(file, opened ?? undefined));
-      });
+      return then(
+        dir.mkdir({ name, perm }, context),
+        (file) => this.#openMade(fid, { name, perm, mode }, file, context),
+      );
     }
     if (dir.create === undefined) throw notSupported();
-    return then(
-      dir.create({ name, perm, mode }, context),
-      ({ file, open }) => made(file, open),
+    const made = dir.create({ name, perm, mode }, context);
+    if (!(made instanceof Promise)) {
+      return this.#made(fid, name, mode, made.file, made.open);
+    }
+    return made.then(({ file, open }) =>
+      this.#made(fid, name, mode, file, open)
     );
+  }
+
+  /** Opens a directory that was made. */
+  async #openMade(
+    fid: Fid<PathNode>,
+    { name, mode }: CreateRequest,
+    file: TreeFile,
+    context: RequestContext,
+  ): Promise<Created<PathNode>> {
+    try {
+      const open = await file.open?.({ mode, implicit: false }, context);
+      return this.#made(fid, name, mode, file, open ?? undefined);
+    } catch (error) {
+      await file.release?.();
+      throw error;
+    }
+  }
+
+  /** The fid stands for the new file, and has it open. */
+  #made(
+    fid: Fid<PathNode>,
+    name: string,
+    mode: number,
+    file: TreeFile,
+    open: OpenFile | undefined,
+  ): Created<PathNode> {
+    const { node } = fid;
+    const child = new PathNode(file, node.rules, node, name);
+    const use: Use = { node: child, open, mode, isOver: false };
+    fid.state = use;
+    const { type, path } = file.qid;
+    if ((type & QTEXCL) !== 0 && child.rules.exclusive !== false) {
+      this.#exclusive.set(path, use);
+    }
+    const iounit = open?.iounit;
+    return iounit === undefined ? { node: child } : { node: child, iounit };
   }
 
   read(
@@ -345,18 +409,31 @@ export class TreeRules {
     context: RequestContext,
   ): Awaitable<void> {
     if (node.isRoot) throw new NinePError("cannot remove root");
-    const { where, file } = node;
+    const { where } = node;
     if (where === undefined) throw removedError(node);
     const isLeft = open && (mode & ORCLOSE) !== 0 &&
       node.rules.removeOnClose === false;
     if (isLeft) return node.removed(); // The close that follows removes it.
     const { parent, name } = where;
-    return then(need(parent, context, WRITE), () => {
-      checkWritable(parent);
-      const dir = dirOf(parent);
-      if (dir.remove === undefined) throw notSupported();
-      return then(dir.remove(name, file, context), () => node.removed());
-    });
+    const allowed = need(parent, context, WRITE);
+    if (allowed === undefined) {
+      return this.#remove(node, parent, name, context);
+    }
+    return allowed.then(() => this.#remove(node, parent, name, context));
+  }
+
+  #remove(
+    node: PathNode,
+    parent: PathNode,
+    name: string,
+    context: RequestContext,
+  ): Awaitable<void> {
+    checkWritable(parent);
+    const dir = dirOf(parent);
+    if (dir.remove === undefined) throw notSupported();
+    const removed = dir.remove(name, node.file, context);
+    if (!(removed instanceof Promise)) return node.removed();
+    return removed.then(() => node.removed());
   }
 
   stat(
