@@ -26,14 +26,16 @@ export interface PresenceInit {
   readonly background: Background;
   /** Called when the handler refuses the connection. */
   readonly onRefused: () => void;
-  /** Called when the handler has decided. */
-  readonly onDecided: () => void;
+  /** Called when isDecided or isOver has become true. */
+  readonly onChange: () => void;
 }
 
 /** Tells a handler that a connection comes and goes. */
 export class Presence {
   /** False while the handler has not decided. */
   isDecided = false;
+  /** True when the connection has ended and the handler's disconnect() is done. */
+  isOver = false;
   readonly #init: PresenceInit;
   #isAccepted = false;
   /** True when the connection has ended, so that connect() may be late. */
@@ -61,12 +63,19 @@ export class Presence {
   /** Tells the handler that the connection has ended, if it was accepted. */
   end(): void {
     this.#hasEnded = true;
-    if (!this.#isAccepted) return;
+    const { hooks, connection, background, reports, onChange } = this.#init;
+    if (!this.#isAccepted) {
+      this.isOver = true;
+      return;
+    }
     this.#isAccepted = false;
-    const { hooks, connection, background, reports } = this.#init;
     background.run(
       () => hooks.disconnect(connection),
       (error) => reports.report(error),
+      () => {
+        this.isOver = true;
+        onChange();
+      },
     );
   }
 
@@ -74,13 +83,13 @@ export class Presence {
     this.isDecided = this.#isAccepted = true;
     // A connect() that accepts this late has made what disconnect() must end.
     if (this.#hasEnded) this.end();
-    else this.#init.onDecided();
+    else this.#init.onChange();
   }
 
   #refuse(error: unknown): void {
     this.isDecided = true;
     this.#init.reports.failure(error, {});
     this.#init.onRefused();
-    this.#init.onDecided();
+    this.#init.onChange();
   }
 }
