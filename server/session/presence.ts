@@ -1,12 +1,12 @@
-// Whether a connection is served: what the handler says when it comes, and what
-// the handler is told when it has gone.
+// Asks the handler whether to serve a connection, and tells the handler when the
+// connection has ended.
 
 import type { Connection } from "../../transport.ts";
 import type { Awaitable } from "../handler.ts";
 import type { ErrorReports } from "../replies/error_reports.ts";
 import type { Background } from "./background.ts";
 
-/** What a handler is told about connections. */
+/** Callbacks about connections, of the program that answers requests. */
 export interface ConnectionHooks {
   /** Accepts a connection before its first request, or refuses it by an error. */
   connect(connection: Connection): Awaitable<void>;
