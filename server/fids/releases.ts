@@ -74,7 +74,14 @@ export class Releases<N extends Node> {
   /** Lets go of a node that was given, once. */
   releaseNode(node: N): void {
     if (!this.#hooks.releases) return;
-    this.#run(() => this.#hooks.releaseNode(node));
+    // Each walk comes here several times, so no function is made for it.
+    let done: Awaitable<void> = undefined;
+    try {
+      done = this.#hooks.releaseNode(node);
+    } catch (error) {
+      this.#parts.reports.report(error);
+    }
+    if (done instanceof Promise) this.#run(() => done);
   }
 
   #run(work: () => Awaitable<void>): void {
