@@ -16,7 +16,6 @@ import {
   abortable,
   Callable,
   type CallableOptions,
-  type CallContext,
   type Charge,
   type FileFunction,
   type FileMethods,

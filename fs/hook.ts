@@ -312,7 +312,9 @@ class HookOpen extends NodeOpen {
       return this.#content.slice(request.offset, request.count);
     }
     this.#node.checkPresent();
-    return this.#hooks.read?.(request, context, this.#state) ?? NOTHING;
+    const hooks = this.#hooks;
+    if (hooks.read === undefined) return NOTHING;
+    return hooks.read(request, context, this.#state);
   }
 
   /** Keeps the bytes until the clunk, or hands them to the hook. */

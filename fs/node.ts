@@ -66,7 +66,7 @@ export class Volume {
   // Qid paths come from a counter, so none is given twice. The counter starts
   // at a random number, so that a client of a restarted server does not take
   // another file for the file that it had.
-  #lastPath = randomPath();
+  #lastPath = randomPath() - 1n;
 
   constructor(
     quota: Quota,
@@ -512,20 +512,19 @@ export class DirNode extends TreeNode implements TreeDir {
     { name, perm, mode }: CreateFile,
     context: RequestContext,
   ): Awaitable<CreatedFile> {
-    checkNew(this, name);
+    this.#checkFree(name);
     const { uname } = context;
     const { volume } = this;
     const file = volume.makeFile(volume.init(name, perm, uname, this.gid));
     link(file, this, name, uname);
-    return then(
-      file.open({ mode, implicit: false }, context),
-      (open) => ({ file, open: open ?? undefined }),
-    );
+    const open = file.open({ mode, implicit: false }, context);
+    if (!(open instanceof Promise)) return { file, open: open ?? undefined };
+    return open.then((open) => ({ file, open: open ?? undefined }));
   }
 
   /** Makes a directory. */
   mkdir({ name, perm }: MakeDir, { uname }: RequestContext): DirNode {
-    checkNew(this, name);
+    this.#checkFree(name);
     const dir = new DirNode(this.volume.init(name, perm, uname, this.gid));
     link(dir, this, name, uname);
     return dir;
@@ -575,14 +574,19 @@ export class DirNode extends TreeNode implements TreeDir {
   #member(name: string, file: TreeFile): TreeNode {
     this.#checkPresent();
     const node = this.#members.get(name);
-    if (node === undefined || node !== file) {
-      throw new NinePError("file does not exist");
-    }
-    return node;
+    if (node !== undefined && node === file) return node;
+    const isRemoved = file instanceof TreeNode && file.parent === undefined;
+    throw isRemoved ? removedError() : new NinePError("file does not exist");
   }
 
   #checkPresent(): void {
     if (this.parent === undefined) throw removedError();
+  }
+
+  /** Throws unless a name is free; the rules have checked that it is legal. */
+  #checkFree(name: string): void {
+    this.#checkPresent();
+    if (this.#members.has(name)) throw new NinePError("file already exists");
   }
 }
 

@@ -10,8 +10,8 @@ import type {
   Handler,
   RequestContext,
 } from "../server.ts";
-import type { PathNode } from "./path_node.ts";
 import { abortable } from "./callable.ts";
+import type { PathNode } from "./rules/path_node.ts";
 import { Far, nearError } from "./remote/far.ts";
 import { RemoteDir } from "./remote/node.ts";
 import { handlerOf, type ServableTree } from "./rules.ts";

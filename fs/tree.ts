@@ -3,7 +3,7 @@
 
 import type { Qid } from "../codec.ts";
 import type { Connection } from "../transport.ts";
-import type { Owned, Users } from "./access.ts";
+import type { Owned, Users } from "./rules/access.ts";
 import type {
   AttachRequest,
   AttributeChanges,
@@ -285,6 +285,13 @@ export interface Rules {
    * default; false for a tree that checks them itself.
    */
   readonly access?: boolean;
+  /**
+   * Refuse all that would change the tree, calls of functions included, with
+   * `read only file system`. False by default.
+   */
+  readonly readonly?: boolean;
+  /** User in whose name all is done; that of the fid by default. */
+  readonly uname?: string | undefined;
   /** Open a file with DMEXCL for one fid at a time. True by default. */
   readonly exclusive?: boolean;
   /**
@@ -310,8 +317,8 @@ export interface Tree {
   ): Awaitable<TreeDir>;
   /** The rules that stand above the tree: all of them by default. */
   readonly rules?: Rules | undefined;
-  /** Told of a connection before its first request; an error ends the connection. */
+  /** Accepts a connection before its first request; an error closes it. See {@linkcode Handler.connect}. */
   connect?(connection: Connection): Awaitable<void>;
-  /** Told when a connection has ended and all its fids are released. */
+  /** Called once for each accepted connection, when it has ended and its fids are released. */
   disconnect?(connection: Connection): Awaitable<void>;
 }

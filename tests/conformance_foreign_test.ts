@@ -2,7 +2,7 @@
 // that lack a request, that die, or that do what the manual leaves open. They
 // are made of our own server, after plan9port's ramfs and others.
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
-import { decodeDir, decodeStat, DMAPPEND, encodeDir } from "../codec.ts";
+import { decodeDir, DMAPPEND, encodeDir } from "../codec.ts";
 import { listen, MemoryFs, pair } from "../mod.ts";
 import { runScript } from "./child.ts";
 import {

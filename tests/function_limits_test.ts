@@ -10,7 +10,7 @@ import {
 } from "../fs/mod.ts";
 import { HeldRoom } from "../fs/quota.ts";
 import { CallRecord } from "../fs/record.ts";
-import { Budget, type Fid, type ServeOptions } from "../server.ts";
+import { Budget, type ServeOptions } from "../server.ts";
 import { test } from "./harness.ts";
 import {
   aborted,

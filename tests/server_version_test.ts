@@ -334,7 +334,7 @@ test("serve() refuses a stat that is larger than msize", async () => {
 });
 
 test("serve() refuses a stat record whose length 16 bits cannot say", async () => {
-  const names = [65_480, 65_536, 70_000].map((n) => "n".repeat(n));
+  const names = [65_484, 65_536, 70_000].map((n) => "n".repeat(n));
   await using scene = await serveToy({
     stat: ({ node }) => {
       const name = names.shift();

@@ -2,7 +2,7 @@
 
 import { assert } from "@std/assert";
 import { concat } from "@std/bytes";
-import { encode, encodeStat, type Tmessage } from "../codec.ts";
+import { encode, type Tmessage } from "../codec.ts";
 import { MemoryFs } from "../fs/mod.ts";
 import { listen, serve } from "../server.ts";
 import { type Connection, dial } from "../transport.ts";

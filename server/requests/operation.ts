@@ -1,0 +1,328 @@
+// The way of one request through its session: the request waits for its fid, is
+// checked, goes to the handler, is answered exactly once, and may be flushed.
+
+import { NinePError } from "../../codec.ts";
+import { systemError } from "../../codec/system_error.ts";
+import type { Node } from "../fid.ts";
+import { type FidState, isDirectory } from "../fids/fid_state.ts";
+import type { ErrorReports } from "../replies/error_reports.ts";
+import type { Replies } from "../replies/replies.ts";
+import type { Background } from "../session/background.ts";
+import type { Course, Request, Sharing } from "./request.ts";
+
+const WAITING = 0;
+const RUNNING = 1;
+const ANSWERED = 2;
+/** The client has flushed this request; its reply is dropped. */
+const ABANDONED = 3;
+
+/** Decides on the turns of the operations of a session. */
+export interface Turns<N extends Node> {
+  /** Begins the operations that wait for a fid. */
+  wake(fid: FidState<N>): void;
+  /** A waiting operation is given up. */
+  unwait(operation: Operation<N>): void;
+  /** Frees the tag of an operation, once. */
+  forget(operation: Operation<N>): void;
+  /** An operation is given up while its handler goes on, which may hold the data. */
+  abandon(operation: Operation<N>): void;
+  /** The handler of an operation that was given up has ended. */
+  handlerEnded(operation: Operation<N>): void;
+  /** Whether a late answer of so many bytes has room. */
+  hasRoom(operation: Operation<N>, bytes: number): boolean;
+}
+
+/** What answers operations. */
+export interface Deliverer<N extends Node> {
+  /** Answers the operation, now or later. */
+  deliver(operation: Operation<N>): void;
+}
+
+/** The parts of a session that its operations work with. */
+export interface OperationSession<N extends Node> {
+  /** Decides which operations may begin. */
+  readonly turns: Turns<N>;
+  /** Sends the replies. */
+  readonly replies: Replies;
+  /** The reports of errors. */
+  readonly reports: ErrorReports;
+  /** Counts the operations of an old session. */
+  readonly background: Background;
+  /** Answers checked operations. */
+  readonly responder: Deliverer<N>;
+  /** Tells that an operation was flushed. */
+  flushed(operation: Operation<N>): void;
+  /** Answers Tflushes. */
+  answerFlushes(tags: readonly number[]): void;
+}
+
+/**
+ * A request on its way through a session. All kinds of requests share this one
+ * class: with objects of one shape, a Tstat among requests of many kinds takes
+ * half the time.
+ */
+export class Operation<N extends Node = Node> implements Course {
+  /** Tag that the client gave it. */
+  readonly tag: number;
+  /** Fid that the request works with. */
+  readonly fid: FidState<N>;
+  /** What is asked, and how it is answered. */
+  readonly request: Request<N>;
+  readonly #session: OperationSession<N>;
+  readonly #sharing: Sharing;
+  #state = WAITING;
+  #locks = false;
+  #abort: AbortController | undefined = undefined;
+  #flushed = false;
+  #flushes: number[] | undefined = undefined;
+  #dropped = false;
+  #opening = false;
+  /** True when the operation is or was pending. Most operations are answered at once, and never pending. */
+  enlisted = false;
+  /** True when the operation was given up while its handler goes on. */
+  abandoned = false;
+  /** True when the operation counts as one that holds a view of the read buffer. */
+  viewing = false;
+  /** Bytes that are kept free for the answer. */
+  owed = 0;
+  /** The round of the admission in which the operation began. */
+  round = 0;
+  /** Bytes of the frame. */
+  readonly size: number;
+  /** Bytes of the frame that count while the operation waits or is processed. */
+  counted = 0;
+  /** Bytes that are charged for the operation. */
+  charged = 0;
+
+  /**
+   * @param session The session.
+   * @param request The request; its `operation` becomes this object.
+   * @param size Bytes of the frame.
+   */
+  constructor(
+    session: OperationSession<N>,
+    request: Request<N>,
+    size: number,
+  ) {
+    this.#session = session;
+    this.tag = request.tag;
+    this.fid = request.fid;
+    this.request = request;
+    this.#sharing = request.sharing;
+    this.size = size;
+    request.operation = this;
+  }
+
+  /** Aborted when the client flushes the request, or the connection ends. */
+  get signal(): AbortSignal {
+    if (this.#abort === undefined) {
+      this.#abort = new AbortController();
+      if (this.#flushed || this.#state === ABANDONED) {
+        this.#abort.abort(interrupted());
+      }
+    }
+    return this.#abort.signal;
+  }
+
+  /** True while the file is being opened implicitly. */
+  get opening(): boolean {
+    return this.#opening;
+  }
+
+  /** Begins an implicit open. Other requests of the fid wait, or they would open the file once more. */
+  startOpening(): void {
+    this.#opening = this.fid.locked = true;
+  }
+
+  /** Ends an implicit open, whether it worked or not; call wakeOthers() then. */
+  endOpening(): void {
+    this.#opening = false;
+    this.fid.locked = this.#locks;
+  }
+
+  /** Begins the operations that wait for the fid. */
+  wakeOthers(): void {
+    this.#session.turns.wake(this.fid);
+  }
+
+  /** True when the request was answered, or needs no answer any more. */
+  get settled(): boolean {
+    return this.#state >= ANSWERED;
+  }
+
+  /** True when no other request, or only reads, may use the fid meanwhile. */
+  get #isExclusive(): boolean {
+    const { fid } = this;
+    return this.#sharing === "alone" || this.#sharing === "besideReads" ||
+      this.#sharing === "reading" && fid.bound && isDirectory(fid);
+  }
+
+  /** True when the requests that use the fid now allow this one to begin. */
+  get isFree(): boolean {
+    const { fid } = this;
+    if (fid.locked) return false;
+    const beside = this.#sharing === "besideReads" ? fid.reads : 0;
+    return fid.active === beside || !this.#isExclusive;
+  }
+
+  /** Checks the request and passes it on. The fid must be free for it. */
+  begin(): void {
+    const { fid, request } = this;
+    this.#locks = this.#isExclusive;
+    fid.enter(this.#sharing === "reading", this.#locks);
+    this.#state = RUNNING;
+    try {
+      if (fid.gone || !(fid.bound || request.makesFid)) {
+        throw new NinePError("fid unknown or out of range");
+      }
+      request.check();
+    } catch (error) {
+      this.error(error);
+      return;
+    }
+    this.#session.responder.deliver(this);
+  }
+
+  /** Answers the request; see {@linkcode Request}. */
+  respond(answer: unknown): void {
+    if (!this.#settle()) return;
+    const { request } = this;
+    const { replies } = this.#session;
+    const { writer } = replies;
+    const start = writer.at;
+    try {
+      request.reply(answer);
+      if (this.#dropped) writer.at = start;
+      else replies.sent(start);
+      request.commit(answer);
+    } catch (error) {
+      request.revert();
+      if (!this.#dropped) this.#sendError(error);
+    }
+    this.#finish();
+  }
+
+  /** Answers the request with an error. */
+  error(error: unknown): void {
+    if (!this.#settle()) return this.#reportLate(error);
+    this.request.revert();
+    // A flushed request that failed has left no trace, so it has no reply. A
+    // request that ends its fid has ended it, even if it failed.
+    const isTold = !this.#flushed || this.request.endsFid;
+    if (isTold && !this.#dropped) this.#sendError(error);
+    else this.#reportLate(error);
+    this.#finish();
+  }
+
+  /**
+   * Reports an error that is not sent to the client. An abort is not reported,
+   * because the client has asked for it.
+   */
+  #reportLate(error: unknown): void {
+    if (systemError(error)?.code === "EINTR") return;
+    this.#session.reports.failure(error, this.request);
+  }
+
+  /** Refuses a request that must not begin. */
+  refuse(error: NinePError): void {
+    this.#state = ANSWERED;
+    this.request.revert();
+    this.#sendError(error);
+  }
+
+  /**
+   * Throws when the request was flushed. Handlers with several steps call it
+   * between them.
+   */
+  throwIfFlushed(): void {
+    if (this.#flushed) throw interrupted();
+  }
+
+  #sendError(error: unknown): void {
+    const { type, fid } = this.request;
+    this.#session.replies.error(this.tag, type, error, fid);
+  }
+
+  /** Throws when there is no room for a late answer of so many bytes. */
+  checkRoom(bytes: number): void {
+    if (this.#session.turns.hasRoom(this, bytes)) return;
+    throw new NinePError("Cannot allocate memory");
+  }
+
+  #settle(): boolean {
+    if (this.#state === ABANDONED) {
+      this.#session.turns.handlerEnded(this);
+      return false;
+    }
+    if (this.#state === ANSWERED) {
+      throw new TypeError(
+        `Cannot answer ${this.request.type} of tag ${this.tag}: it was answered before`,
+      );
+    }
+    this.#state = ANSWERED;
+    return true;
+  }
+
+  /** Takes a Tflush for the request. The Rflush is sent when the request is settled. */
+  flush(tag: number): void {
+    (this.#flushes ??= []).push(tag);
+    this.cancel();
+  }
+
+  /** Gives up the request after a Tflush, or at the end of its session. */
+  cancel(): void {
+    if (this.#flushed) return;
+    this.#flushed = true;
+    if (this.#state === WAITING) {
+      this.#state = ABANDONED;
+      this.#session.turns.unwait(this);
+      this.request.revert();
+      this.#close();
+      this.#session.turns.wake(this.fid); // Later operations may have waited for this one alone.
+      return;
+    }
+    const heard = this.#abort !== undefined;
+    this.#abort?.abort(interrupted());
+    this.#session.flushed(this);
+    if (!heard && this.request.harmless && !this.settled) {
+      this.#state = ABANDONED;
+      this.#session.turns.abandon(this);
+      this.request.revert();
+      this.#finish();
+    }
+  }
+
+  /** Drops the request, because its session has ended. There is no reply, whatever the handler does. */
+  drop(): void {
+    this.#flushes = undefined;
+    if (this.#state === RUNNING) {
+      this.#dropped = true;
+      this.#session.background.begin();
+    }
+    this.cancel();
+    // The handler goes on, and counts as a request under way.
+    if (this.#state === RUNNING) this.#session.turns.abandon(this);
+  }
+
+  #finish(): void {
+    const { fid } = this;
+    fid.leave(this.#sharing === "reading", this.#locks);
+    this.#close();
+    this.#session.turns.wake(fid);
+    if (!this.#dropped) return;
+    if (this.abandoned && this.#state === ANSWERED) {
+      this.#session.turns.handlerEnded(this);
+    }
+    this.#session.background.end();
+  }
+
+  /** Frees the tag, then answers the flushes: nothing may follow an Rflush. */
+  #close(): void {
+    this.#session.turns.forget(this);
+    if (this.#flushes !== undefined) this.#session.answerFlushes(this.#flushes);
+  }
+}
+
+function interrupted(): NinePError {
+  return new NinePError("Interrupted system call");
+}
