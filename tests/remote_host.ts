@@ -114,7 +114,7 @@ export async function bridge(
   };
   const clients: { close(): unknown }[] = [];
   const count = async () => {
-    await between.stat("/"); // Behind all that was sent before.
+    await between.stat(between.root); // Behind all that was sent before.
     return watch.fids.size;
   };
   return {

@@ -156,7 +156,13 @@ export class RemoteNode implements TreeFile {
     found: Found,
   ): CreatedFile {
     const file = new RemoteNode(far, open.qid, undefined, found);
+    file.seek();
     return { file, open: file.#opened(open) };
+  }
+
+  /** Begins to walk to a file that was just made, before its name is another's. */
+  protected seek(): void {
+    this.fid(undefined).catch(() => {}); // The next use of the file tries again.
   }
 
   /** Lets go of the file: its fid is given back. */
@@ -392,6 +398,7 @@ export class RemoteDir extends RemoteNode implements TreeDir {
     });
     made.#ready.push(open);
     made.#isMade = true;
+    made.seek();
     return made;
   }
 
