@@ -67,7 +67,6 @@ const TIMEOUT_MAX = 2 ** 31 - 1;
  * - The far server checks permissions, for the user whom the far connection was
  *   made for, unless there is the option `attach`. It also sees to DMEXCL,
  *   DMAPPEND and ORCLOSE.
- * - A near Twstat that changes the name and other attributes is sent as two.
  *
  * A server may mount its own tree. Such a tree has no end: programs that go
  * through all of it must bound the depth.

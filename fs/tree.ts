@@ -89,6 +89,18 @@ export interface TreeFile {
     context: RequestContext,
   ): Awaitable<void>;
   /**
+   * Changes attributes, and gives the file another name in its directory, in one
+   * step. Default: {@linkcode TreeDir.rename}, and then {@linkcode wstat}; when
+   * that fails, the file gets its old name again.
+   */
+  readonly wstatNamed?:
+    | ((
+      newName: string,
+      changes: AttributeChanges,
+      context: RequestContext,
+    ) => Awaitable<void>)
+    | undefined;
+  /**
    * Throws for changes that {@linkcode wstat} would refuse. It is asked before a
    * rename that the same request wants, which would have to be undone.
    */

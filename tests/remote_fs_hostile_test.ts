@@ -11,7 +11,7 @@ import {
   QTDIR,
   type Tmessage,
 } from "../codec.ts";
-import { RemoteFs, type RemoteFsOptions } from "../fs/mod.ts";
+import { MemoryFs, mount, RemoteFs, type RemoteFsOptions } from "../fs/mod.ts";
 import { serve } from "../server.ts";
 import { pair } from "../transport.ts";
 import { test } from "./harness.ts";
@@ -30,6 +30,7 @@ const NOTHING = new Uint8Array(0);
 
 interface Play extends AsyncDisposable {
   readonly server: ScriptedServer;
+  readonly tree: RemoteFs;
   readonly near: WireClient;
   /** The near session; resolves when it has ended. */
   readonly served: Promise<void>;
@@ -99,6 +100,7 @@ async function play(
   const clients: Client[] = [];
   return {
     server,
+    tree,
     near,
     served,
     errors,
@@ -363,4 +365,43 @@ test("RemoteFs: a near walk that is flushed at once takes no number of a far fid
   const walk = p.server.log.findLast(({ type }) => type === "Twalk");
   assert(walk?.type === "Twalk");
   assert(walk.newfid < 4, `fid ${walk.newfid}`);
+});
+
+test("RemoteFs: a created file that cannot be walked to works, and is found later", async () => {
+  let refuses = false;
+  await using p = await play((request) =>
+    request.type === "Twalk" && request.wname.length > 0 && refuses
+      ? { type: "Rerror", ename: "permission denied" }
+      : undefined
+  );
+  await p.near.rpc(T.walk(1, 0, 1));
+  refuses = true;
+  await p.near.rpc(T.create(1, 1, "new", 0o644, ORDWR));
+  await p.near.ask(T.write(1, 1, "text"), "Rwrite 1 4");
+  await p.near.ask(T.walk(1, 1, 2), "Rwalk 1");
+  await p.near.ask(T.stat(1, 1), "Rerror 1 protocol botch"); // The scene's.
+  await p.near.ask(T.clunk(1, 1), "Rclunk 1");
+  await p.near.ask(T.open(1, 2), "Rerror 1 permission denied");
+  refuses = false;
+  await p.near.ask(T.open(1, 2), "Ropen 1 1");
+});
+
+test("RemoteFs: a listing in another tree that waits is ended on the far server", async () => {
+  const listing = directory(() => record("a"));
+  await using p = await play((request) =>
+    request.type === "Tread" ? "nothing" : listing(request)
+  );
+  const [near, end] = pair();
+  const local = new MemoryFs({}, { mode: 0o777 });
+  const served = serve(end, mount({ "/": local, "/far": p.tree }));
+  const wire = new WireClient(near);
+  await wire.start(8192);
+  await wire.rpc(T.walk(1, 0, 1, "far", "d"));
+  await wire.rpc(T.open(1, 1, OREAD));
+  wire.send(T.read(2, 1, 0, 1000));
+  const has = (type: string) => p.server.log.some((r) => r.type === type);
+  while (!has("Tread")) await wire.quiet();
+  wire.close();
+  await soon(served);
+  while (!has("Tflush")) await nextTask();
 });

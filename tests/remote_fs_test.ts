@@ -61,8 +61,10 @@ test("RemoteFs: a name and other attributes are changed together, or neither", a
   const fs = new MemoryFs({ a: "text", b: "" }, { ...open, uid: "none" });
   await using b = await bridge(fs);
   const near = await b.dial();
+  b.watch.take();
   await near.wstat("a", { name: "c", length: 1, mode: 0o600 });
   assertEquals(fs.readTextFile("c"), "t");
+  assertEquals(b.watch.take().filter((type) => type === "Twstat").length, 1);
   await assertRejects(
     () => near.wstat("c", { name: "b", length: 0 }),
     NinePError,

@@ -236,10 +236,24 @@ export class View {
     for (const entry of listing) yield this.#entryOf(entry);
   }
 
-  async *#lateEntries(
-    listing: AsyncIterable<DirEntry>,
-  ): AsyncGenerator<DirEntry> {
-    for await (const entry of listing) yield this.#entryOf(entry);
+  // A generator could not be ended while it waits for the next entry.
+  #lateEntries(listing: AsyncIterable<DirEntry>): AsyncIterable<DirEntry> {
+    return {
+      [Symbol.asyncIterator]: () => {
+        const entries = listing[Symbol.asyncIterator]();
+        return {
+          next: async () => {
+            const { done, value } = await entries.next();
+            if (done === true) return { done, value: undefined };
+            return { done: false, value: this.#entryOf(value) };
+          },
+          return: async () => {
+            await entries.return?.();
+            return { done: true, value: undefined };
+          },
+        };
+      },
+    };
   }
 
   #entryOf({ stat, cookie }: DirEntry): DirEntry {
@@ -317,6 +331,13 @@ export class WrappedFile implements TreeFile {
     const { inner, view } = this;
     if (inner.wstat === undefined) throw new NinePError("wstat prohibited");
     return inner.wstat(changes, view.contextOf(context));
+  }
+
+  get wstatNamed(): TreeFile["wstatNamed"] {
+    const { inner, view } = this;
+    if (inner.wstatNamed === undefined) return undefined;
+    return (newName, changes, context) =>
+      inner.wstatNamed?.(newName, changes, view.contextOf(context));
   }
 
   checkWstat(
@@ -408,6 +429,10 @@ export class WrappedDir extends WrappedFile implements TreeDir {
     if (file === undefined) return undefined;
     if (!(file instanceof Promise)) return view.fileOf(file);
     return file.then((file) => file && view.fileOf(file));
+  }
+
+  checkParent(context: RequestContext): Awaitable<void> {
+    return this.inner.checkParent?.(this.view.contextOf(context));
   }
 
   list(request: ListRequest, context: RequestContext): Awaitable<Listing> {

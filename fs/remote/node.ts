@@ -86,12 +86,32 @@ export class RemoteNode implements TreeFile {
   }
 
   /** Changes attributes with one Twstat. */
-  async wstat(
+  wstat(changes: AttributeChanges, { signal }: RequestContext): Promise<void> {
+    return this.#change(changes, undefined, signal);
+  }
+
+  /** Changes the name and attributes with one Twstat. */
+  wstatNamed(
+    newName: string,
     changes: AttributeChanges,
     { signal }: RequestContext,
   ): Promise<void> {
+    return this.#change(changes, newName, signal);
+  }
+
+  /** Gives the file another name in its directory. */
+  setName(name: string, signal: AbortSignal): Promise<void> {
+    return this.#change({}, name, signal);
+  }
+
+  async #change(
+    changes: AttributeChanges,
+    name: string | undefined,
+    signal: AbortSignal,
+  ): Promise<void> {
     const { mode, length, uid, gid, atime, mtime } = changes;
     const wishes: Partial<Stat> = {
+      ...(name === undefined ? {} : { name }),
       ...(mode === undefined ? {} : { mode }),
       ...(length === undefined ? {} : { length: BigInt(length) }),
       ...(uid === undefined ? {} : { uid }),
@@ -100,6 +120,9 @@ export class RemoteNode implements TreeFile {
       ...(mtime === undefined ? {} : { mtime }),
     };
     await this.run(signal, (fid) => this.far.wstat(fid, wishes, signal));
+    if (name !== undefined && this.#found !== undefined) {
+      this.#found.name = name;
+    }
     // The bits of the mode are those of the qid's type.
     if (mode !== undefined) this.#qid = { ...this.#qid, type: mode >>> 24 };
   }
@@ -237,12 +260,6 @@ export class RemoteNode implements TreeFile {
   protected note(qid: Qid): void {
     if (isDirectory(qid) !== isDirectory(this.#qid)) throw botch();
     this.#qid = qid;
-  }
-
-  /** Gives the file another name in its directory. */
-  async setName(name: string, signal: AbortSignal): Promise<void> {
-    await this.run(signal, (fid) => this.far.wstat(fid, { name }, signal));
-    if (this.#found !== undefined) this.#found.name = name;
   }
 }
 

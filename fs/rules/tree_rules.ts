@@ -14,6 +14,7 @@ import { then } from "../../codec/_awaitable.ts";
 import { utf8Length } from "../../codec/wire.ts";
 import type {
   AttachRequest,
+  AttributeChanges,
   Attributes,
   Awaitable,
   CallRequest,
@@ -475,8 +476,12 @@ export class TreeRules {
       ? { parent: node.parent, name: node.name }
       : undefined;
     if (isRenamed) {
-      const renamed = this.rename(node, node.parent, name, context);
+      const isOneStep = hasChanges && file.wstatNamed !== undefined;
+      const renamed = isOneStep
+        ? this.#renameWith(node, name, changes, context)
+        : this.rename(node, node.parent, name, context);
       if (renamed instanceof Promise) await renamed;
+      if (isOneStep) return;
     }
     if (!hasChanges) return;
     try {
@@ -513,6 +518,37 @@ export class TreeRules {
     context: RequestContext,
     replace = false,
   ): Awaitable<void> {
+    return then(
+      this.#checkRename(node, dir, name, context),
+      () => this.#move(node, dir, name, replace, context),
+    );
+  }
+
+  /** Gives a file another name and other attributes, in one step of its tree. */
+  #renameWith(
+    node: PathNode,
+    name: string,
+    changes: AttributeChanges,
+    context: RequestContext,
+  ): Awaitable<void> {
+    const { parent, file } = node;
+    return then(
+      this.#checkRename(node, parent, name, context),
+      () =>
+        then(
+          file.wstatNamed?.(name, changes, context),
+          () => node.moved(parent, name),
+        ),
+    );
+  }
+
+  /** Throws unless a user may give a file a name in a directory. */
+  #checkRename(
+    node: PathNode,
+    dir: PathNode,
+    name: string,
+    context: RequestContext,
+  ): Awaitable<void> {
     if (node.isRoot) throw new NinePError("cannot remove root");
     if (node.isRemoved) throw removedError(node);
     checkName(dir.rules, name);
@@ -520,11 +556,7 @@ export class TreeRules {
     return then(need(parent, context, WRITE), () => {
       checkWritable(parent);
       checkWritable(dir);
-      const allowed = dir === parent ? undefined : need(dir, context, WRITE);
-      return then(
-        allowed,
-        () => this.#move(node, dir, name, replace, context),
-      );
+      return dir === parent ? undefined : need(dir, context, WRITE);
     });
   }
 
