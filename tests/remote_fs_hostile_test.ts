@@ -23,7 +23,7 @@ import {
   start,
   stat,
 } from "./scripted.ts";
-import { nextTask } from "./toy.ts";
+import { until } from "./remote_host.ts";
 import { soon, T, WireClient } from "./wire_client.ts";
 
 const NOTHING = new Uint8Array(0);
@@ -345,14 +345,14 @@ test("RemoteFs: fids of far walks that come too late are given back", async () =
     return "nothing";
   });
   p.near.send(T.walk(1, 0, 1, "f"));
-  while (late.length === 0) await p.near.quiet();
+  await until(() => late.length > 0);
   await p.near.ask(T.flush(2, 1), "Rflush 2");
   holds = false;
   await p.near.ask(T.stat(1, 0), "Rstat 1 /");
   p.near.close();
   await soon(p.served);
   // The client's root is left: what a walk made too late is clunked.
-  while (p.server.fids.size > 1) await nextTask();
+  await until(() => p.server.fids.size === 1);
 });
 
 test("RemoteFs: a near walk that is flushed at once takes no number of a far fid", async () => {
@@ -400,8 +400,8 @@ test("RemoteFs: a listing in another tree that waits is ended on the far server"
   await wire.rpc(T.open(1, 1, OREAD));
   wire.send(T.read(2, 1, 0, 1000));
   const has = (type: string) => p.server.log.some((r) => r.type === type);
-  while (!has("Tread")) await wire.quiet();
+  await until(() => has("Tread"));
   wire.close();
   await soon(served);
-  while (!has("Tflush")) await nextTask();
+  await until(() => has("Tflush"));
 });

@@ -8,6 +8,7 @@ import { type Servable, serve } from "../server.ts";
 import { type Connection, pair } from "../transport.ts";
 import { test } from "./harness.ts";
 import { again, Exchange } from "./reconnecting.ts";
+import { until } from "./remote_host.ts";
 import { soon, T, WireClient } from "./wire_client.ts";
 
 const open = { mode: 0o777 };
@@ -104,7 +105,7 @@ test("RemoteFs: the loss of the far server ends reads and calls that wait", asyn
   await near.rpc(T.walk(1, 0, 1, "event"));
   await near.rpc(T.open(1, 1, ORDWR));
   near.send(T.read(2, 1), T.call(3, 1));
-  while (begun() < 2) await near.quiet();
+  await until(() => begun() === 2);
   l.lose();
   await near.expectSome(`Rerror 2 ${RESET}`, `Rerror 3 ${errorOf(RESET)}`);
   // The near session goes on, and says so for all that comes.
@@ -143,7 +144,7 @@ test("RemoteFs: two near clients are told of the loss, a third finds it", async 
   const [one, other] = [await l.dial(), await l.dial()];
   const reads = [one.readFile("event"), other.readFile("event")]
     .map((read) => assertRejects(() => read, NinePError, RESET));
-  while (begun() < 2) await one.stat("/");
+  await until(() => begun() === 2);
   l.lose();
   await soon(Promise.all(reads));
   await assertRejects(() => one.stat("motd"), NinePError, RESET);
@@ -173,11 +174,11 @@ test("RemoteFs: with reconnect, a read that waits goes on with the next connecti
   await using l = await link(fs, { reconnects: true });
   const near = await l.dial();
   const read = near.readTextFile("event");
-  while (begun() < 1) await near.stat("/");
+  await until(() => begun() === 1);
   l.lose();
   const next = new MemoryFs({ motd: "again\n" }, open);
   await l.restart(fs);
-  while (begun() < 2) await near.stat("/");
+  await until(() => begun() === 2);
   l.lose();
   // The file is another one there.
   next.register("event", () => "now");

@@ -28,7 +28,7 @@ import { connect } from "../client.ts";
 import { serve } from "../server.ts";
 import { pair } from "../transport.ts";
 import { test } from "./harness.ts";
-import { bridge } from "./remote_host.ts";
+import { bridge, until } from "./remote_host.ts";
 import { soon, T } from "./wire_client.ts";
 
 const open = { mode: 0o777 };
@@ -139,7 +139,7 @@ test("RemoteFs: a near client that goes away leaves no far fid", async () => {
   await near.rpc(T.walk(1, 0, 3));
   await near.rpc(T.create(1, 3, "d", DMDIR + 0o755, OREAD));
   near.close();
-  while (await b.count() > before - 1) await other.stat("/");
+  await until(async () => await b.count() < before);
 });
 
 test("RemoteFs: removing a file through one near fid leaves the others to it", async () => {
@@ -240,7 +240,7 @@ test("RemoteFs: what a client has written that went away is not for others", asy
   await near.rpc(T.write(1, 1, '{"text":"secret"}'));
   const before = await b.count();
   near.close();
-  while (await b.count() === before) await b.between.stat("echo");
+  await until(async () => await b.count() < before);
   const other = await b.dial();
   assertEquals(await other.readTextFile("echo"), "");
 });
@@ -358,7 +358,7 @@ test("RemoteFs: the end of a near client flushes its far reads, not those of oth
     await near.ask(T.stat(3, 0), "Rstat 3 /");
   }
   one.close();
-  while (event.aborted() === 0) await b.count();
+  await until(() => event.aborted() === 1);
   event.release();
   await other.expect('Rread 2 "now"');
   assertEquals(event.aborted(), 1);
@@ -438,7 +438,7 @@ test("RemoteFs: a file that was opened with ORCLOSE goes with its fid", async ()
   await near.rpc(T.walk(1, 0, 1));
   await near.rpc(T.create(1, 1, "c", 0o666, ORDWR | ORCLOSE));
   near.close();
-  while (await other.exists("c"));
+  await until(async () => !(await other.exists("c")));
 });
 
 test("RemoteFs: the far server sees one user, or each", async () => {

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { type Client, connect, type ConnectOptions } from "../client.ts";
 import { isTmessage, type Message, type Tmessage } from "../codec.ts";
 import {
@@ -15,6 +15,7 @@ import {
 } from "../fs/mod.ts";
 import { serve, type ServeOptions } from "../server.ts";
 import { pair } from "../transport.ts";
+import { nextTask } from "./toy.ts";
 import { soon, WireClient } from "./wire_client.ts";
 
 /** What goes over a connection: its fids, and its requests. */
@@ -55,6 +56,20 @@ export class Watch {
   /** The requests since the last look, without Tclunks. */
   take(): string[] {
     return this.log.splice(0).filter((type) => type !== "Tclunk");
+  }
+}
+
+/** A wait of a test that takes longer has failed. */
+const PATIENCE_MS = 20_000;
+
+/** Looks again and again until something holds. */
+export async function until(
+  holds: () => boolean | Promise<boolean>,
+): Promise<void> {
+  const end = performance.now() + PATIENCE_MS;
+  while (!(await holds())) {
+    assert(performance.now() < end, `it does not come: ${holds}`);
+    await nextTask();
   }
 }
 
