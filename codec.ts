@@ -27,9 +27,8 @@ export {
   Plan9Exit,
 } from "./codec/call.ts";
 export * from "./codec/constants.ts";
+export { codeOf, enameOf } from "./codec/error_table.ts";
 export {
-  codeOf,
-  enameOf,
   NinePError,
   type NinePErrorOptions,
   ProtocolError,

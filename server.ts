@@ -25,16 +25,12 @@ export type { AttributeChanges, Attributes } from "./server/attributes.ts";
 export type { Fid, Node } from "./server/fid.ts";
 export type * from "./server/handler.ts";
 export { listen, type ListenOptions, type Server } from "./server/listen.ts";
+export type { ErrorContext } from "./server/error_log.ts";
 export type {
-  ErrorContext,
   SessionOptions,
   TraceContext,
   TracedFrame,
   TracedMessage,
 } from "./server/options.ts";
-export {
-  serve,
-  type ServeOptions,
-  Session,
-  type SessionLoopOptions,
-} from "./server/session.ts";
+export { serve, type ServeOptions } from "./server/serve.ts";
+export { Session, type SessionLoopOptions } from "./server/session.ts";

@@ -2,6 +2,7 @@
 // that answers a function that failed. See the extension's messages Tcall and
 // Rcall; the form is that of pyroute2's `plan9` package.
 
+import { codeOfErrno, errnoOf } from "./error_table.ts";
 import { NinePError } from "./errors.ts";
 import { checkExact, encodeJson, isPlain } from "./json.ts";
 import { utf8Length } from "./wire.ts";
@@ -141,49 +142,10 @@ const CODE_OF_CLASS: ReadonlyMap<string, string> = new Map([
   ["NotImplementedError", "ENOSYS"],
 ]);
 
-/** Linux's numbers of the codes that occur in 9P. */
-const ERRNO: ReadonlyArray<readonly [code: string, errno: number]> = [
-  ["EPERM", 1],
-  ["ENOENT", 2],
-  ["EINTR", 4],
-  ["EIO", 5],
-  ["EBADF", 9],
-  ["EAGAIN", 11],
-  ["EACCES", 13],
-  ["EBUSY", 16],
-  ["EEXIST", 17],
-  ["EXDEV", 18],
-  ["ENOTDIR", 20],
-  ["EISDIR", 21],
-  ["EINVAL", 22],
-  ["ENOMEM", 12],
-  ["EMFILE", 24],
-  ["ETXTBSY", 26],
-  ["EFBIG", 27],
-  ["ENOSPC", 28],
-  ["ESPIPE", 29],
-  ["EROFS", 30],
-  ["ENAMETOOLONG", 36],
-  ["ENOSYS", 38],
-  ["ENOTEMPTY", 39],
-  ["ENODATA", 61],
-  ["EPROTO", 71],
-  ["EOPNOTSUPP", 95],
-  ["ETIMEDOUT", 110],
-  ["ESTALE", 116],
-  ["EDQUOT", 122],
-];
-
 function codeOfEnvelope(envelope: ErrorEnvelope): string | undefined {
   const [errno] = envelope.argv;
   // The number first: Python's PermissionError may be of two.
-  return ERRNO.find((row) => row[1] === errno)?.[0] ??
-    CODE_OF_CLASS.get(envelope.class);
-}
-
-/** The Linux number of a code, or undefined where 9P has no use for it. */
-export function errnoOf(code: string): number | undefined {
-  return ERRNO.find((row) => row[0] === code)?.[1];
+  return codeOfErrno(errno) ?? CODE_OF_CLASS.get(envelope.class);
 }
 
 /**

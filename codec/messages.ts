@@ -1,17 +1,10 @@
 // Every message of 9P2000, one interface each, with the manual's line for
 // its bytes. The rows that encode and decode them are in layout.ts.
 
+import type { Qid } from "./qid.ts";
 import type { Stat } from "./stat.ts";
 
-/** The server's identity of a file. See `intro(9P)`. */
-export interface Qid {
-  /** Kind of the file: QT bits, the top byte of its mode. */
-  type: number;
-  /** Version, 0 to 2^32 - 1; grows with each change of the content. */
-  vers: number;
-  /** Number that no other file of the tree has or had, 0 to 2^64 - 1. */
-  path: bigint;
-}
+export type { Qid };
 
 /** `size[4] Tversion tag[2] msize[4] version[s]`: starts a session. See `version(9P)`. */
 export interface Tversion {

@@ -2,7 +2,7 @@
 // the data of directory reads.
 
 import { NOFID, STATFIXLEN } from "./constants.ts";
-import type { Qid } from "./messages.ts";
+import type { Qid } from "./qid.ts";
 import { Reader, utf8Length, Writer } from "./wire.ts";
 
 /** Attributes of a file. See `stat(9P)`. */

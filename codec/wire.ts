@@ -2,7 +2,7 @@
 // Reader takes them apart, Writer puts them together.
 
 import { ProtocolError } from "./errors.ts";
-import type { Qid } from "./messages.ts";
+import type { Qid } from "./qid.ts";
 import { QIDSZ } from "./constants.ts";
 
 // Below this length a loop over ASCII bytes beats TextDecoder (90 against

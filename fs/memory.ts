@@ -39,7 +39,7 @@ import type {
   RemoveNodeOptions,
 } from "./options.ts";
 import { checkLimit, Quota } from "./quota.ts";
-import type { PathNode } from "./path_node.ts";
+import type { PathNode } from "./rules/path_node.ts";
 import { handlerOf, type ServableTree } from "./rules.ts";
 import type { Rules } from "./tree.ts";
 

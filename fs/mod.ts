@@ -15,7 +15,7 @@
  * @module
  */
 
-export type { Group, Owned, Users } from "./access.ts";
+export type { Group, Owned, Users } from "./rules/access.ts";
 export {
   type CallableOptions,
   type CallContext,
@@ -38,10 +38,12 @@ export {
   union,
   wrapTree,
 } from "./compose.ts";
+export { HostFs, type HostFsOptions } from "./host/host_fs.ts";
 export { type FileHooks, HookNode } from "./hook.ts";
 export { MemoryFs } from "./memory.ts";
 export { DirNode, LinkNode, TreeNode } from "./node.ts";
-export { PathNode } from "./path_node.ts";
+export { PathNode } from "./rules/path_node.ts";
+export { RemoteFs, type RemoteFsOptions } from "./remote.ts";
 export { handlerOf, type ServableTree, treeOf } from "./rules.ts";
 export type {
   Capacity,

@@ -1,15 +1,33 @@
-// The log for the errors of a server without an `onError`.
+// What the owner of a server is told about errors: the facts, and the log for a
+// server without an `onError`.
 
 import { ProtocolError } from "../codec.ts";
 import { quote } from "../codec/format.ts";
 import { RefGroup, type Timer } from "../transport/ref_group.ts";
 import type { Fid, Node } from "./fid.ts";
-import type { ErrorContext } from "./options.ts";
 
 /** Most errors that are logged in one window of time. */
 const MOST = 10;
 /** Length of the window in milliseconds. */
 const WINDOW_MS = 1000;
+
+/** The known facts about an error. */
+export interface ErrorContext {
+  /** Label of the client's end; undefined for an error of a listener. */
+  readonly peer?: string;
+  /** Type of the request's message, such as `Tread`. */
+  readonly request?: string;
+  /** User of the request's fid. */
+  readonly uname?: string;
+  /** Path of the file of the request's fid, if the tree knows it. */
+  readonly path?: string;
+  /**
+   * True for an error that the client was told about: a NinePError of a
+   * function, or an error of the system such as `ENOENT`. The default log
+   * leaves it out.
+   */
+  readonly expected?: boolean;
+}
 
 /** The request that an error belongs to. */
 export interface ErrorSource {

@@ -196,8 +196,10 @@ export interface Created<N extends Node> extends Opened<N> {
  * A handler is asked only what the protocol allows: fids exist and are open in
  * the right mode, names are legal, directories are not written to. It answers
  * with a value or a promise, at any time and in any order; what it throws
- * becomes the error for that request only: a NinePError with its text, anything
- * else as `i/o error`. Requests that change a fid have it for themselves.
+ * becomes the error for that request only: a NinePError with its text, an error
+ * of the system (of `Deno.errors`, with a `code` such as `ENOENT`, a
+ * DOMException) with the text of its code, anything else as `i/o error`.
+ * Requests that change a fid have it for themselves.
  *
  * @example One file, made up at each read
  * ```ts
@@ -365,11 +367,19 @@ export interface Handler<N extends Node = Node> {
   /** Told of each request that is flushed, after its signal was aborted. See `flush(9P)`. */
   flush?(context: RequestContext<N>): void;
   /**
-   * Told of a connection before its first request. Whoever it refuses, by an
-   * error, is not served.
+   * Accepts a connection before its first request; an error closes it, and goes
+   * to `onError` unless it is a NinePError. The answer and the client's Tversion
+   * together have the time of `versionTimeout`. All requests of the connection
+   * have the same object in their context.
+   *
+   * Default: every connection is accepted.
    */
   connect?(connection: Connection): Awaitable<void>;
-  /** Told when a connection has ended and all its fids are released. */
+  /**
+   * Called once for each accepted connection, when it has ended and its fids
+   * are released. When connect() accepts a connection that has ended meanwhile,
+   * this is called at once. Its errors go to `onError`.
+   */
   disconnect?(connection: Connection): Awaitable<void>;
 }
 
@@ -395,7 +405,8 @@ export interface Answerable<Type extends string, Answer> {
   /**
    * Answers the request with an error; nothing happens when the client gave it up.
    *
-   * @param error NinePError for the client to see; anything else becomes `i/o error`.
+   * @param error NinePError for the client to see. An error of the system becomes
+   *   the text of its code, anything else `i/o error`.
    * @throws {TypeError} The request was answered before.
    */
   error(error: unknown): void;

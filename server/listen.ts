@@ -9,8 +9,9 @@ import { RefGroup } from "../transport/ref_group.ts";
 import { Budget } from "./budget.ts";
 import type { Node } from "./fid.ts";
 import type { Handler, Servable } from "./handler.ts";
-import { type ErrorContext, settingsOf } from "./options.ts";
-import { type ServeOptions, serveWith } from "./session.ts";
+import type { ErrorContext } from "./error_log.ts";
+import { settingsOf } from "./options.ts";
+import { type ServeOptions, serveWith } from "./serve.ts";
 
 /** Options of {@linkcode listen}. */
 export interface ListenOptions extends Omit<ServeOptions, "memory"> {

@@ -8,7 +8,7 @@ import {
 } from "../codec.ts";
 import type { Connection } from "../transport.ts";
 import type { Budget } from "./budget.ts";
-import { ErrorLog } from "./error_log.ts";
+import { type ErrorContext, ErrorLog } from "./error_log.ts";
 
 /** Facts about each traced message. */
 export interface TraceContext {
@@ -40,23 +40,6 @@ export interface TracedFrame extends TraceContext {
   readonly error: ProtocolError;
   /** All of its bytes: a view that lives until the hook returns. */
   readonly frame: Uint8Array;
-}
-
-/** The known facts about an error. */
-export interface ErrorContext {
-  /** Label of the client's end; undefined for an error of a listener. */
-  readonly peer?: string;
-  /** Type of the request's message, such as `Tread`. */
-  readonly request?: string;
-  /** User of the request's fid. */
-  readonly uname?: string;
-  /** Path of the file of the request's fid, if the tree knows it. */
-  readonly path?: string;
-  /**
-   * True for an error that a function threw for its caller, a NinePError: the
-   * default log leaves it out.
-   */
-  readonly expected?: boolean;
 }
 
 /** Options of a session: its limits and choices. */
@@ -156,10 +139,13 @@ export interface SessionOptions {
    */
   onMessage?: (traced: TracedMessage | TracedFrame) => void;
   /**
-   * Called with errors that clients must not see: errors of handlers other than
-   * NinePError, and connections that die (as ProtocolError). By default errors
-   * of handlers go to the console, at most 10 a second, each after a line with
-   * its context. A last line has the number of errors that were left out.
+   * Called with the errors of handlers other than NinePError, and with
+   * connections that die (as ProtocolError). Clients see none of their
+   * messages: an error of the system, such as one with the code `ENOENT`,
+   * becomes the text of its code, any other error `i/o error`. By default the
+   * errors that clients are not told about go to the console, at most 10 a
+   * second, each after a line with its context. A last line has the number of
+   * errors that were left out.
    */
   onError?: (error: unknown, context: ErrorContext) => void;
 }

@@ -11,7 +11,6 @@ import {
   encodeCall,
   encodeEnvelope,
   envelopeOf,
-  errnoOf,
   FunctionError,
   parseEnvelope,
   Plan9Exit,
@@ -354,10 +353,4 @@ test("checkSafe() looks at every depth, and no deeper than 64", () => {
   assertThrows(() => checkSafe(nested(30000)), RangeError, "64");
   const evil: unknown = JSON.parse('[[{"a": [{"__proto__": 1}]}]]');
   assertThrows(() => checkSafe(evil), TypeError, "__proto__");
-});
-
-test("errnoOf() gives Linux's numbers", () => {
-  assertEquals(errnoOf("ENOENT"), 2);
-  assertEquals(errnoOf("EDQUOT"), 122);
-  assertEquals(errnoOf("toString"), undefined);
 });

@@ -17,6 +17,7 @@ import {
   NinePError,
   ProtocolError,
 } from "../codec.ts";
+import { codeOfErrno, errnoOf } from "../codec/error_table.ts";
 import { test } from "./harness.ts";
 
 /** Codes with the text that this library sends, then all others in use. */
@@ -151,6 +152,61 @@ const TEXTS: [code: string, ename: string, ...others: string[]][] = [
   ["EXDEV", "Invalid cross-device link"],
   ["ENODATA", "No data available"],
   ["EBUSY", "Device or resource busy"],
+  ["ECONNREFUSED", "Connection refused"],
+  ["ENOMEM", "Cannot allocate memory"],
+  ["ENXIO", "No such device or address"],
+  ["E2BIG", "Argument list too long"],
+  ["EFAULT", "Bad address"],
+  ["ENOTBLK", "Block device required"],
+  ["ENODEV", "No such device"],
+  ["ENFILE", "Too many open files in system"],
+  ["EMLINK", "Too many links"],
+  ["EPIPE", "Broken pipe"],
+  ["EDOM", "Numerical argument out of domain"],
+  ["ERANGE", "Numerical result out of range"],
+  ["EDEADLK", "Resource deadlock avoided"],
+  ["ENOLCK", "No locks available"],
+  ["ELOOP", "Too many levels of symbolic links"],
+  ["ENOMSG", "No message of desired type"],
+  ["EIDRM", "Identifier removed"],
+  ["ENONET", "Machine is not on the network"],
+  ["ENOPKG", "Package not installed"],
+  ["EREMOTE", "Object is remote"],
+  ["ENOLINK", "Link has been severed"],
+  ["ECOMM", "Communication error on send"],
+  ["EBADMSG", "Bad message"],
+  ["EBADFD", "File descriptor in bad state"],
+  ["ESTRPIPE", "Streams pipe error"],
+  ["EUSERS", "Too many users"],
+  ["ENOTSOCK", "Socket operation on non-socket"],
+  ["EMSGSIZE", "Message too long"],
+  ["ENOPROTOOPT", "Protocol not available"],
+  ["EPROTONOSUPPORT", "Protocol not supported"],
+  ["ESOCKTNOSUPPORT", "Socket type not supported"],
+  ["EPFNOSUPPORT", "Protocol family not supported"],
+  ["ENETDOWN", "Network is down"],
+  ["ENETUNREACH", "Network is unreachable"],
+  ["ENETRESET", "Network dropped connection on reset"],
+  ["ECONNABORTED", "Software caused connection abort"],
+  ["ECONNRESET", "Connection reset by peer"],
+  ["ENOBUFS", "No buffer space available"],
+  ["EISCONN", "Transport endpoint is already connected"],
+  ["ENOTCONN", "Transport endpoint is not connected"],
+  ["ESHUTDOWN", "Cannot send after transport endpoint shutdown"],
+  ["EHOSTDOWN", "Host is down"],
+  ["EHOSTUNREACH", "No route to host"],
+  ["EALREADY", "Operation already in progress"],
+  ["EINPROGRESS", "Operation now in progress"],
+  ["EISNAM", "Is a named type file"],
+  ["EREMOTEIO", "Remote I/O error"],
+  ["ESTALE", "Stale file handle"],
+  ["ECANCELED", "Operation canceled"],
+  ["EOVERFLOW", "Value too large for defined data type"],
+  ["ENOTTY", "Inappropriate ioctl for device"],
+  ["ESRCH", "No such process"],
+  ["EADDRINUSE", "Address already in use"],
+  ["EADDRNOTAVAIL", "Cannot assign requested address"],
+  ["EAFNOSUPPORT", "Address family not supported by protocol"],
 ];
 
 test("codeOf() knows every text in use", () => {
@@ -298,5 +354,108 @@ test("encode() names what is of a wrong type, and goes on", () => {
     const target = new Uint8Array(100);
     assertThrows(() => encodeInto(message as Message, target), TypeError);
     assertEquals(decode(encode(right)), right);
+  }
+});
+
+/** Numbers of Linux, by `errno.h`. */
+const ERRNO: [errno: number, code: string][] = [
+  [1, "EPERM"],
+  [2, "ENOENT"],
+  [3, "ESRCH"],
+  [4, "EINTR"],
+  [5, "EIO"],
+  [6, "ENXIO"],
+  [7, "E2BIG"],
+  [9, "EBADF"],
+  [11, "EAGAIN"],
+  [12, "ENOMEM"],
+  [13, "EACCES"],
+  [14, "EFAULT"],
+  [15, "ENOTBLK"],
+  [16, "EBUSY"],
+  [17, "EEXIST"],
+  [18, "EXDEV"],
+  [19, "ENODEV"],
+  [20, "ENOTDIR"],
+  [21, "EISDIR"],
+  [22, "EINVAL"],
+  [23, "ENFILE"],
+  [24, "EMFILE"],
+  [25, "ENOTTY"],
+  [26, "ETXTBSY"],
+  [27, "EFBIG"],
+  [28, "ENOSPC"],
+  [29, "ESPIPE"],
+  [30, "EROFS"],
+  [31, "EMLINK"],
+  [32, "EPIPE"],
+  [33, "EDOM"],
+  [34, "ERANGE"],
+  [35, "EDEADLK"],
+  [36, "ENAMETOOLONG"],
+  [37, "ENOLCK"],
+  [38, "ENOSYS"],
+  [39, "ENOTEMPTY"],
+  [40, "ELOOP"],
+  [42, "ENOMSG"],
+  [43, "EIDRM"],
+  [61, "ENODATA"],
+  [64, "ENONET"],
+  [65, "ENOPKG"],
+  [66, "EREMOTE"],
+  [67, "ENOLINK"],
+  [70, "ECOMM"],
+  [71, "EPROTO"],
+  [74, "EBADMSG"],
+  [75, "EOVERFLOW"],
+  [77, "EBADFD"],
+  [86, "ESTRPIPE"],
+  [87, "EUSERS"],
+  [88, "ENOTSOCK"],
+  [90, "EMSGSIZE"],
+  [92, "ENOPROTOOPT"],
+  [93, "EPROTONOSUPPORT"],
+  [94, "ESOCKTNOSUPPORT"],
+  [95, "EOPNOTSUPP"],
+  [96, "EPFNOSUPPORT"],
+  [97, "EAFNOSUPPORT"],
+  [98, "EADDRINUSE"],
+  [99, "EADDRNOTAVAIL"],
+  [100, "ENETDOWN"],
+  [101, "ENETUNREACH"],
+  [102, "ENETRESET"],
+  [103, "ECONNABORTED"],
+  [104, "ECONNRESET"],
+  [105, "ENOBUFS"],
+  [106, "EISCONN"],
+  [107, "ENOTCONN"],
+  [108, "ESHUTDOWN"],
+  [110, "ETIMEDOUT"],
+  [111, "ECONNREFUSED"],
+  [112, "EHOSTDOWN"],
+  [113, "EHOSTUNREACH"],
+  [114, "EALREADY"],
+  [115, "EINPROGRESS"],
+  [116, "ESTALE"],
+  [120, "EISNAM"],
+  [121, "EREMOTEIO"],
+  [122, "EDQUOT"],
+  [125, "ECANCELED"],
+];
+
+test("errnoOf() and codeOfErrno() agree with the numbers of Linux", () => {
+  assertEquals(
+    ERRNO.map(([, code]) => code).sort(),
+    TEXTS.map(([code]) => code).sort(),
+  );
+  for (const [errno, code] of ERRNO) {
+    assertEquals(errnoOf(code), errno, code);
+    assertEquals(codeOfErrno(errno), code);
+  }
+  for (const code of ["", "toString", "__proto__", "enoent"]) {
+    assertEquals(errnoOf(code), undefined, code);
+  }
+  for (const errno of [0, -2, 2.5, NaN, "2", null, undefined, 4095]) {
+    assertEquals(codeOfErrno(errno), undefined, String(errno));
   }
 });

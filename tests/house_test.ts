@@ -12,7 +12,9 @@ const LAYERS: Record<string, string[]> = {
   transport: ["codec"],
   server: ["codec", "transport"],
   client: ["codec", "transport"],
-  fs: ["codec", "server"],
+  fs: ["codec", "transport", "server", "host", "remote"],
+  host: ["codec", "transport", "server", "fs"],
+  remote: ["codec", "transport", "server", "client", "fs"],
   mod: ["codec", "transport", "server", "client", "fs"],
   conformance: ["codec", "transport"],
   examples: ["mod", "conformance"],
@@ -20,10 +22,15 @@ const LAYERS: Record<string, string[]> = {
 };
 
 /** Layers that may name a runtime, Deno, Bun or Node; the rest is portable. */
-const RUNTIME_LAYERS = ["transport", "examples"];
+const RUNTIME_LAYERS = ["transport", "host", "examples"];
 
-/** The kit and the fixture are published, so they are layers and no tests. */
+/**
+ * The kit and the fixture are published, so they are layers and no tests. Two
+ * trees of fs/ may import more than the others: what a host has, and the client.
+ */
 function layerOf(path: string): string {
+  const tree = /^fs\/(host|remote)[/.]/.exec(path)?.[1];
+  if (tree !== undefined) return tree;
   if (path === "tests/testing.ts") return "testing";
   if (path.startsWith("tests/conformance/")) return "conformance";
   return path.split(/[/.]/)[0] ?? "";
@@ -79,7 +86,7 @@ Deno.test("house: sources and examples import by relative path only", () => {
       .filter((name) => !/^\.\.?\/.*\.ts$/.test(name))
       // Built into every runtime that matters, so no dependency.
       .filter((name) =>
-        !(/^(transport|examples)$/.test(layer) && name.startsWith("node:"))
+        !(RUNTIME_LAYERS.includes(layer) && name.startsWith("node:"))
       )
       .map((name) => `${path}: imports "${name}"`)
   ));
@@ -98,7 +105,49 @@ Deno.test("house: imports go one way", () => {
   ));
 });
 
-Deno.test("house: only transport names a runtime", () => {
+/** The layers whose files import each other in one direction only. */
+const ACYCLIC = ["codec", "transport", "server", "fs", "host", "remote"];
+
+/**
+ * Finds circles of imports, those of types included: each a path from a file
+ * back to itself.
+ */
+function circlesOf(imports: ReadonlyMap<string, readonly string[]>): string[] {
+  const circles: string[] = [];
+  const finished = new Set<string>();
+  const visit = (path: string, trail: readonly string[]) => {
+    const at = trail.indexOf(path);
+    if (at >= 0) circles.push([...trail.slice(at), path].join(" → "));
+    if (at >= 0 || finished.has(path)) return;
+    for (const target of imports.get(path) ?? []) {
+      visit(target, [...trail, path]);
+    }
+    finished.add(path);
+  };
+  for (const path of imports.keys()) visit(path, []);
+  return circles;
+}
+
+Deno.test("house: no files import each other in a circle", () => {
+  const imports = new Map(
+    sources
+      .filter(({ layer }) => ACYCLIC.includes(layer))
+      .map(({ path, code }): [string, string[]] => [
+        path,
+        [...specifiers(code)]
+          .filter((name) => name.startsWith("."))
+          .map((name) => join(dirname(path), name)),
+      ]),
+  );
+  assert([...imports.values()].some((targets) => targets.length > 0));
+  assertNone(circlesOf(imports));
+  // A check that finds nothing in any case would be no check.
+  const small = new Map([["a", ["b", "d"]], ["b", ["c"]], ["c", ["b"]]]);
+  assertEquals(circlesOf(small), ["b → c → b"]);
+  assertEquals(circlesOf(new Map([["a", ["a"]]])), ["a → a"]);
+});
+
+Deno.test("house: only transport and the tree of a host name a runtime", () => {
   assertNone(
     sources
       .filter(({ layer }) => !RUNTIME_LAYERS.includes(layer))

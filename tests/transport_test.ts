@@ -15,10 +15,12 @@ import { type Channel, openChannel } from "../transport/channel.ts";
 import {
   type Connection,
   dial,
+  formatAddress,
   fromStreams,
   listen,
   type Listener,
   pair,
+  parseAddress,
 } from "../transport.ts";
 
 type Ends = [near: Connection, far: Connection];
@@ -430,6 +432,38 @@ for (const all of ["tcp!*!0", ":0", "tcp://0.0.0.0:0"]) {
   });
 }
 
+test("a connection tells the address of its peer as a value", async () => {
+  for (const hostname of ["127.0.0.1", "::1"]) {
+    const [near, far] = await connected(`tcp!${hostname}!0`);
+    assert(near.remote?.scheme === "tcp" && far.remote?.scheme === "tcp");
+    assertEquals(near.remote.hostname, hostname);
+    assertEquals(far.remote.hostname, hostname);
+    assert(near.remote.port > 0 && far.remote.port > 0);
+    for (const { peer, remote } of [near, far]) {
+      assert(remote !== undefined);
+      assertEquals(formatAddress(remote), peer);
+      assertEquals<unknown>(parseAddress(peer), remote);
+    }
+    near.close();
+    far.close();
+  }
+  const [near, far] = pair();
+  const streams = fromStreams(new TransformStream());
+  for (const end of [near, far, streams]) assertEquals(end.remote, undefined);
+});
+
+test("two clients of a listener have addresses of their own", async () => {
+  const listener = await listen("tcp://127.0.0.1:0");
+  const dialed = await Promise.all([dial(listener.addr), dial(listener.addr)]);
+  const clients = listener[Symbol.asyncIterator]();
+  const first = (await clients.next()).value;
+  const second = (await clients.next()).value;
+  assert(first?.remote?.scheme === "tcp" && second?.remote?.scheme === "tcp");
+  assert(first.remote.port !== second.remote.port);
+  for (const end of [...dialed, first, second]) end.close();
+  listener.close();
+});
+
 test("listener gives one connection after the other until close()", async () => {
   const listener = await listen("tcp://127.0.0.1:0");
   const kept: Connection[] = [];
@@ -559,6 +593,8 @@ test("unix: the listener's file goes with it", async () => {
     assertEquals(listener.addr, addr);
     const [near, far] = await Promise.all([dial(addr), accept(listener)]);
     assertEquals([near.peer, far.peer], [addr, addr]);
+    const remote = { scheme: "unix", path: `${folder}/${SOCKET}` };
+    assertEquals<unknown>([near.remote, far.remote], [remote, remote]);
     listener.close();
     await assertRejects(() => lstat(`${folder}/${SOCKET}`));
     near.close();

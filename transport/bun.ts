@@ -73,12 +73,11 @@ function bun(): Runtime {
 /** The sockets of Bun. */
 export const bunSockets: Sockets = {
   async connect(address): Promise<Connection> {
-    const peer = formatAddress(address);
     const socket = await bun().connect({
       ...targetOf(address),
       allowHalfOpen: true,
       socket: handlers((socket) => {
-        socket.data = new BunConnection(socket, peer);
+        socket.data = new BunConnection(socket, address);
       }),
     });
     if (address.scheme === "tcp") socket.setNoDelay(true);
@@ -108,6 +107,7 @@ function handlers(open: (socket: Socket) => void): Handlers {
 
 class BunConnection implements Connection {
   readonly peer: string;
+  readonly remote: Readonly<Address>;
   /** Bytes of delayed writes that the system has taken. */
   taken = 0;
   readonly #socket: Socket;
@@ -121,10 +121,11 @@ class BunConnection implements Connection {
   #closed = false;
   #error: Error | undefined;
 
-  constructor(socket: Socket, peer: string) {
+  constructor(socket: Socket, remote: Address) {
     this.#socket = socket;
-    this.#inbox = new Inbox(peer);
-    this.peer = peer;
+    this.remote = remote;
+    this.peer = formatAddress(remote);
+    this.#inbox = new Inbox(this.peer);
   }
 
   get readable(): ReadableStream<Uint8Array> {
@@ -291,14 +292,14 @@ class BunListener implements Listener {
   }
 
   #opened(socket: Socket, address: Address): void {
-    let peer = address;
+    let remote = address;
     if (address.scheme === "tcp") {
       socket.setNoDelay(true);
       // A peer that is gone has no address.
       const { remoteAddress: hostname = "", remotePort: port = 0 } = socket;
-      peer = { scheme: "tcp", hostname, port };
+      remote = { scheme: "tcp", hostname, port };
     }
-    const connection = new BunConnection(socket, formatAddress(peer));
+    const connection = new BunConnection(socket, remote);
     socket.data = connection;
     // Bun accepts without being asked: past the backlog there is only no.
     if (this.#closed || this.#waiting.length >= BACKLOG) {

@@ -1,6 +1,7 @@
 // What a connection is: the one contract between sockets and the protocol.
 
 import type { ProtocolError } from "../codec/errors.ts";
+import type { Address } from "./address.ts";
 
 /**
  * One end of a reliable, ordered, two-way stream of bytes between two 9P peers.
@@ -25,6 +26,14 @@ export interface Connection {
   readonly taken?: number;
   /** Label of the peer for people: `tcp://127.0.0.1:53112`, `unix:///path`, `pair`. */
   readonly peer: string;
+  /**
+   * Address of the peer: what dial() was given, or what the system tells about
+   * a client. A client of a Unix socket has the path of the socket file; a
+   * client that has gone already may have an empty host. Missing where there is
+   * no address, as for a pair. Further facts about a peer, such as a
+   * certificate, will be members beside this one.
+   */
+  readonly remote?: Readonly<Address>;
   /**
    * Closes both directions at once. Idempotent, never throws. A pending
    * `read()` then gives null, a pending `write()` rejects.

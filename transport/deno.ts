@@ -67,12 +67,11 @@ function deno(): Runtime {
 /** The sockets of Deno. */
 export const denoSockets: Sockets = {
   async connect(address, signal): Promise<Connection> {
-    const peer = formatAddress(address);
     if (address.scheme === "unix") {
       const { path } = address;
       return new DenoConnection(
         await deno().connect({ transport: "unix", path }),
-        peer,
+        address,
       );
     }
     const { hostname, port } = address;
@@ -80,7 +79,7 @@ export const denoSockets: Sockets = {
       signal ? { hostname, port, signal } : { hostname, port },
     );
     noDelay(conn);
-    return new DenoConnection(conn, peer);
+    return new DenoConnection(conn, address);
   },
 
   listen(address, options): Listener {
@@ -118,6 +117,7 @@ function tcp({ hostname, port }: NetAddr): Address {
 
 class DenoConnection implements Connection {
   readonly peer: string;
+  readonly remote: Readonly<Address>;
   /** Number of bytes that the system has taken. */
   taken = 0;
   readonly #conn: Conn;
@@ -125,9 +125,10 @@ class DenoConnection implements Connection {
   #writeEnded = false;
   #closed = false;
 
-  constructor(conn: Conn, peer: string) {
+  constructor(conn: Conn, remote: Address) {
     this.#conn = conn;
-    this.peer = peer;
+    this.remote = remote;
+    this.peer = formatAddress(remote);
   }
 
   // Not the streams of `conn`: these here end alike on every runtime, and are
@@ -323,7 +324,7 @@ export class DenoListener<C extends Conn> implements Listener {
   #take(conn: C): Connection | undefined {
     try {
       if (!this.#closed) {
-        return new DenoConnection(conn, formatAddress(this.#peerOf(conn)));
+        return new DenoConnection(conn, this.#peerOf(conn));
       }
     } catch {
       // The peer is gone.

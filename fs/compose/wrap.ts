@@ -17,7 +17,7 @@ import type {
   RequestContext,
   WriteRequest,
 } from "../../server.ts";
-import type { Owned } from "../access.ts";
+import type { Owned } from "../rules/access.ts";
 import { type ServableTree, treeOf } from "../rules.ts";
 import type {
   Capacity,

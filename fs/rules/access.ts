@@ -1,0 +1,104 @@
+// The access that users have to a file: rights of owner, group and others, and the groups
+// of a user database. See open(9P), stat(9P), users(6).
+
+import { NinePError } from "../../codec.ts";
+
+/** A group of a user database. */
+export interface Group {
+  /** Its members, beside the user of the group's own name; none by default. */
+  readonly members?: readonly string[];
+  /** Leader of the group; every member by default. */
+  readonly leader?: string;
+}
+
+/**
+ * A user database: the groups by name. Each user has a group of the same name,
+ * `glenda: {}`, of which the user is a member.
+ *
+ * It is looked up at each check, so a program may change its own object.
+ */
+export interface Users {
+  /** A group by its name. */
+  readonly [name: string]: Group;
+}
+
+/** The attributes that decide on the access to a file. */
+export interface Owned {
+  /** Permissions and DM bits. */
+  readonly mode: number;
+  /** Owner. */
+  readonly uid: string;
+  /** Group. */
+  readonly gid: string;
+}
+
+/** Access to read. */
+export const READ = 4;
+/** Access to write. */
+export const WRITE = 2;
+/** Access to execute, or to walk from a directory. */
+export const EXECUTE = 1;
+
+/** A group that the database knows; names come over the wire, so none is looked up in a prototype. */
+function groupOf(users: Users, gid: string): Group | undefined {
+  return Object.hasOwn(users, gid) ? users[gid] : undefined;
+}
+
+/** Whether a user is a member of a group; without a database, each one of the group of that name only. */
+export function isMember(
+  users: Users | undefined,
+  uname: string,
+  gid: string,
+): boolean {
+  if (users === undefined) return uname === gid;
+  const group = groupOf(users, gid);
+  if (group === undefined) return false;
+  return uname === gid || (group.members?.includes(uname) ?? false);
+}
+
+/** Whether a user leads a group; without a database, each one the group of that name. */
+export function isLeader(
+  users: Users | undefined,
+  uname: string,
+  gid: string,
+): boolean {
+  const leader = users && groupOf(users, gid)?.leader;
+  return leader === undefined ? isMember(users, uname, gid) : uname === leader;
+}
+
+/** Whether a user has all of an access: rights of owner, group and others add up. */
+export function permits(
+  users: Users | undefined,
+  { mode, uid, gid }: Owned,
+  uname: string,
+  access: number,
+): boolean {
+  if ((mode & access) === access) return true;
+  const group = mode | mode >> 3;
+  if (uname === uid) return ((group | mode >> 6) & access) === access;
+  return (group & access) === access && isMember(users, uname, gid);
+}
+
+/** Whether a user may change mode and times of a file: its owner, or the leader of its group. */
+export function governs(
+  users: Users | undefined,
+  { uid, gid }: Owned,
+  uname: string,
+): boolean {
+  return uname === uid || isLeader(users, uname, gid);
+}
+
+/** Throws unless a user may give a file another group: its owner one that the user is in, or who leads both. */
+export function checkGroup(
+  users: Users | undefined,
+  file: Owned,
+  uname: string,
+  gid: string,
+): void {
+  if (users !== undefined && groupOf(users, gid) === undefined) {
+    throw new NinePError("unknown group");
+  }
+  const owns = uname === file.uid && isMember(users, uname, gid);
+  const leads = isLeader(users, uname, file.gid) && isLeader(users, uname, gid);
+  if (!owns && !leads) throw new NinePError("not a member of proposed group");
+}

@@ -1,0 +1,146 @@
+// What a fid of a tree stands for: a file, and the way to it. The way is the
+// business of the rules, so that no tree has to know about `..`.
+
+import type { Awaitable, Node } from "../../server.ts";
+import type { Qid } from "../../codec.ts";
+import type { Rules, TreeFile } from "../tree.ts";
+
+/** A file of a tree with the directory and the name by which it was found. */
+export class PathNode implements Node {
+  /** The file. */
+  readonly file: TreeFile;
+  /** The rules that stand above the file. */
+  readonly rules: Rules;
+  /** Whether the tree has given the file, and must be told of its release. */
+  readonly #isGiven: boolean;
+  #parent: PathNode | undefined;
+  #name: string;
+  #isRemoved = false;
+  /** Number of times that it was given, and of nodes below it. */
+  #uses = 1;
+
+  /** Made by the rules of a tree. */
+  constructor(
+    file: TreeFile,
+    rules: Rules,
+    parent: PathNode | undefined,
+    name: string,
+    isGiven = true,
+  ) {
+    this.file = file;
+    this.rules = file.rules ?? rules;
+    this.#parent = parent;
+    this.#name = name;
+    this.#isGiven = isGiven;
+    if (parent !== undefined) parent.#uses++;
+  }
+
+  /** Identity of the file. */
+  get qid(): Qid {
+    return this.file.qid;
+  }
+
+  /** Whether a read, write or call opens the file. */
+  get implicitOpen(): boolean {
+    return this.file.implicitOpen === true;
+  }
+
+  /** Whether it is the root that a client has attached to. */
+  get isRoot(): boolean {
+    return this.#parent === undefined && this.#isGiven;
+  }
+
+  /** Whether the file was removed, as far as the tree or the rules can tell. */
+  get isRemoved(): boolean {
+    const { place } = this.file;
+    return place === undefined ? this.#isRemoved : place === null;
+  }
+
+  /** Whether the file was removed, and its tree cannot tell. */
+  get isLost(): boolean {
+    return this.#isRemoved && this.file.place === undefined;
+  }
+
+  /** Where the file is; undefined for the root, and for a file that was removed. */
+  get where():
+    | { readonly parent: PathNode; readonly name: string }
+    | undefined {
+    const parent = this.#parent;
+    if (this.isRoot) return undefined;
+    const { place } = this.file;
+    if (place === undefined) {
+      if (this.#isRemoved || parent === undefined) return undefined;
+      return { parent, name: this.#name };
+    }
+    if (place === null) return undefined;
+    const { dir, name } = place;
+    if (dir === parent?.file) return { parent, name };
+    // The tree has moved the file: the way to the new directory is unknown.
+    return {
+      parent: new PathNode(dir, this.rules, undefined, "", false),
+      name,
+    };
+  }
+
+  /** Name in the directory; `/` for the root. */
+  get name(): string {
+    if (this.isRoot) return "/";
+    return this.file.place?.name ?? this.#name;
+  }
+
+  /** The directory that the file is in; itself for the root. */
+  get parent(): PathNode {
+    return this.where?.parent ?? this;
+  }
+
+  /** Path in the tree, from the root on; of a removed file, its last name alone. */
+  get path(): string {
+    return pathOf(this);
+  }
+
+  /** One use more. */
+  retain(): this {
+    this.#uses++;
+    return this;
+  }
+
+  /** One use less; the last one lets go of the file. */
+  release(): Awaitable<void> {
+    if (--this.#uses > 0) return;
+    const released = this.#isGiven ? this.file.release?.() : undefined;
+    const parent = this.#parent?.release();
+    if (released instanceof Promise && parent instanceof Promise) {
+      return Promise.all([released, parent]).then(() => {});
+    }
+    return released instanceof Promise ? released : parent;
+  }
+
+  /** The file has got another place. */
+  moved(parent: PathNode, name: string): Awaitable<void> {
+    const old = this.#parent;
+    parent.#uses++;
+    this.#parent = parent;
+    this.#name = name;
+    return old?.release();
+  }
+
+  /** The file has lost its name. */
+  removed(): void {
+    this.#isRemoved = true;
+  }
+}
+
+function pathOf(file: PathNode): string {
+  const names: string[] = [];
+  let node = file;
+  // A tree that contains itself has no path that ends.
+  while (!node.isRoot && names.length < 4096) {
+    names.push(node.name);
+    if (node.isRemoved) break;
+    const { parent } = node;
+    if (parent === node) break;
+    node = parent;
+  }
+  if (node.isRoot) names.push("");
+  return names.reverse().join("/") || "/";
+}

@@ -1,0 +1,59 @@
+// The fids that the client of a session may use.
+
+import type { Fid, Node } from "../fid.ts";
+import type { FidState } from "./fid_state.ts";
+
+/** Those fids of a session that stand for a file: what its client may use. */
+export class BoundFids<N extends Node> implements ReadonlyMap<number, Fid<N>> {
+  readonly #fids: ReadonlyMap<number, FidState<N>>;
+
+  /**
+   * @param fids All, those included whose walk or attach is under way.
+   */
+  constructor(fids: ReadonlyMap<number, FidState<N>>) {
+    this.#fids = fids;
+  }
+
+  get size(): number {
+    let size = 0;
+    for (const _ of this) size++;
+    return size;
+  }
+
+  get(fid: number): Fid<N> | undefined {
+    const state = this.#fids.get(fid);
+    return state?.bound ? state : undefined;
+  }
+
+  has(fid: number): boolean {
+    return this.get(fid) !== undefined;
+  }
+
+  forEach(
+    callback: (
+      value: Fid<N>,
+      key: number,
+      map: ReadonlyMap<number, Fid<N>>,
+    ) => void,
+  ): void {
+    for (const [fid, state] of this) callback(state, fid, this);
+  }
+
+  *entries(): MapIterator<[number, Fid<N>]> {
+    for (const entry of this.#fids) {
+      if (entry[1].bound) yield entry;
+    }
+  }
+
+  *keys(): MapIterator<number> {
+    for (const [fid] of this) yield fid;
+  }
+
+  *values(): MapIterator<Fid<N>> {
+    for (const [, state] of this) yield state;
+  }
+
+  [Symbol.iterator](): MapIterator<[number, Fid<N>]> {
+    return this.entries();
+  }
+}

@@ -1,0 +1,55 @@
+// What a handler is asked with when a fid ends without a request.
+
+import type { Connection } from "../../transport.ts";
+import type { Budget } from "../budget.ts";
+import type { Node } from "../fid.ts";
+import type { RequestContext } from "../handler.ts";
+import type { ErrorReports } from "../replies/error_reports.ts";
+import type { FidState } from "./fid_state.ts";
+
+/** What the context of a request knows of its session. */
+export interface ContextParts {
+  /** Connection to the client. */
+  readonly connection: Connection;
+  /** The memory budget of the connection, for what files hold. */
+  readonly memory: Budget;
+  /** The reports of errors. */
+  readonly reports: ErrorReports;
+}
+
+/** What a handler is asked with when a fid ends, and no request has asked for that. */
+export class EndingContext<N extends Node> implements RequestContext<N> {
+  readonly fid: FidState<N>;
+  readonly #parts: ContextParts;
+
+  constructor(parts: ContextParts, fid: FidState<N>) {
+    this.#parts = parts;
+    this.fid = fid;
+  }
+
+  get uname(): string {
+    return this.fid.uname;
+  }
+
+  /** Never aborted: no client waits. */
+  get signal(): AbortSignal {
+    return new AbortController().signal;
+  }
+
+  get peer(): string {
+    return this.connection.peer;
+  }
+
+  get connection(): Connection {
+    return this.#parts.connection;
+  }
+
+  get memory(): Budget {
+    return this.#parts.memory;
+  }
+
+  report(error: unknown, expected = false): void {
+    const { fid } = this;
+    this.#parts.reports.report(error, { type: "Tclunk", fid, expected });
+  }
+}

@@ -1,0 +1,111 @@
+// Tread: the bytes of a file, or the records of a directory. See read(9P).
+
+import { NinePError, OREAD, type Tread } from "../../../codec.ts";
+import { then } from "../../../codec/_awaitable.ts";
+import type { Node } from "../../fid.ts";
+import { isDirectory } from "../../fids/fid_state.ts";
+import type {
+  Awaitable,
+  Handler,
+  ReadAnswer,
+  ReadRequest,
+} from "../../handler.ts";
+import { DirectoryRead } from "../../replies/directory_read.ts";
+import { checkBytes, Request, type SessionParts } from "../request.ts";
+import { checkImplicit, mayUse, openImplicitly, READ } from "./implicit.ts";
+
+/** No data. */
+const NOTHING: Uint8Array = new Uint8Array(0);
+
+/** A Tread. See `read(9P)`. */
+export class Read<N extends Node> extends Request<N, ReadAnswer> {
+  /** Kind of the request. */
+  readonly type = "Tread";
+  /** Byte to start at, 0 to 2^53 - 1. */
+  readonly offset: number;
+  /** Most bytes to read: what was asked for, or what fits into a reply. */
+  readonly count: number;
+
+  /** Made by a session. */
+  constructor(session: SessionParts<N>, message: Tread) {
+    super(session, message.tag, session.fids.find(message.fid), "reading");
+    this.offset = Number(message.offset);
+    this.count = Math.min(message.count, session.replies.msize - 11);
+  }
+
+  override get replyMax(): number {
+    return this.count;
+  }
+
+  override get harmless(): boolean {
+    return !this.operation.opening;
+  }
+
+  check(): void {
+    const { fid, offset } = this;
+    if (!fid.readable) checkImplicit(this);
+    if (isDirectory(fid) && offset !== 0 && offset !== fid.dirOffset) {
+      throw new NinePError("bad offset in directory read");
+    }
+  }
+
+  ask(handler: Handler<N>): Awaitable<ReadAnswer> {
+    if (mayUse(this.fid, READ)) return this.#ask(handler);
+    return openImplicitly(this, OREAD, handler, () => this.#ask(handler));
+  }
+
+  #ask(handler: Handler<N>): Awaitable<ReadAnswer> {
+    const { fid } = this;
+    if (isDirectory(fid)) return this.#readDir(handler);
+    // No file of ours is longer than a number can say. In the exchange of an
+    // authentication an offset says nothing.
+    const beyond = !Number.isSafeInteger(this.offset) && !fid.auth;
+    if (handler.read === undefined || beyond) {
+      return { data: NOTHING };
+    }
+    return then(
+      handler.read(fid, this.data, this),
+      (data) => ({ data }),
+    );
+  }
+
+  override get data(): ReadRequest {
+    return { offset: this.offset, count: this.count };
+  }
+
+  #readDir(handler: Handler<N>): Awaitable<ReadAnswer> {
+    const { fid } = this;
+    if (handler.readdir === undefined) return { data: NOTHING };
+    if (this.offset > 0 && fid.dir) return this.#take(fid.dir);
+    return then(handler.readdir(fid, { cookie: 0 }, this), (listing) => {
+      // Flushed meanwhile: another read may be going through the directory.
+      if (this.operation.settled) return { data: NOTHING };
+      this.session.releases.endRead(fid);
+      fid.dir = new DirectoryRead(listing);
+      return this.#take(fid.dir);
+    });
+  }
+
+  #take(dir: DirectoryRead): Awaitable<ReadAnswer> {
+    const room = { count: this.count, most: this.session.replies.msize - 11 };
+    return then(dir.take(room, this), (data) => ({ data }));
+  }
+
+  reply({ data }: ReadAnswer): void {
+    checkBytes(data);
+    this.operation.checkRoom(data.length);
+    if (data.length > this.count) {
+      throw new TypeError(
+        `a read of ${this.count} bytes was answered with ${data.length}`,
+      );
+    }
+    this.session.replies.put({ type: "Rread", tag: this.tag, data });
+  }
+
+  override commit({ data }: ReadAnswer): void {
+    const { fid } = this;
+    if (!isDirectory(fid)) return;
+    fid.dirOffset = this.offset + data.length;
+    fid.dir?.commit(data.length, this); // There is none in a loop over requests.
+  }
+}

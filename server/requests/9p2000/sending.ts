@@ -1,0 +1,28 @@
+// Requests that come with data.
+
+import type { Tcall, Twrite } from "../../../codec.ts";
+import type { Node } from "../../fid.ts";
+import { Request, type SessionParts } from "../request.ts";
+
+/** A request that comes with data: they stand in the read buffer until it makes them its own. */
+export abstract class Sending<N extends Node, Answer>
+  extends Request<N, Answer> {
+  /** Bytes to write or to call with: a view that lives until the request is answered. */
+  bytes: Uint8Array;
+  #isOwn = false;
+
+  constructor(session: SessionParts<N>, message: Twrite | Tcall) {
+    super(session, message.tag, session.fids.find(message.fid), "beside");
+    this.bytes = message.data;
+  }
+
+  override get held(): number {
+    return this.#isOwn ? 0 : this.bytes.length;
+  }
+
+  // What waits twice, for its turn and then for its fid, is copied once.
+  override own(): void {
+    if (this.held > 0) this.bytes = this.bytes.slice();
+    this.#isOwn = true;
+  }
+}

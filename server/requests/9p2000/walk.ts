@@ -1,0 +1,172 @@
+// Twalk: from one file to another by names. See walk(9P).
+
+import { NinePError, QTDIR, type Twalk } from "../../../codec.ts";
+import { systemError } from "../../../codec/system_error.ts";
+import type { Node } from "../../fid.ts";
+import { type FidState, isDirectory } from "../../fids/fid_state.ts";
+import type { Awaitable, Handler, Walked, WalkRequest } from "../../handler.ts";
+import { isForClient } from "../../replies/error_reply.ts";
+import { Request, type SessionParts } from "../request.ts";
+
+/** A Twalk. See `walk(9P)`. */
+export class Walk<N extends Node> extends Request<N, Walked<N>> {
+  /** Kind of the request. */
+  readonly type = "Twalk";
+  /** Names to walk. */
+  readonly wname: readonly string[];
+  /** Fid for the file reached; may be the fid itself. */
+  readonly newfid: FidState<N>;
+  /** The nodes that the walk has found, and must let go. */
+  #nodes: readonly N[] = [];
+  /** Whether the handler looks for a name. */
+  #looking = false;
+
+  /** Made by a session. */
+  constructor(session: SessionParts<N>, message: Twalk) {
+    const fid = session.fids.find(message.fid);
+    const isMove = message.newfid === message.fid;
+    super(session, message.tag, fid, isMove ? "alone" : "beside");
+    this.wname = message.wname;
+    this.newfid = isMove
+      ? fid
+      : session.fids.add(message.newfid, fid.uname, fid.aname);
+    // Requests for the new fid may come before the walk is done: they wait.
+    if (this.newfid !== fid) this.newfid.enter(false, true);
+  }
+
+  // Until it is answered, no fid is another.
+  override get harmless(): boolean {
+    return true;
+  }
+
+  check(): void {
+    const { fid, newfid, wname, session } = this;
+    if (fid.auth) throw new NinePError("bad use of fid");
+    if (fid.open && (newfid === fid || session.settings.strict)) {
+      throw new NinePError("bad use of fid");
+    }
+    if (wname.length > 0 && !isDirectory(fid)) {
+      throw new NinePError("not a directory");
+    }
+  }
+
+  ask(handler: Handler<N>): Awaitable<Walked<N>> {
+    return this.#walkOn(handler, []);
+  }
+
+  override get data(): WalkRequest<N> {
+    const { wname, newfid } = this;
+    return { wname, newfid };
+  }
+
+  #walkOn(handler: Handler<N>, nodes: N[]): Awaitable<Walked<N>> {
+    const { wname } = this;
+    this.#nodes = nodes;
+    let node = nodes.length > 0 ? nodes[nodes.length - 1] : this.fid.node;
+    while (nodes.length < wname.length) {
+      // What a name behind a plain file would mean, nobody is asked.
+      if ((node.qid.type & QTDIR) === 0) break;
+      const name = wname[nodes.length];
+      let found: Awaitable<N | undefined>;
+      try {
+        found = isWalkable(name) ? handler.walk(node, name, this) : undefined;
+      } catch (error) {
+        return this.#stopped(nodes, error);
+      }
+      if (found instanceof Promise) {
+        this.#looking = true;
+        return found.then(
+          (next) => {
+            this.#looking = false;
+            if (next !== undefined) nodes.push(next);
+            // The walk was given up meanwhile, and the fid may be gone.
+            if (this.operation.settled) this.#letGo();
+            if (next === undefined || this.operation.settled) return { nodes };
+            return this.#walkOn(handler, nodes);
+          },
+          (error) => {
+            this.#looking = false;
+            if (this.operation.settled) this.#letGo();
+            return this.#stopped(nodes, error);
+          },
+        );
+      }
+      if (found === undefined) break;
+      nodes.push(found);
+      node = found;
+    }
+    return { nodes };
+  }
+
+  /** Only the failure of the first name is an error; a later one ends the walk there. */
+  #stopped(nodes: N[], error: unknown): Walked<N> {
+    const isKnown = isForClient(error) || systemError(error) !== undefined;
+    if (nodes.length === 0 || !isKnown) throw error;
+    this.session.reports.failure(error, this);
+    return { nodes };
+  }
+
+  /** Lets go of what was found. Later calls do nothing. */
+  #letGo(but?: N): void {
+    const nodes = this.#nodes;
+    this.#nodes = [];
+    // From the end on: a file before its directory.
+    for (let i = nodes.length - 1; i >= 0; i--) {
+      if (i < nodes.length - 1 || but === undefined) {
+        this.session.releases.releaseNode(nodes[i]);
+      }
+    }
+  }
+
+  reply({ nodes }: Walked<N>): void {
+    this.#nodes = nodes;
+    if (nodes.length === 0 && this.wname.length > 0) {
+      throw new NinePError("file does not exist");
+    }
+    if (nodes.length > this.wname.length) {
+      throw new TypeError("a walk has more nodes than names");
+    }
+    this.session.replies.put({
+      type: "Rwalk",
+      tag: this.tag,
+      wqid: nodes.map((node) => node.qid),
+    });
+  }
+
+  override commit({ nodes }: Walked<N>): void {
+    const { fid, newfid, wname } = this;
+    if (nodes.length < wname.length) {
+      this.revert();
+    } else {
+      if (nodes.length > 0) {
+        const node = nodes[nodes.length - 1];
+        if (newfid === fid) this.session.releases.move(fid);
+        newfid.node = node;
+        this.#letGo(node);
+      } else if (newfid !== fid) {
+        this.session.releases.share(fid, newfid);
+      }
+      newfid.bound = true;
+      this.#unlock();
+    }
+  }
+
+  override revert(): void {
+    if (!this.#looking) this.#letGo();
+    if (this.newfid === this.fid) return;
+    this.session.fids.remove(this.newfid);
+    this.#unlock();
+  }
+
+  #unlock(): void {
+    const { newfid } = this;
+    if (newfid === this.fid) return;
+    newfid.leave(false, true);
+    this.session.wake(newfid);
+  }
+}
+
+/** Names that stand for nothing in a walk. */
+function isWalkable(name: string): boolean {
+  return name !== "" && name !== "." && !name.includes("/");
+}

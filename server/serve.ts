@@ -1,0 +1,74 @@
+// serve(): one connection, served with a handler.
+
+import type { Connection } from "../transport.ts";
+import { RefGroup } from "../transport/ref_group.ts";
+import type { Node } from "./fid.ts";
+import type { Handler, Servable } from "./handler.ts";
+import type { SessionOptions } from "./options.ts";
+import { SessionCore } from "./session/core.ts";
+import { HandlerResponder } from "./session/handler_responder.ts";
+
+/**
+ * Serves one connection with a handler, until it ends.
+ *
+ * @param connection Connection to a client; it is closed in the end.
+ * @param handler What to serve: a handler object, or a tree such as a MemoryFs.
+ * @param options Limits and choices of the session.
+ * @returns When the connection has ended, all fids are released and the
+ *   handler's disconnect() is done. It does not reject when the client breaks
+ *   the rules or vanishes; `onError` is told.
+ * @throws {RangeError} A limit is out of its range.
+ *
+ * @example Two ends in one process
+ * ```ts
+ * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const [here, there] = pair();
+ * const served = serve(there, new MemoryFs({ motd: "hello\n" }));
+ * const client = await connect(here);
+ * assertEquals(await client.readTextFile("motd"), "hello\n");
+ * await client.close();
+ * await served;
+ * ```
+ */
+export function serve<N extends Node>(
+  connection: Connection,
+  handler: Handler<N> | Servable<N>,
+  options: ServeOptions = {},
+): Promise<void> {
+  return serveWith(connection, handler, options, new RefGroup());
+}
+
+/**
+ * Serves as {@linkcode serve} does. `refs` decides whether the connection keeps
+ * the process alive.
+ */
+export async function serveWith<N extends Node>(
+  connection: Connection,
+  handler: Handler<N> | Servable<N>,
+  options: ServeOptions,
+  refs: RefGroup,
+): Promise<void> {
+  const { signal } = options;
+  const asked = "handler" in handler ? handler.handler : handler;
+  const responder = new HandlerResponder(asked);
+  const core = new SessionCore({ connection, options, responder, refs });
+  refs.add(connection);
+  const stop = () => core.stop(true);
+  if (signal?.aborted) stop();
+  signal?.addEventListener("abort", stop);
+  try {
+    await core.run();
+  } finally {
+    signal?.removeEventListener("abort", stop);
+    refs.delete(connection);
+    core.settings.endLog();
+  }
+}
+
+/** Options of {@linkcode serve}. */
+export interface ServeOptions extends SessionOptions {
+  /** Ends the connection when it is aborted. */
+  signal?: AbortSignal | undefined;
+}

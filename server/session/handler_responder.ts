@@ -1,0 +1,68 @@
+// Answers the requests of a session with a handler.
+
+import type { Connection } from "../../transport.ts";
+import type { Node } from "../fid.ts";
+import type { FidState } from "../fids/fid_state.ts";
+import type { Awaitable, Handler, RequestContext } from "../handler.ts";
+import { release } from "../requests/9p2000/clunk.ts";
+import type { Operation } from "../requests/operation.ts";
+import type { Responder } from "./responder.ts";
+
+/** Asks a handler; an answer that is there at once costs no promise. */
+export class HandlerResponder<N extends Node> implements Responder<N> {
+  readonly #handler: Handler<N>;
+
+  constructor(handler: Handler<N>) {
+    this.#handler = handler;
+  }
+
+  connect(connection: Connection): Awaitable<void> {
+    return this.#handler.connect?.(connection);
+  }
+
+  disconnect(connection: Connection): Awaitable<void> {
+    return this.#handler.disconnect?.(connection);
+  }
+
+  deliver(operation: Operation<N>): void {
+    let answer: unknown;
+    try {
+      answer = operation.request.ask(this.#handler);
+    } catch (error) {
+      operation.error(error);
+      return;
+    }
+    if (answer instanceof Promise) {
+      answer.then(
+        (value) => operation.respond(value),
+        (error) => operation.error(error),
+      );
+    } else {
+      operation.respond(answer);
+    }
+  }
+
+  release(fid: FidState<N>, context: RequestContext<N>): Awaitable<void> {
+    return release(fid, this.#handler, context);
+  }
+
+  leave(fid: FidState<N>): Awaitable<void> {
+    return this.#handler.leave?.(fid);
+  }
+
+  get releases(): boolean {
+    return this.#handler.release !== undefined;
+  }
+
+  releaseNode(node: N): Awaitable<void> {
+    return this.#handler.release?.(node);
+  }
+
+  msize(msize: number, version: string): number {
+    return this.#handler.version?.(msize, version) ?? msize;
+  }
+
+  flushed(operation: Operation<N>): void {
+    this.#handler.flush?.(operation.request);
+  }
+}

@@ -1,0 +1,93 @@
+// How a Tversion starts a session. See version(9P).
+
+import { MSIZE_MIN, type Tversion } from "../../codec.ts";
+import type { SessionSettings } from "../options.ts";
+import type { Replies } from "../replies/replies.ts";
+import type { Watchdog } from "../timeouts/watchdog.ts";
+import type { Background } from "./background.ts";
+import type { Input } from "./input.ts";
+import type { Lifetime } from "./lifetime.ts";
+import { agree } from "./version.ts";
+
+/** What a Negotiation needs. */
+export interface NegotiationInit {
+  /** The options. */
+  readonly settings: SessionSettings;
+  /** Whether the session goes on. */
+  readonly lifetime: Lifetime;
+  /** Gets the msize that was agreed. */
+  readonly input: Input;
+  /** Gets the dialect and the msize that were agreed. */
+  readonly replies: Replies;
+  /** The time limits. */
+  readonly watchdog: Watchdog;
+  /** The work of the old session that must end first. */
+  readonly background: Background;
+  /** Gives up the operations of the old session, and its fids. */
+  readonly reset: () => void;
+  /** Returns the largest msize for a version, at most `msize`. */
+  readonly boundMsize: (msize: number, version: string) => number;
+}
+
+/** Agrees with the client on version and msize. */
+export class Negotiation {
+  /** Version of the session; empty before a Tversion. */
+  version = "";
+  readonly #init: NegotiationInit;
+  /** A Tversion that waits until the session before it has ended. */
+  #message: Tversion | undefined;
+
+  constructor(init: NegotiationInit) {
+    this.#init = init;
+  }
+
+  /** True while a Tversion waits for the end of the session before it. */
+  get isWaiting(): boolean {
+    return this.#message !== undefined;
+  }
+
+  /** Ends the session; the next begins when all of it is released. */
+  begin(message: Tversion): void {
+    this.version = "";
+    this.#init.reset();
+    this.#message = message;
+    if (this.#init.background.isIdle) this.finish();
+  }
+
+  /** Answers the Tversion that waits. */
+  finish(): void {
+    const message = this.#message;
+    this.#message = undefined;
+    const { lifetime, replies, watchdog, input } = this.#init;
+    if (message === undefined || lifetime.ended) return;
+    watchdog.start();
+    const { tag, type } = message;
+    if (message.msize < MSIZE_MIN) {
+      return replies.refuse(tag, type, "Invalid argument");
+    }
+    const dialect = agree(message.version);
+    const version = dialect?.version ?? "unknown";
+    let msize: number;
+    try {
+      msize = this.#boundMsize(message.msize, version);
+    } catch (error) {
+      return replies.error(tag, type, error);
+    }
+    replies.send({ type: "Rversion", tag, msize, version });
+    if (dialect === undefined) return;
+    replies.dialect = dialect;
+    replies.msize = input.splitter.msize = msize;
+    this.version = version;
+    watchdog.started();
+  }
+
+  #boundMsize(asked: number, version: string): number {
+    const { settings, boundMsize } = this.#init;
+    const most = Math.min(asked, settings.msize);
+    const msize = Math.min(most, boundMsize(most, version));
+    if (Number.isInteger(msize) && msize >= MSIZE_MIN) return msize;
+    throw new RangeError(
+      `Cannot start a session with an msize of ${msize}: the minimum is ${MSIZE_MIN}`,
+    );
+  }
+}

@@ -1,0 +1,54 @@
+// The trace of a session's messages.
+
+import type { Message, ProtocolError } from "../../codec.ts";
+import type { Connection } from "../../transport.ts";
+import type {
+  SessionSettings,
+  TraceContext,
+  TracedFrame,
+  TracedMessage,
+} from "../options.ts";
+import type { ErrorReports } from "../replies/error_reports.ts";
+
+/** A traced message without the fields that all of them have. */
+type Untold<Traced extends TraceContext> = Omit<Traced, keyof TraceContext>;
+
+/** Calls `onMessage` with the messages of one connection. */
+export class Tracer {
+  /** True when there is an `onMessage`. */
+  readonly isOn: boolean;
+  readonly #connection: Connection;
+  readonly #onMessage: SessionSettings["onMessage"];
+  readonly #reports: ErrorReports;
+
+  constructor(
+    connection: Connection,
+    { onMessage }: SessionSettings,
+    reports: ErrorReports,
+  ) {
+    this.isOn = onMessage !== undefined;
+    this.#connection = connection;
+    this.#onMessage = onMessage;
+    this.#reports = reports;
+  }
+
+  /** Traces a message of the client, or a reply. */
+  message(direction: "in" | "out", message: Message): void {
+    this.#trace({ direction, message });
+  }
+
+  /** Traces a frame of the client that is no message. */
+  frame(frame: Uint8Array, error: ProtocolError): void {
+    this.#trace({ direction: "in", frame, error });
+  }
+
+  #trace(traced: Untold<TracedMessage> | Untold<TracedFrame>): void {
+    const connection = this.#connection;
+    const { peer } = connection;
+    try {
+      this.#onMessage?.({ ...traced, peer, connection, time: Date.now() });
+    } catch (error) {
+      this.#reports.report(error);
+    }
+  }
+}

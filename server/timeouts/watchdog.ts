@@ -1,0 +1,141 @@
+// Closes the connections of clients that start no session, send nothing for too
+// long, or do not take their replies.
+
+import type { RefGroup, Timer } from "../../transport/ref_group.ts";
+import type { SessionSettings } from "../options.ts";
+
+/** Number of checks within `stallTimeout` while replies wait for the client. */
+const LOOKS = 4;
+/**
+ * The part of its waiting replies that a client must take within
+ * `stallTimeout`. A client that takes one byte at a time is closed.
+ */
+const PART = 1 / 16;
+
+/** What a Watchdog needs to know of its session. */
+export interface Watched {
+  /** True while requests are under way: the client may send nothing then. */
+  readonly isBusy: () => boolean;
+  /** Returns the bytes of replies that the client has not taken. */
+  readonly waiting: () => number;
+  /**
+   * Returns a number that grows with each byte of replies that the client
+   * takes.
+   */
+  readonly taken: () => number;
+  /** Closes the connection. */
+  readonly close: () => void;
+}
+
+/** The time limits of a session; each of them closes the connection. */
+export class Watchdog {
+  readonly #settings: SessionSettings;
+  readonly #refs: RefGroup;
+  readonly #watched: Watched;
+  #timer: Timer | undefined;
+  #stallTimer: Timer | undefined;
+  #stopped = false;
+  /** True while there is no session. */
+  #waits = false;
+  #heard = 0;
+
+  /**
+   * @param settings The limits.
+   * @param refs The group of the timers.
+   * @param watched The session.
+   */
+  constructor(
+    settings: SessionSettings,
+    refs: RefGroup,
+    watched: Watched,
+  ) {
+    this.#settings = settings;
+    this.#refs = refs;
+    this.#watched = watched;
+  }
+
+  /**
+   * Starts to wait for a session. Tversions that fail meanwhile do not extend
+   * the time.
+   */
+  start(): void {
+    if (this.#waits || this.#stopped) return;
+    this.#waits = true;
+    this.#clear();
+    const { versionTimeout } = this.#settings;
+    if (versionTimeout > 0) this.#after(versionTimeout, this.#watched.close);
+  }
+
+  /** A session has begun: starts to wait for its requests. */
+  started(): void {
+    this.#waits = false;
+    this.#clear();
+    this.heard();
+    const { idleTimeout } = this.#settings;
+    if (idleTimeout > 0) this.#after(idleTimeout, () => this.#lookIdle());
+  }
+
+  /** The client has sent something. */
+  heard(): void {
+    if (this.#settings.idleTimeout > 0) this.#heard = performance.now();
+  }
+
+  /**
+   * Replies wait for the client: starts to check that the client takes them.
+   */
+  writing(): void {
+    const { stallTimeout } = this.#settings;
+    if (stallTimeout === 0 || this.#stallTimer !== undefined) return;
+    if (!this.#stopped) this.#watchReplies();
+  }
+
+  #watchReplies(): void {
+    const { taken, waiting } = this.#watched;
+    const most = Math.max(1, waiting() * PART);
+    this.#awaitTaken(taken() + most, LOOKS);
+  }
+
+  /**
+   * Closes the connection when the client has not taken the wanted bytes after
+   * some checks. One timer serves many writes.
+   */
+  #awaitTaken(wanted: number, looks: number): void {
+    const { stallTimeout } = this.#settings;
+    this.#stallTimer = this.#refs.after(stallTimeout / LOOKS, () => {
+      this.#stallTimer = undefined;
+      const { taken, waiting, close } = this.#watched;
+      if (waiting() === 0) return; // The next write starts the timer anew.
+      if (taken() >= wanted) this.#watchReplies();
+      else if (looks > 1) this.#awaitTaken(wanted, looks - 1);
+      else close();
+    });
+  }
+
+  /** Stops all timers. */
+  stop(): void {
+    this.#stopped = true;
+    this.#clear();
+    this.#refs.cancel(this.#stallTimer);
+    this.#stallTimer = undefined;
+  }
+
+  /**
+   * Closes the connection when the client has been idle for too long. One timer
+   * serves many requests.
+   */
+  #lookIdle(): void {
+    const { idleTimeout } = this.#settings;
+    const silent = this.#watched.isBusy() ? 0 : performance.now() - this.#heard;
+    if (silent >= idleTimeout) this.#watched.close();
+    else this.#after(idleTimeout - silent, () => this.#lookIdle());
+  }
+
+  #after(milliseconds: number, then: () => void): void {
+    this.#timer = this.#refs.after(milliseconds, then);
+  }
+
+  #clear(): void {
+    this.#refs.cancel(this.#timer);
+    this.#timer = undefined; // Under Deno a timer keeps 150 bytes, and all that its callback refers to.
+  }
+}
