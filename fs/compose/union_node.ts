@@ -29,23 +29,23 @@ import type {
 import { copyFile, discard } from "./copy.ts";
 import { LowerOpen } from "./lower_open.ts";
 import type { Layers } from "./layers.ts";
-import { isDir, notSupported, releaseAll } from "./wrap.ts";
-
-/** How the names begin that the union keeps to itself. */
-const OWN = ".wh.";
-
-/** Most bytes of a name, with the mark before it. */
-const MAX_NAME = 255;
+import {
+  checkName,
+  checkReplaced,
+  crossError,
+  hasMark,
+  isCovered,
+  isSame,
+  MAX_NAME,
+  OWN,
+  type Part,
+  releaseParts,
+  removedError,
+} from "./parts.ts";
+import { isDir, notSupported } from "./wrap.ts";
 
 /** Lookups after which one that was overtaken by changes counts all the same. */
 const MAX_TRIES = 16;
-
-/** A file in one of the trees. */
-interface Part {
-  /** Number of the tree: 0 for the upper one. */
-  readonly layer: number;
-  readonly file: TreeFile;
-}
 
 /** A listing of a directory that is under way. */
 interface ActiveListing {
@@ -645,68 +645,4 @@ export class UnionDir extends UnionFile implements TreeDir {
     if (isHere && !node.isRemoved) return node;
     throw new NinePError("file does not exist");
   }
-}
-
-/** Whether two parts are one file: some trees make an object for each lookup. */
-function isSame(a: Part, b: Part): boolean {
-  if (a.layer !== b.layer) return false;
-  return a.file === b.file || a.file.qid.path === b.file.qid.path;
-}
-
-function releaseParts(parts: readonly Part[]): Promise<void> {
-  return releaseAll(parts.map(({ file }) => file));
-}
-
-/** Whether a directory says that the trees below it do not have a name. */
-async function hasMark(
-  dir: TreeDir,
-  name: string,
-  context: RequestContext,
-): Promise<boolean> {
-  const mark = OWN + name;
-  if (utf8Length(mark) > MAX_NAME) return false;
-  const file = await dir.lookup(mark, context);
-  await file?.release?.();
-  return file !== undefined;
-}
-
-/** Whether one of the directories has a name, or says that it is removed. */
-async function isCovered(
-  dirs: readonly { dir: TreeDir }[],
-  name: string,
-  context: RequestContext,
-): Promise<boolean> {
-  for (const { dir } of dirs) {
-    const file = await dir.lookup(name, context);
-    await file?.release?.();
-    if (file !== undefined || await hasMark(dir, name, context)) return true;
-  }
-  return false;
-}
-
-/** Throws unless a rename may put a file in the place of another one. */
-async function checkReplaced(
-  node: UnionFile,
-  taken: TreeFile,
-  context: RequestContext,
-): Promise<void> {
-  if (isDir(taken) !== isDir(node)) {
-    throw new NinePError(isDir(taken) ? "Is a directory" : "not a directory");
-  }
-  if (!isDir(taken)) return;
-  for await (const _ of await taken.list?.({ cookie: 0 }, context) ?? []) {
-    throw new NinePError("directory is not empty");
-  }
-}
-
-function checkName(name: string): void {
-  if (name.startsWith(OWN)) throw new NinePError("illegal name");
-}
-
-function removedError(): NinePError {
-  return new NinePError("file has been removed");
-}
-
-function crossError(): NinePError {
-  return new NinePError("Invalid cross-device link");
 }
