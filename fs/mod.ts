@@ -29,9 +29,16 @@ export {
 export { FileNode, NodeOpen, PlainNode } from "./file.ts";
 export { FunctionNode, type FunctionOptions } from "./function.ts";
 export { type FileHooks, HookNode } from "./hook.ts";
+export {
+  type Definition,
+  type DirHooks,
+  type FunctionDefinition,
+  HookDir,
+} from "./hook_dir.ts";
 export { MemoryFs } from "./memory.ts";
 export { DirNode, LinkNode, TreeNode } from "./node.ts";
 export { PathNode } from "./path_node.ts";
+export type { HookRemoval, RequestHooks } from "./request_hooks.ts";
 export { handlerOf, type ServableTree, treeOf } from "./rules.ts";
 export type {
   Capacity,
