@@ -170,6 +170,16 @@ export function checkCallable(path: string, options: CallableOptions): void {
   }
 }
 
+/** Throws for an object of functions with a member that is none. */
+export function checkMethods(path: string, fn: object): void {
+  for (const name of Object.keys(fn)) {
+    if (typeof ownMember(fn, name) === "function") continue;
+    throw new TypeError(
+      `Cannot register "${path}": the member "${name}" is not a function`,
+    );
+  }
+}
+
 /**
  * A dumper that passes bytes through and turns all else into text.
  *

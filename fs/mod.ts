@@ -40,10 +40,17 @@ export {
 } from "./compose.ts";
 export { HostFs, type HostFsOptions } from "./host/host_fs.ts";
 export { type FileHooks, HookNode } from "./hook.ts";
+export {
+  type Definition,
+  type DirHooks,
+  type FunctionDefinition,
+  HookDir,
+} from "./hook_dir.ts";
 export { MemoryFs } from "./memory.ts";
 export { DirNode, LinkNode, TreeNode } from "./node.ts";
 export { PathNode } from "./rules/path_node.ts";
 export { RemoteFs, type RemoteFsOptions } from "./remote.ts";
+export type { HookRemoval, RequestHooks } from "./request_hooks.ts";
 export { handlerOf, type ServableTree, treeOf } from "./rules.ts";
 export type {
   Capacity,

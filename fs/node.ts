@@ -108,6 +108,8 @@ class Attributes {
   opens = 0;
   /** Number of its names. */
   links = 0;
+  /** Its further names, if it has ever had one. */
+  furtherNames: Set<TreeNode> | undefined = undefined;
   /** Counts changes, for who keeps an encoded record. */
   changes = 0;
 
@@ -216,6 +218,13 @@ export abstract class TreeNode implements TreeFile, Disposable {
   /** Directory that has the name: itself for the root; undefined when the name was removed. */
   get parent(): DirNode | undefined {
     return this.#parent;
+  }
+
+  /** Directories that have the file, one for each of its names. */
+  get parents(): DirNode[] {
+    const { target } = this;
+    const names = [target, ...this.#attributes.furtherNames ?? []];
+    return names.flatMap(({ parent }) => parent ?? []);
   }
 
   /** Itself: its permissions, owner and group. */
@@ -491,19 +500,72 @@ export class DirNode extends TreeNode implements TreeDir {
     super.modified(muid);
   }
 
+  /**
+   * Whether functions say what it has: then only these functions let clients
+   * change its members.
+   */
+  get isDefined(): boolean {
+    return false;
+  }
+
   /** Looks up one name. */
-  lookup(name: string): TreeNode | undefined {
-    this.#checkPresent();
+  lookup(
+    name: string,
+    _context: RequestContext,
+  ): Awaitable<TreeNode | undefined> {
+    this.checkPresent();
     return this.#members.get(name);
+  }
+
+  /**
+   * Gives a file of the same tree a further name here; see `link()` of MemoryFs.
+   *
+   * @param name Name, where there is nothing yet.
+   * @param file The file.
+   * @param context Context of the client that asks; a program has none.
+   * @throws {NinePError} EISDIR: it is a directory. ESTALE: it was removed.
+   *   EXDEV: it is of another tree. EEXIST, EINVAL: the name is taken, or illegal.
+   */
+  link(name: string, file: TreeFile, context?: RequestContext): void {
+    if (!(file instanceof TreeNode) || file.volume !== this.volume) {
+      throw new NinePError("Invalid cross-device link");
+    }
+    const { target } = file;
+    if (target instanceof DirNode) throw new NinePError("Is a directory");
+    if (target.isRemoved) throw removedError();
+    checkNew(this, name);
+    const further = new LinkNode(target, name);
+    link(further, this, name, context?.uname ?? this.uid);
+    (attributesOf(target).furtherNames ??= new Set()).add(further);
+  }
+
+  /**
+   * Takes a name away: the only name of a file with the file, or an empty
+   * directory.
+   *
+   * @param name Name of a member.
+   * @throws {NinePError} ENOENT: there is none. ENOTEMPTY: the directory has
+   *   members.
+   */
+  unlink(name: string): void {
+    const node = this.#members.get(name);
+    if (node === undefined) throw new NinePError("file does not exist");
+    if (node instanceof DirNode && node.#members.size > 0) {
+      throw new NinePError("directory is not empty");
+    }
+    unlink(node, this.uid);
   }
 
   /** Has nothing to open, but must be there. */
   override open(): void {
-    this.#checkPresent();
+    this.checkPresent();
   }
 
   /** Lists those that are members from the beginning until their turn. */
-  list({ cookie }: ListRequest): Iterable<DirEntry> {
+  list(
+    { cookie }: ListRequest,
+    _context: RequestContext,
+  ): Awaitable<Iterable<DirEntry> | AsyncIterable<DirEntry>> {
     return cookie === 0 ? this.listing : new Members(this.order, cookie);
   }
 
@@ -523,7 +585,10 @@ export class DirNode extends TreeNode implements TreeDir {
   }
 
   /** Makes a directory. */
-  mkdir({ name, perm }: MakeDir, { uname }: RequestContext): DirNode {
+  mkdir(
+    { name, perm }: MakeDir,
+    { uname }: RequestContext,
+  ): Awaitable<DirNode> {
     this.#checkFree(name);
     const dir = new DirNode(this.volume.init(name, perm, uname, this.gid));
     link(dir, this, name, uname);
@@ -550,9 +615,12 @@ export class DirNode extends TreeNode implements TreeDir {
   rename(
     { name, file, newDir, newName, replace }: Rename,
     { uname }: RequestContext,
-  ): void {
+  ): Awaitable<void> {
     const node = this.#member(name, file);
-    if (!(newDir instanceof DirNode) || newDir.volume !== this.volume) {
+    if (
+      !(newDir instanceof DirNode) || newDir.volume !== this.volume ||
+      newDir.isDefined
+    ) {
       throw new NinePError("Invalid cross-device link");
     }
     for (
@@ -572,25 +640,31 @@ export class DirNode extends TreeNode implements TreeDir {
 
   /** The member of a name, if it is that file. */
   #member(name: string, file: TreeFile): TreeNode {
-    this.#checkPresent();
+    this.checkPresent();
     const node = this.#members.get(name);
     if (node !== undefined && node === file) return node;
     const isRemoved = file instanceof TreeNode && file.parent === undefined;
     throw isRemoved ? removedError() : new NinePError("file does not exist");
   }
 
-  #checkPresent(): void {
+  /**
+   * Throws when the directory was removed.
+   *
+   * @ignore
+   */
+  protected checkPresent(): void {
     if (this.parent === undefined) throw removedError();
   }
 
   /** Throws unless a name is free; the rules have checked that it is legal. */
   #checkFree(name: string): void {
-    this.#checkPresent();
+    this.checkPresent();
     if (this.#members.has(name)) throw new NinePError("file already exists");
   }
 }
 
-function removedError(): NinePError {
+/** The error for what no directory has any more. */
+export function removedError(): NinePError {
   return new NinePError("file has been removed");
 }
 
@@ -707,13 +781,23 @@ export function unlink(node: TreeNode, muid: string): void {
   const { parent } = node;
   if (parent === undefined) return;
   const attributes = attributesOf(node);
-  membersOf(parent).delete(node.name);
-  displace(node, parent);
+  const members = membersOf(parent);
   parent.modified(muid);
+  if (members.get(node.name) === node) {
+    members.delete(node.name);
+    displace(node, parent);
+    attributes.volume.quota.dropFile();
+  }
+  attributes.furtherNames?.delete(node);
   setName(node, undefined, node.name);
-  attributes.volume.quota.dropFile();
   attributes.links--;
   if (attributes.links === 0 && attributes.opens === 0) free(node.target);
+}
+
+/** Gives a node a name in a directory whose functions tell of it: the directory has no list of such members. */
+export function adopt(node: TreeNode, dir: DirNode, name: string): void {
+  if (node.parent === undefined) attributesOf(node).links++;
+  setName(node, dir, name);
 }
 
 /** Takes a name out of its directory, a directory with all that is in it. */
