@@ -4,7 +4,7 @@
 import { NinePError } from "../../codec.ts";
 import { utf8Length } from "../../codec/wire.ts";
 import type { RequestContext } from "../../server.ts";
-import type { TreeDir, TreeFile } from "../tree.ts";
+import type { Rules, TreeDir, TreeFile } from "../tree.ts";
 import { isDir, releaseAll } from "./wrap.ts";
 
 /** How the names begin that the union keeps to itself. */
@@ -18,6 +18,8 @@ export interface Part {
   /** Number of the tree: 0 for the upper one. */
   readonly layer: number;
   readonly file: TreeFile;
+  /** The rules above it in that tree. */
+  readonly rules: Rules;
 }
 
 /** Whether two parts are one file: some trees make an object for each lookup. */

@@ -23,6 +23,7 @@ import type {
   OpenFile,
   Place,
   Rename,
+  Rules,
   TreeDir,
   TreeFile,
 } from "../tree.ts";
@@ -99,8 +100,10 @@ export class UnionFile implements TreeFile {
     return this.layers.qidOf(this.#top.layer, this.file.qid);
   }
 
+  // A tree without rules of its own may say so for files that are no functions.
   get implicitOpen(): boolean {
-    return this.file.implicitOpen === true;
+    const { file, rules } = this.#top;
+    return file.implicitOpen === true && rules.access !== false;
   }
 
   get place(): Place | null | undefined {
@@ -240,7 +243,7 @@ export class UnionFile implements TreeFile {
       hasContent: truncating === undefined,
       isOwnerFree: layers.rules.access === false,
     }, context);
-    const part = { layer: 0, file: made };
+    const part = { layer: 0, file: made, rules: layers.rules };
     let open: OpenFile | void = undefined;
     try {
       open = truncating && await made.open?.(truncating, context);
@@ -281,9 +284,9 @@ export class UnionDir extends UnionFile implements TreeDir {
   #changes = 0;
 
   /** The directories, the upper one first. */
-  get #dirs(): { layer: number; dir: TreeDir }[] {
-    return this.parts.flatMap(({ layer, file }) =>
-      isDir(file) ? [{ layer, dir: file }] : []
+  get #dirs(): { layer: number; dir: TreeDir; rules: Rules }[] {
+    return this.parts.flatMap(({ layer, file, rules }) =>
+      isDir(file) ? [{ layer, dir: file, rules }] : []
     );
   }
 
@@ -344,7 +347,8 @@ export class UnionDir extends UnionFile implements TreeDir {
   /** A member that was just made in the upper tree. */
   #made(name: string, file: TreeFile): Awaitable<UnionFile> {
     this.#changes++;
-    return this.#nodeOf(name, [{ layer: 0, file }]);
+    const { rules } = this.layers;
+    return this.#nodeOf(name, [{ layer: 0, file, rules }]);
   }
 
   /** Where the trees have a name: several parts for directories alone. */
@@ -355,7 +359,7 @@ export class UnionDir extends UnionFile implements TreeDir {
   ): Promise<Part[]> {
     const found: Part[] = [];
     try {
-      for (const { layer, dir } of dirs) {
+      for (const { layer, dir, rules } of dirs) {
         const file = await dir.lookup(name, context);
         if (file !== undefined) {
           const isMerged = isDir(file);
@@ -363,7 +367,7 @@ export class UnionDir extends UnionFile implements TreeDir {
             await file.release?.();
             break;
           }
-          found.push({ layer, file });
+          found.push({ layer, file, rules: file.rules ?? rules });
           if (!isMerged) break;
         }
         if (await hasMark(dir, name, context)) break;
