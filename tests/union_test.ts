@@ -620,7 +620,6 @@ test("union() hides a copied file that is removed, also after a new start", asyn
   await client.rename("d/y", "d/x");
   assertEquals(await contents(client), { "d/": "", "d/x": "y", z: "anew" });
 });
-});
 
 test("union() leaves no mark where no lower tree has the name", async () => {
   const upper = new PlainTree();
