@@ -10,8 +10,9 @@ import type {
   Handler,
   RequestContext,
 } from "../server.ts";
+import { abortable } from "./callable.ts";
 import type { PathNode } from "./rules/path_node.ts";
-import { Far } from "./remote/far.ts";
+import { Far, nearError } from "./remote/far.ts";
 import { RemoteDir } from "./remote/node.ts";
 import { handlerOf, type ServableTree } from "./rules.ts";
 import type { Rules, TreeDir } from "./tree.ts";
@@ -153,7 +154,8 @@ class Attachment {
   readonly #closeTimeout: number;
   /** The tree of this attach alone. */
   #own: RemoteTree | undefined;
-  #isClosed = false;
+  /** Ends a search for which no near client waits. */
+  readonly #end = new AbortController();
 
   constructor(
     tree: RemoteTree,
@@ -169,13 +171,13 @@ class Attachment {
 
   /** Finds the root, in the session that there is now. */
   async find(
-    signal?: AbortSignal,
+    signal: AbortSignal = this.#end.signal,
   ): Promise<{ far: Far; fid: number; qid: Qid }> {
-    const tree = await this.#attach(signal);
+    const tree = await this.#attachFar(signal);
     const far = new Far((tree ?? this.#tree).pinned(), this.#closeTimeout);
     try {
       const { fid, qid } = await far.top(this.#path, signal);
-      if ((qid.type & QTDIR) === 0 || this.#isClosed || signal?.aborted) {
+      if ((qid.type & QTDIR) === 0 || signal.aborted) {
         far.drop(fid);
         throw new NinePError("not a directory");
       }
@@ -188,9 +190,20 @@ class Attachment {
     }
   }
 
+  /** Attaches for the near user; what comes after an abort is closed. */
+  async #attachFar(signal: AbortSignal): Promise<RemoteTree | undefined> {
+    try {
+      const attached = Promise.resolve(this.#attach(signal));
+      attached.then((tree) => signal.aborted && discard(tree), () => {});
+      return await abortable(attached, signal);
+    } catch (error) {
+      throw nearError(error, signal);
+    }
+  }
+
   /** Closes the tree, if it is of this attach alone. */
   close(): void {
-    this.#isClosed = true;
+    this.#end.abort();
     discard(this.#own);
     this.#own = undefined;
   }

@@ -21,6 +21,7 @@ import type {
   TreeDir,
   TreeFile,
 } from "../tree.ts";
+import { abortable } from "../callable.ts";
 import { botch, type Far, type FarOpen, isLost, staleError } from "./far.ts";
 import { attributesOf, RemoteListing } from "./listing.ts";
 import { RemoteOpen } from "./open.ts";
@@ -155,7 +156,13 @@ export class RemoteNode implements TreeFile {
     found: Found,
   ): CreatedFile {
     const file = new RemoteNode(far, open.qid, undefined, found);
+    file.seek();
     return { file, open: file.#opened(open) };
+  }
+
+  /** Begins to walk to a file that was just made, before its name is another's. */
+  protected seek(): void {
+    this.fid(undefined).catch(() => {}); // The next use of the file tries again.
   }
 
   /** Lets go of the file: its fid is given back. */
@@ -391,6 +398,7 @@ export class RemoteDir extends RemoteNode implements TreeDir {
     });
     made.#ready.push(open);
     made.#isMade = true;
+    made.seek();
     return made;
   }
 
@@ -432,12 +440,13 @@ export class RemoteDir extends RemoteNode implements TreeDir {
     } catch (error) {
       if (this.#root === undefined || !isLost(error)) throw error;
     }
-    await this.#findRoot(this.#root);
+    const found = this.#findRoot(this.#root);
+    await (signal === undefined ? found : abortable(found, signal));
     return await super.run(signal, work);
   }
 
-  #findRoot({ find }: RootWays): Promise<void> {
-    return this.#finding ??= find()
+  #findRoot(root: RootWays): Promise<void> {
+    return this.#finding ??= root.find()
       .then(({ far, fid, qid }) => this.replace(far, fid, qid))
       .finally(() => this.#finding = undefined);
   }

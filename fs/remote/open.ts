@@ -8,6 +8,7 @@ import type {
   RequestContext,
   WriteRequest,
 } from "../../server.ts";
+import { abortable } from "../callable.ts";
 import type { Ending, OpenFile, TreeFile } from "../tree.ts";
 import type { Far, FarOpen } from "./far.ts";
 
@@ -194,16 +195,4 @@ export class RemoteOpen implements OpenFile {
 function wireOffset(offset: number): bigint {
   if (Number.isSafeInteger(offset)) return BigInt(offset);
   return 0xffff_ffff_ffff_ffffn;
-}
-
-/** Waits for what others wait for, too. */
-function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const onAbort = () => reject(signal.reason);
-    if (signal.aborted) onAbort();
-    signal.addEventListener("abort", onAbort, { once: true });
-    promise.then(resolve, reject).finally(() =>
-      signal.removeEventListener("abort", onAbort)
-    );
-  });
 }
