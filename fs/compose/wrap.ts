@@ -59,7 +59,7 @@ export interface TreeChanges {
  * @param changes What is different.
  * @returns The new tree.
  *
- * @example A tree that is anonymous
+ * @example Other qid paths
  * ```ts
  * import { connect, MemoryFs, pair, serve, wrapTree } from "@ninep/ninep";
  * import { assertEquals } from "@std/assert";
