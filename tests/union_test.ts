@@ -679,3 +679,30 @@ test("union() keeps a directory that has got a member while it was removed", asy
   await refused("directory is not empty", raw.remove("d"));
   assertEquals(await contents(client), { "d/": "", "d/late": "late" });
 });
+
+test("union() removes a directory with any number of marks in it", async () => {
+  const upper = new PlainTree();
+  const lower = new PlainTree();
+  for (let i = 0; i < 2001; i++) lower.put(`d/f${i}`, "");
+  await using scene = new Scene(union(upper, lower));
+  const client = await scene.client();
+  await client.mkdir("d/own");
+  await client.remove("d", { recursive: true });
+  assertEquals([...upper.root.members.keys()], [".wh.d"]);
+});
+
+test("union() copies no file to a tree that takes no content", async () => {
+  const upper = new PlainTree();
+  const { root } = upper;
+  const create = root.create.bind(root);
+  root.create = (request, context) => {
+    const { file, open } = create(request, context);
+    open?.close?.({ lost: false, writeFailed: false });
+    return { file };
+  };
+  await using scene = new Scene(union(upper, new PlainTree({ x: "x", y: "" })));
+  const raw = await scene.raw();
+  await refused("Operation not supported", raw.wstat("x", { mode: 0o600 }));
+  await raw.wstat("y", { mode: 0o600 });
+  assertEquals([...root.members.keys()], ["y"]);
+});
