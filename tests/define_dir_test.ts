@@ -754,7 +754,10 @@ test("link, unlink, parents: names of a file in several directories", () => {
   const refusals: [() => void, string][] = [
     [() => a.link("dead", f), "file has been removed"],
     [() => a.link("dir", b), "Is a directory"],
-    [() => a.link("other", new MemoryFs().create("g")), "Invalid cross-device link"],
+    [
+      () => a.link("other", new MemoryFs().create("g")),
+      "Invalid cross-device link",
+    ],
     [() => a.link("x/y", fs.create("g")), "illegal name"],
     [() => a.unlink("none"), "file does not exist"],
     [() => fs.mkdir("x/sub") && fs.root.unlink("x"), "directory is not empty"],
