@@ -89,7 +89,7 @@ export interface DirHooks {
   create?(
     request: CreateFile,
     context: RequestContext,
-  ): Awaitable<FileHooks | FunctionDefinition>;
+  ): Awaitable<Definition>;
   /** Makes a directory, as `create` makes a file. Default: `Operation not supported`. */
   mkdir?(request: MakeDir, context: RequestContext): Awaitable<DirHooks>;
   /**

@@ -73,25 +73,41 @@ test("clone file: its open makes a job, which lives as long as a fid is in it", 
   assertEquals(jobs.size, 1);
   await other.clunk(dir);
   assertEquals(jobs.size, 0);
-  await refused("file does not exist", other.walk("jobs/1"));
+  await refused("incomplete walk", other.walk("jobs/1"));
   assert(fs.find("jobs") instanceof HookDir);
   assertEquals(served.reports, []);
 });
 
-test("clone file: `..` leads from the new file to its directory, and holds it", async () => {
+test("clone file: `..` leads from a directory of a job to the one of all jobs, and back", async () => {
   const { jobs, served } = new Jobs();
   await using _served = served;
   const client = await served.client();
   const ctl = await client.open("jobs/clone", ORDWR);
-  const data = await client.walk("jobs/1/data");
-  const up = await client.walk("..", data);
-  await client.clunk(data);
+  const job = await client.walk("jobs/1");
   await client.clunk(ctl);
+  const up = await client.walk("..", job);
+  assertEquals((await client.stat(up)).name, "jobs");
+  const down = await client.walk("1/../1", up);
+  await client.clunk(job);
   assertEquals(jobs.size, 1);
-  assertEquals((await client.stat(up)).name, "1");
-  const top = await client.walk("..", up);
-  assertEquals((await client.stat(top)).name, "jobs");
-  await client.clunk(up);
+  assertEquals((await client.stat(down)).name, "1");
+  await client.clunk(down);
+  assertEquals(jobs.size, 0);
+});
+
+test("clone file: gives a directory, which the fid then lists", async () => {
+  const { fs, jobs, served } = new Jobs();
+  fs.define("jobs/new", { clone: () => "2" });
+  await using _served = served;
+  const client = await served.client();
+  const ctl = await client.open("jobs/clone", ORDWR);
+  const ctl2 = await client.open("jobs/clone", ORDWR);
+  const dir = await client.open("jobs/new");
+  await client.clunk(ctl);
+  await client.clunk(ctl2);
+  assertEquals([...jobs.keys()], ["2"]);
+  assertEquals(await client.list(dir), ["ctl", "data"]);
+  await client.clunk(dir);
   assertEquals(jobs.size, 0);
 });
 
@@ -123,7 +139,7 @@ test("clone file: a job that is made after its client has gone is released", asy
   fs.define("d/clone", {
     clone: async () => {
       begun.open();
-      await gate.opened;
+      await gate.passed;
       return "1/ctl";
     },
   });
@@ -131,7 +147,7 @@ test("clone file: a job that is made after its client has gone is released", asy
   const client = await served.client();
   const fid = await client.walk("d/clone");
   client.send({ type: "Topen", fid, mode: OREAD });
-  await begun.opened;
+  await begun.passed;
   client.close();
   gate.open();
   await served[Symbol.asyncDispose]();
@@ -153,7 +169,7 @@ test("clone file: a flushed open leaves no job behind", async () => {
   fs.define("d/clone", {
     clone: async () => {
       begun.open();
-      await gate.opened;
+      await gate.passed;
       jobs++;
       return "1/ctl";
     },
@@ -162,7 +178,7 @@ test("clone file: a flushed open leaves no job behind", async () => {
   const client = await served.client();
   const fid = await client.walk("d/clone");
   const tag = client.send({ type: "Topen", fid, mode: OREAD });
-  await begun.opened;
+  await begun.passed;
   const flushed = client.flush(tag);
   gate.open();
   await flushed;
@@ -257,7 +273,7 @@ test("members: files, functions and directories of any depth", async () => {
   });
   assertEquals(await client.text(await client.open("d/deep/deeper/f")), "f");
   assertEquals(await client.list(await client.open("d")), ["add", "deep"]);
-  await refused("file does not exist", client.walk("d/toString"));
+  await refused("incomplete walk", client.walk("d/toString"));
   assertEquals((await client.stat("d/add")).mode, 0o666);
 });
 
@@ -323,7 +339,7 @@ test("list: the names of an async list come as they are there; a clunk ends it",
     async *list() {
       try {
         yield "first";
-        await gate.opened;
+        await gate.passed;
         yield "second";
         yield "third";
       } finally {
@@ -354,7 +370,8 @@ test("list: an error of the list or of a lookup is that of the read", async () =
   });
   const client = await served.client();
   await refused("permission denied", client.list(await client.open("d")));
-  await refused("permission denied", client.walk("d/a"));
+  const dir = await client.walk("d");
+  await refused("permission denied", client.walk("a", dir));
 });
 
 test("lookup: one that never answers can be flushed, and gives nothing away", async () => {
@@ -366,7 +383,7 @@ test("lookup: one that never answers can be flushed, and gives nothing away", as
     lookup: async (name) => {
       if (name === "quick") return file;
       begun.open();
-      await gate.opened;
+      await gate.passed;
       return file;
     },
   });
@@ -377,7 +394,7 @@ test("lookup: one that never answers can be flushed, and gives nothing away", as
     newfid: 77,
     wname: ["d", "slow"],
   });
-  await begun.opened;
+  await begun.passed;
   const replies = await client.flush(tag);
   assertEquals(replies.at(-1), "Rflush");
   await client.clunk(await client.walk("d/quick"));
@@ -456,7 +473,7 @@ test("create, mkdir, remove, rename: by functions, with the rights of the user",
 
   await client.wstat("d/f", { name: "g" });
   assertEquals((await client.stat("d/g")).qid, qid);
-  await refused("file does not exist", client.walk("d/f"));
+  await refused("incomplete walk", client.walk("d/f"));
   const dir = await client.create("d", "sub", DMDIR + 0o755);
   await client.clunk(dir);
   await client.clunk(await client.create("d/sub", "x", 0o666, OREAD));
@@ -512,7 +529,7 @@ test("create: of two clients that make one name, one is refused", async () => {
     lookup: () => made > 0 ? file : undefined,
     create: async () => {
       begun.open();
-      await gate.opened;
+      await gate.passed;
       made++;
       return file;
     },
@@ -521,7 +538,7 @@ test("create: of two clients that make one name, one is refused", async () => {
   const one = await served.client();
   const two = await served.client("rob");
   const first = one.create("d", "f");
-  await begun.opened;
+  await begun.passed;
   await refused("file already exists", two.create("d", "f"));
   gate.open();
   await first;
@@ -698,12 +715,12 @@ test("on: a read that waits goes on when its function is taken away", async () =
   assert(file instanceof FileNode);
   const off = file.on("read", async () => {
     begun.open();
-    await gate.opened;
+    await gate.passed;
     return bytes("late");
   });
   const fid = await client.open("f");
   const late = client.text(fid);
-  await begun.opened;
+  await begun.passed;
   off();
   assertEquals(await client.text(fid), "content");
   gate.open();
@@ -754,7 +771,10 @@ test("link, unlink, parents: names of a file in several directories", () => {
   const refusals: [() => void, string][] = [
     [() => a.link("dead", f), "file has been removed"],
     [() => a.link("dir", b), "Is a directory"],
-    [() => a.link("other", new MemoryFs().create("g")), "Invalid cross-device link"],
+    [
+      () => a.link("other", new MemoryFs().create("g")),
+      "Invalid cross-device link",
+    ],
     [() => a.link("x/y", fs.create("g")), "illegal name"],
     [() => a.unlink("none"), "file does not exist"],
     [() => fs.mkdir("x/sub") && fs.root.unlink("x"), "directory is not empty"],
