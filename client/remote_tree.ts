@@ -87,6 +87,30 @@ export class RemoteTree extends Files {
   #closing: Promise<void> | undefined;
 
   /**
+   * Gives the same tree, bound to the session that there is now. After
+   * `Client.version()` its methods reject, as those of a tree from
+   * `Client.attach()` do: the numbers of fids from before do not become those of
+   * other files. It is not to be closed.
+   *
+   * @example
+   * ```ts
+   * import { assertRejects } from "@std/assert";
+   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
+   *
+   * const [near, far] = pair();
+   * void serve(far, new MemoryFs({ motd: "hello\n" }));
+   * await using client = await connect(near);
+   * const tree = client.pinned();
+   * const fid = await tree.walk("motd");
+   * await client.version();
+   * await assertRejects(() => tree.stat(fid), DOMException, "started anew");
+   * ```
+   */
+  pinned(): RemoteTree {
+    return new RemoteTree(this.paths);
+  }
+
+  /**
    * Lists a directory. See `read(9P)`.
    *
    * While the caller works on some members, the next ones are on their way. A

@@ -166,6 +166,10 @@ export class Requests {
     }
     const { session } = this;
     const fid = newFidOf(message);
+    const { signal } = options;
+    if (fid !== undefined && signal?.aborted) {
+      return giveUp(session, fid, signal);
+    }
     const what = () => `send ${message.type} to "${session.peer}"`;
     const reply = fid === undefined
       ? bounded(
@@ -316,6 +320,10 @@ export class Requests {
           `Cannot walk to ${labelOf(path)}: from and newfid are both ${from}`,
         ),
       );
+    }
+    const { signal } = options;
+    if (newfid !== undefined && signal?.aborted) {
+      return giveUp(session, newfid, signal);
     }
     return operate(
       session,
@@ -519,6 +527,22 @@ export class Requests {
       return count;
     });
   }
+}
+
+/**
+ * Rejects for a request that was aborted before it was sent, and gives the
+ * number of its new fid back.
+ *
+ * @throws {RangeError} The number is not the caller's.
+ */
+async function giveUp(
+  { fids }: Session,
+  fid: number,
+  signal: AbortSignal,
+): Promise<never> {
+  fids.use(fid);
+  fids.give(fid);
+  return await Promise.reject(signal.reason);
 }
 
 /** An offset as it is sent; that a bigint is in its range, the codec checks. */

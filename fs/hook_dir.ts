@@ -12,7 +12,7 @@ import type {
   ListRequest,
   RequestContext,
 } from "../server.ts";
-import { checkAttributes } from "./access.ts";
+import { checkAttributes } from "./rules/access.ts";
 import {
   abortable,
   checkCallable,

@@ -5,7 +5,7 @@ import { DMDIR, NinePError, type Stat } from "../codec.ts";
 import { isRecord } from "../codec/call.ts";
 import { isPlain } from "../codec/json.ts";
 import type { AttachRequest, Handler } from "../server.ts";
-import { checkAttributes } from "./access.ts";
+import { checkAttributes } from "./rules/access.ts";
 import {
   checkCallable,
   checkMethods,
@@ -47,7 +47,7 @@ import type {
   RemoveNodeOptions,
 } from "./options.ts";
 import { checkLimit, Quota } from "./quota.ts";
-import type { PathNode } from "./path_node.ts";
+import type { PathNode } from "./rules/path_node.ts";
 import { handlerOf, type ServableTree } from "./rules.ts";
 import type { Rules } from "./tree.ts";
 

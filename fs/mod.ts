@@ -15,7 +15,7 @@
  * @module
  */
 
-export type { Group, Owned, Users } from "./access.ts";
+export type { Group, Owned, Users } from "./rules/access.ts";
 export {
   type CallableOptions,
   type CallContext,
@@ -28,6 +28,17 @@ export {
 } from "./callable.ts";
 export { FileNode, NodeOpen, PlainNode } from "./file.ts";
 export { FunctionNode, type FunctionOptions } from "./function.ts";
+export {
+  choose,
+  forUser,
+  mount,
+  readonly,
+  subtree,
+  type TreeChanges,
+  union,
+  wrapTree,
+} from "./compose.ts";
+export { HostFs, type HostFsOptions } from "./host/host_fs.ts";
 export { type FileHooks, HookNode } from "./hook.ts";
 export {
   type Definition,
@@ -37,8 +48,9 @@ export {
 } from "./hook_dir.ts";
 export { MemoryFs } from "./memory.ts";
 export { DirNode, LinkNode, TreeNode } from "./node.ts";
-export { PathNode } from "./path_node.ts";
 export type { HookRemoval, RequestHooks } from "./request_hooks.ts";
+export { PathNode } from "./rules/path_node.ts";
+export { RemoteFs, type RemoteFsOptions } from "./remote.ts";
 export { handlerOf, type ServableTree, treeOf } from "./rules.ts";
 export type {
   Capacity,

@@ -574,15 +574,14 @@ export class DirNode extends TreeNode implements TreeDir {
     { name, perm, mode }: CreateFile,
     context: RequestContext,
   ): Awaitable<CreatedFile> {
-    checkNew(this, name);
+    this.#checkFree(name);
     const { uname } = context;
     const { volume } = this;
     const file = volume.makeFile(volume.init(name, perm, uname, this.gid));
     link(file, this, name, uname);
-    return then(
-      file.open({ mode, implicit: false }, context),
-      (open) => ({ file, open: open ?? undefined }),
-    );
+    const open = file.open({ mode, implicit: false }, context);
+    if (!(open instanceof Promise)) return { file, open: open ?? undefined };
+    return open.then((open) => ({ file, open: open ?? undefined }));
   }
 
   /** Makes a directory. */
@@ -590,7 +589,7 @@ export class DirNode extends TreeNode implements TreeDir {
     { name, perm }: MakeDir,
     { uname }: RequestContext,
   ): Awaitable<DirNode> {
-    checkNew(this, name);
+    this.#checkFree(name);
     const dir = new DirNode(this.volume.init(name, perm, uname, this.gid));
     link(dir, this, name, uname);
     return dir;
@@ -655,6 +654,12 @@ export class DirNode extends TreeNode implements TreeDir {
    */
   protected checkPresent(): void {
     if (this.parent === undefined) throw removedError();
+  }
+
+  /** Throws unless a name is free; the rules have checked that it is legal. */
+  #checkFree(name: string): void {
+    this.checkPresent();
+    if (this.#members.has(name)) throw new NinePError("file already exists");
   }
 }
 

@@ -3,7 +3,7 @@
 
 import type { Qid } from "../codec.ts";
 import type { Connection } from "../transport.ts";
-import type { Owned, Users } from "./access.ts";
+import type { Owned, Users } from "./rules/access.ts";
 import type {
   AttachRequest,
   AttributeChanges,
@@ -131,6 +131,12 @@ export interface TreeDir extends TreeFile {
     name: string,
     context: RequestContext,
   ): Awaitable<TreeFile | undefined>;
+  /**
+   * Throws when the user may not walk from the directory to its parent. It is
+   * for a tree that checks access itself: the rules know the way to the parent,
+   * and ask the tree for no file. Default: nothing to check.
+   */
+  checkParent?(context: RequestContext): Awaitable<void>;
   /**
    * Lists the members behind a cookie, at cookie 0 all of them, without `.` and
    * `..`. The library asks for no more members than it has room for. Default:
@@ -285,8 +291,21 @@ export interface Rules {
    * default; false for a tree that checks them itself.
    */
   readonly access?: boolean;
+  /**
+   * Refuse all that would change the tree, calls of functions included, with
+   * `read only file system`. False by default.
+   */
+  readonly readonly?: boolean;
+  /** User in whose name all is done; that of the fid by default. */
+  readonly uname?: string | undefined;
   /** Open a file with DMEXCL for one fid at a time. True by default. */
   readonly exclusive?: boolean;
+  /**
+   * Remove a file that was opened with ORCLOSE when its fid ends. True by
+   * default. With false, the tree gets ORCLOSE in the mode, and removes the file
+   * when it is closed.
+   */
+  readonly removeOnClose?: boolean;
   /** The user database; see {@linkcode Users}. */
   readonly users?: Users | undefined;
   /** Refuse what usual clients do against the manual. False by default. */

@@ -364,7 +364,7 @@ export interface Handler<N extends Node = Node> {
    * last fid that was cloned from the same walk. Its errors go to `onError`.
    */
   release?(node: N): Awaitable<void>;
-  /** Told of each request that is flushed, after its signal was aborted. See `flush(9P)`. */
+  /** Called for each request that is flushed, after its signal was aborted. See `flush(9P)`. */
   flush?(context: RequestContext<N>): void;
   /**
    * Accepts a connection before its first request; an error closes it, and goes

@@ -2,7 +2,7 @@
 // user database.
 import { assertEquals } from "@std/assert";
 import { OREAD, OWRITE } from "../codec.ts";
-import { governs, isLeader, isMember, permits } from "../fs/access.ts";
+import { governs, isLeader, isMember, permits } from "../fs/rules/access.ts";
 import { MemoryFs, type Users } from "../fs/mod.ts";
 import { test } from "./harness.ts";
 import { refused, ServedTree } from "./tree_client.ts";

@@ -656,3 +656,28 @@ test("read() and write() say what was attempted, and with which fid", async () =
     "Cannot read fid 99: ",
   );
 });
+
+test("Requests: a request that is aborted before it is sent gives its number back", async () => {
+  await using scene = await start();
+  scene.run(() => undefined);
+  const { client } = scene;
+  const signal = AbortSignal.abort(new Error("too late"));
+  for (let i = 0; i < 3; i++) {
+    const newfid = client.allocFid();
+    assertEquals(newfid, 1);
+    const wname: string[] = [];
+    const request = { type: "Twalk", fid: 0, newfid, wname } as const;
+    await assertRejects(() => client.rpc(request, { signal }), Error, "late");
+    const again = client.allocFid();
+    assertEquals(again, 1);
+    await assertRejects(
+      () => client.walk("a", { newfid: again, signal }),
+      Error,
+      "late",
+    );
+  }
+  await assertRejects(
+    () => client.walk("a", { newfid: 1, signal }),
+    RangeError,
+  );
+});

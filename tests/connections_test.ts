@@ -258,6 +258,31 @@ test("disconnect() that never ends does not hold up a server that stops", async 
   await soon(scene.served);
 });
 
+test("disconnect() is called, and awaited, although a request never ends", async () => {
+  const gate = Promise.withResolvers<void>();
+  const called = Promise.withResolvers<void>();
+  const log: string[] = [];
+  const scene = new Scene({
+    stat: () => new Promise(() => {}),
+    disconnect: async () => {
+      called.resolve();
+      await gate.promise;
+      log.push("disconnected");
+    },
+  }, { closeTimeout: 5000 });
+  await scene.client.start();
+  scene.client.send(T.stat(1, 0));
+  await scene.client.quiet();
+  scene.client.close();
+  await soon(called.promise);
+  scene.stop.abort();
+  void scene.served.then(() => log.push("served"));
+  gate.resolve();
+  await soon(scene.served);
+  await Promise.resolve();
+  assertEquals(log, ["disconnected", "served"]);
+});
+
 test("a connect() that waits holds up no other connection of a listener", async () => {
   const gate = Promise.withResolvers<void>();
   const remotes: unknown[] = [];

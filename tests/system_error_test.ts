@@ -373,6 +373,43 @@ test("an error that cannot be examined costs only its request", async () => {
   }
 });
 
+test("a system's error behind the first name of a walk ends the walk there", async () => {
+  const told: [unknown, ErrorContext][] = [];
+  let error: unknown;
+  const handler: Handler = {
+    attach: () => root,
+    walk: (_node, name) => {
+      if (name === "sync") throw error;
+      if (name === "late") return Promise.reject(error);
+      return { qid: { type: 0x80, vers: 0, path: 7n } };
+    },
+    open: () => {},
+  };
+  const [near, far] = pair();
+  const served = serve(far, handler, {
+    onError: (error, context) => told.push([error, context]),
+  });
+  const client = new WireClient(near);
+  await client.start();
+  for (const name of ["sync", "late"]) {
+    error = Object.assign(new Error("x"), { code: "ENOENT" });
+    await client.ask(T.walk(1, 0, 1, "d", name), "Rwalk 1 7");
+    await client.ask(T.walk(1, 0, 1, name), "Rerror 1 file does not exist");
+    assertEquals(told.map(([, { expected }]) => expected), [true, true]);
+    assertStrictEquals(told[0]?.[0], error);
+    told.length = 0;
+    // Nobody knows what an unknown error leaves behind.
+    error = new Error("x");
+    await client.ask(T.walk(1, 0, 1, "d", name), "Rerror 1 i/o error");
+    assertEquals(told.splice(0).length, 1);
+    error = hostile();
+    await client.ask(T.walk(1, 0, 1, "d", name), "Rerror 1 i/o error");
+    assertEquals(told.splice(0).length, 1);
+  }
+  client.close();
+  await soon(served);
+});
+
 test("a system's error is told in JSON with its number of Linux", async () => {
   await using server = new Failing("json");
   await server.client.start();

@@ -3,7 +3,7 @@
 import type { Fid, Node } from "../fid.ts";
 import type { FidState } from "./fid_state.ts";
 
-/** Those fids of a session that stand for a file: what its client may use. */
+/** The fids of a session that stand for a file: those that its client may use. */
 export class BoundFids<N extends Node> implements ReadonlyMap<number, Fid<N>> {
   readonly #fids: ReadonlyMap<number, FidState<N>>;
 

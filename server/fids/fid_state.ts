@@ -15,37 +15,37 @@ export class FidState<N extends Node = Node> implements Fid<N> {
   readonly fid: number;
   readonly uname: string;
   readonly aname: string;
-  // Set before a handler sees the fid: one whose walk or attach is under way is not bound.
+  // Set before a handler sees the fid. While its walk or attach is under way, the fid is not bound.
   node!: N;
   mode = -1;
   writeFailed = false;
   lost = false;
-  /** Whether the fid stands for a file yet. */
+  /** True when the fid stands for a file. */
   bound = false;
-  /** Whether it is an authentication file. */
+  /** True for an authentication file. */
   auth = false;
   /** Access that was granted without an open: bit 0 to read, bit 1 to write. */
   implicit = 0;
-  /** Where a read of the directory goes on. */
+  /** The read of the directory. */
   dir: DirectoryRead | undefined = undefined;
-  /** The offset at which a read of the directory goes on. */
+  /** Offset of the next read of the directory. */
   dirOffset = 0;
   state: unknown = undefined;
   /** The fids that share the node with this one, because one is a clone of the other. */
   sharing: Sharing | undefined = undefined;
-  /** Attributes that were told last, and their record. */
+  /** Attributes of the last Rstat, and their record. */
   recorded:
     | { readonly stat: Attributes; readonly record: Uint8Array }
     | undefined = undefined;
-  /** Requests that work with the fid now; see {@linkcode enter}. */
+  /** Number of requests that use the fid now; see {@linkcode enter}. */
   active = 0;
-  /** Those of them that are reads. */
+  /** Number of reads among them. */
   reads = 0;
-  /** Whether one has it for itself. */
+  /** True when one request has the fid for itself. */
   locked = false;
-  /** Whether it is out of the table, and to be released when `active` is 0. */
+  /** True when the fid is out of the table, and is released as soon as `active` is 0. */
   gone = false;
-  /** Whether it is released, or a request sees to it. */
+  /** True when the fid is released, or a request releases it. */
   released = false;
 
   constructor(fid: number, uname: string, aname: string) {
@@ -54,14 +54,14 @@ export class FidState<N extends Node = Node> implements Fid<N> {
     this.aname = aname;
   }
 
-  /** A request begins to work with the fid: as a read, or with the fid for itself. */
+  /** A request begins to use the fid: as a read, or with the fid for itself. */
   enter(reads: boolean, locks: boolean): void {
     this.active++;
     if (reads) this.reads++;
     if (locks) this.locked = true;
   }
 
-  /** It does not any more; the same as it entered with. */
+  /** The request ends to use the fid. The arguments are those of enter(). */
   leave(reads: boolean, locks: boolean): void {
     this.active--;
     if (reads) this.reads--;
@@ -86,7 +86,7 @@ export class FidState<N extends Node = Node> implements Fid<N> {
   }
 }
 
-/** Whether a fid stands for a directory. */
+/** Tells whether a fid stands for a directory. */
 export function isDirectory(fid: Fid): boolean {
   return (fid.node.qid.type & QTDIR) !== 0;
 }

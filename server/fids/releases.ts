@@ -6,13 +6,13 @@ import type { Background } from "../session/background.ts";
 import { type ContextParts, EndingContext } from "./ending_context.ts";
 import type { FidState } from "./fid_state.ts";
 
-/** What the program that answers requests is told about fids and nodes. */
+/** Callbacks about fids and nodes, of the program that answers requests. */
 export interface FidHooks<N extends Node> {
   /** Releases a fid that ended without a Tclunk or Tremove. */
   release(fid: FidState<N>, context: RequestContext<N>): Awaitable<void>;
   /** Ends the use of a file by a fid that moves. */
   leave(fid: FidState<N>): Awaitable<void>;
-  /** Whether {@linkcode releaseNode} does anything. */
+  /** True when {@linkcode releaseNode} does anything. */
   readonly releases: boolean;
   /** Lets go of a node that no fid stands for. */
   releaseNode(node: N): Awaitable<void>;
@@ -25,7 +25,7 @@ export class Releases<N extends Node> {
   readonly #background: Background;
 
   /**
-   * @param hooks The program that is told.
+   * @param hooks The callbacks.
    * @param parts Parts of the session.
    * @param background Counts the releases that take time.
    */
@@ -48,7 +48,7 @@ export class Releases<N extends Node> {
     clone.sharing = sharing;
   }
 
-  /** A fid does not stand for its node any more, because it moves to another one. */
+  /** A fid moves to another node. */
   move(fid: FidState<N>): void {
     this.leave(fid);
     this.endRead(fid);
@@ -74,7 +74,14 @@ export class Releases<N extends Node> {
   /** Lets go of a node that was given, once. */
   releaseNode(node: N): void {
     if (!this.#hooks.releases) return;
-    this.#run(() => this.#hooks.releaseNode(node));
+    // Each walk comes here several times, so no function is made for it.
+    let done: Awaitable<void> = undefined;
+    try {
+      done = this.#hooks.releaseNode(node);
+    } catch (error) {
+      this.#parts.reports.report(error);
+    }
+    if (done instanceof Promise) this.#run(() => done);
   }
 
   #run(work: () => Awaitable<void>): void {

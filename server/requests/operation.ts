@@ -1,5 +1,5 @@
-// The way of one request through its session: it waits for its fid, is checked,
-// asked, answered exactly once, and perhaps flushed on the way.
+// The way of one request through its session: the request waits for its fid, is
+// checked, goes to the handler, is answered exactly once, and may be flushed.
 
 import { NinePError } from "../../codec.ts";
 import { systemError } from "../../codec/system_error.ts";
@@ -16,7 +16,7 @@ const ANSWERED = 2;
 /** The client has flushed this request; its reply is dropped. */
 const ABANDONED = 3;
 
-/** Where an operation stands among the others of its session. */
+/** Decides on the turns of the operations of a session. */
 export interface Turns<N extends Node> {
   /** Begins the operations that wait for a fid. */
   wake(fid: FidState<N>): void;
@@ -57,9 +57,9 @@ export interface OperationSession<N extends Node> {
 }
 
 /**
- * A request on its way through a session. What all kinds go through is done
- * with objects of this one shape: that halves the time of a Tstat among
- * requests of many kinds.
+ * A request on its way through a session. All kinds of requests share this one
+ * class: with objects of one shape, a Tstat among requests of many kinds takes
+ * half the time.
  */
 export class Operation<N extends Node = Node> implements Course {
   /** Tag that the client gave it. */
@@ -77,26 +77,26 @@ export class Operation<N extends Node = Node> implements Course {
   #flushes: number[] | undefined = undefined;
   #dropped = false;
   #opening = false;
-  /** Whether it is, or was, pending: most are answered at once, and never are. */
+  /** True when the operation is or was pending. Most operations are answered at once, and never pending. */
   enlisted = false;
-  /** Whether its handler goes on though it was given up. */
+  /** True when the operation was given up while its handler goes on. */
   abandoned = false;
-  /** Whether it is counted among those that hold a view of the read buffer. */
+  /** True when the operation counts as one that holds a view of the read buffer. */
   viewing = false;
-  /** Bytes that are kept free for its answer. */
+  /** Bytes that are kept free for the answer. */
   owed = 0;
   /** The round of the admission in which the operation began. */
   round = 0;
-  /** Bytes of its frame. */
+  /** Bytes of the frame. */
   readonly size: number;
-  /** Those of them that are counted, because it waits or is being processed. */
+  /** Bytes of the frame that count while the operation waits or is processed. */
   counted = 0;
   /** Bytes that are charged for the operation. */
   charged = 0;
 
   /**
    * @param session The session.
-   * @param request What is asked; it gets this object as its way through the session.
+   * @param request The request; its `operation` becomes this object.
    * @param size Bytes of the frame.
    */
   constructor(
@@ -124,17 +124,17 @@ export class Operation<N extends Node = Node> implements Course {
     return this.#abort.signal;
   }
 
-  /** Whether its file is being opened implicitly. */
+  /** True while the file is being opened implicitly. */
   get opening(): boolean {
     return this.#opening;
   }
 
-  /** Its file is being opened implicitly: others wait, or they would open it once more. */
+  /** Begins an implicit open. Other requests of the fid wait, or they would open the file once more. */
   startOpening(): void {
     this.#opening = this.fid.locked = true;
   }
 
-  /** That is done, or has failed; then wakeOthers(). */
+  /** Ends an implicit open, whether it worked or not; call wakeOthers() then. */
   endOpening(): void {
     this.#opening = false;
     this.fid.locked = this.#locks;
@@ -145,19 +145,19 @@ export class Operation<N extends Node = Node> implements Course {
     this.#session.turns.wake(this.fid);
   }
 
-  /** Whether it was answered, or needs no answer any more. */
+  /** True when the request was answered, or needs no answer any more. */
   get settled(): boolean {
     return this.#state >= ANSWERED;
   }
 
-  /** Whether it must have its fid for itself, or but for reads. */
+  /** True when no other request, or only reads, may use the fid meanwhile. */
   get #isExclusive(): boolean {
     const { fid } = this;
     return this.#sharing === "alone" || this.#sharing === "besideReads" ||
       this.#sharing === "reading" && fid.bound && isDirectory(fid);
   }
 
-  /** Whether none that works with its fid now is in its way. */
+  /** True when the requests that use the fid now allow this one to begin. */
   get isFree(): boolean {
     const { fid } = this;
     if (fid.locked) return false;
@@ -165,7 +165,7 @@ export class Operation<N extends Node = Node> implements Course {
     return fid.active === beside || !this.#isExclusive;
   }
 
-  /** Checks the request and hands it on; its fid is free for it. */
+  /** Checks the request and passes it on. The fid must be free for it. */
   begin(): void {
     const { fid, request } = this;
     this.#locks = this.#isExclusive;
@@ -206,8 +206,8 @@ export class Operation<N extends Node = Node> implements Course {
   error(error: unknown): void {
     if (!this.#settle()) return this.#reportLate(error);
     this.request.revert();
-    // A flushed request that failed has left no trace, so it has no reply;
-    // but one that ends its fid has done that, whatever else failed.
+    // A flushed request that failed has left no trace, so it has no reply. A
+    // request that ends its fid has ended it, even if it failed.
     const isTold = !this.#flushed || this.request.endsFid;
     if (isTold && !this.#dropped) this.#sendError(error);
     else this.#reportLate(error);
@@ -215,15 +215,15 @@ export class Operation<N extends Node = Node> implements Course {
   }
 
   /**
-   * Reports an error that no client gets. An abort is not reported, because the
-   * client asked for it.
+   * Reports an error that is not sent to the client. An abort is not reported,
+   * because the client has asked for it.
    */
   #reportLate(error: unknown): void {
     if (systemError(error)?.code === "EINTR") return;
     this.#session.reports.failure(error, this.request);
   }
 
-  /** Answers with an error a request that must not begin. */
+  /** Refuses a request that must not begin. */
   refuse(error: NinePError): void {
     this.#state = ANSWERED;
     this.request.revert();
@@ -263,7 +263,7 @@ export class Operation<N extends Node = Node> implements Course {
     return true;
   }
 
-  /** A Tflush came for the request; its Rflush is sent when the request is settled. */
+  /** Takes a Tflush for the request. The Rflush is sent when the request is settled. */
   flush(tag: number): void {
     (this.#flushes ??= []).push(tag);
     this.cancel();
@@ -292,7 +292,7 @@ export class Operation<N extends Node = Node> implements Course {
     }
   }
 
-  /** The session is over: no reply, whatever the handler does. */
+  /** Drops the request, because its session has ended. There is no reply, whatever the handler does. */
   drop(): void {
     this.#flushes = undefined;
     if (this.#state === RUNNING) {
@@ -300,7 +300,7 @@ export class Operation<N extends Node = Node> implements Course {
       this.#session.background.begin();
     }
     this.cancel();
-    // Its handler goes on, and counts among those that may be at work.
+    // The handler goes on, and counts as a request under way.
     if (this.#state === RUNNING) this.#session.turns.abandon(this);
   }
 

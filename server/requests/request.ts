@@ -16,13 +16,13 @@ import type { Replies } from "../replies/replies.ts";
 
 /** How a request shares its fid with others. */
 export type Sharing =
-  /** It changes what the fid is, and so must have it for itself. */
+  /** The request changes what the fid is, so no other request may use the fid meanwhile. */
   | "alone"
-  /** It changes the file, and must have the fid for itself but for reads. */
+  /** The request changes the file; only reads may use the fid meanwhile. */
   | "besideReads"
-  /** It reads; in a directory each read goes on where the one before ended, so that it must be alone. */
+  /** The request reads. In a directory each read goes on where the last one ended, so it must be alone there. */
   | "reading"
-  /** Anything else. */
+  /** Any other request. */
   | "beside";
 
 /** The parts of a session that its requests work with. */
@@ -43,13 +43,13 @@ export interface SessionParts<N extends Node> extends ContextParts {
 export interface Course {
   /** Aborted when the client flushes the request, or the connection ends. */
   readonly signal: AbortSignal;
-  /** Whether the request was answered, or needs no answer any more. */
+  /** True when the request was answered, or needs no answer any more. */
   readonly settled: boolean;
-  /** Whether the file is being opened implicitly. */
+  /** True while the file is being opened implicitly. */
   readonly opening: boolean;
-  /** The file is being opened implicitly: others wait, or they would open it once more. */
+  /** Begins an implicit open. Other requests of the fid wait, or they would open the file once more. */
   startOpening(): void;
-  /** The implicit open is done, or has failed; then wakeOthers(). */
+  /** Ends an implicit open, whether it worked or not; call wakeOthers() then. */
   endOpening(): void;
   /** Begins the requests that wait for the fid. */
   wakeOthers(): void;
@@ -63,7 +63,7 @@ export interface Course {
   error(error: unknown): void;
 }
 
-/** A request as it is handed to who answers it. */
+/** A request, as the program that answers it gets it. */
 export abstract class Request<N extends Node = Node, Answer = unknown>
   implements RequestContext<N> {
   /** Kind of the request, by its message. */
@@ -122,8 +122,9 @@ export abstract class Request<N extends Node = Node, Answer = unknown>
   /**
    * Aborted when the client flushes the request, or the connection ends.
    *
-   * Who asks for it must settle the request soon after: the client's Tflush
-   * waits for that, so that the client learns what happened.
+   * A program that reads the signal must answer the request soon after an
+   * abort. The client's Tflush waits for that answer, so that the client learns
+   * what has happened.
    */
   get signal(): AbortSignal {
     return this.operation.signal;
@@ -150,35 +151,35 @@ export abstract class Request<N extends Node = Node, Answer = unknown>
     this.operation.error(error);
   }
 
-  /** Whether its fid does not stand for a file yet, because it is to make it so. */
+  /** True when the request makes its fid, which stands for no file before. */
   get makesFid(): boolean {
     return false;
   }
 
-  /** Whether its fid is gone afterwards, also when it fails. */
+  /** True when the fid is gone afterwards, even if the request fails. */
   get endsFid(): boolean {
     return false;
   }
 
-  /** Whether it can be given up when its handler takes no notice of the signal: it has no effects. */
+  /** True when the request has no effects: it may be given up while its handler ignores the signal. */
   get harmless(): boolean {
     return false;
   }
 
-  /** Whether any file may be used without an open. */
+  /** True when any file may be used without an open. */
   get allowsImplicit(): boolean {
     return this.session.settings.implicitOpen;
   }
 
-  /** Bytes of data that it has a view of, in the connection's read buffer. */
+  /** Bytes of data in the connection's read buffer that the request has a view of. */
   get held(): number {
     return 0;
   }
 
-  /** Makes data its own, for the read buffer is about to be written over. */
+  /** Copies the data, because the read buffer is about to be used again. */
   own(): void {}
 
-  /** Most bytes that it may be answered with; 0 for few. */
+  /** Most bytes of the answer; 0 for an answer that is always short. */
   get replyMax(): number {
     return 0;
   }
@@ -186,7 +187,7 @@ export abstract class Request<N extends Node = Node, Answer = unknown>
   /** Throws what the protocol refuses. */
   abstract check(): void;
 
-  /** What the client has asked, as plain data. */
+  /** The data of the request, as a plain object. */
   get data(): object {
     return {};
   }
@@ -194,22 +195,22 @@ export abstract class Request<N extends Node = Node, Answer = unknown>
   /** Asks a handler. */
   abstract ask(handler: Handler<N>): Awaitable<Answer>;
 
-  /** Puts the reply to an answer into the writer; throws when the answer cannot be sent. */
+  /** Puts the reply into the writer; throws when the answer cannot be sent. */
   abstract reply(answer: Answer): void;
 
-  /** What an answer does to the fids. */
+  /** Changes the fids as the answer says. */
   commit(_answer: Answer): void {}
 
-  /** What is undone when there was no answer. */
+  /** Undoes what the request has done to the fids, because it was not answered. */
   revert(): void {}
 }
 
-/** The answer where a handler has no function for a request. */
+/** Makes the error for a request that the handler has no function for. */
 export function notSupported(): NinePError {
   return new NinePError("Operation not supported");
 }
 
-/** A program without types may answer with anything; the writer would stumble. */
+/** Throws for an answer that is no bytes: a program without types may answer with anything. */
 export function checkBytes(data: Uint8Array): void {
   if (!(data instanceof Uint8Array)) {
     throw new TypeError(`a request for bytes was answered with ${typeof data}`);

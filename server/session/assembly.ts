@@ -180,7 +180,7 @@ export function assemble<N extends Node>(
     reports,
     background,
     onRefused: () => lifetime.close(),
-    onDecided: () => condition.wake(),
+    onChange: () => condition.wake(),
   });
   return {
     ...{ session, channel, input, outbox, admission, flushes, negotiation },

@@ -67,22 +67,21 @@ export class SessionCore<N extends Node> {
     lifetime.close();
     outbox.drop();
     await pump;
-    await this.#untilReleased();
+    const { background } = this.#parts.session;
+    await this.#bounded(() => background.isIdle);
     presence.end();
-    await this.#untilReleased();
+    await this.#bounded(() => presence.isOver);
   }
 
   /** Serves the connection, when the handler accepts it. */
-  async #serve(): Promise<void> {
+  #serve(): Promise<void> {
     const { lifetime, presence, condition, pump } = this.#parts;
-    if (lifetime.ended) return;
+    if (lifetime.ended) return Promise.resolve();
     presence.begin();
-    if (!presence.isDecided) {
-      // The time until the first session bounds this wait.
-      const isOver = () => lifetime.ended || presence.isDecided;
-      await pump.watch(condition.until(isOver));
-    }
-    await pump.run();
+    if (presence.isDecided) return pump.run();
+    // The time until the first session bounds this wait.
+    const isOver = () => lifetime.ended || presence.isDecided;
+    return pump.watch(condition.until(isOver)).then(() => pump.run());
   }
 
   /** Sends the last replies, for a bounded time. */
@@ -107,14 +106,13 @@ export class SessionCore<N extends Node> {
   }
 
   /**
-   * Waits until nothing is under way. A handler that never ends delays the end
-   * of its connection, but not the end of the server.
+   * Waits for a handler. One that never ends delays the end of its connection,
+   * but not the end of the server.
    */
-  async #untilReleased(): Promise<void> {
-    const { lifetime, condition, session } = this.#parts;
-    const { background } = session;
-    await condition.until(() => lifetime.patient || background.isIdle);
-    await condition.within(() => background.isIdle);
+  async #bounded(isDone: () => boolean): Promise<void> {
+    const { lifetime, condition } = this.#parts;
+    await condition.until(() => lifetime.patient || isDone());
+    await condition.within(isDone);
   }
 
   /**

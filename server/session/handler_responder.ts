@@ -11,9 +11,12 @@ import type { Responder } from "./responder.ts";
 /** Asks a handler; an answer that is there at once costs no promise. */
 export class HandlerResponder<N extends Node> implements Responder<N> {
   readonly #handler: Handler<N>;
+  /** Whether the handler has nodes to let go of. */
+  readonly releases: boolean;
 
   constructor(handler: Handler<N>) {
     this.#handler = handler;
+    this.releases = handler.release !== undefined;
   }
 
   connect(connection: Connection): Awaitable<void> {
@@ -48,10 +51,6 @@ export class HandlerResponder<N extends Node> implements Responder<N> {
 
   leave(fid: FidState<N>): Awaitable<void> {
     return this.#handler.leave?.(fid);
-  }
-
-  get releases(): boolean {
-    return this.#handler.release !== undefined;
   }
 
   releaseNode(node: N): Awaitable<void> {

@@ -1,12 +1,12 @@
-// Whether a connection is served: what the handler says when it comes, and what
-// the handler is told when it has gone.
+// Asks the handler whether to serve a connection, and tells the handler when the
+// connection has ended.
 
 import type { Connection } from "../../transport.ts";
 import type { Awaitable } from "../handler.ts";
 import type { ErrorReports } from "../replies/error_reports.ts";
 import type { Background } from "./background.ts";
 
-/** What a handler is told about connections. */
+/** Callbacks about connections, of the program that answers requests. */
 export interface ConnectionHooks {
   /** Accepts a connection before its first request, or refuses it by an error. */
   connect(connection: Connection): Awaitable<void>;
@@ -26,14 +26,16 @@ export interface PresenceInit {
   readonly background: Background;
   /** Called when the handler refuses the connection. */
   readonly onRefused: () => void;
-  /** Called when the handler has decided. */
-  readonly onDecided: () => void;
+  /** Called when isDecided or isOver has become true. */
+  readonly onChange: () => void;
 }
 
 /** Tells a handler that a connection comes and goes. */
 export class Presence {
   /** False while the handler has not decided. */
   isDecided = false;
+  /** True when the connection has ended and the handler's disconnect() is done. */
+  isOver = false;
   readonly #init: PresenceInit;
   #isAccepted = false;
   /** True when the connection has ended, so that connect() may be late. */
@@ -61,12 +63,19 @@ export class Presence {
   /** Tells the handler that the connection has ended, if it was accepted. */
   end(): void {
     this.#hasEnded = true;
-    if (!this.#isAccepted) return;
+    const { hooks, connection, background, reports, onChange } = this.#init;
+    if (!this.#isAccepted) {
+      this.isOver = true;
+      return;
+    }
     this.#isAccepted = false;
-    const { hooks, connection, background, reports } = this.#init;
     background.run(
       () => hooks.disconnect(connection),
       (error) => reports.report(error),
+      () => {
+        this.isOver = true;
+        onChange();
+      },
     );
   }
 
@@ -74,13 +83,13 @@ export class Presence {
     this.isDecided = this.#isAccepted = true;
     // A connect() that accepts this late has made what disconnect() must end.
     if (this.#hasEnded) this.end();
-    else this.#init.onDecided();
+    else this.#init.onChange();
   }
 
   #refuse(error: unknown): void {
     this.isDecided = true;
     this.#init.reports.failure(error, {});
     this.#init.onRefused();
-    this.#init.onDecided();
+    this.#init.onChange();
   }
 }

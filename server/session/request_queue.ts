@@ -13,11 +13,11 @@ import type { Responder } from "./responder.ts";
  */
 const TAKEN_MAX = 1024;
 
-/** What a program is told that takes requests from a queue. */
+/** Callbacks for a program that takes requests from a queue. */
 export interface QueueHooks<N extends Node> {
-  /** Told of each fid that ends without a Tclunk or Tremove that the loop has seen. */
+  /** Called with each fid that ends without a Tclunk or Tremove that the loop has seen. */
   onRelease?: (fid: Fid<N>) => void;
-  /** Told of each node that no fid stands for any more. */
+  /** Called with each node that no fid stands for any more. */
   onReleaseNode?: (node: N) => void;
 }
 
@@ -67,7 +67,10 @@ export class RequestQueue<N extends Node> implements Responder<N> {
     return msize;
   }
 
-  /** What the loop has not seen never happens, but for the ends of fids, which are gone already. */
+  /**
+   * Withdraws a request that the loop has not taken. A request that ends its
+   * fid stays, because the fid is gone already.
+   */
   flushed({ request }: Operation<N>, ended: boolean): void {
     if (!this.#waiting.has(request)) return;
     const { endsFid } = request;

@@ -20,7 +20,7 @@ import type {
 } from "../../handler.ts";
 import { Request, type SessionParts } from "../request.ts";
 
-/** A request that makes a fid out of nothing but a user and a tree. */
+/** A request that makes a fid for a user and a tree. */
 abstract class NewFid<N extends Node> extends Request<N, Found<N>> {
   /** Tree. */
   readonly aname: string;
@@ -36,7 +36,7 @@ abstract class NewFid<N extends Node> extends Request<N, Found<N>> {
     return true;
   }
 
-  /** Notes the node, for revert() to let go of. */
+  /** Keeps the node, so that revert() can let go of it. */
   protected take({ node }: Found<N>): void {
     this.#found = node;
   }
@@ -116,7 +116,7 @@ export class Attach<N extends Node> extends NewFid<N> {
         ? new NinePError("fid unknown or out of range")
         : new NinePError("bad use of fid");
     }
-    this.afid.enter(false, false); // What ends the afid waits until it was asked for.
+    this.afid.enter(false, false); // A Tclunk of the afid waits until this attach is answered.
   }
 
   check(): void {

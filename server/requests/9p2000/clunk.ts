@@ -11,7 +11,7 @@ import type { FidState } from "../../fids/fid_state.ts";
 import type { Awaitable, Handler, RequestContext } from "../../handler.ts";
 import { notSupported, Request, type SessionParts } from "../request.ts";
 
-/** A request that ends its fid, whatever the answer will be. */
+/** A request that ends its fid, whatever the answer is. */
 abstract class Ending<N extends Node> extends Request<N, void> {
   #hasBegun = false;
 
@@ -73,8 +73,8 @@ export class Remove<N extends Node> extends Ending<N> {
 }
 
 /**
- * Releases a fid that is out of the table: Tremove and ORCLOSE remove its file,
- * then the handler may let go, whether that worked or not.
+ * Releases a fid that is out of the table. Tremove and ORCLOSE remove its file;
+ * then the handler's clunk() is called, whether the removal worked or not.
  */
 export function release<N extends Node>(
   fid: FidState<N>,

@@ -6,9 +6,11 @@ import type { FidState } from "../../fids/fid_state.ts";
 import type { Awaitable, Handler } from "../../handler.ts";
 import type { Request } from "../request.ts";
 
-/** Access that an implicit open grants. */
+/** Access to read, as an implicit open grants it. */
 export const READ = 1;
+/** Access to write. */
 export const WRITE = 2;
+/** Access to read and to write. */
 export const BOTH = 3;
 
 /** Throws unless a fid that is not open in the right mode may be used as if it were. */
@@ -19,7 +21,7 @@ export function checkImplicit<N extends Node>(request: Request<N>): void {
   }
 }
 
-/** Whether a fid is open, or was opened implicitly for an access. */
+/** Tells whether a fid is open, or was opened implicitly for an access. */
 export function mayUse<N extends Node>(
   fid: FidState<N>,
   access: number,
@@ -27,7 +29,7 @@ export function mayUse<N extends Node>(
   return fid.open || (fid.implicit & access) === access;
 }
 
-/** Has a handler check an access to a fid that is not open, once, and goes on. */
+/** Opens a fid that is not open, once for each access, and goes on. */
 export function openImplicitly<N extends Node, Answer>(
   request: Request<N>,
   mode: number,
@@ -49,7 +51,7 @@ export function openImplicitly<N extends Node, Answer>(
     try {
       return go();
     } finally {
-      operation.wakeOthers(); // Now, for requests of one fid are asked in their order.
+      operation.wakeOthers(); // Here, because requests of one fid go to the handler in their order.
     }
   }, (error) => {
     operation.endOpening();

@@ -149,7 +149,7 @@ export class Create<N extends Node> extends Request<N, Created<N>> {
   }
 }
 
-/** The mode without the bit that only clients use. */
+/** Returns the mode without the bits that servers ignore; throws for unknown bits. */
 function checkMode(mode: number, strict: boolean): number {
   const known = OEXEC | OTRUNC | ORCLOSE;
   if ((mode & ~known) === 0) return mode;
@@ -159,7 +159,7 @@ function checkMode(mode: number, strict: boolean): number {
   return mode & ~OCEXEC;
 }
 
-/** Directories are only read, so OAPPEND is ignored for them. */
+/** Returns the mode for a directory: OREAD. OAPPEND is ignored; any other mode throws. */
 function checkDirMode(mode: number): number {
   const access = mode & ~OAPPEND;
   if (access === OREAD || access === OEXEC) return OREAD;

@@ -57,8 +57,8 @@ export class Read<N extends Node> extends Request<N, ReadAnswer> {
   #ask(handler: Handler<N>): Awaitable<ReadAnswer> {
     const { fid } = this;
     if (isDirectory(fid)) return this.#readDir(handler);
-    // No file of ours is longer than a number can say. In the exchange of an
-    // authentication an offset says nothing.
+    // No file is longer than 2^53 - 1 bytes. In the exchange of an
+    // authentication the offset means nothing.
     const beyond = !Number.isSafeInteger(this.offset) && !fid.auth;
     if (handler.read === undefined || beyond) {
       return { data: NOTHING };
@@ -78,7 +78,7 @@ export class Read<N extends Node> extends Request<N, ReadAnswer> {
     if (handler.readdir === undefined) return { data: NOTHING };
     if (this.offset > 0 && fid.dir) return this.#take(fid.dir);
     return then(handler.readdir(fid, { cookie: 0 }, this), (listing) => {
-      // Flushed meanwhile: another read may be going through the directory.
+      // The read was flushed meanwhile: another one may read the directory now.
       if (this.operation.settled) return { data: NOTHING };
       this.session.releases.endRead(fid);
       fid.dir = new DirectoryRead(listing);

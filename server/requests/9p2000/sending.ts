@@ -4,7 +4,7 @@ import type { Tcall, Twrite } from "../../../codec.ts";
 import type { Node } from "../../fid.ts";
 import { Request, type SessionParts } from "../request.ts";
 
-/** A request that comes with data: they stand in the read buffer until it makes them its own. */
+/** A request that comes with data. The data are in the read buffer until own() copies them. */
 export abstract class Sending<N extends Node, Answer>
   extends Request<N, Answer> {
   /** Bytes to write or to call with: a view that lives until the request is answered. */
@@ -20,7 +20,7 @@ export abstract class Sending<N extends Node, Answer>
     return this.#isOwn ? 0 : this.bytes.length;
   }
 
-  // What waits twice, for its turn and then for its fid, is copied once.
+  // A request that waits for room and then for its fid is copied once.
   override own(): void {
     if (this.held > 0) this.bytes = this.bytes.slice();
     this.#isOwn = true;

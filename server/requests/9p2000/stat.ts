@@ -45,13 +45,13 @@ export class Stat<N extends Node> extends Request<N, StatAnswer> {
 
   reply({ stat }: StatAnswer): void {
     const { fid } = this;
-    // The same object tells the same attributes.
+    // The same object has the same attributes.
     if (fid.recorded?.stat !== stat) {
       fid.recorded = { stat, record: encodeStat(statOf(stat)) };
     }
     const { record } = fid.recorded;
     this.operation.checkRoom(record.length);
-    // A larger one has no room in the frame, or in its count of 16 bits.
+    // A longer record has no room in the frame, or in its count of 16 bits.
     if (record.length > Math.min(this.session.replies.msize - 9, 0xffff)) {
       throw new NinePError("Invalid argument");
     }
@@ -68,9 +68,9 @@ export class Wstat<N extends Node> extends Request<N, void> {
 
   /** Made by a session. */
   constructor(session: SessionParts<N>, message: Twstat) {
-    // A read may block for as long as its file likes. That is no reason to wait,
-    // for a Twstat changes the file and not the fid, as one through another fid
-    // of the file does at any time; what a fid reads with stays as it is.
+    // A read may block for long. A Twstat need not wait for it, because it
+    // changes the file and not the fid; a Twstat of another fid may do the same
+    // at any time.
     super(session, message.tag, session.fids.find(message.fid), "besideReads");
     this.changes = changesOf(message.stat);
   }

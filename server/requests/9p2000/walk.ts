@@ -18,7 +18,7 @@ export class Walk<N extends Node> extends Request<N, Walked<N>> {
   readonly newfid: FidState<N>;
   /** The nodes that the walk has found, and must let go. */
   #nodes: readonly N[] = [];
-  /** Whether the handler looks for a name. */
+  /** True while the handler looks up a name. */
   #looking = false;
 
   /** Made by a session. */
@@ -34,7 +34,7 @@ export class Walk<N extends Node> extends Request<N, Walked<N>> {
     if (this.newfid !== fid) this.newfid.enter(false, true);
   }
 
-  // Until it is answered, no fid is another.
+  // A walk changes fids only when it is answered.
   override get harmless(): boolean {
     return true;
   }
@@ -64,7 +64,7 @@ export class Walk<N extends Node> extends Request<N, Walked<N>> {
     this.#nodes = nodes;
     let node = nodes.length > 0 ? nodes[nodes.length - 1] : this.fid.node;
     while (nodes.length < wname.length) {
-      // What a name behind a plain file would mean, nobody is asked.
+      // A name behind a plain file ends the walk without asking the handler.
       if ((node.qid.type & QTDIR) === 0) break;
       const name = wname[nodes.length];
       let found: Awaitable<N | undefined>;
@@ -106,11 +106,11 @@ export class Walk<N extends Node> extends Request<N, Walked<N>> {
     return { nodes };
   }
 
-  /** Lets go of what was found. Later calls do nothing. */
+  /** Lets go of the nodes that were found, except `but`. Later calls do nothing. */
   #letGo(but?: N): void {
     const nodes = this.#nodes;
     this.#nodes = [];
-    // From the end on: a file before its directory.
+    // From the end on, so that a file goes before its directory.
     for (let i = nodes.length - 1; i >= 0; i--) {
       if (i < nodes.length - 1 || but === undefined) {
         this.session.releases.releaseNode(nodes[i]);

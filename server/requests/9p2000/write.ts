@@ -35,7 +35,7 @@ export class Write<N extends Node> extends Sending<N, WriteAnswer> {
     if (isDirectory(fid)) throw new NinePError("bad use of fid");
     if (!fid.writable) checkImplicit(this);
     const { length } = this.bytes;
-    // Where data go to the end, or into a dialogue, the offset says nothing.
+    // The offset means nothing when data go to the end, or into an authentication.
     const isPlaced = !fid.auth && !this.#appends;
     if (isPlaced && length > 0 && !Number.isSafeInteger(this.offset + length)) {
       throw new NinePError("file too big");
@@ -64,7 +64,7 @@ export class Write<N extends Node> extends Sending<N, WriteAnswer> {
     return { offset, data: bytes, append: this.#appends };
   }
 
-  /** Whether the data go to the end of the file. */
+  /** True when the data go to the end of the file. */
   get #appends(): boolean {
     const { fid } = this;
     return fid.appends || (fid.node.qid.type & QTAPPEND) !== 0;

@@ -1,7 +1,7 @@
 // The access that users have to a file: rights of owner, group and others, and the groups
 // of a user database. See open(9P), stat(9P), users(6).
 
-import { NinePError } from "../codec.ts";
+import { NinePError } from "../../codec.ts";
 
 /** A group of a user database. */
 export interface Group {

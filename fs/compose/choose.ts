@@ -1,0 +1,55 @@
+// A tree that is chosen for each attach.
+
+import { NinePError } from "../../codec.ts";
+import type { AttachRequest, Awaitable, RequestContext } from "../../server.ts";
+import { type ServableTree, treeOf } from "../rules.ts";
+import type { Tree } from "../tree.ts";
+import { View } from "./wrap.ts";
+
+/**
+ * Makes a tree that is another one for each user, or for each tree name
+ * (`aname`) that clients attach to. The chosen tree is asked for its main tree,
+ * with an empty `aname`; its rules stand above its files.
+ *
+ * Trees that one client may see at once need different qid paths, which those
+ * of two MemoryFs are. The trees are not told of connections.
+ *
+ * @param choose Gives the tree; undefined where there is none, which the client
+ *   is told by `file does not exist`. What it throws is the error of the attach.
+ *   A tree that it makes for a user should be kept, and given again.
+ * @returns The tree to serve.
+ *
+ * @example Two trees by name
+ * ```ts
+ * import { choose, connect, MemoryFs, pair, serve } from "@ninep/ninep";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const trees = new Map([
+ *   ["", new MemoryFs({ motd: "hello\n" })],
+ *   ["archive", new MemoryFs({ motd: "once\n" })],
+ * ]);
+ * const [here, there] = pair();
+ * const served = serve(there, choose(({ aname }) => trees.get(aname)));
+ * const client = await connect(here, { aname: "archive" });
+ * assertEquals(await client.readTextFile("motd"), "once\n");
+ * await client.close();
+ * await served;
+ * ```
+ */
+export function choose(
+  choose: (
+    request: AttachRequest,
+    context: RequestContext,
+  ) => Awaitable<Tree | undefined>,
+): ServableTree {
+  const views = new WeakMap<Tree, View>();
+  return treeOf({
+    attach: async (request, context) => {
+      const tree = await choose(request, context);
+      if (tree === undefined) throw new NinePError("file does not exist");
+      let view = views.get(tree);
+      if (view === undefined) views.set(tree, view = new View(tree, {}));
+      return view.attach({ ...request, aname: "" }, context);
+    },
+  });
+}

@@ -1,0 +1,48 @@
+// What the trees of a composition are told of connections.
+
+import type { Connection } from "../../transport.ts";
+import type { Tree } from "../tree.ts";
+
+/**
+ * The `connect` and `disconnect` of a tree that is made of others. A tree that
+ * refuses a connection has those before it told that the connection has gone.
+ */
+export function connectionHooks(
+  trees: readonly Tree[],
+): Pick<Tree, "connect" | "disconnect"> {
+  const told = trees.filter(({ connect, disconnect }) =>
+    connect !== undefined || disconnect !== undefined
+  );
+  if (told.length === 0) return {};
+  return {
+    connect: async (connection) => {
+      const connected: Tree[] = [];
+      try {
+        for (const tree of told) {
+          await tree.connect?.(connection);
+          connected.push(tree);
+        }
+      } catch (error) {
+        await disconnectAll(connected, connection).catch(() => {});
+        throw error;
+      }
+    },
+    disconnect: (connection) => disconnectAll(told, connection),
+  };
+}
+
+/** Tells all trees, and then throws the first of their errors. */
+async function disconnectAll(
+  trees: readonly Tree[],
+  connection: Connection,
+): Promise<void> {
+  const errors: unknown[] = [];
+  for (const tree of trees) {
+    try {
+      await tree.disconnect?.(connection);
+    } catch (error) {
+      errors.push(error);
+    }
+  }
+  if (errors.length > 0) throw errors[0];
+}

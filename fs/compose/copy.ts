@@ -1,0 +1,179 @@
+// Copies a file from one tree to another, with its attributes, under a name
+// that nobody else uses.
+
+import { DMDIR, NinePError, OREAD, OWRITE } from "../../codec.ts";
+import type {
+  AttributeChanges,
+  Attributes,
+  RequestContext,
+} from "../../server.ts";
+import type { OpenFile, TreeDir, TreeFile } from "../tree.ts";
+import { contextFor } from "./for_user.ts";
+import { notSupported } from "./wrap.ts";
+
+/** Bytes that are copied at a time. */
+const PIECE = 64 * 1024;
+
+/** Pieces after which others have their turn, if neither tree waits for anything. */
+const PIECES_AT_ONCE = 16;
+
+/** Bit of a mode that makes a file a symbolic link. */
+const DMSYMLINK = 0x02000000;
+
+/** What to copy, and where to. */
+export interface Copy {
+  /** The file. */
+  readonly file: TreeFile;
+  /** Directory of the other tree. */
+  readonly dir: TreeDir;
+  /** Name there. */
+  readonly name: string;
+  /** Whether the content is copied, too. */
+  readonly hasContent: boolean;
+  /** Whether an owner or group that the other tree refuses may be another one there. */
+  readonly isOwnerFree: boolean;
+}
+
+/**
+ * Copies one file or directory, a directory without its members. What is made
+ * belongs to the owner of the file. Half a copy is removed again.
+ *
+ * @returns The copy, which the caller has to release.
+ */
+export async function copyFile(
+  copy: Copy,
+  context: RequestContext,
+): Promise<TreeFile> {
+  const { file, dir, name } = copy;
+  const stat = await file.stat(context);
+  const owner = contextFor(context, stat.uid ?? "none");
+  const { made, open } = await make(copy, stat, owner);
+  try {
+    try {
+      if (open !== undefined && copy.hasContent) {
+        await copyContent(file, open, context);
+      }
+    } catch (error) {
+      await Promise.resolve(open?.close?.({ lost: false, writeFailed: true }))
+        .catch(() => {});
+      throw error;
+    }
+    await open?.close?.({ lost: false, writeFailed: false });
+    await copyAttributes(copy, made, stat, owner);
+    return made;
+  } catch (error) {
+    await discard(dir, name, made, context);
+    throw error;
+  }
+}
+
+/** Removes what was made for nothing. */
+export async function discard(
+  dir: TreeDir,
+  name: string,
+  made: TreeFile,
+  context: RequestContext,
+): Promise<void> {
+  try {
+    await dir.remove?.(name, made, context);
+  } catch (error) {
+    context.report(error); // The client gets the first error.
+  }
+  await made.release?.();
+}
+
+async function make(
+  { file, dir, name }: Copy,
+  { mode, target }: Attributes,
+  context: RequestContext,
+): Promise<{ made: TreeFile; open?: OpenFile | undefined }> {
+  if ((mode & DMDIR) !== 0) {
+    if (dir.mkdir === undefined) throw notSupported();
+    return { made: await dir.mkdir({ name, perm: mode }, context) };
+  }
+  if ((mode & DMSYMLINK) !== 0) {
+    if (dir.symlink === undefined) throw notSupported();
+    const to = target ?? await file.readlink?.(context) ?? "";
+    return { made: await dir.symlink({ name, target: to }, context) };
+  }
+  if (dir.create === undefined) throw notSupported();
+  const request = { name, perm: mode, mode: OWRITE };
+  const { file: made, open } = await dir.create(request, context);
+  return { made, open };
+}
+
+async function copyContent(
+  file: TreeFile,
+  to: OpenFile,
+  context: RequestContext,
+): Promise<void> {
+  const { signal } = context;
+  const request = { mode: OREAD, implicit: false };
+  const from = await file.open?.(request, context) ?? {};
+  try {
+    let offset = 0;
+    for (let pieces = 1;; pieces++) {
+      if (signal.aborted) throw new NinePError("Interrupted system call");
+      const read = await from.read?.({ offset, count: PIECE }, context);
+      if (read === undefined || read.length === 0) return;
+      const piece = read.slice(); // The tree may use the buffer again.
+      for (let done = 0; done < piece.length;) {
+        if (to.write === undefined) throw notSupported();
+        const data = piece.subarray(done);
+        const at = { offset: offset + done, data, append: false };
+        const count = await to.write(at, context) ?? data.length;
+        if (count === 0) throw new NinePError("i/o error");
+        done += count;
+      }
+      offset += piece.length;
+      if (pieces % PIECES_AT_ONCE === 0) {
+        await new Promise((go) => setTimeout(go));
+      }
+    }
+  } finally {
+    await from.close?.({ lost: false, writeFailed: false });
+  }
+}
+
+async function copyAttributes(
+  { isOwnerFree }: Copy,
+  made: TreeFile,
+  stat: Attributes,
+  context: RequestContext,
+): Promise<void> {
+  if (made.wstat === undefined) return;
+  const now = await made.stat(context);
+  const { uid = "none", gid = uid, mode } = stat;
+  const { uid: newUid = "none", gid: newGid = newUid } = now;
+  const times = pick(stat, ["atime", "atimeNsec", "mtime", "mtimeNsec"]);
+  const changes = {
+    ...(mode === now.mode ? {} : { mode }),
+    ...((mode & DMSYMLINK) === 0 ? times : {}),
+  };
+  const owners = {
+    ...(uid === newUid ? {} : { uid }),
+    ...(gid === newGid ? {} : { gid }),
+  };
+  if (Object.keys(owners).length > 0) {
+    try {
+      await made.wstat(owners, context);
+    } catch (error) {
+      if (!isOwnerFree) throw error;
+    }
+  }
+  if (Object.keys(changes).length > 0) await made.wstat(changes, context);
+}
+
+type Times = "atime" | "atimeNsec" | "mtime" | "mtimeNsec";
+
+function pick(
+  stat: Attributes,
+  names: readonly Times[],
+): Pick<AttributeChanges, Times> {
+  const picked: { -readonly [Name in Times]?: number } = {};
+  for (const name of names) {
+    const value = stat[name];
+    if (value !== undefined) picked[name] = value;
+  }
+  return picked;
+}

@@ -1,0 +1,65 @@
+// A tree in which everything is done in the name of one user.
+
+import type { Fid, RequestContext } from "../../server.ts";
+import type { ServableTree } from "../rules.ts";
+import type { Tree } from "../tree.ts";
+import { wrapTree } from "./wrap.ts";
+
+/**
+ * Makes a tree in which everything is done in the name of one user, whoever
+ * attached: permissions are those of the user, and new files are the user's.
+ *
+ * @param tree The tree.
+ * @param uname The user.
+ * @returns The tree to serve.
+ */
+export function forUser(tree: Tree, uname: string): ServableTree {
+  return wrapTree(tree, {
+    rules: (rules) => ({ ...rules, uname }),
+    context: (context) => contextFor(context, uname),
+  });
+}
+
+/** The context of a request, in the name of another user. */
+export function contextFor(
+  context: RequestContext,
+  uname: string,
+): RequestContext {
+  return context.uname === uname ? context : new UserContext(context, uname);
+}
+
+/** A context that differs in the user alone. */
+class UserContext implements RequestContext {
+  readonly uname: string;
+  readonly #context: RequestContext;
+
+  constructor(context: RequestContext, uname: string) {
+    this.#context = context;
+    this.uname = uname;
+  }
+
+  get fid(): Fid {
+    return this.#context.fid;
+  }
+
+  // Made when it is first asked for.
+  get signal(): AbortSignal {
+    return this.#context.signal;
+  }
+
+  get peer(): string {
+    return this.#context.peer;
+  }
+
+  get connection(): RequestContext["connection"] {
+    return this.#context.connection;
+  }
+
+  get memory(): RequestContext["memory"] {
+    return this.#context.memory;
+  }
+
+  report(error: unknown, expected?: boolean): void {
+    this.#context.report(error, expected);
+  }
+}

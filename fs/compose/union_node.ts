@@ -1,0 +1,648 @@
+// The files and directories of a union. See union.ts for what they do to the
+// trees.
+
+import { NinePError, ORDWR, OTRUNC, OWRITE, type Qid } from "../../codec.ts";
+import { then } from "../../codec/_awaitable.ts";
+import { utf8Length } from "../../codec/wire.ts";
+import type {
+  AttributeChanges,
+  Attributes,
+  Awaitable,
+  DirEntry,
+  Listing,
+  ListRequest,
+  OpenRequest,
+  RequestContext,
+} from "../../server.ts";
+import type {
+  Capacity,
+  CreatedFile,
+  CreateFile,
+  MakeDir,
+  MakeSymlink,
+  OpenFile,
+  Place,
+  Rename,
+  TreeDir,
+  TreeFile,
+} from "../tree.ts";
+import { copyFile, discard } from "./copy.ts";
+import { LowerOpen } from "./lower_open.ts";
+import type { Layers } from "./layers.ts";
+import {
+  checkName,
+  checkReplaced,
+  crossError,
+  hasMark,
+  isCovered,
+  isSame,
+  MAX_NAME,
+  OWN,
+  type Part,
+  releaseParts,
+  removedError,
+} from "./parts.ts";
+import { isDir, notSupported } from "./wrap.ts";
+
+/** Lookups after which one that was overtaken by changes counts all the same. */
+const MAX_TRIES = 16;
+
+/** A listing of a directory that is under way. */
+interface ActiveListing {
+  /** Members that were copied since it began: whether the listing of the upper tree had them. */
+  readonly copied: Map<string, boolean>;
+}
+
+/** A file of a union: the same object for as long as fids stand for it. */
+export class UnionFile implements TreeFile {
+  readonly layers: Layers;
+  /** The directory that it is in; undefined for a root. */
+  parent: UnionDir | undefined;
+  name: string;
+  /** The file in the trees, the upper one first. All of them are released in the end. */
+  readonly parts: Part[];
+  /** How often it was given, and not released. */
+  uses = 1;
+  isRemoved = false;
+  /** Whether it is about to lose its name: no copy begins then. */
+  isLeaving = false;
+  /** The file that answers. */
+  #top: Part;
+  #copying:
+    | { done: Promise<OpenFile | void>; signal: AbortSignal }
+    | undefined;
+
+  constructor(
+    layers: Layers,
+    parts: [Part, ...Part[]],
+    parent: UnionDir | undefined,
+    name: string,
+  ) {
+    this.layers = layers;
+    this.parts = parts;
+    this.#top = parts[0];
+    this.parent = parent;
+    this.name = name;
+  }
+
+  /** The file that answers. */
+  get file(): TreeFile {
+    return this.#top.file;
+  }
+
+  /** Whether that is one of the upper tree. */
+  get isUpper(): boolean {
+    return this.#top.layer === 0;
+  }
+
+  get qid(): Qid {
+    return this.layers.qidOf(this.#top.layer, this.file.qid);
+  }
+
+  get implicitOpen(): boolean {
+    return this.file.implicitOpen === true;
+  }
+
+  get place(): Place | null | undefined {
+    if (this.isRemoved) return null;
+    const { parent: dir, name } = this;
+    return dir === undefined ? undefined : { dir, name };
+  }
+
+  stat(context: RequestContext): Awaitable<Attributes> {
+    const { layer, file } = this.#top;
+    return then(
+      file.stat(context),
+      (stat) => this.layers.attributesOf(layer, stat),
+    );
+  }
+
+  async wstat(
+    changes: AttributeChanges,
+    context: RequestContext,
+  ): Promise<void> {
+    await this.copyUp(context);
+    const { file } = this;
+    if (file.wstat === undefined) throw new NinePError("wstat prohibited");
+    await file.wstat(changes, context);
+  }
+
+  checkWstat(
+    changes: AttributeChanges,
+    context: RequestContext,
+  ): Awaitable<void> {
+    return this.isUpper ? this.file.checkWstat?.(changes, context) : undefined;
+  }
+
+  async open(
+    request: OpenRequest,
+    context: RequestContext,
+  ): Promise<OpenFile | void> {
+    const { mode } = request;
+    const access = mode & 3;
+    const isTruncated = (mode & OTRUNC) !== 0;
+    // The content of a function or control file is no content to copy.
+    const isCopied = !this.implicitOpen &&
+      (isTruncated || access === OWRITE || access === ORDWR);
+    if (isCopied) {
+      const open = await this.copyUp(
+        context,
+        isTruncated ? request : undefined,
+      );
+      if (open !== undefined) return open;
+    }
+    const { isUpper } = this;
+    const open = await this.file.open?.(request, context);
+    if (open === undefined || isUpper || this.implicitOpen) return open;
+    return new LowerOpen(this, request, open);
+  }
+
+  readlink(context: RequestContext): Awaitable<string> {
+    const { file } = this;
+    if (file.readlink === undefined) throw new NinePError("Invalid argument");
+    return file.readlink(context);
+  }
+
+  sync(context: RequestContext): Awaitable<void> {
+    return this.file.sync?.(context);
+  }
+
+  statfs(context: RequestContext): Awaitable<Capacity> {
+    const { file } = this;
+    if (file.statfs === undefined) {
+      throw new NinePError("Function not implemented");
+    }
+    return file.statfs(context);
+  }
+
+  async release(): Promise<void> {
+    if (--this.uses > 0) return;
+    this.parent?.forget(this);
+    this.layers.forget(this);
+    await releaseParts(this.parts);
+  }
+
+  /** Whether it stands for one of these files. */
+  has(parts: readonly Part[]): boolean {
+    return parts.some((part) => this.parts.some((own) => isSame(own, part)));
+  }
+
+  /** Waits for a copy that is under way. */
+  async settled(): Promise<void> {
+    while (this.#copying !== undefined) {
+      await this.#copying.done.catch(() => {});
+    }
+  }
+
+  /**
+   * Sees to it that the file is in the upper tree.
+   *
+   * @param truncating Request that is about to truncate the file: no content is
+   *   copied then.
+   * @returns What that request has opened, if it made the copy.
+   */
+  async copyUp(
+    context: RequestContext,
+    truncating?: OpenRequest,
+  ): Promise<OpenFile | void> {
+    while (!this.isUpper) {
+      if (this.isRemoved || this.isLeaving) throw removedError();
+      const copying = this.#copying;
+      if (copying === undefined) {
+        const done = this.#copyUp(context, truncating).finally(() => {
+          this.#copying = undefined;
+        });
+        this.#copying = { done, signal: context.signal };
+        return await done;
+      }
+      try {
+        await copying.done;
+      } catch (error) {
+        // When the other client gave up, this one makes the copy.
+        if (!copying.signal.aborted) throw error;
+      }
+    }
+  }
+
+  async #copyUp(
+    context: RequestContext,
+    truncating: OpenRequest | undefined,
+  ): Promise<OpenFile | void> {
+    const { parent, layers, file } = this;
+    if (parent === undefined) throw notSupported();
+    const dir = await parent.upper(context);
+    if (dir.rename === undefined) throw notSupported();
+    const temporary = layers.temporaryName(OWN);
+    const made = await copyFile({
+      file,
+      dir,
+      name: temporary,
+      hasContent: truncating === undefined,
+      isOwnerFree: layers.rules.access === false,
+    }, context);
+    const part = { layer: 0, file: made };
+    let open: OpenFile | void = undefined;
+    try {
+      open = truncating && await made.open?.(truncating, context);
+      if (this.isRemoved || this.isLeaving || this.parent !== parent) {
+        throw removedError();
+      }
+      // Others may find the copy before this function goes on.
+      layers.keep(made.qid, this.qid);
+      this.parts.unshift(part);
+      parent.copying(this.name);
+      await dir.rename({
+        name: temporary,
+        file: made,
+        newDir: dir,
+        newName: this.name,
+        replace: false,
+      }, context);
+    } catch (error) {
+      const index = this.parts.indexOf(part);
+      if (index >= 0) this.parts.splice(index, 1);
+      layers.drop(made.qid);
+      await open?.close?.({ lost: false, writeFailed: true });
+      await discard(dir, temporary, made, context);
+      throw error;
+    }
+    this.#top = part;
+    parent.copied();
+    return open;
+  }
+}
+
+/** A directory of a union. */
+export class UnionDir extends UnionFile implements TreeDir {
+  /** The members that fids stand for. */
+  readonly #members: Map<string, UnionFile> = new Map();
+  readonly #listings: Set<ActiveListing> = new Set();
+  /** Counts changes of names: a lookup that one overtakes has to look again. */
+  #changes = 0;
+
+  /** The directories, the upper one first. */
+  get #dirs(): { layer: number; dir: TreeDir }[] {
+    return this.parts.flatMap(({ layer, file }) =>
+      isDir(file) ? [{ layer, dir: file }] : []
+    );
+  }
+
+  /** The directory in the upper tree, which is made if need be. */
+  async upper(context: RequestContext): Promise<TreeDir> {
+    await this.copyUp(context);
+    const { file } = this;
+    if (this.isRemoved) throw removedError();
+    if (!isDir(file)) throw new NinePError("not a directory");
+    return file;
+  }
+
+  /** A member is of no use any more. */
+  forget(node: UnionFile): void {
+    if (this.#members.get(node.name) === node) this.#members.delete(node.name);
+  }
+
+  /** A member is about to come into the upper tree. */
+  copying(name: string): void {
+    for (const { copied } of this.#listings) copied.set(name, false);
+  }
+
+  /** A member has come into the upper tree. */
+  copied(): void {
+    this.#changes++;
+  }
+
+  async lookup(
+    name: string,
+    context: RequestContext,
+  ): Promise<TreeFile | undefined> {
+    if (name.startsWith(OWN)) return undefined;
+    for (let tries = 1;; tries++) {
+      const changes = this.#changes;
+      const found = await this.#find(name, context);
+      if (changes !== this.#changes && tries < MAX_TRIES) {
+        await releaseParts(found);
+        continue;
+      }
+      const [first, ...rest] = found;
+      return first && this.#nodeOf(name, [first, ...rest]);
+    }
+  }
+
+  /** The member of a name, which is in the trees as told. */
+  #nodeOf(name: string, found: [Part, ...Part[]]): Awaitable<UnionFile> {
+    const known = this.#members.get(name);
+    if (known?.has(found)) {
+      known.uses++;
+      return then(releaseParts(found), () => known);
+    }
+    const Kind = isDir(found[0].file) ? UnionDir : UnionFile;
+    const node = new Kind(this.layers, found, this, name);
+    this.#members.set(name, node);
+    return node;
+  }
+
+  /** A member that was just made in the upper tree. */
+  #made(name: string, file: TreeFile): Awaitable<UnionFile> {
+    this.#changes++;
+    return this.#nodeOf(name, [{ layer: 0, file }]);
+  }
+
+  /** Where the trees have a name: several parts for directories alone. */
+  async #find(
+    name: string,
+    context: RequestContext,
+    dirs = this.#dirs,
+  ): Promise<Part[]> {
+    const found: Part[] = [];
+    try {
+      for (const { layer, dir } of dirs) {
+        const file = await dir.lookup(name, context);
+        if (file !== undefined) {
+          const isMerged = isDir(file);
+          if (found.length > 0 && !isMerged) {
+            await file.release?.();
+            break;
+          }
+          found.push({ layer, file });
+          if (!isMerged) break;
+        }
+        if (await hasMark(dir, name, context)) break;
+      }
+    } catch (error) {
+      await releaseParts(found);
+      throw error;
+    }
+    return found;
+  }
+
+  /** Whether the trees have a name. */
+  async #hasName(
+    name: string,
+    context: RequestContext,
+    dirs = this.#dirs,
+  ): Promise<boolean> {
+    const found = await this.#find(name, context, dirs);
+    await releaseParts(found);
+    return found.length > 0;
+  }
+
+  async *list(
+    { cookie }: ListRequest,
+    context: RequestContext,
+  ): AsyncGenerator<DirEntry> {
+    let left = cookie; // The library counts, for the members have no cookies.
+    for await (const stat of this.#stats(context)) {
+      if (left-- <= 0) yield { stat };
+    }
+  }
+
+  /** The attributes of all members: those of the upper tree, then of those below it. */
+  async *#stats(context: RequestContext): AsyncGenerator<Attributes> {
+    const active: ActiveListing = { copied: new Map() };
+    const { copied } = active;
+    this.#listings.add(active);
+    try {
+      const dirs = this.#dirs;
+      for (const [index, { layer, dir }] of dirs.entries()) {
+        const listing: Listing = await dir.list?.({ cookie: 0 }, context) ?? [];
+        for await (const { stat } of listing) {
+          const { name } = stat;
+          if (name.startsWith(OWN)) continue;
+          if (index === 0) {
+            if (copied.has(name)) copied.set(name, true);
+          } else {
+            const above = dirs.slice(0, index);
+            const covered = await isCovered(above, name, context);
+            if (copied.get(name) === false) {
+              // It came into the upper tree after that had been listed.
+              copied.set(name, true);
+              const now = await this.#statOf(name, context);
+              if (now !== undefined) yield now;
+              continue;
+            }
+            if (covered) continue;
+          }
+          yield this.layers.attributesOf(layer, stat);
+        }
+      }
+    } finally {
+      this.#listings.delete(active);
+    }
+  }
+
+  async #statOf(
+    name: string,
+    context: RequestContext,
+  ): Promise<Attributes | undefined> {
+    const file = await this.lookup(name, context);
+    try {
+      return await file?.stat(context);
+    } finally {
+      await file?.release?.();
+    }
+  }
+
+  /** The upper directory, where a name is to be made that no tree has. */
+  async #forNew(name: string, context: RequestContext): Promise<TreeDir> {
+    checkName(name);
+    if (await this.#hasName(name, context)) {
+      throw new NinePError("file already exists");
+    }
+    return await this.upper(context);
+  }
+
+  async create(
+    request: CreateFile,
+    context: RequestContext,
+  ): Promise<CreatedFile> {
+    const dir = await this.#forNew(request.name, context);
+    if (dir.create === undefined) throw notSupported();
+    const { file, open } = await dir.create(request, context);
+    return { file: await this.#made(request.name, file), open };
+  }
+
+  async mkdir(request: MakeDir, context: RequestContext): Promise<TreeDir> {
+    const dir = await this.#forNew(request.name, context);
+    if (dir.mkdir === undefined) throw notSupported();
+    const made = await dir.mkdir(request, context);
+    const node = await this.#made(request.name, made);
+    if (node instanceof UnionDir) return node;
+    throw new NinePError("i/o error"); // The tree made something else.
+  }
+
+  async symlink(
+    request: MakeSymlink,
+    context: RequestContext,
+  ): Promise<TreeFile> {
+    const dir = await this.#forNew(request.name, context);
+    if (dir.symlink === undefined) throw notSupported();
+    const made = await dir.symlink(request, context);
+    return await this.#made(request.name, made);
+  }
+
+  async link(
+    name: string,
+    file: TreeFile,
+    context: RequestContext,
+  ): Promise<void> {
+    const node = this.#own(file);
+    await node.copyUp(context);
+    const dir = await this.#forNew(name, context);
+    if (dir.link === undefined) throw notSupported();
+    await dir.link(name, node.file, context);
+    this.#changes++;
+  }
+
+  async remove(
+    name: string,
+    file: TreeFile,
+    context: RequestContext,
+  ): Promise<void> {
+    const node = this.#member(name, file);
+    await this.#leave(node, async () => {
+      if (node instanceof UnionDir) await node.#checkEmpty(context);
+      await this.#hide(name, context);
+      if (node.isUpper) await this.#removeUpper(node, context);
+    });
+    this.#gone(node);
+  }
+
+  async rename(request: Rename, context: RequestContext): Promise<void> {
+    const { name, newDir, newName, replace } = request;
+    const node = this.#member(name, request.file);
+    const to = this.#own(newDir);
+    if (!(to instanceof UnionDir)) throw new NinePError("not a directory");
+    if (to === this && newName === name) return;
+    checkName(newName);
+    for (let at: UnionDir | undefined = to; at !== undefined; at = at.parent) {
+      if (at === node) throw new NinePError("Invalid argument");
+    }
+    if (node instanceof UnionDir && node.#dirs.some(({ layer }) => layer > 0)) {
+      throw crossError(); // All that is below it would have to be copied.
+    }
+    await node.copyUp(context);
+    const [fromUpper, toUpper] = [
+      await this.upper(context),
+      await to.upper(context),
+    ];
+    if (fromUpper.rename === undefined) {
+      throw new NinePError("wstat prohibited");
+    }
+    await this.#leave(node, async () => {
+      const taken = await to.lookup(newName, context);
+      try {
+        if (taken !== undefined) {
+          if (!replace) throw new NinePError("file already exists");
+          await checkReplaced(node, taken, context);
+        }
+        await this.#hide(name, context);
+        // A directory must not show what the lower trees have at its new name.
+        if (node instanceof UnionDir) await to.#hide(newName, context);
+        if (taken instanceof UnionDir) await taken.#clear(context);
+        await fromUpper.rename?.(
+          { ...request, file: node.file, newDir: toUpper },
+          context,
+        );
+        if (taken instanceof UnionFile) {
+          if (taken.isUpper) this.layers.drop(taken.file.qid);
+          to.#gone(taken);
+        }
+      } finally {
+        await taken?.release?.();
+      }
+    });
+    this.forget(node);
+    this.#changes++;
+    node.parent = to;
+    node.name = newName;
+    to.#members.set(newName, node);
+    to.#changes++;
+  }
+
+  /** Does what takes a name from a member; meanwhile nobody else does. */
+  async #leave(node: UnionFile, take: () => Promise<void>): Promise<void> {
+    if (node.isLeaving) throw new NinePError("file does not exist");
+    node.isLeaving = true;
+    try {
+      await node.settled();
+      await take();
+    } finally {
+      node.isLeaving = false;
+    }
+  }
+
+  #gone(node: UnionFile): void {
+    this.forget(node);
+    node.isRemoved = true;
+    this.#changes++;
+  }
+
+  async #removeUpper(node: UnionFile, context: RequestContext): Promise<void> {
+    const dir = await this.upper(context);
+    if (dir.remove === undefined) throw notSupported();
+    if (node instanceof UnionDir) await node.#clear(context);
+    const { qid } = node.file;
+    await dir.remove(node.name, node.file, context);
+    this.layers.drop(qid);
+  }
+
+  /** Marks a name as removed, if a lower tree has it. */
+  async #hide(name: string, context: RequestContext): Promise<void> {
+    const below = this.#dirs.filter(({ layer }) => layer > 0);
+    if (below.length === 0 || !await this.#hasName(name, context, below)) {
+      return;
+    }
+    const dir = await this.upper(context);
+    const mark = OWN + name;
+    if (utf8Length(mark) > MAX_NAME) throw new NinePError("File name too long");
+    if (await hasMark(dir, name, context)) return;
+    if (dir.create === undefined) throw notSupported();
+    const request = { name: mark, perm: 0, mode: 0 };
+    const { file, open } = await dir.create(request, context);
+    await open?.close?.({ lost: false, writeFailed: false });
+    await file.release?.();
+  }
+
+  async #checkEmpty(context: RequestContext): Promise<void> {
+    for await (const _ of this.#stats(context)) {
+      throw new NinePError("directory is not empty");
+    }
+  }
+
+  /** Removes the marks from a directory that is about to go, and shows nothing. */
+  async #clear(context: RequestContext): Promise<void> {
+    const { file } = this;
+    if (!this.isUpper || !isDir(file)) return;
+    // From here on the mark beside the directory hides what is below it.
+    const lower = this.parts.splice(1);
+    await releaseParts(lower);
+    const marks: string[] = [];
+    const listing: Listing = await file.list?.({ cookie: 0 }, context) ?? [];
+    for await (const { stat: { name } } of listing) {
+      if (name.startsWith(OWN)) marks.push(name);
+    }
+    for (const name of marks) {
+      const mark = await file.lookup(name, context);
+      if (mark === undefined) continue;
+      try {
+        await file.remove?.(name, mark, context);
+      } finally {
+        await mark.release?.();
+      }
+    }
+  }
+
+  /** A file of this union. */
+  #own(file: TreeFile): UnionFile {
+    if (file instanceof UnionFile && file.layers === this.layers) return file;
+    throw crossError();
+  }
+
+  /** The member of a name, if it is that file. */
+  #member(name: string, file: TreeFile): UnionFile {
+    const node = this.#own(file);
+    const isHere = node.parent === this && node.name === name;
+    if (isHere && !node.isRemoved) return node;
+    throw new NinePError("file does not exist");
+  }
+}

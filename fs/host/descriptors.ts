@@ -1,0 +1,34 @@
+// How many descriptors the fids of a host directory hold.
+
+import { NinePError } from "../../codec.ts";
+
+/** Counts descriptors up to a limit. */
+export class Descriptors {
+  readonly #most: number;
+  #count = 0;
+
+  /** @param most Most descriptors. */
+  constructor(most: number) {
+    this.#most = most;
+  }
+
+  /** Descriptors that are open, or about to be. */
+  get count(): number {
+    return this.#count;
+  }
+
+  /**
+   * Reserves a descriptor.
+   *
+   * @throws {NinePError} There are too many.
+   */
+  take(): void {
+    if (this.#count >= this.#most) throw new NinePError("Too many open files");
+    this.#count++;
+  }
+
+  /** Gives a descriptor back. */
+  give(): void {
+    this.#count--;
+  }
+}

@@ -1,0 +1,393 @@
+// A directory of the host.
+
+import {
+  DMDIR,
+  NinePError,
+  OAPPEND,
+  ORDWR,
+  OREAD,
+  OWRITE,
+} from "../../codec.ts";
+import { utf8Length } from "../../codec/wire.ts";
+import type {
+  Attributes,
+  DirEntry,
+  ListRequest,
+  OpenRequest,
+} from "../../server.ts";
+import type {
+  CreatedFile,
+  CreateFile,
+  MakeDir,
+  MakeSymlink,
+  OpenFile,
+  Rename,
+  TreeDir,
+  TreeFile,
+} from "../tree.ts";
+import { identityOf, isSame, SET_IDS } from "./attributes.ts";
+import { type Checks, goneError, MAX_DEPTH } from "./directories.ts";
+import { followedDir, FollowedFile, followLink } from "./follow.ts";
+import type { Host } from "./host.ts";
+import { HostFile } from "./host_file.ts";
+import { withInode } from "./inode.ts";
+import { listEntries } from "./listing.ts";
+import { checkSame, linkSame, moveName } from "./move.ts";
+import { isHostName, isTooLong } from "./names.ts";
+import type { HostOpenFile } from "./open_file.ts";
+import { BIG, codeOfError, type HostStats } from "./system.ts";
+
+/** Most bytes of the target of a symbolic link. */
+const TARGET_MAX = 4095;
+
+/** A directory by its name. */
+export class HostDir extends HostFile implements TreeDir {
+  /** The members that fids stand for, by name. */
+  readonly #members: Map<string, HostFile> = new Map();
+  readonly #onEnd: (() => Promise<void>) | undefined;
+  /** Whether it was made, and not opened yet. */
+  #isMade = false;
+  declare parent: HostDir | undefined;
+
+  /** @param onEnd For the root: ends the serving of the tree. */
+  constructor(
+    host: Host,
+    parent: HostDir | undefined,
+    name: string,
+    stats: HostStats,
+    onEnd?: () => Promise<void>,
+  ) {
+    super(host, parent, name, stats);
+    this.#onEnd = onEnd;
+  }
+
+  protected override released(): void | Promise<void> {
+    this.host.directories.forget(this);
+    return this.#onEnd?.() ?? super.released();
+  }
+
+  /** A member is not used any more. */
+  forget(file: HostFile): void {
+    if (this.#members.get(file.name) === file) this.#members.delete(file.name);
+  }
+
+  /** A member has come, in the place of what had its name. */
+  add(file: HostFile): void {
+    const old = this.#members.get(file.name);
+    if (old !== undefined && old !== file) old.isRemoved = true;
+    this.#members.set(file.name, file);
+  }
+
+  /** The object for a member that was seen: the one that fids stand for, if it is the same file. */
+  member(name: string, stats: HostStats): HostFile {
+    const known = this.#members.get(name);
+    if (known !== undefined && isSame(known.identity, stats)) {
+      known.observe(stats);
+      return known.retain();
+    }
+    const { host } = this;
+    const file = stats.isDirectory()
+      ? new HostDir(host, this, name, stats)
+      : new HostFile(host, this, name, stats);
+    this.#members.set(name, file);
+    return file;
+  }
+
+  /** Runs an operation with a path of the directory, in its turn. */
+  at<T>(
+    use: (path: string) => Promise<T>,
+    checks?: Checks<T>,
+  ): Promise<T> {
+    const { host } = this;
+    return host.track(
+      host.gate.shared(() => this.#use(use, checks)),
+    );
+  }
+
+  /** Runs an operation while no other one is under way. */
+  #alone<T>(use: (path: string) => Promise<T>): Promise<T> {
+    const { host } = this;
+    return host.track(host.gate.exclusive(() => this.#use(use)));
+  }
+
+  async #use<T>(
+    use: (path: string) => Promise<T>,
+    checks?: Checks<T>,
+  ): Promise<T> {
+    // The host may have given its number to another directory of that name.
+    if (this.isRemoved) throw goneError();
+    return await this.host.directories.at(this, use, checks);
+  }
+
+  /** Looks up a name; follows a link where links are followed, and it leads to something in the tree. */
+  async lookup(name: string): Promise<HostFile | FollowedFile | undefined> {
+    const file = await this.find(name);
+    const isFollowed = file?.identity.kind === "link" &&
+      this.host.settings.followLinks;
+    if (file === undefined || !isFollowed) return file;
+    const target = await followLink(this, file);
+    if (target === undefined) return file;
+    return target instanceof HostDir
+      ? followedDir(file, target)
+      : new FollowedFile(file, target);
+  }
+
+  /** The attributes of a member, or of what it leads to. */
+  async followed(name: string): Promise<Attributes | undefined> {
+    const file = await this.lookup(name);
+    if (file === undefined) return undefined;
+    try {
+      return await file.stat();
+    } finally {
+      await file.release();
+    }
+  }
+
+  /** Finds a member, and follows nothing. */
+  async find(name: string): Promise<HostFile | undefined> {
+    const { system: { files, platform } } = this.host;
+    if (!isHostName(name, platform)) return undefined;
+    try {
+      return await this.at(async (path) => {
+        const stats = await files.lstat(`${path}/${name}`, BIG);
+        if (stats.isDirectory()) this.#checkDepth();
+        return this.member(name, stats);
+      }, {
+        confirm: (path, file) => file.check(`${path}/${name}`),
+        discard: release,
+      });
+    } catch (error) {
+      // The directory itself is not there any more.
+      if (error instanceof NinePError) throw error;
+      if (codeOfError(error) === "ENOENT") return undefined;
+      throw codeOfError(error) === "ENOTDIR" ? goneError() : error;
+    }
+  }
+
+  #checkDepth(): void {
+    let depth = 1;
+    for (let dir = this.parent; dir !== undefined; dir = dir.parent) depth++;
+    if (depth >= MAX_DEPTH) throw new NinePError("File name too long");
+  }
+
+  /** Lists the members one by one, some of them at a time. */
+  list({ cookie }: ListRequest): AsyncIterable<DirEntry> {
+    return listEntries(this, cookie);
+  }
+
+  /** Checks that the directory may be read. */
+  override async open({ mode }: OpenRequest): Promise<OpenFile | void> {
+    if ((mode & 3) !== OREAD && (mode & 3) !== 3) {
+      throw new NinePError("Is a directory");
+    }
+    // The mode of a Tcreate is not checked against the permissions.
+    const isMade = this.#isMade;
+    this.#isMade = false;
+    if (isMade) return;
+    const { files, flags } = this.host.system;
+    await this.at(async (path) => {
+      const mode = flags.RDONLY | flags.DIRECTORY;
+      const handle = await files.open(`${path}/.`, mode);
+      await handle.close();
+    });
+    await this.stats();
+  }
+
+  /** Makes a file. Its permissions are masked by those of the directory, whatever the mask of the process is. */
+  async create({ name, perm, mode }: CreateFile): Promise<CreatedFile> {
+    this.host.checkWritable();
+    this.#checkName(name);
+    this.#checkPerm(perm);
+    const { host } = this;
+    const { files, flags } = host.system;
+    const dir = await this.stats();
+    const wanted = perm & (~0o666 | (Number(dir.mode) & 0o666)) & 0o777;
+    const access = mode & 3;
+    const writes = access === OWRITE || access === ORDWR;
+    const isAppending = writes && (mode & OAPPEND) !== 0;
+    const how =
+      (access === ORDWR ? flags.RDWR : writes ? flags.WRONLY : flags.RDONLY) |
+      (isAppending ? flags.APPEND : 0);
+    host.descriptors.take();
+    let open: HostOpenFile | undefined;
+    try {
+      return await this.at(async (path) => {
+        const made = `${path}/${name}`;
+        const more = flags.CREAT | flags.EXCL | flags.CAREFUL;
+        const handle = await files.open(made, how | more, wanted);
+        try {
+          let stats = await handle.stat(BIG);
+          if ((Number(stats.mode) & 0o777) !== wanted) {
+            await handle.chmod(wanted);
+            stats = await handle.stat(BIG);
+          }
+          host.changed(this.identity);
+          const file = this.member(name, stats);
+          open = file.opened(handle, isAppending);
+          return { file, open };
+        } catch (error) {
+          await handle.close();
+          await files.unlink(made).catch(() => {});
+          throw error;
+        }
+      }, {
+        discard: async ({ file, open }) => {
+          await open.close();
+          await file.release();
+        },
+      });
+    } catch (error) {
+      // An open file gives its descriptor back itself.
+      if (open === undefined) host.descriptors.give();
+      throw error;
+    }
+  }
+
+  /** Makes a directory. */
+  async mkdir({ name, perm }: MakeDir): Promise<TreeDir> {
+    this.host.checkWritable();
+    this.#checkName(name);
+    this.#checkPerm(perm);
+    this.#checkDepth();
+    const { host } = this;
+    const { files } = host.system;
+    const dir = await this.stats();
+    const wanted = perm & Number(dir.mode) & 0o777;
+    return await this.at<HostDir>(async (path) => {
+      const made = `${path}/${name}`;
+      await files.mkdir(made, wanted);
+      host.changed(this.identity);
+      let stats = await files.lstat(made, BIG);
+      if (!stats.isDirectory()) throw goneError();
+      if ((Number(stats.mode) & 0o777) !== wanted) {
+        // The directory may have inherited setgid.
+        const bits = wanted | (Number(stats.mode) & 0o7000);
+        const own = identityOf(stats);
+        stats = await withInode(host, made, own, async (inode) => {
+          await inode.chmod(bits);
+          return await inode.stat();
+        });
+      }
+      const dir = this.member(name, stats) as HostDir; // Its attributes say so.
+      dir.#isMade = true;
+      return dir;
+    }, { discard: release });
+  }
+
+  /** Makes a symbolic link; the target is kept as it is, and not followed. */
+  async symlink({ name, target }: MakeSymlink): Promise<TreeFile> {
+    this.host.checkWritable();
+    this.#checkName(name);
+    const isText = target !== "" && !target.includes("\0") &&
+      target.isWellFormed();
+    if (!isText) throw new NinePError("Invalid argument");
+    if (utf8Length(target) > TARGET_MAX) {
+      throw new NinePError("File name too long");
+    }
+    const { files } = this.host.system;
+    return await this.at(async (path) => {
+      await files.symlink(target, `${path}/${name}`);
+      this.host.changed(this.identity);
+      const stats = await files.lstat(`${path}/${name}`, BIG);
+      return this.member(name, stats);
+    }, { discard: release });
+  }
+
+  /** Gives a file a further name. */
+  async link(name: string, file: TreeFile): Promise<void> {
+    this.host.checkWritable();
+    this.#checkName(name);
+    const { host } = this;
+    const { files } = host.system;
+    const own = ownFile(host, file);
+    if (own.identity.kind === "directory") {
+      throw new NinePError("Operation not permitted");
+    }
+    const { parent } = own;
+    if (parent === undefined) throw new NinePError("Operation not permitted");
+    await host.track(
+      host.gate.exclusive(() =>
+        host.directories.at(
+          parent,
+          (from) =>
+            host.directories.at(this, async (to) => {
+              await linkSame(
+                own,
+                `${from}/${own.name}`,
+                `${to}/${name}`,
+                files,
+              );
+              host.changed(this.identity);
+            }),
+        )
+      ),
+    );
+  }
+
+  /** Removes a member, if the name is still that of the file. */
+  async remove(name: string, file: TreeFile): Promise<void> {
+    this.host.checkWritable();
+    if (!isHostName(name, this.host.system.platform)) throw goneError();
+    const { host } = this;
+    const { files } = host.system;
+    const own = ownFile(host, file);
+    // While the name is free for another file, nobody must ask for this one.
+    await this.#alone(async (path) => {
+      const place = `${path}/${name}`;
+      await checkSame(own, place, files);
+      await (own.identity.kind === "directory"
+        ? files.rmdir(place)
+        : files.unlink(place));
+      host.changed(this.identity);
+      own.isRemoved = true;
+      this.forget(own);
+      if (own instanceof HostDir) host.directories.forget(own);
+    });
+  }
+
+  /** Gives a member another name, or another directory. */
+  async rename(request: Rename): Promise<void> {
+    this.host.checkWritable();
+    this.#checkName(request.newName);
+    const { host } = this;
+    const file = ownFile(host, request.file);
+    const newDir = ownDir(host, request.newDir);
+    await host.track(
+      host.gate.exclusive(() => moveName(this, newDir, { ...request, file })),
+    );
+  }
+
+  #checkName(name: string): void {
+    if (!isHostName(name, this.host.system.platform)) {
+      throw new NinePError("illegal name");
+    }
+    if (isTooLong(name)) throw new NinePError("File name too long");
+  }
+
+  /** A host keeps permissions only; setuid, setgid and the sticky bit are not for clients. */
+  #checkPerm(perm: number): void {
+    if ((perm & SET_IDS) !== 0) throw new NinePError("Operation not permitted");
+    if ((perm & ~(DMDIR | 0o777)) !== 0) {
+      throw new NinePError("Operation not supported");
+    }
+  }
+}
+
+/** Gives up what an operation has found. */
+async function release(file: HostFile): Promise<void> {
+  await file.release();
+}
+
+/** The object of this tree for a file: of a link that was followed, the link. */
+function ownFile(host: Host, file: TreeFile): HostFile {
+  const own = file instanceof FollowedFile ? file.link : file;
+  if (own instanceof HostFile && own.host === host) return own;
+  throw new NinePError("Invalid cross-device link");
+}
+
+/** The object of this tree for a directory: what a link leads to. */
+function ownDir(host: Host, file: TreeFile): HostDir {
+  const own = file instanceof FollowedFile ? file.target : file;
+  if (own instanceof HostDir && own.host === host) return own;
+  throw new NinePError("Invalid cross-device link");
+}

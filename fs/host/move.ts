@@ -1,0 +1,167 @@
+// How a name of the host gets another directory or name, and nothing is lost.
+
+import { NinePError } from "../../codec.ts";
+import { type Identity, identityOf, isSame } from "./attributes.ts";
+import { goneError, isGone } from "./directories.ts";
+import type { Host } from "./host.ts";
+import type { HostFile, HostParent } from "./host_file.ts";
+import { BIG, codeOfError, type HostFiles, type HostStats } from "./system.ts";
+
+/** A directory that names are moved in. */
+export interface MoveDir extends HostParent {
+  readonly host: Host;
+  /** A member has come, in the place of what had its name. */
+  add(file: HostFile): void;
+}
+
+/** A move. */
+export interface Move {
+  readonly name: string;
+  readonly file: HostFile;
+  readonly newName: string;
+  readonly replace: boolean;
+}
+
+/** Throws unless a path leads to a file. */
+export async function checkSame(
+  { identity }: { readonly identity: Identity },
+  path: string,
+  files: HostFiles,
+): Promise<void> {
+  const stats = await lookAt(path, files);
+  if (stats === undefined || !isSame(identity, stats)) throw goneError();
+}
+
+async function lookAt(
+  path: string,
+  files: HostFiles,
+): Promise<HostStats | undefined> {
+  try {
+    return await files.lstat(path, BIG);
+  } catch (error) {
+    if (isGone(error)) return undefined;
+    throw error;
+  }
+}
+
+/** Gives a file a further name, which must be free; takes it back if it is another file's. */
+export async function linkSame(
+  file: { readonly identity: Identity },
+  from: string,
+  to: string,
+  files: HostFiles,
+): Promise<void> {
+  await checkSame(file, from, files);
+  await files.link(from, to);
+  try {
+    await checkSame(file, to, files);
+  } catch (error) {
+    await files.unlink(to).catch(() => {});
+    throw error;
+  }
+}
+
+/** Moves a name. Nothing else may be under way. */
+export async function moveName(
+  dir: MoveDir,
+  newDir: MoveDir,
+  { name, file, newName, replace }: Move,
+): Promise<void> {
+  const { host } = dir;
+  const { files } = host.system;
+  if (dir === newDir && name === newName) return;
+  await host.directories.at(
+    dir,
+    (fromDir) =>
+      host.directories.at(newDir, async (toDir) => {
+        const from = `${fromDir}/${name}`;
+        const to = `${toDir}/${newName}`;
+        await checkSame(file, from, files);
+        if (replace) await replaceName(file, from, to, files);
+        else if (file.identity.kind === "directory") {
+          await moveDirectory(from, to, files);
+        } else await moveFile(file, from, to, files);
+      }),
+  );
+  host.changed(dir.identity);
+  host.changed(newDir.identity);
+  const oldDir = file.parent;
+  oldDir?.forget(file);
+  newDir.retain();
+  file.parent = newDir;
+  file.name = newName;
+  newDir.add(file);
+  await oldDir?.release();
+}
+
+async function replaceName(
+  file: { readonly identity: Identity },
+  from: string,
+  to: string,
+  files: HostFiles,
+): Promise<void> {
+  const there = await lookAt(to, files);
+  await files.rename(from, to);
+  // Of two names of one file, rename(2) leaves both.
+  const isBoth = there !== undefined && isSame(file.identity, there) &&
+    file.identity.kind !== "directory";
+  if (!isBoth) return;
+  try {
+    await checkSame(file, from, files);
+  } catch {
+    return;
+  }
+  await files.unlink(from);
+}
+
+/** A further name that must be free, and then the end of the old one: nothing is replaced. */
+async function moveFile(
+  file: { readonly identity: Identity },
+  from: string,
+  to: string,
+  files: HostFiles,
+): Promise<void> {
+  try {
+    await linkSame(file, from, to, files);
+  } catch (error) {
+    // Some file systems have no further names, and Linux may forbid them for
+    // files of others. Then a file that comes at the last moment is replaced.
+    const code = codeOfError(error);
+    const isRefused = code === "EPERM" || code === "ENOTSUP" ||
+      code === "EOPNOTSUPP" || code === "ENOSYS" || code === "EMLINK";
+    if (!isRefused) throw error;
+    if (await lookAt(to, files) !== undefined) {
+      throw new NinePError("file already exists");
+    }
+    await files.rename(from, to);
+    return;
+  }
+  try {
+    await checkSame(file, from, files);
+    await files.unlink(from);
+  } catch (error) {
+    await files.unlink(to).catch(() => {});
+    throw error;
+  }
+}
+
+/** An empty directory takes the name first: rename(2) replaces nothing but that. */
+async function moveDirectory(
+  from: string,
+  to: string,
+  files: HostFiles,
+): Promise<void> {
+  await files.mkdir(to, 0o700);
+  const made = await files.lstat(to, BIG);
+  try {
+    await files.rename(from, to);
+  } catch (error) {
+    const now = await lookAt(to, files);
+    if (now !== undefined && isSame(identityOf(made), now)) {
+      await files.rmdir(to).catch(() => {});
+    }
+    throw codeOfError(error) === "ENOTEMPTY" || codeOfError(error) === "EEXIST"
+      ? new NinePError("file already exists", { cause: error })
+      : error;
+  }
+}

@@ -1,0 +1,215 @@
+// A tree of another server, to be served here: every request goes there with a
+// fid, so that files keep their identity.
+
+import type { RemoteTree } from "../client.ts";
+import { normalizePath } from "../client.ts";
+import { NinePError, type Qid, QTDIR } from "../codec.ts";
+import type {
+  AttachRequest,
+  Awaitable,
+  Handler,
+  RequestContext,
+} from "../server.ts";
+import { abortable } from "./callable.ts";
+import type { PathNode } from "./rules/path_node.ts";
+import { Far, nearError } from "./remote/far.ts";
+import { RemoteDir } from "./remote/node.ts";
+import { handlerOf, type ServableTree } from "./rules.ts";
+import type { Rules, TreeDir } from "./tree.ts";
+
+/** Options of a {@linkcode RemoteFs}. */
+export interface RemoteFsOptions {
+  /** Directory of the far tree that is the root here; the far root by default. */
+  readonly path?: string | readonly string[] | undefined;
+  /**
+   * Attaches to the far server for a near user, so that the far server applies
+   * the permissions of that user. The tree is closed when the near client is
+   * done with it. By default all near users work with the rights of the one user
+   * that the client was connected as.
+   *
+   * A near server without authentication takes any name that a client gives.
+   *
+   * @param uname Near user.
+   * @param aname Tree that the near client asks for.
+   * @param signal Aborted when the near client gives up.
+   */
+  readonly attach?:
+    | ((
+      uname: string,
+      aname: string,
+      signal: AbortSignal | undefined,
+    ) => Awaitable<RemoteTree>)
+    | undefined;
+  /**
+   * Most milliseconds that a near Tclunk waits for the far server, above 0 and
+   * up to 2^31 - 1; 5000 by default.
+   */
+  readonly closeTimeout?: number | undefined;
+}
+
+/** Longest delay that setTimeout() knows, in milliseconds. */
+const TIMEOUT_MAX = 2 ** 31 - 1;
+
+/**
+ * A tree of another server, reached through a client. It can be served as it
+ * is, or be mounted anywhere in another tree.
+ *
+ * - Each file that a near fid stands for has one fid of the far server, and
+ *   each use of a file another one. They are given back with the near fid.
+ * - Reads that wait for an event wait on the far server. When the near client
+ *   flushes such a read, or goes away, the far read is flushed. The near Tflush
+ *   is answered at once.
+ * - Function files work, with and without a Topen.
+ * - Errors are those of the far server. When the connection to it is lost,
+ *   requests fail with `Connection reset by peer`. With `reconnect` of
+ *   `connect()` they wait for the next connection, and files that cannot be
+ *   found again fail with `Stale file handle`; a walk from the root finds them.
+ * - The far server checks permissions, for the user whom the far connection was
+ *   made for, unless there is the option `attach`. It also sees to DMEXCL,
+ *   DMAPPEND and ORCLOSE.
+ * - A near Twstat that changes the name and other attributes is sent as two.
+ *
+ * A server may mount its own tree. Such a tree has no end: programs that go
+ * through all of it must bound the depth.
+ *
+ * The client stays the caller's: closing it ends the tree.
+ *
+ * @example A server in front of another one
+ * ```ts
+ * import { connect, MemoryFs, pair, RemoteFs, serve } from "@ninep/ninep";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const [gate, far] = pair();
+ * void serve(far, new MemoryFs({ lib: { motd: "hello\n" } }));
+ * await using between = await connect(gate);
+ *
+ * const [near, here] = pair();
+ * void serve(here, new RemoteFs(between, { path: "lib" }));
+ * await using client = await connect(near);
+ * assertEquals(await client.readTextFile("motd"), "hello\n");
+ * ```
+ */
+export class RemoteFs implements ServableTree {
+  /** The far server checks permissions and exclusive use, and removes files at their close. */
+  readonly rules: Rules = {
+    access: false,
+    exclusive: false,
+    removeOnClose: false,
+  };
+  /** What a server asks: functions that need no `this`. */
+  readonly handler: Handler<PathNode>;
+  readonly #tree: RemoteTree;
+  readonly #path: readonly string[];
+  readonly #attach: RemoteFsOptions["attach"];
+  readonly #closeTimeout: number;
+
+  /**
+   * Makes a tree of a client.
+   *
+   * @param tree Client, or a tree of it from `Client.attach()`.
+   * @param options Directory to show, user to be.
+   * @throws {RangeError} `closeTimeout` is out of its range.
+   * @throws {TypeError} An element of the path has a slash.
+   */
+  constructor(tree: RemoteTree, options: RemoteFsOptions = {}) {
+    const { path = "/", attach, closeTimeout = 5000 } = options;
+    if (!(closeTimeout > 0 && closeTimeout <= TIMEOUT_MAX)) {
+      throw new RangeError(
+        `Cannot make a RemoteFs: closeTimeout is ${closeTimeout}, the range is above 0 to 2^31 - 1`,
+      );
+    }
+    this.#tree = tree;
+    this.#path = normalizePath(path).split("/").filter((name) => name !== "");
+    this.#attach = attach;
+    this.#closeTimeout = closeTimeout;
+    this.handler = handlerOf(this);
+  }
+
+  /** Gives the root to a near user. See `attach(9P)`. */
+  async attach(
+    { uname, aname }: AttachRequest,
+    { signal }: RequestContext,
+  ): Promise<TreeDir> {
+    const attachment = new Attachment(
+      this.#tree,
+      this.#path,
+      (signal) => this.#attach?.(uname, aname, signal),
+      this.#closeTimeout,
+    );
+    const { far, fid, qid } = await attachment.find(signal);
+    return new RemoteDir(far, qid, fid, undefined, attachment, this.rules);
+  }
+}
+
+/** Attaches for a near user, where that is wanted. */
+type AttachFar = (
+  signal: AbortSignal | undefined,
+) => Awaitable<RemoteTree> | undefined;
+
+/** A near attach: the tree of the far server that it is for. */
+class Attachment {
+  readonly #tree: RemoteTree;
+  readonly #path: readonly string[];
+  readonly #attach: AttachFar;
+  readonly #closeTimeout: number;
+  /** The tree of this attach alone. */
+  #own: RemoteTree | undefined;
+  /** Ends a search for which no near client waits. */
+  readonly #end = new AbortController();
+
+  constructor(
+    tree: RemoteTree,
+    path: readonly string[],
+    attach: AttachFar,
+    closeTimeout: number,
+  ) {
+    this.#tree = tree;
+    this.#path = path;
+    this.#attach = attach;
+    this.#closeTimeout = closeTimeout;
+  }
+
+  /** Finds the root, in the session that there is now. */
+  async find(
+    signal: AbortSignal = this.#end.signal,
+  ): Promise<{ far: Far; fid: number; qid: Qid }> {
+    const tree = await this.#attachFar(signal);
+    const far = new Far((tree ?? this.#tree).pinned(), this.#closeTimeout);
+    try {
+      const { fid, qid } = await far.top(this.#path, signal);
+      if ((qid.type & QTDIR) === 0 || signal.aborted) {
+        far.drop(fid);
+        throw new NinePError("not a directory");
+      }
+      discard(this.#own);
+      this.#own = tree;
+      return { far, fid, qid };
+    } catch (error) {
+      discard(tree);
+      throw error;
+    }
+  }
+
+  /** Attaches for the near user; what comes after an abort is closed. */
+  async #attachFar(signal: AbortSignal): Promise<RemoteTree | undefined> {
+    try {
+      const attached = Promise.resolve(this.#attach(signal));
+      attached.then((tree) => signal.aborted && discard(tree), () => {});
+      return await abortable(attached, signal);
+    } catch (error) {
+      throw nearError(error, signal);
+    }
+  }
+
+  /** Closes the tree, if it is of this attach alone. */
+  close(): void {
+    this.#end.abort();
+    discard(this.#own);
+    this.#own = undefined;
+  }
+}
+
+/** Closes a tree for which nobody waits. */
+function discard(tree: RemoteTree | undefined): void {
+  tree?.close().catch(() => {});
+}

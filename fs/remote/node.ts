@@ -1,0 +1,463 @@
+// The files and directories of the far server: each has a fid there, which is
+// not open, for as long as a near fid stands for it.
+
+import { NinePError, OREAD, type Qid, QTDIR, type Stat } from "../../codec.ts";
+import type {
+  AttributeChanges,
+  Attributes,
+  Awaitable,
+  DirEntry,
+  ListRequest,
+  OpenRequest,
+  RequestContext,
+} from "../../server.ts";
+import type {
+  CreatedFile,
+  CreateFile,
+  MakeDir,
+  OpenFile,
+  Rename,
+  Rules,
+  TreeDir,
+  TreeFile,
+} from "../tree.ts";
+import { abortable } from "../callable.ts";
+import { botch, type Far, type FarOpen, isLost, staleError } from "./far.ts";
+import { attributesOf, RemoteListing } from "./listing.ts";
+import { RemoteOpen } from "./open.ts";
+
+/** Where a file of the far server was found. */
+interface Found {
+  readonly dir: RemoteDir;
+  name: string;
+}
+
+/** A file of the far server. */
+export class RemoteNode implements TreeFile {
+  /** Where its requests go. */
+  far: Far;
+  #qid: Qid;
+  /** Its fid, which is not open; undefined where a Tcreate or Topen made only an open one. */
+  #fid: number | undefined;
+  readonly #found: Found | undefined;
+  /** What has the file open, where it has no fid of its own. */
+  #open: { readonly fid: number | undefined } | undefined;
+  #isReleased = false;
+
+  /**
+   * @param far Where its requests go.
+   * @param qid Identity.
+   * @param fid Fid of the far server, which is not open.
+   * @param found Where it was found; undefined for a root.
+   */
+  constructor(
+    far: Far,
+    qid: Qid,
+    fid: number | undefined,
+    found: Found | undefined,
+  ) {
+    this.far = far;
+    this.#qid = qid;
+    this.#fid = fid;
+    this.#found = found;
+  }
+
+  /** Identity, as the far server told it last. */
+  get qid(): Qid {
+    return this.#qid;
+  }
+
+  /**
+   * True: any plain file may be a function file, and only the far server knows.
+   * It answers the reads, writes and calls of a fid that is not open.
+   */
+  get implicitOpen(): boolean {
+    return true;
+  }
+
+  /** Tells the attributes. */
+  async stat({ signal }: RequestContext): Promise<Attributes> {
+    const stat = await this.run(signal, (fid) => this.far.stat(fid, signal));
+    this.note(stat.qid);
+    const attributes = attributesOf(stat);
+    return this.#found === undefined && this.#open === undefined
+      ? { ...attributes, name: "/" }
+      : attributes;
+  }
+
+  /** Changes attributes with one Twstat. */
+  async wstat(
+    changes: AttributeChanges,
+    { signal }: RequestContext,
+  ): Promise<void> {
+    const { mode, length, uid, gid, atime, mtime } = changes;
+    const wishes: Partial<Stat> = {
+      ...(mode === undefined ? {} : { mode }),
+      ...(length === undefined ? {} : { length: BigInt(length) }),
+      ...(uid === undefined ? {} : { uid }),
+      ...(gid === undefined ? {} : { gid }),
+      ...(atime === undefined ? {} : { atime }),
+      ...(mtime === undefined ? {} : { mtime }),
+    };
+    await this.run(signal, (fid) => this.far.wstat(fid, wishes, signal));
+    // The bits of the mode are those of the qid's type.
+    if (mode !== undefined) this.#qid = { ...this.#qid, type: mode >>> 24 };
+  }
+
+  /** Has the far server bring the file to stable storage: a Twstat that changes nothing. */
+  async sync({ signal }: RequestContext): Promise<void> {
+    await this.run(signal, (fid) => this.far.wstat(fid, {}, signal));
+  }
+
+  /** Opens the file with a fid of its own; without a Topen when there was none. */
+  open(request: OpenRequest, context: RequestContext): Awaitable<OpenFile> {
+    if (request.implicit) return new RemoteOpen(this);
+    return this.#openNow(request, context);
+  }
+
+  async #openNow(
+    { mode }: OpenRequest,
+    { signal }: RequestContext,
+  ): Promise<OpenFile> {
+    const fid = await this.clone(signal);
+    const open = await this.far.openOrDrop(fid, mode, signal);
+    if (open.qid.path === this.#qid.path) {
+      try {
+        this.note(open.qid);
+      } catch (error) {
+        this.far.drop(fid);
+        throw error;
+      }
+      return new RemoteOpen(this, { ...open, mode });
+    }
+    // The far server has put another file in its place: a clone file.
+    if (isDirectory(open.qid)) {
+      this.far.drop(fid);
+      throw botch();
+    }
+    const file = new RemoteNode(this.far, open.qid, undefined, undefined);
+    return file.#opened({ ...open, mode }, file);
+  }
+
+  /** The file has only an open fid, which is that of the open. */
+  #opened(
+    open: FarOpen & { readonly mode: number },
+    file?: RemoteNode,
+  ): RemoteOpen {
+    const opened = new RemoteOpen(this, open, file);
+    this.#open = opened;
+    return opened;
+  }
+
+  /** Makes the file of an Rcreate. */
+  static created(
+    far: Far,
+    open: FarOpen & { readonly mode: number },
+    found: Found,
+  ): CreatedFile {
+    const file = new RemoteNode(far, open.qid, undefined, found);
+    file.seek();
+    return { file, open: file.#opened(open) };
+  }
+
+  /** Begins to walk to a file that was just made, before its name is another's. */
+  protected seek(): void {
+    this.fid(undefined).catch(() => {}); // The next use of the file tries again.
+  }
+
+  /** Lets go of the file: its fid is given back. */
+  release(): void {
+    this.#isReleased = true;
+    if (this.#fid !== undefined) this.far.drop(this.#fid);
+    this.#fid = undefined;
+  }
+
+  /** Makes another fid of the file, which is not open. */
+  async clone(signal: AbortSignal | undefined): Promise<number> {
+    if (this.#fid === undefined && this.#found !== undefined) {
+      return await this.#find(this.#found, signal);
+    }
+    const clone = await this.run(
+      signal,
+      (fid) => this.far.walk(fid, [], signal),
+    );
+    if (clone === undefined) throw botch();
+    return clone.fid;
+  }
+
+  /** A fid of the file for one request: open or not. */
+  async anyFid(signal: AbortSignal | undefined): Promise<number> {
+    return this.#fid ?? this.#open?.fid ?? await this.fid(signal);
+  }
+
+  /** Its fid, which is not open. */
+  async fid(signal: AbortSignal | undefined): Promise<number> {
+    if (this.#fid !== undefined) return this.#fid;
+    if (this.#found === undefined) throw staleError();
+    const fid = await this.#find(this.#found, signal);
+    if (this.#isReleased || this.#fid !== undefined) {
+      this.far.drop(fid);
+      if (this.#fid === undefined) throw staleError();
+      return this.#fid;
+    }
+    return this.#fid = fid;
+  }
+
+  /** Walks to the file by its name: another file may have it by now. */
+  async #find(
+    { dir, name }: Found,
+    signal: AbortSignal | undefined,
+  ): Promise<number> {
+    const from = await dir.fid(signal);
+    const found = await this.far.walk(from, [name], signal);
+    if (found === undefined) throw new NinePError("file does not exist");
+    if (found.qid?.path === this.#qid.path) return found.fid;
+    this.far.drop(found.fid);
+    throw staleError();
+  }
+
+  /** Sends a request with a fid of the file. */
+  protected async run<T>(
+    signal: AbortSignal | undefined,
+    work: (fid: number) => Promise<T>,
+  ): Promise<T> {
+    return await work(await this.anyFid(signal));
+  }
+
+  /** Takes another fid, of another session. */
+  protected replace(far: Far, fid: number, qid: Qid): void {
+    if (this.#isReleased) return far.drop(fid);
+    if (this.#fid !== undefined) this.far.drop(this.#fid);
+    this.far = far;
+    this.#fid = fid;
+    this.note(qid);
+  }
+
+  /** Notes what the far server says of the identity. A file does not become a directory. */
+  protected note(qid: Qid): void {
+    if (isDirectory(qid) !== isDirectory(this.#qid)) throw botch();
+    this.#qid = qid;
+  }
+
+  /** Gives the file another name in its directory. */
+  async setName(name: string, signal: AbortSignal): Promise<void> {
+    await this.run(signal, (fid) => this.far.wstat(fid, { name }, signal));
+    if (this.#found !== undefined) this.#found.name = name;
+  }
+}
+
+/** Finds the root again, where its fid was lost: in a session that is there now. */
+export type FindRoot = () => Promise<{ far: Far; fid: number; qid: Qid }>;
+
+/** What is done with a root when it is let go. */
+export interface RootWays {
+  /** Finds the root again. */
+  find: FindRoot;
+  /** Lets go of the tree that it is the root of. */
+  close(): void;
+}
+
+/** A directory of the far server. */
+export class RemoteDir extends RemoteNode implements TreeDir {
+  /** Fids that are open, and were not read: any listing may take one. */
+  readonly #ready: FarOpen[] = [];
+  /** True while the first of them is that of the Tcreate that made the directory. */
+  #isMade = false;
+  readonly #root: RootWays | undefined;
+  /** The rules above it and all below it; those of the tree for all but the root. */
+  readonly rules: Rules | undefined;
+  #finding: Promise<void> | undefined;
+
+  /**
+   * @param root The ways of a root; undefined for any other directory.
+   * @param rules Rules of a root.
+   */
+  constructor(
+    far: Far,
+    qid: Qid,
+    fid: number | undefined,
+    found: Found | undefined,
+    root?: RootWays,
+    rules?: Rules,
+  ) {
+    super(far, qid, fid, found);
+    this.#root = root;
+    this.rules = rules;
+  }
+
+  /** False: directories are opened. */
+  override get implicitOpen(): boolean {
+    return false;
+  }
+
+  /** Looks a name up, with one Twalk. */
+  async lookup(
+    name: string,
+    { signal }: RequestContext,
+  ): Promise<TreeFile | undefined> {
+    let found;
+    try {
+      found = await this.run(
+        signal,
+        (fid) => this.far.walk(fid, [name], signal),
+      );
+    } catch (error) {
+      const isMissing = error instanceof NinePError &&
+        error.code === "ENOENT" && error.ename !== "file has been removed";
+      if (isMissing) return undefined;
+      throw error; // The directory itself is gone, for example.
+    }
+    if (found?.qid === undefined) return undefined;
+    const { fid, qid } = found;
+    const place = { dir: this, name };
+    return isDirectory(qid)
+      ? new RemoteDir(this.far, qid, fid, place)
+      : new RemoteNode(this.far, qid, fid, place);
+  }
+
+  /** Has the far server walk to the parent, which may be refused. */
+  async checkParent({ signal }: RequestContext): Promise<void> {
+    const found = await this.run(
+      signal,
+      (fid) => this.far.walk(fid, [".."], signal),
+    );
+    if (found !== undefined) this.far.drop(found.fid);
+  }
+
+  /** Opens the directory, so that the far server can refuse. A listing takes the fid. */
+  override async open(
+    _request: OpenRequest,
+    { signal }: RequestContext,
+  ): Promise<OpenFile> {
+    const made = this.#isMade ? this.#ready.at(0) : undefined;
+    this.#isMade = false;
+    const open = made ?? await this.#openFid(signal);
+    this.note(open.qid);
+    if (made === undefined) this.#ready.push(open);
+    const close = async () => {
+      if (this.#take(open)) await this.far.clunk(open.fid);
+    };
+    return { close };
+  }
+
+  async #openFid(signal: AbortSignal): Promise<FarOpen> {
+    const fid = await this.clone(signal);
+    const open = await this.far.openOrDrop(fid, OREAD, signal);
+    if (isDirectory(open.qid)) return open;
+    this.far.drop(fid);
+    throw botch();
+  }
+
+  /** Takes an open fid that was not read; returns false when it was taken before. */
+  #take(open: FarOpen): boolean {
+    const index = this.#ready.indexOf(open);
+    if (index >= 0) this.#ready.splice(index, 1);
+    return index >= 0;
+  }
+
+  /** Lists the members as they are asked for. */
+  list({ cookie }: ListRequest): AsyncIterable<DirEntry> {
+    const open = (signal: AbortSignal) => {
+      const ready = this.#ready.shift();
+      return ready === undefined
+        ? this.#openFid(signal)
+        : Promise.resolve(ready);
+    };
+    return new RemoteListing(this.far, open, cookie);
+  }
+
+  /** Makes a file, and opens it. */
+  async create(
+    { name, perm, mode }: CreateFile,
+    { signal }: RequestContext,
+  ): Promise<CreatedFile> {
+    const fid = await this.clone(signal);
+    const open = await this.far.create(fid, { name, perm, mode }, signal);
+    if (isDirectory(open.qid)) {
+      this.far.drop(fid);
+      throw botch();
+    }
+    return RemoteNode.created(this.far, { ...open, mode }, { dir: this, name });
+  }
+
+  /** Makes a directory. Its open fid serves the first open. */
+  async mkdir(
+    { name, perm }: MakeDir,
+    { signal }: RequestContext,
+  ): Promise<TreeDir> {
+    const fid = await this.clone(signal);
+    const file = { name, perm, mode: OREAD };
+    const open = await this.far.create(fid, file, signal);
+    if (!isDirectory(open.qid)) {
+      this.far.drop(fid);
+      throw botch();
+    }
+    const made = new RemoteDir(this.far, open.qid, undefined, {
+      dir: this,
+      name,
+    });
+    made.#ready.push(open);
+    made.#isMade = true;
+    made.seek();
+    return made;
+  }
+
+  /** Removes a file, with a fid of its own: a Tremove ends its fid, also when it fails. */
+  async remove(
+    _name: string,
+    file: TreeFile,
+    { signal }: RequestContext,
+  ): Promise<void> {
+    const fid = await remoteOf(file).clone(signal);
+    await this.far.remove(fid, signal);
+  }
+
+  /** Gives a member another name. 9P2000 knows no move into another directory. */
+  async rename(
+    { file, newDir, newName }: Rename,
+    { signal }: RequestContext,
+  ): Promise<void> {
+    const isHere = newDir instanceof RemoteDir && newDir.far === this.far &&
+      newDir.qid.path === this.qid.path;
+    if (!isHere) throw new NinePError("Invalid cross-device link");
+    await remoteOf(file).setName(newName, signal);
+  }
+
+  /** Gives back all fids. */
+  override release(): void {
+    for (const { fid } of this.#ready.splice(0)) this.far.drop(fid);
+    super.release();
+    this.#root?.close();
+  }
+
+  /** Sends a request with a fid; a root that was lost is found again. */
+  protected override async run<T>(
+    signal: AbortSignal | undefined,
+    work: (fid: number) => Promise<T>,
+  ): Promise<T> {
+    try {
+      return await super.run(signal, work);
+    } catch (error) {
+      if (this.#root === undefined || !isLost(error)) throw error;
+    }
+    const found = this.#findRoot(this.#root);
+    await (signal === undefined ? found : abortable(found, signal));
+    return await super.run(signal, work);
+  }
+
+  #findRoot(root: RootWays): Promise<void> {
+    return this.#finding ??= root.find()
+      .then(({ far, fid, qid }) => this.replace(far, fid, qid))
+      .finally(() => this.#finding = undefined);
+  }
+}
+
+/** The file that this tree has given. */
+function remoteOf(file: TreeFile): RemoteNode {
+  if (file instanceof RemoteNode) return file;
+  throw new NinePError("Invalid cross-device link");
+}
+
+function isDirectory({ type }: Qid): boolean {
+  return (type & QTDIR) !== 0;
+}

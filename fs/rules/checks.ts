@@ -1,0 +1,203 @@
+// What the rules check before a file is asked: access, names, what may be
+// changed. See open(9P), stat(9P).
+
+import {
+  DMAPPEND,
+  DMDIR,
+  DMEXCL,
+  DMTMP,
+  isName,
+  NinePError,
+  ORCLOSE,
+  ORDWR,
+  OREAD,
+  OTRUNC,
+  OWRITE,
+  QTAPPEND,
+  QTDIR,
+} from "../../codec.ts";
+import { removedError as staleError } from "../../codec/call.ts";
+import { utf8Length } from "../../codec/wire.ts";
+import type {
+  AttributeChanges,
+  Attributes,
+  RequestContext,
+  WstatRequest,
+} from "../../server.ts";
+import type { Rules, TreeDir } from "../tree.ts";
+import {
+  checkGroup,
+  EXECUTE,
+  governs,
+  permits,
+  READ,
+  WRITE,
+} from "./access.ts";
+import type { PathNode } from "./path_node.ts";
+
+/** Most bytes of a name, where a tree says nothing. */
+export const NAME_MAX = 255;
+
+/** The session asks these things of directories only. */
+export function dirOf({ file }: PathNode): TreeDir {
+  if ((file.qid.type & QTDIR) !== 0 && "lookup" in file) {
+    return file as TreeDir; // Its qid says so, and it has the only required member.
+  }
+  throw new NinePError("not a directory");
+}
+
+/** The mode as a file gets it: the rules see to the rest of it. */
+export function modeOf(node: PathNode, mode: number): number {
+  const isAppendOnly = (node.qid.type & QTAPPEND) !== 0;
+  const seenTo = node.rules.removeOnClose === false ? 0 : ORCLOSE;
+  return mode & ~(isAppendOnly ? seenTo | OTRUNC : seenTo);
+}
+
+export function accessOf(mode: number): number {
+  switch (mode & 3) {
+    case OREAD:
+      return READ;
+    case OWRITE:
+      return WRITE;
+    case ORDWR:
+      return READ | WRITE;
+    default: // OEXEC
+      return EXECUTE;
+  }
+}
+
+/** Throws unless a user has an access to a file; gives undefined when that is known at once. */
+export function need(
+  node: PathNode,
+  context: RequestContext,
+  access: number,
+): undefined | Promise<void> {
+  if (node.rules.access === false) return undefined;
+  const owned = node.file.owned ?? node.file.stat(context);
+  if (!(owned instanceof Promise)) {
+    check(node, owned, context, access);
+    return undefined;
+  }
+  return owned.then((owned) => check(node, owned, context, access));
+}
+
+export function check(
+  { rules }: PathNode,
+  { mode, uid = "none", gid = uid }: Pick<Attributes, "mode" | "uid" | "gid">,
+  context: RequestContext,
+  access: number,
+): void {
+  // Most files need no look at their owner.
+  if ((mode & access) === access) return;
+  const user = rules.uname ?? context.uname;
+  if (!permits(rules.users, { mode, uid, gid }, user, access)) {
+    throw new NinePError("permission denied");
+  }
+}
+
+/** The attributes that decide on access, with their defaults. */
+export function ownedOf(
+  { mode, uid = "none", gid = uid }: Attributes,
+): { mode: number; uid: string; gid: string } {
+  return { mode, uid, gid };
+}
+
+/** Throws for names that no file can have, or no message carry. */
+export function checkName({ maxName = NAME_MAX }: Rules, name: string): void {
+  if (!isName(name) || name.includes("\0") || !name.isWellFormed()) {
+    throw new NinePError("illegal name");
+  }
+  if (utf8Length(name) > maxName) throw new NinePError("File name too long");
+}
+
+/** Throws where nothing can be changed. */
+export function checkWritable({ rules }: PathNode): void {
+  if (rules.readonly === true) throw new NinePError("read only file system");
+}
+
+/** Throws for a file that was removed, where the rules are strict. */
+export function checkPresent(node: PathNode): void {
+  if (node.rules.strict === true && node.isRemoved) throw removedError(node);
+}
+
+/**
+ * The error for a fid whose file was removed. Callers can tell the error of a
+ * removed function file from an error of the function.
+ */
+export function removedError({ implicitOpen }: PathNode): NinePError {
+  return implicitOpen ? staleError() : new NinePError("file has been removed");
+}
+
+export function notSupported(): NinePError {
+  return new NinePError("Operation not supported");
+}
+
+/**
+ * The wishes that a file is asked for. A function has no length and no times to
+ * set; a tree that checks access itself decides that itself, too.
+ */
+export function changesOf(
+  { implicitOpen, rules }: PathNode,
+  wishes: WstatRequest["changes"],
+): AttributeChanges {
+  const isFunction = implicitOpen && rules.access !== false;
+  const { mode, gid, length, atime, mtime } = wishes;
+  return {
+    ...(mode === undefined ? {} : { mode }),
+    ...(gid === undefined ? {} : { gid }),
+    ...(length === undefined || isFunction ? {} : { length: Number(length) }),
+    ...(atime === undefined || isFunction ? {} : { atime }),
+    ...(mtime === undefined || isFunction ? {} : { mtime }),
+  };
+}
+
+/** Throws unless a user may change attributes. */
+export function checkOwner(
+  node: PathNode,
+  stat: Attributes,
+  { length, mode, mtime, atime, gid }: AttributeChanges,
+  context: RequestContext,
+): void {
+  const { users, uname = context.uname } = node.rules;
+  const owned = ownedOf(stat);
+  const rules = governs(users, owned, uname);
+  if (length !== undefined) {
+    check(node, stat, context, WRITE);
+    const isCut = Number(length) !== Number(stat.length ?? 0);
+    if ((stat.mode & DMAPPEND) !== 0 && isCut) {
+      throw new NinePError("permission denied");
+    }
+  }
+  if (mode !== undefined) {
+    if (!rules) throw new NinePError("not owner");
+    const known = DMDIR | DMAPPEND | DMEXCL | DMTMP | 0o777;
+    if ((mode & ~known) !== 0) throw new NinePError("illegal mode");
+  }
+  if ((mtime !== undefined || atime !== undefined) && !rules) {
+    // An ordinary truncation by Linux sets the mtime, too.
+    if (length === undefined) throw new NinePError("not owner");
+  }
+  if (gid !== undefined && gid !== owned.gid) {
+    checkGroup(users, owned, uname, gid);
+  }
+}
+
+/** Refuses changes of attributes that are fixed; the present value is no change. */
+export function checkFixed(
+  stat: Attributes,
+  changes: WstatRequest["changes"],
+  strict: boolean,
+): void {
+  const { type, dev, qid, uid, muid, ...rest } = changes;
+  const changed = (type !== undefined && type !== 0) ||
+    (dev !== undefined && dev !== 0) ||
+    (uid !== undefined && uid !== ownedOf(stat).uid) ||
+    (qid !== undefined &&
+      (qid.type !== stat.qid.type || qid.vers !== stat.qid.vers ||
+        qid.path !== stat.qid.path));
+  // Linux sends its user's name along with renames and times.
+  const alone = muid !== undefined &&
+    (strict || Object.keys(rest).length === 0);
+  const timed = strict && changes.atime !== undefined;
+  if (changed || alone || timed) throw new NinePError("wstat prohibited");
+}

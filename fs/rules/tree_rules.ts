@@ -1,0 +1,566 @@
+// The rules of the manual that hold for every tree: who may do what, what may
+// be changed, how a name is taken and given up. See open(9P), stat(9P),
+// remove(9P). What a file does is the business of its tree.
+
+import {
+  DMDIR,
+  NinePError,
+  ORCLOSE,
+  ORDWR,
+  OTRUNC,
+  QTEXCL,
+} from "../../codec.ts";
+import { then } from "../../codec/_awaitable.ts";
+import { utf8Length } from "../../codec/wire.ts";
+import type {
+  AttachRequest,
+  Attributes,
+  Awaitable,
+  CallRequest,
+  Created,
+  CreateRequest,
+  Fid,
+  Listing,
+  ListRequest,
+  Opened,
+  OpenRequest,
+  ReadRequest,
+  RequestContext,
+  WriteRequest,
+  WstatRequest,
+} from "../../server.ts";
+import type { OpenFile, Rules, Tree, TreeFile } from "../tree.ts";
+import { EXECUTE, type Owned, WRITE } from "./access.ts";
+import {
+  accessOf,
+  changesOf,
+  check,
+  checkFixed,
+  checkName,
+  checkOwner,
+  checkPresent,
+  checkWritable,
+  dirOf,
+  modeOf,
+  NAME_MAX,
+  need,
+  notSupported,
+  removedError,
+} from "./checks.ts";
+import { movedNode, PathNode } from "./path_node.ts";
+
+const NOTHING: Uint8Array = new Uint8Array(0);
+
+/** What a fid has open: kept as its state. */
+interface Use {
+  readonly node: PathNode;
+  open: OpenFile | undefined;
+  /** Modes in which the fid uses the file. */
+  mode: number;
+  isOver: boolean;
+}
+
+/** The rules above one tree. */
+export class TreeRules {
+  readonly #tree: Tree;
+  readonly #rules: Rules;
+  /** The fids that have a file with DMEXCL open, by the path of its qid. */
+  readonly #exclusive: Map<bigint, Use> = new Map();
+
+  constructor(tree: Tree) {
+    this.#tree = tree;
+    this.#rules = tree.rules ?? {};
+  }
+
+  attach(request: AttachRequest, context: RequestContext): Awaitable<PathNode> {
+    // A longer name would make records of files that no listing has room for.
+    if (utf8Length(request.uname) > (this.#rules.maxName ?? NAME_MAX)) {
+      throw new NinePError("unknown user");
+    }
+    return then(
+      this.#tree.attach(request, context),
+      (root) => new PathNode(root, this.#rules, undefined, "/"),
+    );
+  }
+
+  walk(
+    node: PathNode,
+    name: string,
+    context: RequestContext,
+  ): Awaitable<PathNode | undefined> {
+    const allowed = need(node, context, EXECUTE);
+    if (allowed === undefined) return this.#walk(node, name, context);
+    return allowed.then(() => this.#walk(node, name, context));
+  }
+
+  #walk(
+    node: PathNode,
+    name: string,
+    context: RequestContext,
+  ): Awaitable<PathNode | undefined> {
+    if (name === "..") return this.#walkUp(node, context);
+    const file = dirOf(node).lookup(name, context);
+    if (file === undefined) return undefined;
+    if (!(file instanceof Promise)) {
+      return new PathNode(file, node.rules, node, name);
+    }
+    // The fid may end meanwhile, which must not release the directory twice.
+    node.retain();
+    return file
+      .then((file) => file && new PathNode(file, node.rules, node, name))
+      .finally(() => node.release());
+  }
+
+  #walkUp(node: PathNode, context: RequestContext): Awaitable<PathNode> {
+    if (node.isRemoved) throw removedError(node);
+    if (node.isRoot) return node.retain();
+    return then(
+      dirOf(node).checkParent?.(context),
+      () => node.parent.retain(),
+    );
+  }
+
+  open(
+    fid: Fid<PathNode>,
+    request: OpenRequest,
+    context: RequestContext,
+  ): Awaitable<Opened<PathNode> | void> {
+    const { node } = fid;
+    const { mode } = request;
+    const use = useOf(fid);
+    if (node.isLost && use === undefined) throw removedError(node);
+    const access = accessOf(mode);
+    const isTruncated = (mode & OTRUNC) !== 0;
+    const allowed = need(
+      node,
+      context,
+      isTruncated ? access | WRITE : access,
+    );
+    if (allowed === undefined) return this.#openAllowed(fid, request, context);
+    return allowed.then(() => this.#openAllowed(fid, request, context));
+  }
+
+  #openAllowed(
+    fid: Fid<PathNode>,
+    request: OpenRequest,
+    context: RequestContext,
+  ): Awaitable<Opened<PathNode> | void> {
+    const { node } = fid;
+    const { mode } = request;
+    const writes = (accessOf(mode) & WRITE) !== 0 ||
+      (mode & (OTRUNC | ORCLOSE)) !== 0;
+    if (writes) checkWritable(node);
+    if ((mode & ORCLOSE) === 0) return this.#open(fid, request, context);
+    return then(
+      need(node.parent, context, WRITE),
+      () => this.#open(fid, request, context),
+    );
+  }
+
+  #open(
+    fid: Fid<PathNode>,
+    request: OpenRequest,
+    context: RequestContext,
+  ): Awaitable<Opened<PathNode> | void> {
+    const { node } = fid;
+    const { implicit } = request;
+    const mode = modeOf(node, request.mode);
+    const use = useOf(fid);
+    if (use !== undefined) {
+      return this.#openAgain(use, fid, { mode, implicit }, context);
+    }
+    const begun = this.#begin(fid, mode);
+    try {
+      const opened = node.file.open?.({ mode, implicit }, context);
+      if (!(opened instanceof Promise)) return this.#opened(begun, opened);
+      return opened.then(
+        (opened) => this.#opened(begun, opened),
+        (error) => this.#failed(fid, begun, error),
+      );
+    } catch (error) {
+      return this.#failed(fid, begun, error);
+    }
+  }
+
+  /** The fid begins to use its file. */
+  #begin(fid: Fid<PathNode>, mode: number): Use {
+    const { node } = fid;
+    const use: Use = { node, open: undefined, mode, isOver: false };
+    const { type, path } = node.qid;
+    if ((type & QTEXCL) !== 0 && node.rules.exclusive !== false) {
+      if (this.#exclusive.has(path)) {
+        throw new NinePError("exclusive use file already open");
+      }
+      this.#exclusive.set(path, use);
+    }
+    fid.state = use;
+    return use;
+  }
+
+  #opened(
+    use: Use,
+    open: OpenFile | void,
+  ): Awaitable<Opened<PathNode> | void> {
+    if (open === undefined) return;
+    use.open = open;
+    if (use.isOver) return this.#abandon(use.node, open);
+    const { iounit } = open;
+    const node = movedNode(use.node, open);
+    if (node === undefined && iounit === undefined) return;
+    return {
+      ...(iounit === undefined ? {} : { iounit }),
+      ...(node === undefined ? {} : { node }),
+    };
+  }
+
+  /** Ends an open whose fid has ended while its file was opened. */
+  async #abandon(node: PathNode, open: OpenFile): Promise<undefined> {
+    const moved = movedNode(node, open);
+    try {
+      await open.close?.({ lost: true, writeFailed: false });
+    } finally {
+      await moved?.release();
+    }
+  }
+
+  #failed(fid: Fid<PathNode>, use: Use, error: unknown): never {
+    this.#end(fid, use);
+    throw error;
+  }
+
+  /** The fid uses its file without a Topen, and wants to do more. */
+  #openAgain(
+    use: Use,
+    fid: Fid<PathNode>,
+    request: OpenRequest,
+    context: RequestContext,
+  ): Awaitable<void> {
+    const { mode, implicit } = request;
+    const isSame = use.mode === mode || !implicit;
+    const both = isSame ? mode : ORDWR | (mode & OTRUNC);
+    const done = () => {
+      use.mode = both & ~OTRUNC;
+    };
+    if (use.open?.reopen !== undefined) {
+      return then(use.open.reopen(request, context), done);
+    }
+    const opened = use.node.file.open?.({ mode: both, implicit }, context);
+    return then<OpenFile | void, void>(opened, (opened) => {
+      const old = use.open;
+      use.open = opened ?? undefined;
+      done();
+      return old?.close?.(endingOf(fid));
+    });
+  }
+
+  /** Ends the use of a file by a fid. */
+  leave(fid: Fid<PathNode>): Awaitable<void> {
+    const use = useOf(fid);
+    if (use === undefined) return;
+    this.#end(fid, use);
+    return use.open?.close?.(endingOf(fid));
+  }
+
+  #end(fid: Fid<PathNode>, use: Use): void {
+    use.isOver = true;
+    fid.state = undefined;
+    const { path } = use.node.qid;
+    if (this.#exclusive.size > 0 && this.#exclusive.get(path) === use) {
+      this.#exclusive.delete(path);
+    }
+  }
+
+  create(
+    fid: Fid<PathNode>,
+    request: CreateRequest,
+    context: RequestContext,
+  ): Awaitable<Created<PathNode>> {
+    const { node } = fid;
+    const { name } = request;
+    if (node.rules.access === false) {
+      checkWritable(node);
+      checkName(node.rules, name);
+      return this.#create(fid, request, context);
+    }
+    const dir = node.file.owned ?? node.file.stat(context);
+    if (dir instanceof Promise) {
+      return dir.then((dir) => this.#createIn(dir, fid, request, context));
+    }
+    return this.#createIn(dir, fid, request, context);
+  }
+
+  /** Makes a file in a directory with these attributes: it gets no more permissions. */
+  #createIn(
+    dir: Owned | Attributes,
+    fid: Fid<PathNode>,
+    { name, perm, mode }: CreateRequest,
+    context: RequestContext,
+  ): Awaitable<Created<PathNode>> {
+    const { node } = fid;
+    check(node, dir, context, WRITE);
+    checkWritable(node);
+    checkName(node.rules, name);
+    const mask = (perm & DMDIR) !== 0 ? 0o777 : 0o666;
+    const masked = (perm & (~mask | (dir.mode & mask))) >>> 0;
+    return this.#create(fid, { name, perm: masked, mode }, context);
+  }
+
+  #create(
+    fid: Fid<PathNode>,
+    { name, perm, mode: asked }: CreateRequest,
+    context: RequestContext,
+  ): Awaitable<Created<PathNode>> {
+    const { node } = fid;
+    const dir = dirOf(node);
+    const seenTo = node.rules.removeOnClose === false ? 0 : ORCLOSE;
+    const mode = asked & ~(seenTo | OTRUNC);
+    if ((perm & DMDIR) !== 0) {
+      if (dir.mkdir === undefined) throw notSupported();
+      return then(
+        dir.mkdir({ name, perm }, context),
+        (file) => this.#openMade(fid, { name, perm, mode }, file, context),
+      );
+    }
+    if (dir.create === undefined) throw notSupported();
+    const made = dir.create({ name, perm, mode }, context);
+    if (!(made instanceof Promise)) {
+      return this.#made(fid, name, mode, made.file, made.open);
+    }
+    return made.then(({ file, open }) =>
+      this.#made(fid, name, mode, file, open)
+    );
+  }
+
+  /** Opens a directory that was made. */
+  async #openMade(
+    fid: Fid<PathNode>,
+    { name, mode }: CreateRequest,
+    file: TreeFile,
+    context: RequestContext,
+  ): Promise<Created<PathNode>> {
+    try {
+      const open = await file.open?.({ mode, implicit: false }, context);
+      return this.#made(fid, name, mode, file, open ?? undefined);
+    } catch (error) {
+      await file.release?.();
+      throw error;
+    }
+  }
+
+  /** The fid stands for the new file, and has it open. */
+  #made(
+    fid: Fid<PathNode>,
+    name: string,
+    mode: number,
+    file: TreeFile,
+    open: OpenFile | undefined,
+  ): Created<PathNode> {
+    const { node } = fid;
+    const child = new PathNode(file, node.rules, node, name);
+    const use: Use = { node: child, open, mode, isOver: false };
+    fid.state = use;
+    const { type, path } = file.qid;
+    if ((type & QTEXCL) !== 0 && child.rules.exclusive !== false) {
+      this.#exclusive.set(path, use);
+    }
+    const iounit = open?.iounit;
+    return iounit === undefined ? { node: child } : { node: child, iounit };
+  }
+
+  read(
+    fid: Fid<PathNode>,
+    request: ReadRequest,
+    context: RequestContext,
+  ): Awaitable<Uint8Array> {
+    const open = openOf(fid);
+    return open?.read === undefined ? NOTHING : open.read(request, context);
+  }
+
+  list(
+    { node }: Fid<PathNode>,
+    request: ListRequest,
+    context: RequestContext,
+  ): Awaitable<Listing> {
+    checkPresent(node);
+    const dir = dirOf(node);
+    return dir.list === undefined ? [] : dir.list(request, context);
+  }
+
+  write(
+    fid: Fid<PathNode>,
+    request: WriteRequest,
+    context: RequestContext,
+  ): Awaitable<number | void> {
+    const open = openOf(fid);
+    if (open?.write === undefined) throw notSupported();
+    return open.write(request, context);
+  }
+
+  call(
+    fid: Fid<PathNode>,
+    request: CallRequest,
+    context: RequestContext,
+  ): Awaitable<Uint8Array | undefined> {
+    const open = openOf(fid);
+    checkWritable(fid.node);
+    return open?.call?.(request, context);
+  }
+
+  remove(
+    { node, open, mode }: Fid<PathNode>,
+    context: RequestContext,
+  ): Awaitable<void> {
+    if (node.isRoot) throw new NinePError("cannot remove root");
+    const { where } = node;
+    if (where === undefined) throw removedError(node);
+    const isLeft = open && (mode & ORCLOSE) !== 0 &&
+      node.rules.removeOnClose === false;
+    if (isLeft) return node.removed(); // The close that follows removes it.
+    const { parent, name } = where;
+    const allowed = need(parent, context, WRITE);
+    if (allowed === undefined) {
+      return this.#remove(node, parent, name, context);
+    }
+    return allowed.then(() => this.#remove(node, parent, name, context));
+  }
+
+  #remove(
+    node: PathNode,
+    parent: PathNode,
+    name: string,
+    context: RequestContext,
+  ): Awaitable<void> {
+    checkWritable(parent);
+    const dir = dirOf(parent);
+    if (dir.remove === undefined) throw notSupported();
+    const removed = dir.remove(name, node.file, context);
+    if (!(removed instanceof Promise)) return node.removed();
+    return removed.then(() => node.removed());
+  }
+
+  stat(
+    { node }: Fid<PathNode>,
+    context: RequestContext,
+  ): Awaitable<Attributes> {
+    checkPresent(node);
+    return node.file.stat(context);
+  }
+
+  /**
+   * Changes attributes, all or none: first all checks, then the name, which can
+   * be taken back, then the others. Waits only for what is not there at once,
+   * so that two requests cannot both pass the checks and then exclude each other.
+   */
+  async wstat(
+    { node }: Fid<PathNode>,
+    { changes: wishes }: WstatRequest,
+    context: RequestContext,
+  ): Promise<void> {
+    checkPresent(node);
+    const { file } = node;
+    if (Object.keys(wishes).length === 0) return file.sync?.(context);
+    let stat = file.stat(context);
+    if (stat instanceof Promise) stat = await stat;
+    checkFixed(stat, wishes, node.rules.strict === true);
+    const changes = changesOf(node, wishes);
+    if (node.rules.access !== false) checkOwner(node, stat, changes, context);
+    checkWritable(node);
+    const hasChanges = Object.keys(changes).length > 0;
+    if (hasChanges) {
+      if (file.wstat === undefined) throw new NinePError("wstat prohibited");
+      const checked = file.checkWstat?.(changes, context);
+      if (checked instanceof Promise) await checked;
+    }
+    const { name } = wishes;
+    const isRenamed = name !== undefined && name !== stat.name;
+    const old = isRenamed
+      ? { parent: node.parent, name: node.name }
+      : undefined;
+    if (isRenamed) {
+      const renamed = this.rename(node, node.parent, name, context);
+      if (renamed instanceof Promise) await renamed;
+    }
+    if (!hasChanges) return;
+    try {
+      const changed = file.wstat?.(changes, context);
+      if (changed instanceof Promise) await changed;
+    } catch (error) {
+      if (old !== undefined) {
+        await this.#undo(node, old.parent, old.name, context);
+      }
+      throw error;
+    }
+  }
+
+  /** Gives a file its old name again. The file may have gone meanwhile. */
+  async #undo(
+    node: PathNode,
+    dir: PathNode,
+    name: string,
+    context: RequestContext,
+  ): Promise<void> {
+    if (node.isRemoved) return;
+    try {
+      await this.#move(node, dir, name, false, context);
+    } catch (error) {
+      context.report(error);
+    }
+  }
+
+  /** Gives a file another name, or another directory. */
+  rename(
+    node: PathNode,
+    dir: PathNode,
+    name: string,
+    context: RequestContext,
+    replace = false,
+  ): Awaitable<void> {
+    if (node.isRoot) throw new NinePError("cannot remove root");
+    if (node.isRemoved) throw removedError(node);
+    checkName(dir.rules, name);
+    const { parent } = node;
+    return then(need(parent, context, WRITE), () => {
+      checkWritable(parent);
+      checkWritable(dir);
+      const allowed = dir === parent ? undefined : need(dir, context, WRITE);
+      return then(
+        allowed,
+        () => this.#move(node, dir, name, replace, context),
+      );
+    });
+  }
+
+  #move(
+    node: PathNode,
+    dir: PathNode,
+    newName: string,
+    replace: boolean,
+    context: RequestContext,
+  ): Awaitable<void> {
+    const { parent, name, file } = node;
+    const from = dirOf(parent);
+    if (from.rename === undefined) throw new NinePError("wstat prohibited");
+    const newDir = dirOf(dir);
+    return then(
+      from.rename({ name, file, newDir, newName, replace }, context),
+      () => node.moved(dir, newName),
+    );
+  }
+}
+
+/** What a fid uses. */
+function useOf(fid: Fid<PathNode>): Use | undefined {
+  return fid.state as Use | undefined; // The rules alone set the state.
+}
+
+/** The open file of a fid. */
+function openOf(fid: Fid<PathNode>): OpenFile | undefined {
+  checkPresent(fid.node);
+  return useOf(fid)?.open;
+}
+
+function endingOf({ lost, writeFailed }: Fid): Parameters<
+  NonNullable<OpenFile["close"]>
+>[0] {
+  return { lost, writeFailed };
+}
