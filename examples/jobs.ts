@@ -20,7 +20,7 @@ import {
   printable,
 } from "../mod.ts";
 
-const [address = "tcp://127.0.0.1:5640"] = process.argv.slice(2);
+const address = process.argv[2] ?? "tcp://127.0.0.1:5640";
 const decoder = new TextDecoder();
 const jobs = new Map<string, DirHooks>();
 let last = 0;
