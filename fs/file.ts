@@ -14,7 +14,7 @@ import type {
   WriteRequest,
 } from "../server.ts";
 import { FileData, NOTHING } from "./data.ts";
-import { closed, type NodeInit, now, opened, TreeNode } from "./node.ts";
+import { closed, type NodeInit, opened, TreeNode } from "./node.ts";
 import {
   type AddedHooks,
   answerCall,
@@ -27,6 +27,7 @@ import {
   withoutHook,
 } from "./request_hooks.ts";
 import type { Ending, OpenFile, TreeDir, TreeFile } from "./tree.ts";
+import { now } from "./volume.ts";
 
 /** A file of any kind: the rules hand it the requests that a client is allowed to make. */
 export abstract class FileNode extends TreeNode {
@@ -310,7 +311,7 @@ export class PlainNode extends FileNode {
   protected override begin(
     request: OpenRequest,
     { uname }: RequestContext,
-  ): PlainOpen {
+  ): NodeOpen {
     this.reopen(request, uname);
     return new PlainOpen(this);
   }

@@ -93,7 +93,7 @@ export class FunctionNode extends FileNode {
   protected override begin(
     { mode, implicit }: OpenRequest,
     { memory }: RequestContext,
-  ): FunctionOpen {
+  ): NodeOpen {
     return new FunctionOpen(this, memory, implicit ? undefined : mode);
   }
 

@@ -260,7 +260,7 @@ export class HookNode extends FileNode {
   protected override async begin(
     request: OpenRequest,
     context: RequestContext,
-  ): Promise<HookOpen> {
+  ): Promise<NodeOpen> {
     const open = new HookOpen(this, this.#hooks, context);
     try {
       await open.begin(request, context);

@@ -40,8 +40,8 @@ import {
   type NodeInit,
   removedError,
   type TreeNode,
+  type TreeVolume,
   unlink,
-  type Volume,
 } from "./node.ts";
 import { MemberList } from "./member_list.ts";
 import { kindOf } from "./request_hooks.ts";
@@ -89,7 +89,7 @@ export interface DirHooks {
   create?(
     request: CreateFile,
     context: RequestContext,
-  ): Awaitable<FileHooks | FunctionDefinition>;
+  ): Awaitable<Definition>;
   /** Makes a directory, as `create` makes a file. Default: `Operation not supported`. */
   mkdir?(request: MakeDir, context: RequestContext): Awaitable<DirHooks>;
   /**
@@ -199,11 +199,11 @@ interface Owner {
 
 /** Makes nodes from definitions. */
 export class Definer {
-  readonly #volume: Volume;
+  readonly #volume: TreeVolume;
   readonly #running: RunningCalls;
   readonly #maskErrors: boolean;
 
-  constructor(volume: Volume, running: RunningCalls, maskErrors: boolean) {
+  constructor(volume: TreeVolume, running: RunningCalls, maskErrors: boolean) {
     this.#volume = volume;
     this.#running = running;
     this.#maskErrors = maskErrors;

@@ -35,10 +35,11 @@ import {
   move,
   type NodeInit,
   type TreeNode,
+  type TreeVolume,
   unlink,
   unlinkAll,
-  Volume,
 } from "./node.ts";
+import { attempt, failed, split } from "./operation.ts";
 import type {
   Content,
   DirOptions,
@@ -46,9 +47,11 @@ import type {
   MemoryFsOptions,
   RemoveNodeOptions,
 } from "./options.ts";
+import { LinkNode } from "./link.ts";
 import { checkLimit, Quota } from "./quota.ts";
 import type { PathNode } from "./rules/path_node.ts";
 import { handlerOf, type ServableTree } from "./rules.ts";
+import { Volume } from "./volume.ts";
 import type { Rules } from "./tree.ts";
 
 const encoder = new TextEncoder();
@@ -90,7 +93,7 @@ export class MemoryFs implements ServableTree {
   readonly rules: Rules;
   /** Handler for servers: functions that need no `this`. */
   readonly handler: Handler<PathNode>;
-  readonly #volume: Volume;
+  readonly #volume: TreeVolume;
   readonly #running: RunningCalls;
   readonly #maskErrors: boolean;
   readonly #definer: Definer;
@@ -120,7 +123,12 @@ export class MemoryFs implements ServableTree {
     const quota = new Quota(limits);
     this.#maskErrors = options.maskErrors ?? false;
     this.#running = new RunningCalls(maxCalls, maxTreeCalls);
-    this.#volume = new Volume(quota, maxName, (init) => new PlainNode(init));
+    this.#volume = new Volume(
+      quota,
+      maxName,
+      (init): TreeNode => new PlainNode(init),
+      (target, name) => new LinkNode(target, name),
+    );
     this.#definer = new Definer(this.#volume, this.#running, this.#maskErrors);
     const full = DMDIR + (mode & 0o777);
     this.root = new DirNode(this.#volume.init("/", full, uid, gid));
@@ -682,26 +690,6 @@ interface Place {
   readonly path: string;
 }
 
-function split(path: string): string[] {
-  return path.split("/").filter((name) => name !== "" && name !== ".");
-}
-
 function toBytes(data: string | Uint8Array): Uint8Array {
   return typeof data === "string" ? encoder.encode(data) : data;
-}
-
-/** Runs a function, and names the path in its error. */
-function attempt(operation: string, path: string, fn: () => void): void {
-  try {
-    fn();
-  } catch (error) {
-    if (!(error instanceof NinePError)) throw error;
-    throw failed(operation, path, error.ename);
-  }
-}
-
-function failed(operation: string, path: string, ename: string): NinePError {
-  return new NinePError(ename, {
-    message: `Cannot ${operation} "${path}": ${ename}`,
-  });
 }

@@ -47,10 +47,11 @@ export {
   HookDir,
 } from "./hook_dir.ts";
 export { MemoryFs } from "./memory.ts";
-export { DirNode, LinkNode, TreeNode } from "./node.ts";
+export { LinkNode } from "./link.ts";
+export { DirNode, TreeNode } from "./node.ts";
+export type { HookRemoval, RequestHooks } from "./request_hooks.ts";
 export { PathNode } from "./rules/path_node.ts";
 export { RemoteFs, type RemoteFsOptions } from "./remote.ts";
-export type { HookRemoval, RequestHooks } from "./request_hooks.ts";
 export { handlerOf, type ServableTree, treeOf } from "./rules.ts";
 export type {
   Capacity,

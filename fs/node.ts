@@ -33,100 +33,22 @@ import type {
   TreeDir,
   TreeFile,
 } from "./tree.ts";
-
-/** Now, in seconds since 1970-01-01 UTC. */
-export function now(): number {
-  return Math.floor(Date.now() / 1000);
-}
+import {
+  type NodeInit as Init,
+  now,
+  SharedAttributes,
+  type Volume,
+} from "./volume.ts";
 
 /** What a node is made with. */
-export interface NodeInit {
-  /** Name in its directory. */
-  name: string;
-  /** Number for its qid, never used before in the tree. */
-  path: bigint;
-  /** Permissions and DM bits. */
-  mode: number;
-  /** Owner, who is also the last modifier. */
-  uid: string;
-  /** Group. */
-  gid: string;
-  /** The tree that the node is of. */
-  volume: Volume;
-}
+export type NodeInit = Init<TreeNode>;
 
 /** What all nodes of a tree share. */
-export class Volume {
-  /** What the tree may hold. */
-  readonly quota: Quota;
-  /** Most bytes of a name. */
-  readonly maxName: number;
-  /** Makes a plain file, as clients do. */
-  readonly makeFile: (init: NodeInit) => TreeNode;
-  // Qid paths come from a counter, so none is given twice. The counter starts
-  // at a random number, so that a client of a restarted server does not take
-  // another file for the file that it had.
-  #lastPath = randomPath() - 1n;
-
-  constructor(
-    quota: Quota,
-    maxName: number,
-    makeFile: (init: NodeInit) => TreeNode,
-  ) {
-    this.quota = quota;
-    this.maxName = maxName;
-    this.makeFile = makeFile;
-  }
-
-  /** What a new node is made with: a qid that no other had. */
-  init(name: string, mode: number, uid: string, gid: string): NodeInit {
-    return { name, path: ++this.#lastPath, mode, uid, gid, volume: this };
-  }
-}
-
-/**
- * Returns the first qid path. Two servers, of which one replaces the other,
- * have no qid path in common. All paths stay below 2^53, because programs on
- * Node read an inode as a double.
- */
-function randomPath(): bigint {
-  const [random] = crypto.getRandomValues(new Uint32Array(1));
-  return BigInt(random) << 20n; // Leaves a million paths before the next possible start.
-}
-
-/** What all names of a file share. */
-class Attributes {
-  readonly qid: Qid;
-  readonly volume: Volume;
-  mode: number;
-  uid: string;
-  gid: string;
-  muid: string;
-  atime: number;
-  mtime: number;
-  /** Number of fids that have it open. */
-  opens = 0;
-  /** Number of its names. */
-  links = 0;
-  /** Its further names, if it has ever had one. */
-  furtherNames: Set<TreeNode> | undefined = undefined;
-  /** Counts changes, for who keeps an encoded record. */
-  changes = 0;
-
-  constructor(init: NodeInit) {
-    this.qid = { type: init.mode >>> 24, vers: 0, path: init.path };
-    this.volume = init.volume;
-    this.mode = init.mode;
-    this.uid = init.uid;
-    this.gid = init.gid;
-    this.muid = init.uid;
-    this.atime = this.mtime = now();
-  }
-}
+export type TreeVolume = Volume<TreeNode>;
 
 // What the tree does to nodes, and a program that has them cannot: the classes
 // open themselves to the functions at the end of this file.
-let attributesOf: (node: TreeNode) => Attributes;
+let attributesOf: (node: TreeNode) => SharedAttributes<TreeNode>;
 let membersOf: (dir: DirNode) => Map<string, TreeNode>;
 let setName: (
   node: TreeNode,
@@ -138,7 +60,6 @@ let place: (node: TreeNode, dir: DirNode) => void;
 let displace: (node: TreeNode, dir: DirNode) => void;
 let free: (node: TreeNode) => void;
 let unlist: (dir: DirNode) => void;
-let touched: (node: TreeNode, muid: string) => void;
 
 /**
  * A file or directory of a tree, by one of its names. Only a tree makes them:
@@ -158,12 +79,11 @@ export abstract class TreeNode implements TreeFile, Disposable {
     place = (node, dir) => node.#place = dir.order.add(node);
     displace = (node, dir) => dir.order.remove(node.#place);
     free = (node) => node.free();
-    touched = (node, muid) => node.touched(muid);
   }
 
   /** Identity; one object for the node's whole life. */
   readonly qid: Qid;
-  readonly #attributes: Attributes;
+  readonly #attributes: SharedAttributes<TreeNode>;
   #name: string;
   #parent: DirNode | undefined;
   /** Where it stands in its directory. */
@@ -181,7 +101,7 @@ export abstract class TreeNode implements TreeFile, Disposable {
   constructor(init: NodeInit | TreeNode, name: string) {
     this.#attributes = init instanceof TreeNode
       ? init.#attributes
-      : new Attributes(init);
+      : new SharedAttributes(init);
     this.qid = this.#attributes.qid;
     this.#name = name;
   }
@@ -369,7 +289,7 @@ export abstract class TreeNode implements TreeFile, Disposable {
    *
    * @ignore
    */
-  get volume(): Volume {
+  get volume(): TreeVolume {
     return this.#attributes.volume;
   }
 
@@ -440,8 +360,7 @@ export abstract class TreeNode implements TreeFile, Disposable {
 
   /** Removes the name, if it is still there. */
   [Symbol.dispose](): void {
-    const parent: TreeNode | undefined = this.#parent;
-    if (parent !== this) unlinkAll(this, this.uid);
+    if (this.#parent !== this as TreeNode) unlinkAll(this, this.uid);
   }
 }
 
@@ -534,7 +453,7 @@ export class DirNode extends TreeNode implements TreeDir {
     if (target instanceof DirNode) throw new NinePError("Is a directory");
     if (target.isRemoved) throw removedError();
     checkNew(this, name);
-    const further = new LinkNode(target, name);
+    const further = this.volume.makeLink(target, name);
     link(further, this, name, context?.uname ?? this.uid);
     (attributesOf(target).furtherNames ??= new Set()).add(further);
   }
@@ -647,11 +566,7 @@ export class DirNode extends TreeNode implements TreeDir {
     throw isRemoved ? removedError() : new NinePError("file does not exist");
   }
 
-  /**
-   * Throws when the directory was removed.
-   *
-   * @ignore
-   */
+  /** @ignore */
   protected checkPresent(): void {
     if (this.parent === undefined) throw removedError();
   }
@@ -688,70 +603,6 @@ export function checkNew(dir: DirNode, name: string): void {
   }
   if (dir.parent === undefined) throw removedError();
   if (dir.members.has(name)) throw new NinePError("file already exists");
-}
-
-/** A further name of a file. */
-export class LinkNode extends TreeNode {
-  readonly #target: TreeNode;
-
-  /**
-   * Made by a tree.
-   *
-   * @ignore
-   */
-  constructor(target: TreeNode, name: string) {
-    super(target, name);
-    this.#target = target;
-  }
-
-  /** The file. */
-  override get target(): TreeNode {
-    return this.#target;
-  }
-
-  /** Size in bytes. */
-  get length(): number {
-    return this.#target.length;
-  }
-
-  /** Whether a fid that is not open may be used, as for the file. */
-  get implicitOpen(): boolean {
-    const target: TreeFile = this.#target;
-    return target.implicitOpen ?? false;
-  }
-
-  /** Opens the file. */
-  override open(
-    request: OpenRequest,
-    context: RequestContext,
-  ): Awaitable<OpenFile | void> {
-    return this.#target.open(request, context);
-  }
-
-  /** Throws for changes that the file refuses. */
-  checkWstat(
-    changes: AttributeChanges,
-    context: RequestContext,
-  ): Awaitable<void> {
-    const target: TreeFile = this.#target;
-    return target.checkWstat?.(changes, context);
-  }
-
-  /** Changes attributes of the file. */
-  override wstat(
-    changes: AttributeChanges,
-    context: RequestContext,
-  ): Awaitable<void> {
-    return then(
-      this.#target.wstat(changes, context),
-      () => this.touchParent(context.uname),
-    );
-  }
-
-  /** True: the length may come from anywhere. */
-  override get isVolatile(): boolean {
-    return true;
-  }
 }
 
 /** Makes a node the root: its own parent. */
@@ -833,11 +684,6 @@ export function move(
   setName(node, dir, name);
   membersOf(dir).set(name, node);
   dir.modified(muid);
-}
-
-/** Notes that a member of a directory was given other attributes. */
-export function touch(dir: DirNode, muid: string): void {
-  touched(dir, muid);
 }
 
 /** One more fid has the file open. */

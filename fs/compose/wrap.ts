@@ -506,6 +506,7 @@ export class WrappedDir extends WrappedFile implements TreeDir {
 /** A file of a wrapped tree that a fid has open. */
 export class WrappedOpen implements OpenFile {
   readonly file?: TreeFile;
+  readonly between?: readonly TreeDir[];
   readonly iounit?: number;
   reopen?: (request: OpenRequest, context: RequestContext) => Awaitable<void>;
   readonly #inner: OpenFile;
@@ -515,6 +516,9 @@ export class WrappedOpen implements OpenFile {
     this.#inner = inner;
     this.#view = view;
     if (inner.file !== undefined) this.file = view.fileOf(inner.file);
+    if (inner.between !== undefined) {
+      this.between = inner.between.map((dir) => view.fileOf(dir)).filter(isDir);
+    }
     if (inner.iounit !== undefined) this.iounit = inner.iounit;
     if (inner.reopen !== undefined) {
       this.reopen = (request, context) =>

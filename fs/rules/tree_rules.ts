@@ -47,7 +47,7 @@ import {
   notSupported,
   removedError,
 } from "./checks.ts";
-import { PathNode } from "./path_node.ts";
+import { movedNode, PathNode } from "./path_node.ts";
 
 const NOTHING: Uint8Array = new Uint8Array(0);
 
