@@ -171,6 +171,17 @@ export function checkCallable(path: string, options: CallableOptions): void {
 }
 
 /**
+ * Throws for an object without a function. Its other members may be what its
+ * functions work with; no client reaches them.
+ */
+export function checkMethods(path: string, fn: object): void {
+  const hasFunction = Object.keys(fn)
+    .some((name) => typeof ownMember(fn, name) === "function");
+  if (hasFunction) return;
+  throw new TypeError(`Cannot register "${path}": no member is a function`);
+}
+
+/**
  * A dumper that passes bytes through and turns all else into text.
  *
  * @param value Value of a function.

@@ -7,17 +7,33 @@ import { removedError } from "../codec/call.ts";
 import type {
   AttributeChanges,
   Awaitable,
+  CallRequest,
   OpenRequest,
   ReadRequest,
   RequestContext,
   WriteRequest,
 } from "../server.ts";
 import { FileData, NOTHING } from "./data.ts";
-import { closed, type NodeInit, now, opened, TreeNode } from "./node.ts";
-import type { Ending, OpenFile } from "./tree.ts";
+import { closed, type NodeInit, opened, TreeNode } from "./node.ts";
+import {
+  type AddedHooks,
+  answerCall,
+  answerRead,
+  answerWrite,
+  checkHook,
+  type HookRemoval,
+  type RequestHooks,
+  withHook,
+  withoutHook,
+} from "./request_hooks.ts";
+import type { Ending, OpenFile, TreeDir, TreeFile } from "./tree.ts";
+import { now } from "./volume.ts";
 
 /** A file of any kind: the rules hand it the requests that a client is allowed to make. */
 export abstract class FileNode extends TreeNode {
+  /** Functions that were added with on(). */
+  #hooks: AddedHooks | undefined;
+
   /**
    * Made by a tree.
    *
@@ -29,7 +45,65 @@ export abstract class FileNode extends TreeNode {
 
   /** Whether a fid that is not open may be used: clients of the first ancestor never open function files. */
   get implicitOpen(): boolean {
-    return false;
+    return this.#hooks !== undefined && this.#hooks.call.length > 0;
+  }
+
+  /**
+   * The functions that answer in place of the file.
+   *
+   * @ignore
+   */
+  get requestHooks(): AddedHooks | undefined {
+    return this.#hooks;
+  }
+
+  /**
+   * Adds a function that answers requests in place of the file, for all fids,
+   * also those that have the file open. Of several, the one that was added last
+   * answers. It may ask for the answer that there would be without it.
+   *
+   * @param kind Requests to answer: `read`, `write` or `call`. With `call`, the
+   *   file is a function file.
+   * @param hook The function.
+   * @returns Takes the function away. Requests that it is answering go on.
+   * @throws {TypeError} There is no such kind, or the function is none.
+   *
+   * @example A file that is watched
+   * ```ts
+   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
+   * import { assertEquals } from "@std/assert";
+   *
+   * const fs = new MemoryFs();
+   * const file = fs.create("notes", { mode: 0o666, data: "hello" });
+   * let reads = 0;
+   * const off = file.on("read", (request, _context, next) => {
+   *   reads++;
+   *   return next(request);
+   * });
+   *
+   * const [here, there] = pair();
+   * const served = serve(there, fs);
+   * const client = await connect(here);
+   * assertEquals(await client.readTextFile("notes"), "hello");
+   * off();
+   * const seen = reads;
+   * assertEquals(await client.readTextFile("notes"), "hello");
+   * assertEquals(reads, seen);
+   * await client.close();
+   * await served;
+   * ```
+   */
+  on<Kind extends keyof RequestHooks>(
+    kind: Kind,
+    hook: RequestHooks[Kind],
+  ): HookRemoval {
+    checkHook(this.path, kind, hook);
+    const added = { hook };
+    this.#hooks = withHook(this.#hooks, kind, added);
+    const off = () => {
+      this.#hooks = withoutHook(this.#hooks, kind, added);
+    };
+    return Object.assign(off, { [Symbol.dispose]: off });
   }
 
   /** Size in bytes; 0 where it is not known. */
@@ -116,11 +190,78 @@ export abstract class FileNode extends TreeNode {
 
 /** A file that a fid has open. Its end is noted in the file. */
 export abstract class NodeOpen implements OpenFile {
-  readonly #node: TreeNode;
+  /** File that the fid stands for from now on, when it is another one. */
+  file: TreeFile | undefined = undefined;
+  /** Directories on the way to that file. */
+  between: readonly TreeDir[] | undefined = undefined;
+  readonly #node: FileNode;
 
   /** Made by the file when it is opened. */
   constructor(node: FileNode) {
     this.#node = node;
+  }
+
+  /** Answers a Tread: by a function that was added, or by the file. */
+  read(request: ReadRequest, context: RequestContext): Awaitable<Uint8Array> {
+    const hooks = this.#node.requestHooks;
+    if (hooks === undefined) return this.answerRead(request, context);
+    return answerRead(hooks.read, request, context, this);
+  }
+
+  /** Answers a Twrite: by a function that was added, or by the file. */
+  write(
+    request: WriteRequest,
+    context: RequestContext,
+  ): Awaitable<number | void> {
+    const hooks = this.#node.requestHooks;
+    if (hooks === undefined) return this.answerWrite(request, context);
+    return answerWrite(hooks.write, request, context, this);
+  }
+
+  /** Answers a Tcall: by a function that was added, or by the file. */
+  call(
+    request: CallRequest,
+    context: RequestContext,
+  ): Awaitable<Uint8Array | undefined> {
+    const hooks = this.#node.requestHooks;
+    if (hooks === undefined) return this.answerCall(request, context);
+    return answerCall(hooks.call, request, context, this);
+  }
+
+  /**
+   * Reads bytes of the file itself.
+   *
+   * @ignore
+   */
+  answerRead(
+    _request: ReadRequest,
+    _context: RequestContext,
+  ): Awaitable<Uint8Array> {
+    return NOTHING;
+  }
+
+  /**
+   * Writes to the file itself.
+   *
+   * @ignore
+   */
+  answerWrite(
+    _request: WriteRequest,
+    _context: RequestContext,
+  ): Awaitable<number | void> {
+    throw new NinePError("Operation not supported");
+  }
+
+  /**
+   * Calls the file itself: by default it is no function.
+   *
+   * @ignore
+   */
+  answerCall(
+    _request: CallRequest,
+    _context: RequestContext,
+  ): Awaitable<Uint8Array | undefined> {
+    return undefined;
   }
 
   /** Ends the open. */
@@ -170,7 +311,7 @@ export class PlainNode extends FileNode {
   protected override begin(
     request: OpenRequest,
     { uname }: RequestContext,
-  ): PlainOpen {
+  ): NodeOpen {
     this.reopen(request, uname);
     return new PlainOpen(this);
   }
@@ -237,11 +378,14 @@ class PlainOpen extends NodeOpen {
     this.#node = node;
   }
 
-  read(request: ReadRequest): Uint8Array {
+  override answerRead(request: ReadRequest): Uint8Array {
     return this.#node.read(request);
   }
 
-  write(request: WriteRequest, { uname }: RequestContext): number {
+  override answerWrite(
+    request: WriteRequest,
+    { uname }: RequestContext,
+  ): number {
     return this.#node.write(request, uname);
   }
 

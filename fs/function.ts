@@ -50,6 +50,12 @@ export interface FunctionOptions extends CallableOptions {
 
 /** A file that stands for a function. */
 export class FunctionNode extends FileNode {
+  /**
+   * Set for a member of a directory that is defined by functions.
+   *
+   * @ignore
+   */
+  release?: () => Awaitable<void>;
   readonly #callable: Callable;
   readonly #callOnRead: boolean;
   readonly #shared: boolean;
@@ -87,7 +93,7 @@ export class FunctionNode extends FileNode {
   protected override begin(
     { mode, implicit }: OpenRequest,
     { memory }: RequestContext,
-  ): FunctionOpen {
+  ): NodeOpen {
     return new FunctionOpen(this, memory, implicit ? undefined : mode);
   }
 
@@ -362,18 +368,21 @@ class FunctionOpen extends NodeOpen {
     this.mode = mode;
   }
 
-  read(
+  override answerRead(
     request: ReadRequest,
     context: RequestContext,
   ): Awaitable<Uint8Array> {
     return this.#node.read(this, request, context);
   }
 
-  write(request: WriteRequest, context: RequestContext): number {
+  override answerWrite(request: WriteRequest, context: RequestContext): number {
     return this.#node.write(this, request, context);
   }
 
-  call(request: CallRequest, context: RequestContext): Awaitable<Uint8Array> {
+  override answerCall(
+    request: CallRequest,
+    context: RequestContext,
+  ): Awaitable<Uint8Array> {
     return this.#node.call(request, context);
   }
 

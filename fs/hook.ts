@@ -11,17 +11,15 @@ import type {
   RequestContext,
   WriteRequest,
 } from "../server.ts";
-import { forCaller } from "./callable.ts";
 import { FileData, isLength, NOTHING } from "./data.ts";
 import { FileNode, NodeOpen } from "./file.ts";
-import type { NodeInit } from "./node.ts";
+import { DirNode, type NodeInit, type TreeNode } from "./node.ts";
 import { checkLimit, HeldRoom } from "./quota.ts";
-import type { Ending } from "./tree.ts";
+import { bytesOf, kindOf, relayError } from "./request_hooks.ts";
+import type { Ending, OpenFile, TreeFile } from "./tree.ts";
 
 /** Default of `maxLength`. */
 const LENGTH_MAX = 64 * 1024;
-
-const encoder = new TextEncoder();
 
 /**
  * The functions that define a file; all are optional. `content` and `written`
@@ -36,6 +34,13 @@ const encoder = new TextEncoder();
  * makes the context: nothing that a client sends can take its place.
  */
 export interface FileHooks<State = unknown> {
+  /**
+   * Opens another file in place of this one, as a clone file does: gives its
+   * path from the directory of this file, such as `3/ctl`. The fid stands for
+   * that file from then on. Beside it, no other function can be there, except
+   * `remove` and `release`.
+   */
+  clone?(request: OpenRequest, context: RequestContext): Awaitable<string>;
   /** Begins an open, and gives its state. */
   open?(request: OpenRequest, context: RequestContext): Awaitable<State>;
   /**
@@ -91,6 +96,11 @@ export interface FileHooks<State = unknown> {
    * the removal.
    */
   remove?(context: RequestContext): Awaitable<void>;
+  /**
+   * For a member of a directory that is defined by functions: called when no
+   * fid stands for the file any more. See {@linkcode DirHooks.release}.
+   */
+  release?(): Awaitable<void>;
   /** Size in bytes, to be told by stat: a whole number; 0, not known, by default. */
   length?: number | (() => number);
   /**
@@ -108,14 +118,15 @@ export interface FileHooks<State = unknown> {
 
 /** The permissions of a file by what it can do. */
 export function modeOf(hooks: FileHooks): number {
-  const { content, read, write, written, call } = hooks;
-  const reads = content ?? read ?? call;
-  const writes = written ?? write ?? call;
+  const { content, read, write, written, call, clone } = hooks;
+  const reads = content ?? read ?? call ?? clone;
+  const writes = written ?? write ?? call ?? clone;
   return (reads ? 0o444 : 0) | (writes ? 0o222 : 0);
 }
 
 /** The names of the hooks that are functions. */
 const FUNCTIONS = [
+  "clone",
   "open",
   "content",
   "written",
@@ -125,7 +136,11 @@ const FUNCTIONS = [
   "clunk",
   "truncate",
   "remove",
+  "release",
 ] as const;
+
+/** The hooks that make no sense for a file that is never open itself. */
+const OF_OPEN_FILES = FUNCTIONS.slice(1, -2);
 
 /**
  * Throws for hooks that are not functions, hooks that exclude each other, and a
@@ -133,11 +148,15 @@ const FUNCTIONS = [
  */
 export function checkHooks(path: string, hooks: FileHooks): void {
   const what = `Cannot define "${path}"`;
-  checkFunctions(what, hooks);
+  checkFunctions(what, hooks, FUNCTIONS);
   const { content, read, write, written, length = 0, maxLength = 0 } = hooks;
   checkLimit("maxLength", maxLength);
   if (content && read) {
     throw new TypeError(`${what}: it has either content or read, not both`);
+  }
+  for (const name of hooks.clone ? OF_OPEN_FILES : []) {
+    if (hooks[name] === undefined) continue;
+    throw new TypeError(`${what}: it has either clone or ${name}, not both`);
   }
   if (write && written) {
     throw new TypeError(`${what}: it has either write or written, not both`);
@@ -153,11 +172,15 @@ export function checkHooks(path: string, hooks: FileHooks): void {
  * Throws for hooks that are not functions, as a program without types may give
  * them.
  */
-function checkFunctions(what: string, hooks: unknown): void {
+export function checkFunctions(
+  what: string,
+  hooks: unknown,
+  names: readonly string[],
+): void {
   if (!isRecord(hooks)) {
     throw new TypeError(`${what}: ${kindOf(hooks)} is no object of functions`);
   }
-  for (const name of FUNCTIONS) {
+  for (const name of names) {
     const hook = hooks[name];
     if (hook === undefined || typeof hook === "function") continue;
     throw new TypeError(`${what}: ${name} is ${kindOf(hook)}, not a function`);
@@ -166,6 +189,12 @@ function checkFunctions(what: string, hooks: unknown): void {
 
 /** A file that is defined by functions. */
 export class HookNode extends FileNode {
+  /**
+   * Set for a member of a directory that is defined by functions.
+   *
+   * @ignore
+   */
+  release?: () => Awaitable<void>;
   readonly #hooks: FileHooks;
 
   /**
@@ -180,7 +209,34 @@ export class HookNode extends FileNode {
 
   /** Whether it can be called. */
   override get implicitOpen(): boolean {
-    return this.#hooks.call !== undefined;
+    return this.#hooks.call !== undefined || super.implicitOpen;
+  }
+
+  /** Whether another file is opened in its place. */
+  get isClone(): boolean {
+    return this.#hooks.clone !== undefined;
+  }
+
+  /** Opens the file, or another one in its place. */
+  override open(
+    request: OpenRequest,
+    context: RequestContext,
+  ): Awaitable<OpenFile> {
+    if (!this.isClone) return super.open(request, context);
+    return this.#openOther(request, context);
+  }
+
+  async #openOther(
+    request: OpenRequest,
+    context: RequestContext,
+  ): Promise<OpenFile> {
+    const { parent } = this;
+    if (parent === undefined) throw new NinePError("file has been removed");
+    const path: unknown = await this.#hooks.clone?.(request, context);
+    if (typeof path !== "string") {
+      throw new TypeError(`clone() gave ${kindOf(path)}, not a path`);
+    }
+    return openPath(parent, path, request, context);
   }
 
   /** Size in bytes; 0 where it is not known. */
@@ -204,7 +260,7 @@ export class HookNode extends FileNode {
   protected override async begin(
     request: OpenRequest,
     context: RequestContext,
-  ): Promise<HookOpen> {
+  ): Promise<NodeOpen> {
     const open = new HookOpen(this, this.#hooks, context);
     try {
       await open.begin(request, context);
@@ -307,7 +363,10 @@ class HookOpen extends NodeOpen {
   }
 
   /** Reads the content that was made at the open, or asks the hook. */
-  read(request: ReadRequest, context: RequestContext): Awaitable<Uint8Array> {
+  override answerRead(
+    request: ReadRequest,
+    context: RequestContext,
+  ): Awaitable<Uint8Array> {
     if (this.#content !== undefined) {
       return this.#content.slice(request.offset, request.count);
     }
@@ -318,7 +377,10 @@ class HookOpen extends NodeOpen {
   }
 
   /** Keeps the bytes until the clunk, or hands them to the hook. */
-  write(request: WriteRequest, context: RequestContext): Awaitable<number> {
+  override answerWrite(
+    request: WriteRequest,
+    context: RequestContext,
+  ): Awaitable<number> {
     const { length } = request.data; // The data are a view, which is valid only while the hook runs.
     this.#node.checkPresent();
     if (this.#hooks.write === undefined) {
@@ -352,7 +414,7 @@ class HookOpen extends NodeOpen {
   }
 
   /** Answers a Tcall, if it can. */
-  call(
+  override answerCall(
     request: CallRequest,
     context: RequestContext,
   ): Awaitable<Uint8Array | undefined> {
@@ -362,9 +424,9 @@ class HookOpen extends NodeOpen {
     try {
       const value = hooks.call(request, context, this.#state);
       if (!(value instanceof Promise)) return bytesOf("call", value);
-      return value.then((value) => bytesOf("call", value)).catch(relay);
+      return value.then((value) => bytesOf("call", value)).catch(relayError);
     } catch (error) {
-      return relay(error);
+      return relayError(error);
     }
   }
 
@@ -384,24 +446,40 @@ class HookOpen extends NodeOpen {
   }
 }
 
-/**
- * Returns the bytes of what a hook gave. A program without types may give
- * anything else, which must not look like an empty file.
- */
-function bytesOf(hook: string, value: string | Uint8Array): Uint8Array {
-  if (typeof value === "string") return encoder.encode(value);
-  if (value instanceof Uint8Array) return value;
-  throw new TypeError(`${hook}() gave ${kindOf(value)}, not text or bytes`);
+/** Opens a file below a directory, for a fid that then stands for that file. */
+async function openPath(
+  dir: DirNode,
+  path: string,
+  request: OpenRequest,
+  context: RequestContext,
+): Promise<OpenFile> {
+  const given: TreeNode[] = [];
+  try {
+    const between: DirNode[] = [];
+    let last: TreeNode = dir;
+    for (const name of path.split("/")) {
+      if (!(last instanceof DirNode)) throw new NinePError("not a directory");
+      if (last !== dir) between.push(last);
+      const next: TreeNode | undefined = await last.lookup(name, context);
+      if (next === undefined) throw new NinePError("file does not exist");
+      given.push(next);
+      last = next;
+    }
+    if (last.target instanceof HookNode && last.target.isClone) {
+      throw new TypeError(`clone() gave "${path}", which is a clone file`);
+    }
+    const open = await last.open(request, context);
+    if (!(open instanceof NodeOpen)) return { file: last, between };
+    open.file = last;
+    open.between = between;
+    return open;
+  } catch (error) {
+    for (const node of given.reverse()) await releaseNode(node);
+    throw error;
+  }
 }
 
-function kindOf(value: unknown): string {
-  return value === null ? "null" : typeof value;
-}
-
-/**
- * Throws an error of a call hook again. The hook may have called a file of
- * another server, whose error must not say that this file was removed.
- */
-function relay(error: unknown): never {
-  throw error instanceof NinePError ? forCaller(error) : error;
+/** Lets go of a node that a lookup has given. */
+export function releaseNode(node: TreeFile): Awaitable<void> {
+  return node.release?.();
 }

@@ -5,8 +5,10 @@ import { DMDIR, NinePError, type Stat } from "../codec.ts";
 import { isRecord } from "../codec/call.ts";
 import { isPlain } from "../codec/json.ts";
 import type { AttachRequest, Handler } from "../server.ts";
+import { checkAttributes } from "./rules/access.ts";
 import {
   checkCallable,
+  checkMethods,
   type ContextFunction,
   type ContextMethods,
   type ContextOptions,
@@ -15,22 +17,29 @@ import {
   RunningCalls,
 } from "./callable.ts";
 import { isLength } from "./data.ts";
-import { FileNode, PlainNode } from "./file.ts";
+import { PlainNode } from "./file.ts";
 import { FunctionNode, type FunctionOptions } from "./function.ts";
-import { checkHooks, type FileHooks, HookNode, modeOf } from "./hook.ts";
+import type { FileHooks, HookNode } from "./hook.ts";
+import {
+  checkDefinition,
+  Definer,
+  type Definition,
+  type DirHooks,
+  type HookDir,
+} from "./hook_dir.ts";
 import {
   checkNew,
   DirNode,
   link,
-  LinkNode,
   makeRoot,
   move,
   type NodeInit,
   type TreeNode,
+  type TreeVolume,
   unlink,
   unlinkAll,
-  Volume,
 } from "./node.ts";
+import { attempt, failed, split } from "./operation.ts";
 import type {
   Content,
   DirOptions,
@@ -38,9 +47,11 @@ import type {
   MemoryFsOptions,
   RemoveNodeOptions,
 } from "./options.ts";
+import { LinkNode } from "./link.ts";
 import { checkLimit, Quota } from "./quota.ts";
 import type { PathNode } from "./rules/path_node.ts";
 import { handlerOf, type ServableTree } from "./rules.ts";
+import { Volume } from "./volume.ts";
 import type { Rules } from "./tree.ts";
 
 const encoder = new TextEncoder();
@@ -82,9 +93,10 @@ export class MemoryFs implements ServableTree {
   readonly rules: Rules;
   /** Handler for servers: functions that need no `this`. */
   readonly handler: Handler<PathNode>;
-  readonly #volume: Volume;
+  readonly #volume: TreeVolume;
   readonly #running: RunningCalls;
   readonly #maskErrors: boolean;
+  readonly #definer: Definer;
 
   /**
    * Makes a tree.
@@ -111,7 +123,13 @@ export class MemoryFs implements ServableTree {
     const quota = new Quota(limits);
     this.#maskErrors = options.maskErrors ?? false;
     this.#running = new RunningCalls(maxCalls, maxTreeCalls);
-    this.#volume = new Volume(quota, maxName, (init) => new PlainNode(init));
+    this.#volume = new Volume(
+      quota,
+      maxName,
+      (init): TreeNode => new PlainNode(init),
+      (target, name) => new LinkNode(target, name),
+    );
+    this.#definer = new Definer(this.#volume, this.#running, this.#maskErrors);
     const full = DMDIR + (mode & 0o777);
     this.root = new DirNode(this.#volume.init("/", full, uid, gid));
     makeRoot(this.root);
@@ -300,6 +318,7 @@ export class MemoryFs implements ServableTree {
         `Cannot register "${path}": ${kind} is neither a function nor an object of functions`,
       );
     }
+    if (typeof fn !== "function") checkMethods(path, fn);
     checkCallable(path, options);
     const { mode = 0o666, maskErrors = this.#maskErrors } = options;
     const place = this.#place(path);
@@ -344,12 +363,63 @@ export class MemoryFs implements ServableTree {
    * await served;
    * ```
    */
-  define<State>(path: string, hooks: FileHooks<State>): HookNode {
-    checkHooks(path, hooks);
-    const { mode = modeOf(hooks) } = hooks;
+  define<State>(path: string, hooks: FileHooks<State>): HookNode;
+  /**
+   * Makes a directory that functions define: they look names up, list them, and
+   * decide what clients may do in it. What the program itself makes in it comes
+   * first.
+   *
+   * @param path Path of the directory.
+   * @param hooks Functions of the directory, and its permissions; see {@linkcode DirHooks}.
+   * @returns The directory.
+   *
+   * @example Directories that are numbered by a clone file
+   * ```ts
+   * import { connect, type DirHooks, MemoryFs, pair, serve } from "@ninep/ninep";
+   * import { assertEquals } from "@std/assert";
+   *
+   * const fs = new MemoryFs();
+   * const jobs = new Map<string, DirHooks>();
+   * let last = 0;
+   *
+   * function makeJob(): string {
+   *   const name = `${++last}`;
+   *   jobs.set(name, {
+   *     members: { ctl: { content: () => name }, data: { content: () => "nothing yet\n" } },
+   *     release: () => void jobs.delete(name), // No fid is in it any more.
+   *   });
+   *   return name;
+   * }
+   * fs.define("jobs", { lookup: (name) => jobs.get(name), list: () => jobs.keys() });
+   * fs.define("jobs/clone", { clone: () => `${makeJob()}/ctl` });
+   *
+   * const [here, there] = pair();
+   * const served = serve(there, fs);
+   * const client = await connect(here);
+   * const ctl = await client.open("jobs/clone");
+   * assertEquals(jobs.size, 1);
+   * assertEquals(await client.readTextFile("jobs/1/data"), "nothing yet\n");
+   * await ctl.close();
+   * assertEquals(jobs.size, 0);
+   * await client.close();
+   * await served;
+   * ```
+   */
+  define(path: string, hooks: DirHooks): HookDir;
+  define(
+    path: string,
+    hooks: FileHooks | DirHooks,
+  ): HookNode | HookDir | FunctionNode {
+    const definition: Definition = hooks;
+    checkDefinition(path, definition);
     const place = this.#place(path);
-    const init = this.#init(place, mode, hooks);
-    return this.#insert(place, new HookNode(init, hooks));
+    this.#check(place);
+    const { uid, gid } = this.root;
+    const owner = { uid, gid };
+    return this.#insert(
+      place,
+      this.#definer.make(place.name, definition, owner),
+    );
   }
 
   /**
@@ -363,13 +433,12 @@ export class MemoryFs implements ServableTree {
    *   directory, which has one parent. Else as create().
    */
   link(existing: string, path: string): void {
-    const target = this.#node("link", existing).target;
-    if (!(target instanceof FileNode)) {
+    const file = this.#node("link", existing);
+    if (file instanceof DirNode) {
       throw failed("link", existing, "Is a directory");
     }
-    const place = this.#place(path);
-    this.#check(place);
-    this.#insert(place, new LinkNode(target, place.name));
+    const { dir, name } = this.#place(path);
+    attempt("create", path, () => dir.link(name, file));
   }
 
   /**
@@ -471,7 +540,7 @@ export class MemoryFs implements ServableTree {
    * @throws {NinePError} ENOENT: there is none.
    */
   chmod(path: string, mode: number): void {
-    checkAttributes("chmod", path, mode);
+    checkAttributes(`Cannot chmod "${path}"`, mode);
     this.#node("chmod", path).mode = mode;
   }
 
@@ -566,7 +635,7 @@ export class MemoryFs implements ServableTree {
     type: 0 | typeof DMDIR = 0,
   ): NodeInit {
     const { name, path } = place;
-    checkAttributes("create", path, mode, uid, gid);
+    checkAttributes(`Cannot create "${path}"`, mode, uid, gid);
     this.#check(place);
     const full = ((mode & ~DMDIR) | type) >>> 0;
     return this.#volume.init(name, full, uid, gid);
@@ -621,48 +690,6 @@ interface Place {
   readonly path: string;
 }
 
-function split(path: string): string[] {
-  return path.split("/").filter((name) => name !== "" && name !== ".");
-}
-
 function toBytes(data: string | Uint8Array): Uint8Array {
   return typeof data === "string" ? encoder.encode(data) : data;
-}
-
-/**
- * Throws for attributes that no stat record can hold, as programs without types
- * may give them.
- */
-function checkAttributes(
-  operation: string,
-  path: string,
-  mode: number,
-  ...users: unknown[]
-): void {
-  const what = `Cannot ${operation} "${path}"`;
-  if ((mode >>> 0) !== mode) {
-    throw new RangeError(
-      `${what}: mode is ${mode}, the range is 0 to 4294967295`,
-    );
-  }
-  for (const user of users) {
-    if (typeof user === "string") continue;
-    throw new TypeError(`${what}: a user is ${typeof user}, not a text`);
-  }
-}
-
-/** Runs a function, and names the path in its error. */
-function attempt(operation: string, path: string, fn: () => void): void {
-  try {
-    fn();
-  } catch (error) {
-    if (!(error instanceof NinePError)) throw error;
-    throw failed(operation, path, error.ename);
-  }
-}
-
-function failed(operation: string, path: string, ename: string): NinePError {
-  return new NinePError(ename, {
-    message: `Cannot ${operation} "${path}": ${ename}`,
-  });
 }

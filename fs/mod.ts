@@ -40,8 +40,16 @@ export {
 } from "./compose.ts";
 export { HostFs, type HostFsOptions } from "./host/host_fs.ts";
 export { type FileHooks, HookNode } from "./hook.ts";
+export {
+  type Definition,
+  type DirHooks,
+  type FunctionDefinition,
+  HookDir,
+} from "./hook_dir.ts";
 export { MemoryFs } from "./memory.ts";
-export { DirNode, LinkNode, TreeNode } from "./node.ts";
+export { LinkNode } from "./link.ts";
+export { DirNode, TreeNode } from "./node.ts";
+export type { HookRemoval, RequestHooks } from "./request_hooks.ts";
 export { PathNode } from "./rules/path_node.ts";
 export { RemoteFs, type RemoteFsOptions } from "./remote.ts";
 export { handlerOf, type ServableTree, treeOf } from "./rules.ts";

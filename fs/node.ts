@@ -33,98 +33,22 @@ import type {
   TreeDir,
   TreeFile,
 } from "./tree.ts";
-
-/** Now, in seconds since 1970-01-01 UTC. */
-export function now(): number {
-  return Math.floor(Date.now() / 1000);
-}
+import {
+  type NodeInit as Init,
+  now,
+  SharedAttributes,
+  type Volume,
+} from "./volume.ts";
 
 /** What a node is made with. */
-export interface NodeInit {
-  /** Name in its directory. */
-  name: string;
-  /** Number for its qid, never used before in the tree. */
-  path: bigint;
-  /** Permissions and DM bits. */
-  mode: number;
-  /** Owner, who is also the last modifier. */
-  uid: string;
-  /** Group. */
-  gid: string;
-  /** The tree that the node is of. */
-  volume: Volume;
-}
+export type NodeInit = Init<TreeNode>;
 
 /** What all nodes of a tree share. */
-export class Volume {
-  /** What the tree may hold. */
-  readonly quota: Quota;
-  /** Most bytes of a name. */
-  readonly maxName: number;
-  /** Makes a plain file, as clients do. */
-  readonly makeFile: (init: NodeInit) => TreeNode;
-  // Qid paths come from a counter, so none is given twice. The counter starts
-  // at a random number, so that a client of a restarted server does not take
-  // another file for the file that it had.
-  #lastPath = randomPath() - 1n;
-
-  constructor(
-    quota: Quota,
-    maxName: number,
-    makeFile: (init: NodeInit) => TreeNode,
-  ) {
-    this.quota = quota;
-    this.maxName = maxName;
-    this.makeFile = makeFile;
-  }
-
-  /** What a new node is made with: a qid that no other had. */
-  init(name: string, mode: number, uid: string, gid: string): NodeInit {
-    return { name, path: ++this.#lastPath, mode, uid, gid, volume: this };
-  }
-}
-
-/**
- * Returns the first qid path. Two servers, of which one replaces the other,
- * have no qid path in common. All paths stay below 2^53, because programs on
- * Node read an inode as a double.
- */
-function randomPath(): bigint {
-  const [random] = crypto.getRandomValues(new Uint32Array(1));
-  return BigInt(random) << 20n; // Leaves a million paths before the next possible start.
-}
-
-/** What all names of a file share. */
-class Attributes {
-  readonly qid: Qid;
-  readonly volume: Volume;
-  mode: number;
-  uid: string;
-  gid: string;
-  muid: string;
-  atime: number;
-  mtime: number;
-  /** Number of fids that have it open. */
-  opens = 0;
-  /** Number of its names. */
-  links = 0;
-  /** Counts changes, for who keeps an encoded record. */
-  changes = 0;
-
-  constructor(init: NodeInit) {
-    this.qid = { type: init.mode >>> 24, vers: 0, path: init.path };
-    this.volume = init.volume;
-    this.mode = init.mode;
-    this.uid = init.uid;
-    this.gid = init.gid;
-    this.muid = init.uid;
-    this.atime = this.mtime = now();
-  }
-}
+export type TreeVolume = Volume<TreeNode>;
 
 // What the tree does to nodes, and a program that has them cannot: the classes
 // open themselves to the functions at the end of this file.
-let attributesOf: (node: TreeNode) => Attributes;
+let attributesOf: (node: TreeNode) => SharedAttributes<TreeNode>;
 let membersOf: (dir: DirNode) => Map<string, TreeNode>;
 let setName: (
   node: TreeNode,
@@ -136,7 +60,6 @@ let place: (node: TreeNode, dir: DirNode) => void;
 let displace: (node: TreeNode, dir: DirNode) => void;
 let free: (node: TreeNode) => void;
 let unlist: (dir: DirNode) => void;
-let touched: (node: TreeNode, muid: string) => void;
 
 /**
  * A file or directory of a tree, by one of its names. Only a tree makes them:
@@ -156,12 +79,11 @@ export abstract class TreeNode implements TreeFile, Disposable {
     place = (node, dir) => node.#place = dir.order.add(node);
     displace = (node, dir) => dir.order.remove(node.#place);
     free = (node) => node.free();
-    touched = (node, muid) => node.touched(muid);
   }
 
   /** Identity; one object for the node's whole life. */
   readonly qid: Qid;
-  readonly #attributes: Attributes;
+  readonly #attributes: SharedAttributes<TreeNode>;
   #name: string;
   #parent: DirNode | undefined;
   /** Where it stands in its directory. */
@@ -179,7 +101,7 @@ export abstract class TreeNode implements TreeFile, Disposable {
   constructor(init: NodeInit | TreeNode, name: string) {
     this.#attributes = init instanceof TreeNode
       ? init.#attributes
-      : new Attributes(init);
+      : new SharedAttributes(init);
     this.qid = this.#attributes.qid;
     this.#name = name;
   }
@@ -216,6 +138,13 @@ export abstract class TreeNode implements TreeFile, Disposable {
   /** Directory that has the name: itself for the root; undefined when the name was removed. */
   get parent(): DirNode | undefined {
     return this.#parent;
+  }
+
+  /** Directories that have the file, one for each of its names. */
+  get parents(): DirNode[] {
+    const { target } = this;
+    const names = [target, ...this.#attributes.furtherNames ?? []];
+    return names.flatMap(({ parent }) => parent ?? []);
   }
 
   /** Itself: its permissions, owner and group. */
@@ -360,7 +289,7 @@ export abstract class TreeNode implements TreeFile, Disposable {
    *
    * @ignore
    */
-  get volume(): Volume {
+  get volume(): TreeVolume {
     return this.#attributes.volume;
   }
 
@@ -431,8 +360,7 @@ export abstract class TreeNode implements TreeFile, Disposable {
 
   /** Removes the name, if it is still there. */
   [Symbol.dispose](): void {
-    const parent: TreeNode | undefined = this.#parent;
-    if (parent !== this) unlinkAll(this, this.uid);
+    if (this.#parent !== this as TreeNode) unlinkAll(this, this.uid);
   }
 }
 
@@ -491,19 +419,72 @@ export class DirNode extends TreeNode implements TreeDir {
     super.modified(muid);
   }
 
+  /**
+   * Whether functions say what it has: then only these functions let clients
+   * change its members.
+   */
+  get isDefined(): boolean {
+    return false;
+  }
+
   /** Looks up one name. */
-  lookup(name: string): TreeNode | undefined {
-    this.#checkPresent();
+  lookup(
+    name: string,
+    _context: RequestContext,
+  ): Awaitable<TreeNode | undefined> {
+    this.checkPresent();
     return this.#members.get(name);
+  }
+
+  /**
+   * Gives a file of the same tree a further name here; see `link()` of MemoryFs.
+   *
+   * @param name Name, where there is nothing yet.
+   * @param file The file.
+   * @param context Context of the client that asks; a program has none.
+   * @throws {NinePError} EISDIR: it is a directory. ESTALE: it was removed.
+   *   EXDEV: it is of another tree. EEXIST, EINVAL: the name is taken, or illegal.
+   */
+  link(name: string, file: TreeFile, context?: RequestContext): void {
+    if (!(file instanceof TreeNode) || file.volume !== this.volume) {
+      throw new NinePError("Invalid cross-device link");
+    }
+    const { target } = file;
+    if (target instanceof DirNode) throw new NinePError("Is a directory");
+    if (target.isRemoved) throw removedError();
+    checkNew(this, name);
+    const further = this.volume.makeLink(target, name);
+    link(further, this, name, context?.uname ?? this.uid);
+    (attributesOf(target).furtherNames ??= new Set()).add(further);
+  }
+
+  /**
+   * Takes a name away: the only name of a file with the file, or an empty
+   * directory.
+   *
+   * @param name Name of a member.
+   * @throws {NinePError} ENOENT: there is none. ENOTEMPTY: the directory has
+   *   members.
+   */
+  unlink(name: string): void {
+    const node = this.#members.get(name);
+    if (node === undefined) throw new NinePError("file does not exist");
+    if (node instanceof DirNode && node.#members.size > 0) {
+      throw new NinePError("directory is not empty");
+    }
+    unlink(node, this.uid);
   }
 
   /** Has nothing to open, but must be there. */
   override open(): void {
-    this.#checkPresent();
+    this.checkPresent();
   }
 
   /** Lists those that are members from the beginning until their turn. */
-  list({ cookie }: ListRequest): Iterable<DirEntry> {
+  list(
+    { cookie }: ListRequest,
+    _context: RequestContext,
+  ): Awaitable<Iterable<DirEntry> | AsyncIterable<DirEntry>> {
     return cookie === 0 ? this.listing : new Members(this.order, cookie);
   }
 
@@ -523,7 +504,10 @@ export class DirNode extends TreeNode implements TreeDir {
   }
 
   /** Makes a directory. */
-  mkdir({ name, perm }: MakeDir, { uname }: RequestContext): DirNode {
+  mkdir(
+    { name, perm }: MakeDir,
+    { uname }: RequestContext,
+  ): Awaitable<DirNode> {
     this.#checkFree(name);
     const dir = new DirNode(this.volume.init(name, perm, uname, this.gid));
     link(dir, this, name, uname);
@@ -550,9 +534,12 @@ export class DirNode extends TreeNode implements TreeDir {
   rename(
     { name, file, newDir, newName, replace }: Rename,
     { uname }: RequestContext,
-  ): void {
+  ): Awaitable<void> {
     const node = this.#member(name, file);
-    if (!(newDir instanceof DirNode) || newDir.volume !== this.volume) {
+    if (
+      !(newDir instanceof DirNode) || newDir.volume !== this.volume ||
+      newDir.isDefined
+    ) {
       throw new NinePError("Invalid cross-device link");
     }
     for (
@@ -572,25 +559,27 @@ export class DirNode extends TreeNode implements TreeDir {
 
   /** The member of a name, if it is that file. */
   #member(name: string, file: TreeFile): TreeNode {
-    this.#checkPresent();
+    this.checkPresent();
     const node = this.#members.get(name);
     if (node !== undefined && node === file) return node;
     const isRemoved = file instanceof TreeNode && file.parent === undefined;
     throw isRemoved ? removedError() : new NinePError("file does not exist");
   }
 
-  #checkPresent(): void {
+  /** @ignore */
+  protected checkPresent(): void {
     if (this.parent === undefined) throw removedError();
   }
 
   /** Throws unless a name is free; the rules have checked that it is legal. */
   #checkFree(name: string): void {
-    this.#checkPresent();
+    this.checkPresent();
     if (this.#members.has(name)) throw new NinePError("file already exists");
   }
 }
 
-function removedError(): NinePError {
+/** The error for what no directory has any more. */
+export function removedError(): NinePError {
   return new NinePError("file has been removed");
 }
 
@@ -614,70 +603,6 @@ export function checkNew(dir: DirNode, name: string): void {
   }
   if (dir.parent === undefined) throw removedError();
   if (dir.members.has(name)) throw new NinePError("file already exists");
-}
-
-/** A further name of a file. */
-export class LinkNode extends TreeNode {
-  readonly #target: TreeNode;
-
-  /**
-   * Made by a tree.
-   *
-   * @ignore
-   */
-  constructor(target: TreeNode, name: string) {
-    super(target, name);
-    this.#target = target;
-  }
-
-  /** The file. */
-  override get target(): TreeNode {
-    return this.#target;
-  }
-
-  /** Size in bytes. */
-  get length(): number {
-    return this.#target.length;
-  }
-
-  /** Whether a fid that is not open may be used, as for the file. */
-  get implicitOpen(): boolean {
-    const target: TreeFile = this.#target;
-    return target.implicitOpen ?? false;
-  }
-
-  /** Opens the file. */
-  override open(
-    request: OpenRequest,
-    context: RequestContext,
-  ): Awaitable<OpenFile | void> {
-    return this.#target.open(request, context);
-  }
-
-  /** Throws for changes that the file refuses. */
-  checkWstat(
-    changes: AttributeChanges,
-    context: RequestContext,
-  ): Awaitable<void> {
-    const target: TreeFile = this.#target;
-    return target.checkWstat?.(changes, context);
-  }
-
-  /** Changes attributes of the file. */
-  override wstat(
-    changes: AttributeChanges,
-    context: RequestContext,
-  ): Awaitable<void> {
-    return then(
-      this.#target.wstat(changes, context),
-      () => this.touchParent(context.uname),
-    );
-  }
-
-  /** True: the length may come from anywhere. */
-  override get isVolatile(): boolean {
-    return true;
-  }
 }
 
 /** Makes a node the root: its own parent. */
@@ -707,13 +632,23 @@ export function unlink(node: TreeNode, muid: string): void {
   const { parent } = node;
   if (parent === undefined) return;
   const attributes = attributesOf(node);
-  membersOf(parent).delete(node.name);
-  displace(node, parent);
+  const members = membersOf(parent);
   parent.modified(muid);
+  if (members.get(node.name) === node) {
+    members.delete(node.name);
+    displace(node, parent);
+    attributes.volume.quota.dropFile();
+  }
+  attributes.furtherNames?.delete(node);
   setName(node, undefined, node.name);
-  attributes.volume.quota.dropFile();
   attributes.links--;
   if (attributes.links === 0 && attributes.opens === 0) free(node.target);
+}
+
+/** Gives a node a name in a directory whose functions tell of it: the directory has no list of such members. */
+export function adopt(node: TreeNode, dir: DirNode, name: string): void {
+  if (node.parent === undefined) attributesOf(node).links++;
+  setName(node, dir, name);
 }
 
 /** Takes a name out of its directory, a directory with all that is in it. */
@@ -749,11 +684,6 @@ export function move(
   setName(node, dir, name);
   membersOf(dir).set(name, node);
   dir.modified(muid);
-}
-
-/** Notes that a member of a directory was given other attributes. */
-export function touch(dir: DirNode, muid: string): void {
-  touched(dir, muid);
 }
 
 /** One more fid has the file open. */

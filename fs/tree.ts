@@ -242,7 +242,13 @@ export interface CreatedFile {
 /** A file that a fid has open. It may keep what it needs for that fid. */
 export interface OpenFile {
   /** File that the fid stands for from now on, when it is another one, as for a clone file. */
-  readonly file?: TreeFile;
+  readonly file?: TreeFile | undefined;
+  /**
+   * Directories between the one of the file that was opened and `file`, from
+   * the outer to the inner one. They are given as `file` is, and released with
+   * it. Default: both files are in the same directory.
+   */
+  readonly between?: readonly TreeDir[] | undefined;
   /** Largest transfer in bytes that is atomic; 0, the default, leaves it to msize. */
   readonly iounit?: number;
   /** Reads at most `count` bytes; none at the end. Default: no bytes. See `read(9P)`. */

@@ -23,29 +23,34 @@ import type {
   OpenFile,
   Place,
   Rename,
+  Rules,
   TreeDir,
   TreeFile,
 } from "../tree.ts";
 import { copyFile, discard } from "./copy.ts";
 import { LowerOpen } from "./lower_open.ts";
 import type { Layers } from "./layers.ts";
-import { isDir, notSupported, releaseAll } from "./wrap.ts";
+import {
+  checkName,
+  checkReplaced,
+  crossError,
+  hasMark,
+  isCovered,
+  isSame,
+  marksOf,
+  MAX_NAME,
+  OWN,
+  type Part,
+  releaseParts,
+  removedError,
+} from "./parts.ts";
+import { isDir, notSupported, WrappedOpen } from "./wrap.ts";
 
-/** How the names begin that the union keeps to itself. */
-const OWN = ".wh.";
-
-/** Most bytes of a name, with the mark before it. */
-const MAX_NAME = 255;
+/** Marks that are removed at a time. */
+const MAX_MARKS = 1000;
 
 /** Lookups after which one that was overtaken by changes counts all the same. */
 const MAX_TRIES = 16;
-
-/** A file in one of the trees. */
-interface Part {
-  /** Number of the tree: 0 for the upper one. */
-  readonly layer: number;
-  readonly file: TreeFile;
-}
 
 /** A listing of a directory that is under way. */
 interface ActiveListing {
@@ -99,14 +104,17 @@ export class UnionFile implements TreeFile {
     return this.layers.qidOf(this.#top.layer, this.file.qid);
   }
 
+  // A tree without rules of its own may say so for files that are no functions.
   get implicitOpen(): boolean {
-    return this.file.implicitOpen === true;
+    const { file, rules } = this.#top;
+    return file.implicitOpen === true && rules.access !== false;
   }
 
   get place(): Place | null | undefined {
     if (this.isRemoved) return null;
     const { parent: dir, name } = this;
-    return dir === undefined ? undefined : { dir, name };
+    // No name is known of a file that an open has led to.
+    return dir === undefined || name === "" ? undefined : { dir, name };
   }
 
   stat(context: RequestContext): Awaitable<Attributes> {
@@ -153,8 +161,21 @@ export class UnionFile implements TreeFile {
     }
     const { isUpper } = this;
     const open = await this.file.open?.(request, context);
+    if (open?.file !== undefined) return new WrappedOpen(open, this);
     if (open === undefined || isUpper || this.implicitOpen) return open;
     return new LowerOpen(this, request, open);
+  }
+
+  /** A file that an open of this one leads to, such as a connection's. */
+  fileOf(file: TreeFile): TreeFile {
+    const part = { ...this.#top, file };
+    const Kind = isDir(file) ? UnionDir : UnionFile;
+    return new Kind(this.layers, [part], this.parent, "");
+  }
+
+  /** What the trees get with a request. */
+  contextOf(context: RequestContext): RequestContext {
+    return context;
   }
 
   readlink(context: RequestContext): Awaitable<string> {
@@ -229,7 +250,7 @@ export class UnionFile implements TreeFile {
     truncating: OpenRequest | undefined,
   ): Promise<OpenFile | void> {
     const { parent, layers, file } = this;
-    if (parent === undefined) throw notSupported();
+    if (parent === undefined || this.name === "") throw notSupported();
     const dir = await parent.upper(context);
     if (dir.rename === undefined) throw notSupported();
     const temporary = layers.temporaryName(OWN);
@@ -240,7 +261,7 @@ export class UnionFile implements TreeFile {
       hasContent: truncating === undefined,
       isOwnerFree: layers.rules.access === false,
     }, context);
-    const part = { layer: 0, file: made };
+    const part = { layer: 0, file: made, rules: layers.rules };
     let open: OpenFile | void = undefined;
     try {
       open = truncating && await made.open?.(truncating, context);
@@ -281,9 +302,9 @@ export class UnionDir extends UnionFile implements TreeDir {
   #changes = 0;
 
   /** The directories, the upper one first. */
-  get #dirs(): { layer: number; dir: TreeDir }[] {
-    return this.parts.flatMap(({ layer, file }) =>
-      isDir(file) ? [{ layer, dir: file }] : []
+  get #dirs(): { layer: number; dir: TreeDir; rules: Rules }[] {
+    return this.parts.flatMap(({ layer, file, rules }) =>
+      isDir(file) ? [{ layer, dir: file, rules }] : []
     );
   }
 
@@ -344,7 +365,8 @@ export class UnionDir extends UnionFile implements TreeDir {
   /** A member that was just made in the upper tree. */
   #made(name: string, file: TreeFile): Awaitable<UnionFile> {
     this.#changes++;
-    return this.#nodeOf(name, [{ layer: 0, file }]);
+    const { rules } = this.layers;
+    return this.#nodeOf(name, [{ layer: 0, file, rules }]);
   }
 
   /** Where the trees have a name: several parts for directories alone. */
@@ -355,7 +377,7 @@ export class UnionDir extends UnionFile implements TreeDir {
   ): Promise<Part[]> {
     const found: Part[] = [];
     try {
-      for (const { layer, dir } of dirs) {
+      for (const { layer, dir, rules } of dirs) {
         const file = await dir.lookup(name, context);
         if (file !== undefined) {
           const isMerged = isDir(file);
@@ -363,7 +385,7 @@ export class UnionDir extends UnionFile implements TreeDir {
             await file.release?.();
             break;
           }
-          found.push({ layer, file });
+          found.push({ layer, file, rules: file.rules ?? rules });
           if (!isMerged) break;
         }
         if (await hasMark(dir, name, context)) break;
@@ -529,6 +551,7 @@ export class UnionDir extends UnionFile implements TreeDir {
       throw new NinePError("wstat prohibited");
     }
     await this.#leave(node, async () => {
+      this.#member(name, node); // Another client may have moved it meanwhile.
       const taken = await to.lookup(newName, context);
       try {
         if (taken !== undefined) {
@@ -616,20 +639,19 @@ export class UnionDir extends UnionFile implements TreeDir {
     // From here on the mark beside the directory hides what is below it.
     const lower = this.parts.splice(1);
     await releaseParts(lower);
-    const marks: string[] = [];
-    const listing: Listing = await file.list?.({ cookie: 0 }, context) ?? [];
-    for await (const { stat: { name } } of listing) {
-      if (name.startsWith(OWN)) marks.push(name);
-    }
-    for (const name of marks) {
-      const mark = await file.lookup(name, context);
-      if (mark === undefined) continue;
-      try {
-        await file.remove?.(name, mark, context);
-      } finally {
-        await mark.release?.();
+    let marks: string[];
+    do {
+      marks = await marksOf(file, MAX_MARKS, context);
+      for (const name of marks) {
+        const mark = await file.lookup(name, context);
+        if (mark === undefined) continue;
+        try {
+          await file.remove?.(name, mark, context);
+        } finally {
+          await mark.release?.();
+        }
       }
-    }
+    } while (marks.length === MAX_MARKS && file.remove !== undefined);
   }
 
   /** A file of this union. */
@@ -645,68 +667,4 @@ export class UnionDir extends UnionFile implements TreeDir {
     if (isHere && !node.isRemoved) return node;
     throw new NinePError("file does not exist");
   }
-}
-
-/** Whether two parts are one file: some trees make an object for each lookup. */
-function isSame(a: Part, b: Part): boolean {
-  if (a.layer !== b.layer) return false;
-  return a.file === b.file || a.file.qid.path === b.file.qid.path;
-}
-
-function releaseParts(parts: readonly Part[]): Promise<void> {
-  return releaseAll(parts.map(({ file }) => file));
-}
-
-/** Whether a directory says that the trees below it do not have a name. */
-async function hasMark(
-  dir: TreeDir,
-  name: string,
-  context: RequestContext,
-): Promise<boolean> {
-  const mark = OWN + name;
-  if (utf8Length(mark) > MAX_NAME) return false;
-  const file = await dir.lookup(mark, context);
-  await file?.release?.();
-  return file !== undefined;
-}
-
-/** Whether one of the directories has a name, or says that it is removed. */
-async function isCovered(
-  dirs: readonly { dir: TreeDir }[],
-  name: string,
-  context: RequestContext,
-): Promise<boolean> {
-  for (const { dir } of dirs) {
-    const file = await dir.lookup(name, context);
-    await file?.release?.();
-    if (file !== undefined || await hasMark(dir, name, context)) return true;
-  }
-  return false;
-}
-
-/** Throws unless a rename may put a file in the place of another one. */
-async function checkReplaced(
-  node: UnionFile,
-  taken: TreeFile,
-  context: RequestContext,
-): Promise<void> {
-  if (isDir(taken) !== isDir(node)) {
-    throw new NinePError(isDir(taken) ? "Is a directory" : "not a directory");
-  }
-  if (!isDir(taken)) return;
-  for await (const _ of await taken.list?.({ cookie: 0 }, context) ?? []) {
-    throw new NinePError("directory is not empty");
-  }
-}
-
-function checkName(name: string): void {
-  if (name.startsWith(OWN)) throw new NinePError("illegal name");
-}
-
-function removedError(): NinePError {
-  return new NinePError("file has been removed");
-}
-
-function crossError(): NinePError {
-  return new NinePError("Invalid cross-device link");
 }

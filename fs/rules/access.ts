@@ -102,3 +102,23 @@ export function checkGroup(
   const leads = isLeader(users, uname, file.gid) && isLeader(users, uname, gid);
   if (!owns && !leads) throw new NinePError("not a member of proposed group");
 }
+
+/**
+ * Throws for attributes that no stat record can hold, as programs without types
+ * may give them.
+ */
+export function checkAttributes(
+  what: string,
+  mode: number,
+  ...users: unknown[]
+): void {
+  if ((mode >>> 0) !== mode) {
+    throw new RangeError(
+      `${what}: mode is ${mode}, the range is 0 to 4294967295`,
+    );
+  }
+  for (const user of users) {
+    if (typeof user === "string") continue;
+    throw new TypeError(`${what}: a user is ${typeof user}, not a text`);
+  }
+}

@@ -3,7 +3,7 @@
 
 import type { Awaitable, Node } from "../../server.ts";
 import type { Qid } from "../../codec.ts";
-import type { Rules, TreeFile } from "../tree.ts";
+import type { OpenFile, Rules, TreeFile } from "../tree.ts";
 
 /** A file of a tree with the directory and the name by which it was found. */
 export class PathNode implements Node {
@@ -128,6 +128,23 @@ export class PathNode implements Node {
   removed(): void {
     this.#isRemoved = true;
   }
+}
+
+/** What a fid stands for when an open has moved it to another file. */
+export function movedNode(
+  opened: PathNode,
+  { file, between = [] }: OpenFile,
+): PathNode | undefined {
+  if (file === undefined) return undefined;
+  const { parent } = opened;
+  let last = parent;
+  for (const next of [...between, file]) {
+    const name = next.place?.name ?? opened.name;
+    const node = new PathNode(next, last.rules, last, name);
+    if (last !== parent) void last.release(); // The node below it goes on to use it.
+    last = node;
+  }
+  return last;
 }
 
 function pathOf(file: PathNode): string {

@@ -48,7 +48,7 @@ import {
   notSupported,
   removedError,
 } from "./checks.ts";
-import { PathNode } from "./path_node.ts";
+import { movedNode, PathNode } from "./path_node.ts";
 
 const NOTHING: Uint8Array = new Uint8Array(0);
 
@@ -204,22 +204,24 @@ export class TreeRules {
   ): Awaitable<Opened<PathNode> | void> {
     if (open === undefined) return;
     use.open = open;
-    if (use.isOver) {
-      // The fid has ended while its file was opened.
-      return then(
-        open.close?.({ lost: true, writeFailed: false }),
-        () => undefined,
-      );
-    }
-    const { file, iounit } = open;
-    if (file === undefined && iounit === undefined) return;
-    const { node } = use;
+    if (use.isOver) return this.#abandon(use.node, open);
+    const { iounit } = open;
+    const node = movedNode(use.node, open);
+    if (node === undefined && iounit === undefined) return;
     return {
       ...(iounit === undefined ? {} : { iounit }),
-      ...(file === undefined
-        ? {}
-        : { node: new PathNode(file, node.rules, node.parent, node.name) }),
+      ...(node === undefined ? {} : { node }),
     };
+  }
+
+  /** Ends an open whose fid has ended while its file was opened. */
+  async #abandon(node: PathNode, open: OpenFile): Promise<undefined> {
+    const moved = movedNode(node, open);
+    try {
+      await open.close?.({ lost: true, writeFailed: false });
+    } finally {
+      await moved?.release();
+    }
   }
 
   #failed(fid: Fid<PathNode>, use: Use, error: unknown): never {
@@ -593,4 +595,21 @@ function endingOf({ lost, writeFailed }: Fid): Parameters<
   NonNullable<OpenFile["close"]>
 >[0] {
   return { lost, writeFailed };
+}
+
+/** What a fid stands for when an open has moved it to another file. */
+function movedNode(
+  opened: PathNode,
+  { file, between = [] }: OpenFile,
+): PathNode | undefined {
+  if (file === undefined) return undefined;
+  const { parent } = opened;
+  let last = parent;
+  for (const next of [...between, file]) {
+    const name = next.place?.name ?? opened.name;
+    const node = new PathNode(next, last.rules, last, name);
+    if (last !== parent) void last.release(); // The node below it goes on to use it.
+    last = node;
+  }
+  return last;
 }

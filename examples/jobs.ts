@@ -1,0 +1,63 @@
+/**
+ * Serves numbered jobs, until it is interrupted: the open of `jobs/clone` makes
+ * a job and gives its `ctl`. A job lives as long as a client is in its
+ * directory. It adds up what is written to `ctl`; `data` has the sum.
+ *
+ *     deno run --allow-net examples/jobs.ts [ADDRESS]
+ *     bun examples/jobs.ts [ADDRESS]
+ *
+ * ADDRESS is tcp://127.0.0.1:5640 by default; port 0 takes a free one.
+ *
+ * @module
+ */
+
+import process from "node:process";
+import {
+  type DirHooks,
+  listen,
+  MemoryFs,
+  NinePError,
+  printable,
+} from "../mod.ts";
+
+const address = process.argv[2] ?? "tcp://127.0.0.1:5640";
+const decoder = new TextDecoder();
+const jobs = new Map<string, DirHooks>();
+let last = 0;
+
+function makeJob(uid: string): string {
+  const name = `${++last}`;
+  let sum = 0;
+  const write = ({ data }: { data: Uint8Array }) => {
+    const number = Number(decoder.decode(data));
+    if (!Number.isFinite(number)) throw new NinePError("not a number");
+    sum += number;
+  };
+  jobs.set(name, {
+    members: {
+      ctl: { content: () => name, write, mode: 0o600, uid },
+      data: { content: () => `${sum}\n` },
+    },
+    release: () => void jobs.delete(name), // No client is in it any more.
+  });
+  return name;
+}
+
+const fs = new MemoryFs();
+fs.define("jobs", {
+  lookup: (name) => jobs.get(name),
+  list: () => jobs.keys(),
+});
+fs.define("jobs/clone", {
+  clone: (_request, { uname }) => `${makeJob(uname)}/ctl`,
+});
+
+const server = await listen(address, fs).catch((error: Error) => {
+  console.error(printable(error.message));
+  process.exit(1);
+});
+console.log(`listening on ${server.addr}`);
+for (const signal of ["SIGINT", "SIGTERM"]) {
+  process.once(signal, () => server.close());
+}
+await server.finished;

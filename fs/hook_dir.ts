@@ -1,0 +1,569 @@
+// Directories that a program defines by functions: they look names up, list
+// them, and decide what clients may make and remove. The members are made when
+// they are looked up, and are in no table of the tree.
+
+import { DMDIR, NinePError } from "../codec.ts";
+import { isRecord } from "../codec/call.ts";
+import { then } from "../codec/_awaitable.ts";
+import { utf8Length } from "../codec/wire.ts";
+import type {
+  Awaitable,
+  DirEntry,
+  ListRequest,
+  RequestContext,
+} from "../server.ts";
+import { checkAttributes } from "./rules/access.ts";
+import {
+  abortable,
+  checkCallable,
+  checkMethods,
+  type ContextFunction,
+  type ContextMethods,
+  type FileFunction,
+  type FileMethods,
+  type RunningCalls,
+} from "./callable.ts";
+import { FunctionNode, type FunctionOptions } from "./function.ts";
+import {
+  checkFunctions,
+  checkHooks,
+  type FileHooks,
+  HookNode,
+  modeOf,
+  releaseNode,
+} from "./hook.ts";
+import {
+  adopt,
+  checkNew,
+  DirNode,
+  move,
+  type NodeInit,
+  removedError,
+  type TreeNode,
+  type TreeVolume,
+  unlink,
+} from "./node.ts";
+import { MemberList } from "./member_list.ts";
+import { kindOf } from "./request_hooks.ts";
+import type {
+  CreatedFile,
+  CreateFile,
+  MakeDir,
+  Rename,
+  TreeFile,
+} from "./tree.ts";
+
+/**
+ * The functions that define a directory; all are optional. Each may throw a
+ * NinePError, whose text the client gets. For any other error the client gets
+ * `i/o error`, and `onError` of the server gets the error.
+ *
+ * A member is said by a definition. The same object stands for the same file:
+ * with the same identity for all clients, and with one count of the fids that
+ * stand for it. So a directory keeps the definitions of its members, and gives
+ * another object only for another file. A new object at each lookup makes a new
+ * file for each.
+ */
+export interface DirHooks {
+  /** Members that are always there. */
+  members?: { readonly [name: string]: Definition };
+  /** Looks up a name: what it stands for, or undefined when there is nothing. */
+  lookup?(
+    name: string,
+    context: RequestContext,
+  ): Awaitable<Definition | undefined>;
+  /**
+   * Lists names, without those of `members`. `lookup` tells what they stand for;
+   * those that it does not know are left out, as are names that came before.
+   * Names that no file can have go to `onError`. No more names are taken than
+   * the client reads.
+   */
+  list?(
+    context: RequestContext,
+  ): Awaitable<Iterable<string> | AsyncIterable<string>>;
+  /**
+   * Makes a file for a client: gives what the new name, that stands for nothing
+   * yet, stands for from now on. By default its permissions are those that were
+   * asked for, and its owner is the user. Default: `Operation not supported`.
+   */
+  create?(
+    request: CreateFile,
+    context: RequestContext,
+  ): Awaitable<Definition>;
+  /** Makes a directory, as `create` makes a file. Default: `Operation not supported`. */
+  mkdir?(request: MakeDir, context: RequestContext): Awaitable<DirHooks>;
+  /**
+   * Removes a name for a client. Fids that have the file open go on with it. The
+   * function decides whether a directory with members can go. Default:
+   * `Operation not supported`.
+   */
+  remove?(name: string, context: RequestContext): Awaitable<void>;
+  /**
+   * Gives a member another name in this directory, which stands for nothing yet.
+   * Default: `wstat prohibited`.
+   */
+  rename?(
+    name: string,
+    newName: string,
+    context: RequestContext,
+  ): Awaitable<void>;
+  /**
+   * For a member of a directory that is defined by functions: called when no fid
+   * stands for it, or for anything below it, any more, however the fids have
+   * ended. It is called again when the member was looked up again. Its errors go
+   * to `onError`.
+   */
+  release?(): Awaitable<void>;
+  /** Permissions: by default 0555, and 0222 when clients can make, remove or rename something. */
+  mode?: number;
+  /** Owner; the tree's by default, in a defined directory that of the directory. */
+  uid?: string;
+  /** Group, by default as the owner. */
+  gid?: string;
+}
+
+/** A function file as a member of a directory; see `register()`. */
+export interface FunctionDefinition extends FunctionOptions {
+  /** Function, or functions by name. */
+  fn: FileFunction | FileMethods | ContextFunction | ContextMethods;
+  /** Call the function with a context before all other arguments. */
+  context?: boolean;
+  /** Called when no fid stands for the file any more. */
+  release?(): Awaitable<void>;
+}
+
+/** What a name in a directory stands for: a file, a function, or a directory. */
+export type Definition = FileHooks | DirHooks | FunctionDefinition;
+
+/** The names of the hooks of a directory. */
+const FUNCTIONS = [
+  "lookup",
+  "list",
+  "create",
+  "mkdir",
+  "remove",
+  "rename",
+  "release",
+];
+
+function isFunction(definition: Definition): definition is FunctionDefinition {
+  return "fn" in definition;
+}
+
+function isDir(definition: Definition): definition is DirHooks {
+  return "lookup" in definition || "list" in definition ||
+    "members" in definition || "create" in definition || "mkdir" in definition;
+}
+
+/** Throws for what defines neither a file, a function nor a directory. */
+export function checkDefinition(path: string, definition: Definition): void {
+  const what = `Cannot define "${path}"`;
+  const given: unknown = definition;
+  if (!isRecord(given)) {
+    throw new TypeError(
+      `${what}: ${kindOf(given)} is no object of functions`,
+    );
+  }
+  const { mode = 0, uid = "", gid = "" } = definition;
+  checkAttributes(what, mode, uid, gid);
+  if (isFunction(definition)) {
+    const { fn } = definition;
+    if (typeof fn !== "function") checkMethods(path, fn);
+    checkCallable(path, definition);
+  } else if (isDir(definition)) {
+    checkFunctions(what, definition, FUNCTIONS);
+    const { members = {} } = definition;
+    if (!isRecord(members)) {
+      throw new TypeError(
+        `${what}: members is ${kindOf(members)}, not an object`,
+      );
+    }
+  } else {
+    checkHooks(path, definition);
+  }
+}
+
+function defaultMode(definition: Definition): number {
+  if (isFunction(definition)) return 0o666;
+  if (!isDir(definition)) return modeOf(definition);
+  const { create, mkdir, remove, rename } = definition;
+  return 0o555 | (create ?? mkdir ?? remove ?? rename ? 0o222 : 0);
+}
+
+/** Attributes of a new node. */
+interface Owner {
+  readonly mode?: number;
+  readonly uid?: string;
+  readonly gid?: string;
+}
+
+/** Makes nodes from definitions. */
+export class Definer {
+  readonly #volume: TreeVolume;
+  readonly #running: RunningCalls;
+  readonly #maskErrors: boolean;
+
+  constructor(volume: TreeVolume, running: RunningCalls, maskErrors: boolean) {
+    this.#volume = volume;
+    this.#running = running;
+    this.#maskErrors = maskErrors;
+  }
+
+  /** Makes a node; `owner` has what the definition does not say. */
+  make(
+    name: string,
+    definition: Definition,
+    owner: Owner,
+    uses?: Uses,
+  ): HookNode | FunctionNode | HookDir {
+    const { mode = owner.mode ?? defaultMode(definition) } = definition;
+    const { uid = owner.uid ?? "sys" } = definition;
+    const { gid = owner.gid ?? uid } = definition;
+    if (isDir(definition)) {
+      const full = ((mode & ~DMDIR) | DMDIR) >>> 0;
+      const init = this.#volume.init(name, full, uid, gid);
+      return new HookDir(init, definition, this, uses);
+    }
+    const init = this.#volume.init(name, (mode & ~DMDIR) >>> 0, uid, gid);
+    if (!isFunction(definition)) return new HookNode(init, definition);
+    const { fn, maskErrors = this.#maskErrors } = definition;
+    const options = { ...definition, maskErrors };
+    return new FunctionNode(init, fn, options, this.#running);
+  }
+}
+
+/** Counts the references to a member, and those to the directory that has it. */
+class Uses {
+  readonly #dir: Uses | undefined;
+  readonly #release: () => Awaitable<void>;
+  #count = 0;
+
+  constructor(dir: Uses | undefined, release: () => Awaitable<void>) {
+    this.#dir = dir;
+    this.#release = release;
+  }
+
+  add(): void {
+    if (this.#count++ === 0) this.#dir?.add();
+  }
+
+  /** The last reference releases the member, and then the directory. */
+  drop(): Awaitable<void> {
+    if (--this.#count > 0) return;
+    let released: Awaitable<void>;
+    try {
+      released = this.#release();
+    } catch (error) {
+      released = Promise.reject(error);
+    }
+    if (!(released instanceof Promise)) return this.#dir?.drop();
+    return released.finally(() => this.#dir?.drop());
+  }
+}
+
+/** A node that was made for a definition. */
+interface Member {
+  readonly node: TreeNode;
+  readonly uses: Uses;
+}
+
+/** A directory that is defined by functions. */
+export class HookDir extends DirNode {
+  /**
+   * Set for a member of a directory that is defined by functions.
+   *
+   * @ignore
+   */
+  release?: () => Awaitable<void>;
+  readonly #hooks: DirHooks;
+  readonly #definer: Definer;
+  readonly #uses: Uses | undefined;
+  // By definition, so that the program decides how long a member lives. One
+  // definition may stand for several names.
+  readonly #known: WeakMap<Definition, Map<string, Member>> = new WeakMap();
+  /** What was made for the definition of a node. */
+  readonly #namesOf: WeakMap<TreeNode, Map<string, Member>> = new WeakMap();
+  /** Names that clients are making. */
+  readonly #making: Set<string> = new Set();
+
+  /**
+   * Made by a tree.
+   *
+   * @ignore
+   */
+  constructor(
+    init: NodeInit,
+    hooks: DirHooks,
+    definer: Definer,
+    uses: Uses | undefined,
+  ) {
+    super(init);
+    this.#hooks = hooks;
+    this.#definer = definer;
+    this.#uses = uses;
+  }
+
+  /** True. */
+  override get isDefined(): boolean {
+    return true;
+  }
+
+  /** Looks up one name: what the program has made here, then what the functions know. */
+  override lookup(
+    name: string,
+    context: RequestContext,
+  ): Awaitable<TreeNode | undefined> {
+    this.checkPresent();
+    const made = this.members.get(name);
+    if (made !== undefined) return made;
+    const found = this.#find(name, context);
+    const give = (definition: Definition | undefined) =>
+      definition === undefined ? undefined : this.#give(name, definition, {});
+    // A lookup that was given up must not hold what it finds.
+    return found instanceof Promise
+      ? abortable(found, context.signal).then(give)
+      : give(found);
+  }
+
+  #find(
+    name: string,
+    context: RequestContext,
+  ): Awaitable<Definition | undefined> {
+    const { members = {} } = this.#hooks;
+    if (Object.hasOwn(members, name)) return members[name];
+    return this.#hooks.lookup?.(name, context);
+  }
+
+  /** The member of a definition; it is made at its first lookup. */
+  #member(
+    name: string,
+    definition: Definition,
+    owner: Owner,
+    isUsed: boolean,
+  ): Member {
+    const path = `${this.path}/${name}`;
+    if (!isRecord(definition)) checkDefinition(path, definition);
+    const known = this.#known.get(definition)?.get(name);
+    if (known !== undefined) return known;
+    checkDefinition(path, definition);
+    const names = this.#known.get(definition) ?? new Map<string, Member>();
+    this.#known.set(definition, names);
+    const { uid, gid } = this;
+    const uses = new Uses(this.#uses, () => {
+      // Of a definition of many names, only those in use are remembered.
+      if (names.size > 1) this.#forget(node);
+      return definition.release?.();
+    });
+    const node = this.#definer.make(
+      name,
+      definition,
+      { uid, gid, ...owner },
+      uses,
+    );
+    node.release = () => uses.drop();
+    adopt(node, this, name);
+    const member = { node, uses };
+    this.#namesOf.set(node, names);
+    if (names.size === 0 || isUsed) names.set(name, member);
+    return member;
+  }
+
+  /** A reference to a member. */
+  #give(name: string, definition: Definition, owner: Owner): TreeNode {
+    const { node, uses } = this.#member(name, definition, owner, true);
+    uses.add();
+    return node;
+  }
+
+  /** Lists names as long as the client reads. */
+  override async list(
+    { cookie }: ListRequest,
+    context: RequestContext,
+  ): Promise<AsyncIterable<DirEntry>> {
+    const { members = {}, list } = this.#hooks;
+    const names: unknown = list === undefined
+      ? []
+      : await list.call(this.#hooks, context);
+    return new MemberList({
+      always: [
+        ...new Set([...this.members.keys(), ...Object.keys(members)]),
+      ],
+      names,
+      cookie,
+      look: (name) => this.#look(name, context),
+      fits: (name) => utf8Length(name) <= this.volume.maxName,
+      what: `Cannot list "${this.path}"`,
+      context,
+    });
+  }
+
+  /** The member of a name, without a reference. */
+  #look(
+    name: string,
+    context: RequestContext,
+  ): Awaitable<TreeNode | undefined> {
+    const made = this.members.get(name);
+    if (made !== undefined) return made;
+    return then(
+      this.#find(name, context),
+      (definition) =>
+        definition === undefined
+          ? undefined
+          : this.#member(name, definition, {}, false).node,
+    );
+  }
+
+  /** Makes a file, and opens it. */
+  override async create(
+    request: CreateFile,
+    context: RequestContext,
+  ): Promise<CreatedFile> {
+    const { create } = this.#hooks;
+    if (create === undefined) throw notSupported();
+    const { name, perm, mode } = request;
+    const file = await this.#make(name, perm, context, async () => {
+      const made = await create.call(this.#hooks, request, context);
+      if (isRecord(made) && isDir(made)) {
+        throw new TypeError(`create() gave a directory for "${name}"`);
+      }
+      return made;
+    });
+    try {
+      const open = await file.open({ mode, implicit: false }, context);
+      return { file, open: open ?? undefined };
+    } catch (error) {
+      await releaseNode(file);
+      throw error;
+    }
+  }
+
+  /** Makes a directory. */
+  override async mkdir(
+    request: MakeDir,
+    context: RequestContext,
+  ): Promise<DirNode> {
+    const { mkdir } = this.#hooks;
+    if (mkdir === undefined) throw notSupported();
+    const { name, perm } = request;
+    const dir = await this.#make(name, perm, context, async () => {
+      const made = await mkdir.call(this.#hooks, request, context);
+      if (isRecord(made) && !isDir(made)) {
+        throw new TypeError(`mkdir() gave no directory for "${name}"`);
+      }
+      return made;
+    });
+    if (dir instanceof DirNode) return dir;
+    throw new NinePError("not a directory");
+  }
+
+  /** Makes a member, unless the name stands for something, or another client is making it. */
+  async #make(
+    name: string,
+    mode: number,
+    context: RequestContext,
+    make: () => Promise<Definition>,
+  ): Promise<TreeNode> {
+    checkNew(this, name);
+    if (this.#making.has(name)) throw existsError();
+    this.#making.add(name);
+    try {
+      if (await this.#find(name, context) !== undefined) throw existsError();
+      const definition = await make();
+      const { uname } = context;
+      const node = this.#give(name, definition, { mode, uid: uname });
+      this.modified(uname);
+      return node;
+    } finally {
+      this.#making.delete(name);
+    }
+  }
+
+  /** Removes a member. */
+  override async remove(
+    name: string,
+    file: TreeFile,
+    context: RequestContext,
+  ): Promise<void> {
+    const { remove } = this.#hooks;
+    if (remove === undefined) throw notSupported();
+    const node = this.#own(name, file);
+    if (node instanceof DirNode && node.members.size > 0) {
+      throw fullError();
+    }
+    if (!(node instanceof HookDir)) await node.target.removing(context);
+    await remove.call(this.#hooks, name, context);
+    this.#forget(node);
+    if (node.parent === this) unlink(node, context.uname);
+  }
+
+  /** Gives a member another name. */
+  override async rename(
+    { name, file, newDir, newName }: Rename,
+    context: RequestContext,
+  ): Promise<void> {
+    if (newDir !== this) throw new NinePError("Invalid cross-device link");
+    const { rename } = this.#hooks;
+    if (rename === undefined) throw new NinePError("wstat prohibited");
+    const node = this.#own(name, file);
+    if (newName === name) return;
+    checkNew(this, newName);
+    if (this.#making.has(newName)) throw existsError();
+    this.#making.add(newName);
+    try {
+      const taken = await this.#find(newName, context);
+      if (taken !== undefined) throw existsError();
+      await rename.call(this.#hooks, name, newName, context);
+    } finally {
+      this.#making.delete(newName);
+    }
+    if (node.parent !== this) return;
+    if (this.members.get(name) === node) {
+      move(node, this, newName, context.uname);
+      return;
+    }
+    const names = this.#namesOf.get(node);
+    const member = names?.get(name);
+    this.#forget(node);
+    if (member !== undefined) names?.set(newName, member);
+    adopt(node, this, newName);
+    this.modified(context.uname);
+  }
+
+  /** Refuses to be removed with members: it is asked when it is no member of another such directory. */
+  override async removing(context: RequestContext): Promise<void> {
+    const { members = {}, lookup, list } = this.#hooks;
+    if (Object.keys(members).length > 0 || (lookup && !list)) throw fullError();
+    if (list === undefined) return;
+    const listed = await this.list({ cookie: 0 }, context);
+    const iterator = listed[Symbol.asyncIterator]();
+    const { done } = await iterator.next();
+    await iterator.return?.();
+    if (!done) throw fullError();
+  }
+
+  #own(name: string, file: TreeFile): TreeNode {
+    this.checkPresent();
+    const node = file as TreeNode; // The rules pass what the lookup has given.
+    if (node.parent === undefined) throw removedError();
+    if (node.parent === this && node.name === name) return node;
+    throw new NinePError("file does not exist");
+  }
+
+  /** Forgets a member: when its definition is given again, it stands for a new file. */
+  #forget(node: TreeNode): void {
+    const names = this.#namesOf.get(node);
+    if (names?.get(node.name)?.node === node) names.delete(node.name);
+  }
+}
+
+function notSupported(): NinePError {
+  return new NinePError("Operation not supported");
+}
+
+function existsError(): NinePError {
+  return new NinePError("file already exists");
+}
+
+function fullError(): NinePError {
+  return new NinePError("directory is not empty");
+}

@@ -1,0 +1,98 @@
+// What the nodes of a tree in memory are made with, and what they share.
+
+import type { Qid } from "../codec.ts";
+import type { Quota } from "./quota.ts";
+
+/** Now, in seconds since 1970-01-01 UTC. */
+export function now(): number {
+  return Math.floor(Date.now() / 1000);
+}
+
+/** What a node is made with. */
+export interface NodeInit<Node> {
+  /** Name in its directory. */
+  name: string;
+  /** Number for its qid, never used before in the tree. */
+  path: bigint;
+  /** Permissions and DM bits. */
+  mode: number;
+  /** Owner, who is also the last modifier. */
+  uid: string;
+  /** Group. */
+  gid: string;
+  /** The tree that the node is of. */
+  volume: Volume<Node>;
+}
+
+/** What all nodes of a tree share. */
+export class Volume<Node> {
+  /** What the tree may hold. */
+  readonly quota: Quota;
+  /** Most bytes of a name. */
+  readonly maxName: number;
+  /** Makes a plain file, as clients do. */
+  readonly makeFile: (init: NodeInit<Node>) => Node;
+  /** Makes a further name of a file. */
+  readonly makeLink: (target: Node, name: string) => Node;
+  // Qid paths come from a counter, so none is given twice. The counter starts
+  // at a random number, so that a client of a restarted server does not take
+  // another file for the file that it had.
+  #lastPath = randomPath() - 1n;
+
+  constructor(
+    quota: Quota,
+    maxName: number,
+    makeFile: (init: NodeInit<Node>) => Node,
+    makeLink: (target: Node, name: string) => Node,
+  ) {
+    this.quota = quota;
+    this.maxName = maxName;
+    this.makeFile = makeFile;
+    this.makeLink = makeLink;
+  }
+
+  /** What a new node is made with: a qid that no other had. */
+  init(name: string, mode: number, uid: string, gid: string): NodeInit<Node> {
+    return { name, path: ++this.#lastPath, mode, uid, gid, volume: this };
+  }
+}
+
+/**
+ * Returns the first qid path. Two servers, of which one replaces the other,
+ * have no qid path in common. All paths stay below 2^53, because programs on
+ * Node read an inode as a double.
+ */
+function randomPath(): bigint {
+  const [random] = crypto.getRandomValues(new Uint32Array(1));
+  return BigInt(random) << 20n; // Leaves a million paths before the next possible start.
+}
+
+/** What all names of a file share. */
+export class SharedAttributes<Node> {
+  readonly qid: Qid;
+  readonly volume: Volume<Node>;
+  mode: number;
+  uid: string;
+  gid: string;
+  muid: string;
+  atime: number;
+  mtime: number;
+  /** Number of fids that have it open. */
+  opens = 0;
+  /** Number of its names. */
+  links = 0;
+  /** Its further names, if it has ever had one. */
+  furtherNames: Set<Node> | undefined = undefined;
+  /** Counts changes, for who keeps an encoded record. */
+  changes = 0;
+
+  constructor(init: NodeInit<Node>) {
+    this.qid = { type: init.mode >>> 24, vers: 0, path: init.path };
+    this.volume = init.volume;
+    this.mode = init.mode;
+    this.uid = init.uid;
+    this.gid = init.gid;
+    this.muid = init.uid;
+    this.atime = this.mtime = now();
+  }
+}
