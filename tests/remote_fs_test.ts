@@ -129,7 +129,6 @@ test("RemoteFs: a near client that goes away leaves no far fid", async () => {
   const fs = new MemoryFs({ lib: { motd: "hello\n" } }, open);
   await using b = await bridge(fs);
   const near = await b.wire();
-  const other = await b.dial();
   const before = await b.count();
   await near.rpc(T.walk(1, 0, 1, "lib"));
   await near.rpc(T.open(1, 1));
