@@ -170,14 +170,15 @@ export function checkCallable(path: string, options: CallableOptions): void {
   }
 }
 
-/** Throws for an object of functions with a member that is none. */
+/**
+ * Throws for an object without a function. Its other members may be what its
+ * functions work with; no client reaches them.
+ */
 export function checkMethods(path: string, fn: object): void {
-  for (const name of Object.keys(fn)) {
-    if (typeof ownMember(fn, name) === "function") continue;
-    throw new TypeError(
-      `Cannot register "${path}": the member "${name}" is not a function`,
-    );
-  }
+  const hasFunction = Object.keys(fn)
+    .some((name) => typeof ownMember(fn, name) === "function");
+  if (hasFunction) return;
+  throw new TypeError(`Cannot register "${path}": no member is a function`);
 }
 
 /**

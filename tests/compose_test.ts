@@ -22,6 +22,7 @@ import {
   type Tree,
   type TreeFile,
   treeOf,
+  union,
   wrapTree,
 } from "../mod.ts";
 import { contextOf, dirIn, namesOf, rootOf, Scene } from "./compose_scene.ts";
@@ -55,6 +56,23 @@ test("subtree() moves files into its root and out of it", async () => {
   const move = { name: "file", file, newName: "moved", replace: false };
   await d.rename?.({ ...move, newDir: root }, context);
   assertEquals(tree.text("top/moved"), "f");
+});
+
+test("subtree() lets nobody out through a directory that its owner moves away", async () => {
+  const fs = new MemoryFs({ part: { d: { e: {} } }, secret: { key: "k" } });
+  await using scene = new Scene(subtree(fs, "part"));
+  const raw = await scene.raw();
+  const [d, e] = [await raw.walk("d"), await raw.walk("d/e")];
+  fs.rename("part/d", "secret/d");
+  for (const fid of [d, e]) {
+    for (
+      const path of ["../key", "../../key", "../../secret", "../../../key"]
+    ) {
+      const found = await raw.walk(path, fid).then(() => path, () => "nothing");
+      assertEquals(found, "nothing");
+    }
+  }
+  assertEquals((await raw.stat(await raw.walk("../..", e))).name, "/");
 });
 
 test("subtree() holds the directories above, and releases all in the end", async () => {
@@ -290,28 +308,36 @@ test("wrapTree() passes on what a file lacks as its default", async () => {
   assertEquals(await refusals(mount({ "/": tree })), await refusals(tree));
 });
 
-test("wrapTree() follows a file that a clone file leads to, and its end", async () => {
-  const tree = new PlainTree({ "n/data": "data" });
-  const data = tree.find("n/data");
-  const clone: TreeFile = {
-    qid: { type: 0, vers: 0, path: 99n },
-    stat: () => ({ qid: clone.qid, name: "clone", mode: 0o666 }),
-    open: () => {
-      assert(data !== undefined);
-      return { ...data.open({ mode: 0, implicit: false }), file: data.given() };
-    },
-  };
-  const { root } = tree;
-  const lookup = root.lookup.bind(root);
-  root.lookup = (name) => name === "clone" ? clone : lookup(name);
-  {
-    await using scene = new Scene(mount({ "/t": tree }));
-    const raw = await scene.raw();
-    const fid = await raw.open("t/clone");
-    const stat = await raw.stat(fid);
-    assertEquals(stat.name, "data");
-    assertEquals(stat.qid, (await raw.stat("t/n/data")).qid);
-    assertEquals(await raw.text(fid), "data");
+test("wrapTree() and union() follow a file that a clone file leads to, and its end", async () => {
+  const kinds = [
+    (tree: Tree) => mount({ "/t": tree }),
+    (tree: Tree) => mount({ "/t": union(tree, new PlainTree()) }),
+    (tree: Tree) => mount({ "/t": union(new PlainTree(), tree) }),
+  ];
+  for (const make of kinds) {
+    const tree = new PlainTree({ "n/data": "data" });
+    const data = tree.find("n/data");
+    const clone: TreeFile = {
+      qid: { type: 0, vers: 0, path: 99n },
+      stat: () => ({ qid: clone.qid, name: "clone", mode: 0o666 }),
+      open: () => {
+        assert(data !== undefined);
+        const open = data.open({ mode: 0, implicit: false });
+        return { ...open, file: data.given() };
+      },
+    };
+    const { root } = tree;
+    const lookup = root.lookup.bind(root);
+    root.lookup = (name) => name === "clone" ? clone : lookup(name);
+    {
+      await using scene = new Scene(make(tree));
+      const raw = await scene.raw();
+      const fid = await raw.open("t/clone");
+      const stat = await raw.stat(fid);
+      assertEquals(stat.name, "data");
+      assertEquals(stat.qid, (await raw.stat("t/n/data")).qid);
+      assertEquals(await raw.text(fid), "data");
+    }
+    assertEquals([tree.held, tree.opens], [0, 0]);
   }
-  assertEquals([tree.held, tree.opens], [0, 0]);
 });

@@ -4,13 +4,14 @@
 //     deno run -A tests/examples.ts
 //     bun tests/examples.ts
 
-import { assert, assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { readFile } from "node:fs/promises";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { connect, listen, MemoryFs, NinePError } from "../mod.ts";
 import { type Child, firstLine, run, start } from "./child.ts";
 import { override } from "./conformance_host.ts";
+import { withFolder } from "./folder.ts";
 
 const root = fileURLToPath(new URL("../", import.meta.url));
 const encoder = new TextEncoder();
@@ -241,6 +242,56 @@ const checks: Record<string, () => Promise<void>> = {
     await two.close();
     server.kill();
     assertEquals(await server.ended, 0);
+  },
+
+  async union() {
+    const output = await outputOf("union");
+    const lines = output.trimEnd().split("\n");
+    assertEquals(lines.slice(-3), [
+      "the tree below still has: etc motd",
+      "the scratch tree has: .wh.motd etc note",
+      "and in etc: .wh.group hosts",
+    ]);
+    assertEquals(lines.slice(lines.indexOf("after:"), -3), [
+      ...["after:", "  / 0", "  /etc 0", "  /etc/hosts 34", "  /note 4"],
+    ]);
+  },
+
+  async sqlite() {
+    await withFolder(async (folder) => {
+      const database = `${folder}/files.db`;
+      // The files are there for the next server, too.
+      for (const isFirst of [true, false]) {
+        const words = [database, "tcp://127.0.0.1:0"];
+        const server = await startExample("sqlite", ...words);
+        const ready = await firstLine(server);
+        assertMatch(ready, /^listening on tcp:/);
+        const client = await connect(ready.slice("listening on ".length));
+        if (isFirst) {
+          await client.writeFile("large", large.subarray(0, 200_000));
+          await client.writeTextFile("note", "hello");
+          await client.writeTextFile("note", "HE");
+          await client.writeTextFile("gone", "x");
+          await using open = await client.open("gone");
+          await client.remove("gone");
+          assertEquals(await open.read(new Uint8Array(8)), 1);
+        }
+        assertEquals(await client.readTextFile("note"), "HE");
+        assertSameBytes(
+          await client.readFile("large"),
+          large.subarray(0, 200_000),
+        );
+        const names: string[] = [];
+        for await (const { name, length } of client.readDir("/")) {
+          names.push(`${name} ${length}`);
+        }
+        assertEquals(names, ["large 200000", "note 2"]);
+        await assertRejects(() => client.mkdir("dir"), NinePError);
+        await client.close();
+        server.kill();
+        await server.ended;
+      }
+    });
   },
 
   async conformance() {

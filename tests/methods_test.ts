@@ -97,6 +97,7 @@ test("methods: a payload is an argument as ever", async () => {
 test("methods: only own enumerable functions can be reached", async () => {
   class Counter {
     count = 0;
+    own = () => 1;
     inherited(): number {
       return 1;
     }

@@ -98,7 +98,7 @@ async function make(
   }
   if (dir.create === undefined) throw notSupported();
   const request = { name, perm: mode, mode: OWRITE };
-  const { file: made, open } = await dir.create(request, context);
+  const { file: made, open = {} } = await dir.create(request, context);
   return { made, open };
 }
 

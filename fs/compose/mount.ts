@@ -62,7 +62,7 @@ const MADE = MAX_TREES;
  * const served = serve(there, tree);
  * const client = await connect(here);
  * await client.writeTextFile("tmp/note", "mine\n");
- * const names = (await client.readDir("/")).map(({ name }) => name);
+ * const names = await Array.fromAsync(client.readDir("/"), ({ name }) => name);
  * assertEquals(names.sort(), ["motd", "tmp"]);
  * await client.close();
  * await served;

@@ -3,8 +3,8 @@
 
 import { NinePError } from "../../codec.ts";
 import { utf8Length } from "../../codec/wire.ts";
-import type { RequestContext } from "../../server.ts";
-import type { TreeDir, TreeFile } from "../tree.ts";
+import type { Listing, RequestContext } from "../../server.ts";
+import type { Rules, TreeDir, TreeFile } from "../tree.ts";
 import { isDir, releaseAll } from "./wrap.ts";
 
 /** How the names begin that the union keeps to itself. */
@@ -18,6 +18,8 @@ export interface Part {
   /** Number of the tree: 0 for the upper one. */
   readonly layer: number;
   readonly file: TreeFile;
+  /** The rules above it in that tree. */
+  readonly rules: Rules;
 }
 
 /** Whether two parts are one file: some trees make an object for each lookup. */
@@ -41,6 +43,21 @@ export async function hasMark(
   const file = await dir.lookup(mark, context);
   await file?.release?.();
   return file !== undefined;
+}
+
+/** The first names of a directory that are marks, or copies that were not finished. */
+export async function marksOf(
+  dir: TreeDir,
+  most: number,
+  context: RequestContext,
+): Promise<string[]> {
+  const marks: string[] = [];
+  const listing: Listing = await dir.list?.({ cookie: 0 }, context) ?? [];
+  for await (const { stat: { name } } of listing) {
+    if (name.startsWith(OWN)) marks.push(name);
+    if (marks.length === most) break;
+  }
+  return marks;
 }
 
 /** Whether one of the directories has a name, or says that it is removed. */

@@ -20,7 +20,7 @@ import { isDir, releaseAll, View, WrappedDir } from "./wrap.ts";
  */
 export function subtree(tree: Tree, path: string): ServableTree {
   const names = namesOf(path, "make a tree of");
-  const view = new View(tree, {});
+  const view = new View(tree, {}, true);
   return treeOf({
     attach: (request, context) => attachTo(view, names, request, context),
     ...(tree.rules === undefined ? {} : { rules: tree.rules }),

@@ -17,7 +17,8 @@ import { releaseAll } from "./wrap.ts";
  * - A file of a lower tree is copied to the upper one before its first change:
  *   its content, permissions, times, owner and group. The copy appears at once
  *   as a whole, keeps the qid path, and fids that read the old one go on with
- *   it. A flush ends a copy. Function files are used where they are.
+ *   it. A flush ends a copy. Function files are used where they are, but those
+ *   of another server are taken for plain files.
  * - A name that is removed, and that a lower tree has, leaves an empty file
  *   `.wh.NAME` in the upper tree, which hides the name for good, as in the
  *   layers of container images. No client sees such names, or can use them. For
@@ -94,7 +95,10 @@ async function attachTo(
     await releaseAll(dirs);
     throw error;
   }
-  const parts = dirs.map((file, layer) => ({ layer, file }));
+  const parts = dirs.map((file, layer) => {
+    const rules = file.rules ?? [upper, ...lower][layer].rules ?? {};
+    return { layer, file, rules };
+  });
   for (const root of roots) {
     if (!parts.every((part) => root.has([part]))) continue;
     root.uses++;

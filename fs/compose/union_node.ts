@@ -23,6 +23,7 @@ import type {
   OpenFile,
   Place,
   Rename,
+  Rules,
   TreeDir,
   TreeFile,
 } from "../tree.ts";
@@ -36,13 +37,17 @@ import {
   hasMark,
   isCovered,
   isSame,
+  marksOf,
   MAX_NAME,
   OWN,
   type Part,
   releaseParts,
   removedError,
 } from "./parts.ts";
-import { isDir, notSupported } from "./wrap.ts";
+import { isDir, notSupported, WrappedOpen } from "./wrap.ts";
+
+/** Marks that are removed at a time. */
+const MAX_MARKS = 1000;
 
 /** Lookups after which one that was overtaken by changes counts all the same. */
 const MAX_TRIES = 16;
@@ -99,14 +104,17 @@ export class UnionFile implements TreeFile {
     return this.layers.qidOf(this.#top.layer, this.file.qid);
   }
 
+  // A tree without rules of its own may say so for files that are no functions.
   get implicitOpen(): boolean {
-    return this.file.implicitOpen === true;
+    const { file, rules } = this.#top;
+    return file.implicitOpen === true && rules.access !== false;
   }
 
   get place(): Place | null | undefined {
     if (this.isRemoved) return null;
     const { parent: dir, name } = this;
-    return dir === undefined ? undefined : { dir, name };
+    // No name is known of a file that an open has led to.
+    return dir === undefined || name === "" ? undefined : { dir, name };
   }
 
   stat(context: RequestContext): Awaitable<Attributes> {
@@ -153,8 +161,21 @@ export class UnionFile implements TreeFile {
     }
     const { isUpper } = this;
     const open = await this.file.open?.(request, context);
+    if (open?.file !== undefined) return new WrappedOpen(open, this);
     if (open === undefined || isUpper || this.implicitOpen) return open;
     return new LowerOpen(this, request, open);
+  }
+
+  /** A file that an open of this one leads to, such as a connection's. */
+  fileOf(file: TreeFile): TreeFile {
+    const part = { ...this.#top, file };
+    const Kind = isDir(file) ? UnionDir : UnionFile;
+    return new Kind(this.layers, [part], this.parent, "");
+  }
+
+  /** What the trees get with a request. */
+  contextOf(context: RequestContext): RequestContext {
+    return context;
   }
 
   readlink(context: RequestContext): Awaitable<string> {
@@ -229,7 +250,7 @@ export class UnionFile implements TreeFile {
     truncating: OpenRequest | undefined,
   ): Promise<OpenFile | void> {
     const { parent, layers, file } = this;
-    if (parent === undefined) throw notSupported();
+    if (parent === undefined || this.name === "") throw notSupported();
     const dir = await parent.upper(context);
     if (dir.rename === undefined) throw notSupported();
     const temporary = layers.temporaryName(OWN);
@@ -240,7 +261,7 @@ export class UnionFile implements TreeFile {
       hasContent: truncating === undefined,
       isOwnerFree: layers.rules.access === false,
     }, context);
-    const part = { layer: 0, file: made };
+    const part = { layer: 0, file: made, rules: layers.rules };
     let open: OpenFile | void = undefined;
     try {
       open = truncating && await made.open?.(truncating, context);
@@ -281,9 +302,9 @@ export class UnionDir extends UnionFile implements TreeDir {
   #changes = 0;
 
   /** The directories, the upper one first. */
-  get #dirs(): { layer: number; dir: TreeDir }[] {
-    return this.parts.flatMap(({ layer, file }) =>
-      isDir(file) ? [{ layer, dir: file }] : []
+  get #dirs(): { layer: number; dir: TreeDir; rules: Rules }[] {
+    return this.parts.flatMap(({ layer, file, rules }) =>
+      isDir(file) ? [{ layer, dir: file, rules }] : []
     );
   }
 
@@ -344,7 +365,8 @@ export class UnionDir extends UnionFile implements TreeDir {
   /** A member that was just made in the upper tree. */
   #made(name: string, file: TreeFile): Awaitable<UnionFile> {
     this.#changes++;
-    return this.#nodeOf(name, [{ layer: 0, file }]);
+    const { rules } = this.layers;
+    return this.#nodeOf(name, [{ layer: 0, file, rules }]);
   }
 
   /** Where the trees have a name: several parts for directories alone. */
@@ -355,7 +377,7 @@ export class UnionDir extends UnionFile implements TreeDir {
   ): Promise<Part[]> {
     const found: Part[] = [];
     try {
-      for (const { layer, dir } of dirs) {
+      for (const { layer, dir, rules } of dirs) {
         const file = await dir.lookup(name, context);
         if (file !== undefined) {
           const isMerged = isDir(file);
@@ -363,7 +385,7 @@ export class UnionDir extends UnionFile implements TreeDir {
             await file.release?.();
             break;
           }
-          found.push({ layer, file });
+          found.push({ layer, file, rules: file.rules ?? rules });
           if (!isMerged) break;
         }
         if (await hasMark(dir, name, context)) break;
@@ -529,6 +551,7 @@ export class UnionDir extends UnionFile implements TreeDir {
       throw new NinePError("wstat prohibited");
     }
     await this.#leave(node, async () => {
+      this.#member(name, node); // Another client may have moved it meanwhile.
       const taken = await to.lookup(newName, context);
       try {
         if (taken !== undefined) {
@@ -616,20 +639,19 @@ export class UnionDir extends UnionFile implements TreeDir {
     // From here on the mark beside the directory hides what is below it.
     const lower = this.parts.splice(1);
     await releaseParts(lower);
-    const marks: string[] = [];
-    const listing: Listing = await file.list?.({ cookie: 0 }, context) ?? [];
-    for await (const { stat: { name } } of listing) {
-      if (name.startsWith(OWN)) marks.push(name);
-    }
-    for (const name of marks) {
-      const mark = await file.lookup(name, context);
-      if (mark === undefined) continue;
-      try {
-        await file.remove?.(name, mark, context);
-      } finally {
-        await mark.release?.();
+    let marks: string[];
+    do {
+      marks = await marksOf(file, MAX_MARKS, context);
+      for (const name of marks) {
+        const mark = await file.lookup(name, context);
+        if (mark === undefined) continue;
+        try {
+          await file.remove?.(name, mark, context);
+        } finally {
+          await mark.release?.();
+        }
       }
-    }
+    } while (marks.length === MAX_MARKS && file.remove !== undefined);
   }
 
   /** A file of this union. */

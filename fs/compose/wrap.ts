@@ -59,7 +59,7 @@ export interface TreeChanges {
  * @param changes What is different.
  * @returns The new tree.
  *
- * @example A tree that is anonymous
+ * @example Other qid paths
  * ```ts
  * import { connect, MemoryFs, pair, serve, wrapTree } from "@ninep/ninep";
  * import { assertEquals } from "@std/assert";
@@ -114,6 +114,8 @@ export async function releaseAll(files: readonly TreeFile[]): Promise<void> {
 export class View {
   /** The tree. */
   readonly tree: Tree;
+  /** Whether places may be outside of the tree. */
+  readonly isConfined: boolean;
   readonly #changes: TreeChanges;
   // Those who hold a file find its wrapper again: it must be the same object,
   // and costs nothing then.
@@ -124,9 +126,19 @@ export class View {
   readonly #stats: WeakMap<Attributes, Attributes> = new WeakMap();
   readonly #listings: WeakMap<Listing, Listing> = new WeakMap();
 
-  constructor(tree: Tree, changes: TreeChanges) {
+  /**
+   * @param isConfined Whether a file that its tree has moved may be in a
+   *   directory that is none of this tree.
+   */
+  constructor(tree: Tree, changes: TreeChanges, isConfined = false) {
     this.tree = tree;
     this.#changes = changes;
+    this.isConfined = isConfined;
+  }
+
+  /** Whether a file was given by this tree. */
+  knows(file: TreeFile): boolean {
+    return this.#files.has(file);
   }
 
   /** Gives the wrapped root of the tree. */
@@ -294,6 +306,8 @@ export class WrappedFile implements TreeFile {
   get place(): Place | null | undefined {
     const { place } = this.inner;
     if (place === undefined || place === null) return place;
+    // A file that was moved out of the tree stays where it was found.
+    if (this.view.isConfined && !this.view.knows(place.dir)) return undefined;
     const dir = this.view.fileOf(place.dir);
     return isDir(dir) ? { dir, name: place.name } : undefined;
   }
@@ -490,15 +504,15 @@ export class WrappedDir extends WrappedFile implements TreeDir {
 }
 
 /** A file of a wrapped tree that a fid has open. */
-class WrappedOpen implements OpenFile {
+export class WrappedOpen implements OpenFile {
   readonly file?: TreeFile;
   readonly between?: readonly TreeDir[];
   readonly iounit?: number;
   reopen?: (request: OpenRequest, context: RequestContext) => Awaitable<void>;
   readonly #inner: OpenFile;
-  readonly #view: View;
+  readonly #view: Pick<View, "contextOf" | "fileOf">;
 
-  constructor(inner: OpenFile, view: View) {
+  constructor(inner: OpenFile, view: Pick<View, "contextOf" | "fileOf">) {
     this.#inner = inner;
     this.#view = view;
     if (inner.file !== undefined) this.file = view.fileOf(inner.file);
