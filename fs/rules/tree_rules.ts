@@ -564,20 +564,3 @@ function endingOf({ lost, writeFailed }: Fid): Parameters<
 >[0] {
   return { lost, writeFailed };
 }
-
-/** What a fid stands for when an open has moved it to another file. */
-function movedNode(
-  opened: PathNode,
-  { file, between = [] }: OpenFile,
-): PathNode | undefined {
-  if (file === undefined) return undefined;
-  const { parent } = opened;
-  let last = parent;
-  for (const next of [...between, file]) {
-    const name = next.place?.name ?? opened.name;
-    const node = new PathNode(next, last.rules, last, name);
-    if (last !== parent) void last.release(); // The node below it goes on to use it.
-    last = node;
-  }
-  return last;
-}
