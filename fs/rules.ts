@@ -25,16 +25,18 @@ export interface ServableTree extends Tree {
  * import { assertEquals } from "@std/assert";
  *
  * const text = new TextEncoder().encode("hello\n");
+ * const qid = { type: 0, vers: 0, path: 1n };
+ * const stat = { qid, name: "hello", mode: 0o444, length: text.length };
  * const hello: TreeFile = {
- *   qid: { type: 0, vers: 0, path: 1n },
- *   stat: () => ({ qid: hello.qid, name: "hello", mode: 0o444, length: text.length }),
+ *   qid,
+ *   stat: () => stat,
  *   open: () => ({ read: ({ offset, count }) => text.subarray(offset, offset + count) }),
  * };
  * const root: TreeDir = {
  *   qid: { type: 0x80, vers: 0, path: 0n },
  *   stat: () => ({ qid: root.qid, name: "/", mode: 0x80000000 + 0o555 }),
  *   lookup: (name) => name === "hello" ? hello : undefined,
- *   list: (_request, context) => [hello].map((file) => ({ stat: file.stat(context) })),
+ *   list: () => [{ stat }],
  * };
  *
  * const [here, there] = pair();

@@ -220,30 +220,6 @@ const checks: Record<string, () => Promise<void>> = {
     ]);
   },
 
-  async jobs() {
-    const { server, address } = await startServer("jobs");
-    const one = await connect(address, { uname: "glenda" });
-    const two = await connect(address, { uname: "rob" });
-    const ctl = await one.open("jobs/clone", { read: true, write: true });
-    await ctl.write(encoder.encode("17"));
-    await ctl.write(encoder.encode("25\n"));
-    assertEquals(await two.readTextFile("jobs/1/data"), "42\n");
-    const refused = await two.writeTextFile("jobs/1/ctl", "1").catch(String);
-    assertMatch(`${refused}`, /permission denied/);
-    const wrong = await ctl.write(encoder.encode("x")).catch(String);
-    assertMatch(`${wrong}`, /not a number/);
-    const other = await two.open("jobs/clone", { read: true });
-    const names = async () =>
-      (await Array.fromAsync(two.readDir("jobs"))).map(({ name }) => name);
-    assertEquals(await names(), ["clone", "1", "2"]);
-    await one.close();
-    await other.close();
-    assertEquals(await names(), ["clone"]);
-    await two.close();
-    server.kill();
-    assertEquals(await server.ended, 0);
-  },
-
   async union() {
     const output = await outputOf("union");
     const lines = output.trimEnd().split("\n");
@@ -292,6 +268,30 @@ const checks: Record<string, () => Promise<void>> = {
         await server.ended;
       }
     });
+  },
+
+  async jobs() {
+    const { server, address } = await startServer("jobs");
+    const one = await connect(address, { uname: "glenda" });
+    const two = await connect(address, { uname: "rob" });
+    const ctl = await one.open("jobs/clone", { read: true, write: true });
+    await ctl.write(encoder.encode("17"));
+    await ctl.write(encoder.encode("25\n"));
+    assertEquals(await two.readTextFile("jobs/1/data"), "42\n");
+    const refused = await two.writeTextFile("jobs/1/ctl", "1").catch(String);
+    assertMatch(`${refused}`, /permission denied/);
+    const wrong = await ctl.write(encoder.encode("x")).catch(String);
+    assertMatch(`${wrong}`, /not a number/);
+    const other = await two.open("jobs/clone", { read: true });
+    const names = async () =>
+      (await Array.fromAsync(two.readDir("jobs"))).map(({ name }) => name);
+    assertEquals(await names(), ["clone", "1", "2"]);
+    await one.close();
+    await other.close();
+    assertEquals(await names(), ["clone"]);
+    await two.close();
+    server.kill();
+    assertEquals(await server.ended, 0);
   },
 
   async conformance() {

@@ -9,8 +9,9 @@ const blocks = [...readme.matchAll(/```ts[^\n]*\n(.*?)```/gs)]
   .map(([, code]) => code);
 const first = blocks[0] ?? "";
 /** What a client does, from connecting to errors. */
-const client = blocks.slice(1, -5);
-const [tree, hooks, handler, forPython, fixture = ""] = blocks.slice(-5);
+const client = blocks.slice(1, -7);
+const [tree, hooks, composed = "", own, handler, forPython, fixture = ""] =
+  blocks.slice(-7);
 
 /** A port that was free a moment ago. */
 function freePort(): number {
@@ -19,7 +20,7 @@ function freePort(): number {
 }
 
 /** Type-checks a program and runs it: what it printed. */
-async function run(program: string): Promise<string> {
+async function run(program: string, ...more: string[]): Promise<string> {
   const source = program
     .replaceAll('"jsr:@ninep/ninep"', JSON.stringify(`${root}mod.ts`))
     .replace("jsr:@ninep/ninep/testing", `${root}tests/testing.ts`)
@@ -27,7 +28,8 @@ async function run(program: string): Promise<string> {
   const dir = await Deno.makeTempDir();
   try {
     await Deno.writeTextFile(`${dir}/example.ts`, source);
-    const flags = ["--quiet", "--no-prompt", "--check", "--allow-net"];
+    const flags = ["--quiet", "--no-prompt", "--check", "--allow-net"]
+      .concat(more);
     const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
       args: ["run", ...flags, `${dir}/example.ts`],
     }).output();
@@ -107,6 +109,52 @@ Deno.test("README: what trees and files do", async () => {
   ]);
 });
 
+Deno.test("README: several trees as one", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    await Deno.writeTextFile(`${folder}/hosts`, "localhost\n");
+    const output = await run(
+      `
+      import {
+        connect, HostFs, listen, MemoryFs, mount, RemoteFs, union,
+      } from "jsr:@ninep/ninep";
+      const other = new MemoryFs({ there: "from afar\\n" });
+      await using far = await listen("tcp://127.0.0.1:0", other);
+      ${
+        composed
+          .replace('"tcp://far.example:564"', "far.addr")
+          .replaceAll(/HostFs\("[^"]*"\)/g, `HostFs("${folder}")`)
+      }
+      await using client = await connect("tcp://127.0.0.1:5640");
+      for (const path of ["motd", "srv/hosts", "far/there", "etc/hosts"]) {
+        console.log((await client.readTextFile(path)).trimEnd());
+      }
+      console.log((await client.readDirNames("/")).sort().join(" "));
+    `,
+      `--allow-read=${folder}`,
+    );
+    assertEquals(output.split("\n"), [
+      ...["hello", "localhost", "from afar", "localhost"],
+      ...["etc far motd srv", ""],
+    ]);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+Deno.test("README: a tree of your own", async () => {
+  const output = await run(`
+    import {
+      connect, listen, type TreeDir, type TreeFile, treeOf,
+    } from "jsr:@ninep/ninep";
+    ${own}
+    await using client = await connect("tcp://127.0.0.1:5640");
+    console.log((await client.readTextFile("hello")).trimEnd());
+    console.log((await client.readDirNames("/")).join());
+  `);
+  assertEquals(output, "hello\nhello\n");
+});
+
 Deno.test("README: a handler answers", async () => {
   const output = await run(`
     import { connect, listen } from "jsr:@ninep/ninep";
@@ -141,7 +189,7 @@ Deno.test("README: the fixture for tests", async () => {
 });
 
 Deno.test("README: no block of TypeScript is left out", () => {
-  assertEquals(blocks.length, 16);
+  assertEquals(blocks.length, 18);
 });
 
 /** The commands of the README that run an example under Deno. */

@@ -64,8 +64,11 @@ interface Use {
 export class TreeRules {
   readonly #tree: Tree;
   readonly #rules: Rules;
-  /** The fids that have a file with DMEXCL open, by the path of its qid. */
-  readonly #exclusive: Map<bigint, Use> = new Map();
+  /**
+   * The fids that have a file with DMEXCL open: by the rules of the file, because
+   * two trees that are served as one may have equal qids, and by its qid's path.
+   */
+  readonly #exclusive: Map<Rules, Map<bigint, Use>> = new Map();
 
   constructor(tree: Tree) {
     this.#tree = tree;
@@ -187,14 +190,23 @@ export class TreeRules {
     const { node } = fid;
     const use: Use = { node, open: undefined, mode, isOver: false };
     const { type, path } = node.qid;
-    if ((type & QTEXCL) !== 0 && node.rules.exclusive !== false) {
-      if (this.#exclusive.has(path)) {
+    if ((type & QTEXCL) !== 0) {
+      if (this.#exclusive.get(node.rules)?.has(path)) {
         throw new NinePError("exclusive use file already open");
       }
-      this.#exclusive.set(path, use);
+      this.#exclude(use);
     }
     fid.state = use;
     return use;
+  }
+
+  /** No other fid may open the file of a use. */
+  #exclude(use: Use): void {
+    const { rules, qid } = use.node;
+    if (rules.exclusive === false) return;
+    const uses = this.#exclusive.get(rules) ?? new Map<bigint, Use>();
+    this.#exclusive.set(rules, uses);
+    uses.set(qid.path, use);
   }
 
   #opened(
@@ -265,9 +277,12 @@ export class TreeRules {
     use.isOver = true;
     fid.state = undefined;
     const { path } = use.node.qid;
-    if (this.#exclusive.size > 0 && this.#exclusive.get(path) === use) {
-      this.#exclusive.delete(path);
-    }
+    if (this.#exclusive.size === 0) return;
+    const { rules } = use.node;
+    const uses = this.#exclusive.get(rules);
+    if (uses?.get(path) !== use) return;
+    uses.delete(path);
+    if (uses.size === 0) this.#exclusive.delete(rules);
   }
 
   create(
@@ -359,10 +374,7 @@ export class TreeRules {
     const child = new PathNode(file, node.rules, node, name);
     const use: Use = { node: child, open, mode, isOver: false };
     fid.state = use;
-    const { type, path } = file.qid;
-    if ((type & QTEXCL) !== 0 && child.rules.exclusive !== false) {
-      this.#exclusive.set(path, use);
-    }
+    if ((file.qid.type & QTEXCL) !== 0) this.#exclude(use);
     const iounit = open?.iounit;
     return iounit === undefined ? { node: child } : { node: child, iounit };
   }
