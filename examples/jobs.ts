@@ -6,8 +6,6 @@
  *     deno run --allow-net examples/jobs.ts [ADDRESS]
  *     bun examples/jobs.ts [ADDRESS]
  *
- * ADDRESS is tcp://127.0.0.1:5640 by default; port 0 takes a free one.
- *
  * @module
  */
 
@@ -18,18 +16,18 @@ import {
   MemoryFs,
   NinePError,
   printable,
+  type WriteRequest,
 } from "../mod.ts";
 
 const address = process.argv[2] ?? "tcp://127.0.0.1:5640";
-const decoder = new TextDecoder();
 const jobs = new Map<string, DirHooks>();
 let last = 0;
 
 function makeJob(uid: string): string {
   const name = `${++last}`;
   let sum = 0;
-  const write = ({ data }: { data: Uint8Array }) => {
-    const number = Number(decoder.decode(data));
+  const write = ({ data }: WriteRequest) => {
+    const number = Number(new TextDecoder().decode(data));
     if (!Number.isFinite(number)) throw new NinePError("not a number");
     sum += number;
   };
@@ -57,7 +55,6 @@ const server = await listen(address, fs).catch((error: Error) => {
   process.exit(1);
 });
 console.log(`listening on ${server.addr}`);
-for (const signal of ["SIGINT", "SIGTERM"]) {
-  process.once(signal, () => server.close());
-}
+process.once("SIGINT", () => server.close());
+process.once("SIGTERM", () => server.close());
 await server.finished;

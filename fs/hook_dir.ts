@@ -58,11 +58,11 @@ import type {
  * NinePError, whose text the client gets. For any other error the client gets
  * `i/o error`, and `onError` of the server gets the error.
  *
- * A member is said by a definition. The same object stands for the same file:
- * with the same identity for all clients, and with one count of the fids that
- * stand for it. So a directory keeps the definitions of its members, and gives
- * another object only for another file. A new object at each lookup makes a new
- * file for each.
+ * A {@linkcode Definition} says what a member is. The same object stands for the
+ * same file: with one identity for all clients, and one count of the fids that
+ * stand for it. So a directory gives the same object again for as long as a name
+ * stands for the same file. A new object at each lookup is a new file each time,
+ * which is right where users must not see each other's file.
  */
 export interface DirHooks {
   /** Members that are always there. */

@@ -1,7 +1,7 @@
 // Directories that functions define: looked up, listed, changed and released
 // by what a program says (P-38, P-47).
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { DMDIR, NinePError, ORDWR, OREAD, OWRITE } from "../codec.ts";
+import { DMDIR, NinePError, OREAD, OWRITE } from "../codec.ts";
 import {
   type Definition,
   type DirHooks,
@@ -19,211 +19,6 @@ function serving(hooks: DirHooks, options: MemoryFsOptions = {}): ServedTree {
   fs.define("d", hooks);
   return new ServedTree(fs);
 }
-
-/** A tree with /jobs, and the jobs that there are. */
-class Jobs {
-  readonly jobs = new Map<string, DirHooks>();
-  readonly fs = new MemoryFs();
-  readonly served = new ServedTree(this.fs);
-  made = 0;
-
-  constructor() {
-    this.fs.define("jobs", {
-      lookup: (name) => this.jobs.get(name),
-      list: () => this.jobs.keys(),
-    });
-    this.fs.define("jobs/clone", { clone: () => `${this.make()}/ctl` });
-  }
-
-  make(): string {
-    const name = `${++this.made}`;
-    let data = "";
-    this.jobs.set(name, {
-      members: {
-        ctl: {
-          content: () => name,
-          written: (bytes) => void (data = textOf(bytes)),
-        },
-        data: { content: () => data },
-      },
-      release: () => void this.jobs.delete(name),
-    });
-    return name;
-  }
-}
-
-test("clone file: its open makes a job, which lives as long as a fid is in it", async () => {
-  const { fs, jobs, served } = new Jobs();
-  await using _served = served;
-  const client = await served.client();
-  const ctl = await client.open("jobs/clone", ORDWR);
-  assertEquals(await client.text(ctl), "1");
-  assertEquals((await client.stat(ctl)).name, "ctl");
-  const other = await served.client("rob");
-  const data = await other.walk("jobs/1/data");
-  await client.write(ctl, "run");
-  await client.clunk(ctl);
-  assertEquals(jobs.size, 1);
-  await other.ask({ type: "Topen", fid: data, mode: OREAD });
-  assertEquals(await other.text(data), "run");
-  assertEquals(await other.list(await other.open("jobs")), ["clone", "1"]);
-  const dir = await other.walk("jobs/1");
-  await other.clunk(data);
-  assertEquals(jobs.size, 1);
-  await other.clunk(dir);
-  assertEquals(jobs.size, 0);
-  await refused("incomplete walk", other.walk("jobs/1"));
-  assert(fs.find("jobs") instanceof HookDir);
-  assertEquals(served.reports, []);
-});
-
-test("clone file: `..` leads from a directory of a job to the one of all jobs, and back", async () => {
-  const { jobs, served } = new Jobs();
-  await using _served = served;
-  const client = await served.client();
-  const ctl = await client.open("jobs/clone", ORDWR);
-  const job = await client.walk("jobs/1");
-  await client.clunk(ctl);
-  const up = await client.walk("..", job);
-  assertEquals((await client.stat(up)).name, "jobs");
-  const down = await client.walk("1/../1", up);
-  await client.clunk(job);
-  assertEquals(jobs.size, 1);
-  assertEquals((await client.stat(down)).name, "1");
-  await client.clunk(down);
-  assertEquals(jobs.size, 0);
-});
-
-test("clone file: gives a directory, which the fid then lists", async () => {
-  const { fs, jobs, served } = new Jobs();
-  fs.define("jobs/new", { clone: () => "2" });
-  await using _served = served;
-  const client = await served.client();
-  const ctl = await client.open("jobs/clone", ORDWR);
-  const ctl2 = await client.open("jobs/clone", ORDWR);
-  const dir = await client.open("jobs/new");
-  await client.clunk(ctl);
-  await client.clunk(ctl2);
-  assertEquals([...jobs.keys()], ["2"]);
-  assertEquals(await client.list(dir), ["ctl", "data"]);
-  await client.clunk(dir);
-  assertEquals(jobs.size, 0);
-});
-
-test("clone file: 1,000 jobs are released when their connections die", async () => {
-  const { jobs, served } = new Jobs();
-  await using _served = served;
-  for (let i = 0; i < 10; i++) {
-    const client = await served.client();
-    const opens = [];
-    for (let j = 0; j < 100; j++) opens.push(client.open("jobs/clone", ORDWR));
-    await Promise.all(opens);
-  }
-  assertEquals(jobs.size, 1000);
-  await served[Symbol.asyncDispose]();
-  assertEquals(jobs.size, 0);
-  assertEquals(served.reports, []);
-});
-
-test("clone file: a job that is made after its client has gone is released", async () => {
-  const released: string[] = [];
-  const gate = new Gate();
-  const fs = new MemoryFs();
-  const job: DirHooks = {
-    members: { ctl: { content: () => "1" } },
-    release: () => void released.push("1"),
-  };
-  fs.define("d", { lookup: (name) => name === "1" ? job : undefined });
-  const begun = new Gate();
-  fs.define("d/clone", {
-    clone: async () => {
-      begun.open();
-      await gate.passed;
-      return "1/ctl";
-    },
-  });
-  await using served = new ServedTree(fs);
-  const client = await served.client();
-  const fid = await client.walk("d/clone");
-  client.send({ type: "Topen", fid, mode: OREAD });
-  await begun.passed;
-  client.close();
-  gate.open();
-  await served[Symbol.asyncDispose]();
-  for (let i = 0; i < 5; i++) await nextTask();
-  assertEquals(released, ["1"]);
-  assertEquals(served.reports, []);
-});
-
-test("clone file: a flushed open leaves no job behind", async () => {
-  let jobs = 0;
-  const gate = new Gate();
-  const begun = new Gate();
-  const fs = new MemoryFs();
-  const job: DirHooks = {
-    members: { ctl: {} },
-    release: () => void jobs--,
-  };
-  fs.define("d", { lookup: (name) => name === "1" ? job : undefined });
-  fs.define("d/clone", {
-    clone: async () => {
-      begun.open();
-      await gate.passed;
-      jobs++;
-      return "1/ctl";
-    },
-  });
-  await using served = new ServedTree(fs);
-  const client = await served.client();
-  const fid = await client.walk("d/clone");
-  const tag = client.send({ type: "Topen", fid, mode: OREAD });
-  await begun.passed;
-  const flushed = client.flush(tag);
-  gate.open();
-  await flushed;
-  await client.clunk(fid);
-  assertEquals(jobs, 0);
-});
-
-test("clone file: a path that leads nowhere is an error, and what was passed is released", async () => {
-  const released: string[] = [];
-  const fs = new MemoryFs();
-  const job: DirHooks = {
-    members: {
-      ctl: {
-        content: () => {
-          throw new NinePError("no such job");
-        },
-      },
-      again: { clone: () => "ctl" },
-    },
-    release: () => void released.push("job"),
-  };
-  fs.define("d", { lookup: (name) => name === "1" ? job : undefined });
-  let path: unknown = "2/ctl";
-  fs.define("d/clone", { clone: () => path as string }); // As from JavaScript.
-  await using served = new ServedTree(fs);
-  const client = await served.client();
-  const open = () => client.open("d/clone");
-  await refused("file does not exist", open());
-  path = "1/none";
-  await refused("file does not exist", open());
-  path = "1/ctl";
-  await refused("no such job", open());
-  path = "1/ctl/x";
-  await refused("not a directory", open());
-  assertEquals(released, ["job", "job", "job"]);
-  assertEquals(served.reports.filter((e) => !(e instanceof NinePError)), []);
-  for (const wrong of ["1/again", "clone", "..", "", 5, undefined]) {
-    path = wrong;
-    const reply = await client.start({
-      type: "Topen",
-      fid: await client.walk("d/clone"),
-      mode: OREAD,
-    }).reply;
-    assertEquals(reply.type, "Rerror", `${wrong}`);
-  }
-});
 
 test("lookup: the same definition is the same file, for all clients and in listings", async () => {
   const file: Definition = { content: () => "x" };
@@ -636,4 +431,42 @@ test("remove: a client removes a defined directory only when it lists nothing", 
   names.length = 0;
   await client.remove("d");
   assertEquals(fs.find("d"), undefined);
+});
+
+test("remove: a client removes a job that another one uses, which goes on and is released", async () => {
+  const { kept, hooks } = keeping();
+  let released = 0;
+  kept.set("job", {
+    members: { ctl: { content: () => "1" } },
+    release: () => void released++,
+  });
+  await using served = serving(hooks);
+  const one = await served.client();
+  const two = await served.client("rob");
+  const ctl = await two.open("d/job/ctl");
+  await one.remove("d/job");
+  assertEquals(await two.text(ctl), "1");
+  await refused("incomplete walk", one.walk("d/job"));
+  two.close();
+  await served[Symbol.asyncDispose]();
+  assertEquals(released, 1);
+});
+
+test("lookup: one definition under many names is a file for each, and none is kept", async () => {
+  const shared: Definition = { content: () => "x" };
+  await using served = serving({
+    lookup: () => shared,
+    list: () => ["a", "b", "c"],
+  });
+  const client = await served.client();
+  const fids = await Promise.all(
+    ["a", "b", "c"].map((n) => client.walk(`d/${n}`)),
+  );
+  const stats = await Promise.all(fids.map((fid) => client.stat(fid)));
+  assertEquals(stats.map(({ name }) => name), ["a", "b", "c"]);
+  assertEquals(new Set(stats.map(({ qid }) => qid.path)).size, 3);
+  const again = await client.stat("d/b");
+  assertEquals(again.qid, stats[1].qid);
+  for (const fid of fids) await client.clunk(fid);
+  assertEquals(await client.list(await client.open("d")), ["a", "b", "c"]);
 });
