@@ -116,6 +116,8 @@ export class View {
   readonly tree: Tree;
   /** Whether places may be outside of the tree. */
   readonly isConfined: boolean;
+  /** The rules of a tree that chooses none: always the same object. */
+  readonly allRules: Rules = {};
   readonly #changes: TreeChanges;
   // Those who hold a file find its wrapper again: it must be the same object,
   // and costs nothing then.
@@ -423,7 +425,8 @@ export class WrappedDir extends WrappedFile implements TreeDir {
   override get rules(): Rules | undefined {
     if (this.#root === undefined) return super.rules;
     const { tree } = this.view;
-    const { rules = this.inner.rules ?? tree.rules ?? {} } = this.#root;
+    const { rules = this.inner.rules ?? tree.rules ?? this.view.allRules } =
+      this.#root;
     return this.view.rulesOf(rules);
   }
 
