@@ -128,13 +128,13 @@ async function walk(
 /** A file by a link that leads to it: the link for its name, the file for all else. */
 export class FollowedFile implements TreeFile {
   /** The link. */
-  readonly link: HostFile;
+  readonly from: HostFile;
   /** What it leads to. */
   readonly target: HostFile;
 
   /** Takes over a use of both. */
   constructor(link: HostFile, target: HostFile) {
-    this.link = link;
+    this.from = link;
     this.target = target;
   }
 
@@ -145,12 +145,12 @@ export class FollowedFile implements TreeFile {
 
   /** Null when the link was removed. */
   get place(): Place | null | undefined {
-    return this.link.place;
+    return this.from.place;
   }
 
   /** Tells the attributes of the file, with the name of the link. */
   async stat(): Promise<Attributes> {
-    return { ...await this.target.stat(), name: this.link.name };
+    return { ...await this.target.stat(), name: this.from.name };
   }
 
   /** Opens the file. */
@@ -180,7 +180,7 @@ export class FollowedFile implements TreeFile {
 
   /** Lets go of both. */
   async release(): Promise<void> {
-    await this.link.release();
+    await this.from.release();
     await this.target.release();
   }
 }

@@ -380,7 +380,7 @@ async function release(file: HostFile): Promise<void> {
 
 /** The object of this tree for a file: of a link that was followed, the link. */
 function ownFile(host: Host, file: TreeFile): HostFile {
-  const own = file instanceof FollowedFile ? file.link : file;
+  const own = file instanceof FollowedFile ? file.from : file;
   if (own instanceof HostFile && own.host === host) return own;
   throw new NinePError("Invalid cross-device link");
 }
