@@ -15,18 +15,18 @@ import {
   type FileFunction,
   type FileMethods,
   RunningCalls,
-} from "./callable.ts";
-import { isLength } from "./data.ts";
-import { PlainNode } from "./file.ts";
-import { FunctionNode, type FunctionOptions } from "./function.ts";
-import type { FileHooks, HookNode } from "./hook.ts";
+} from "./functions/callable.ts";
+import { isLength } from "./memory/data.ts";
+import { PlainNode } from "./memory/file.ts";
+import { FunctionNode, type FunctionOptions } from "./functions/function.ts";
+import type { FileHooks, HookNode } from "./functions/hook.ts";
 import {
   checkDefinition,
   Definer,
   type Definition,
   type DirHooks,
   type HookDir,
-} from "./hook_dir.ts";
+} from "./functions/hook_dir.ts";
 import {
   checkNew,
   DirNode,
@@ -38,20 +38,20 @@ import {
   type TreeVolume,
   unlink,
   unlinkAll,
-} from "./node.ts";
-import { attempt, failed, split } from "./operation.ts";
+} from "./memory/node.ts";
+import { attempt, failed, split } from "./memory/operation.ts";
 import type {
   Content,
   DirOptions,
   FileOptions,
   MemoryFsOptions,
   RemoveNodeOptions,
-} from "./options.ts";
-import { LinkNode } from "./link.ts";
-import { checkLimit, Quota } from "./quota.ts";
+} from "./memory/options.ts";
+import { LinkNode } from "./memory/link.ts";
+import { checkLimit, Quota } from "./memory/quota.ts";
 import type { PathNode } from "./rules/path_node.ts";
 import { handlerOf, type ServableTree } from "./rules.ts";
-import { Volume } from "./volume.ts";
+import { Volume } from "./memory/volume.ts";
 import type { Rules } from "./tree.ts";
 
 const encoder = new TextEncoder();

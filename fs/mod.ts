@@ -25,9 +25,9 @@ export {
   type FileFunction,
   type FileMethods,
   rawDumper,
-} from "./callable.ts";
-export { FileNode, NodeOpen, PlainNode } from "./file.ts";
-export { FunctionNode, type FunctionOptions } from "./function.ts";
+} from "./functions/callable.ts";
+export { FileNode, NodeOpen, PlainNode } from "./memory/file.ts";
+export { FunctionNode, type FunctionOptions } from "./functions/function.ts";
 export {
   choose,
   forUser,
@@ -39,17 +39,17 @@ export {
   wrapTree,
 } from "./compose.ts";
 export { HostFs, type HostFsOptions } from "./host/host_fs.ts";
-export { type FileHooks, HookNode } from "./hook.ts";
+export { type FileHooks, HookNode } from "./functions/hook.ts";
 export {
   type Definition,
   type DirHooks,
   type FunctionDefinition,
   HookDir,
-} from "./hook_dir.ts";
+} from "./functions/hook_dir.ts";
 export { MemoryFs } from "./memory.ts";
-export { LinkNode } from "./link.ts";
-export { DirNode, TreeNode } from "./node.ts";
-export type { HookRemoval, RequestHooks } from "./request_hooks.ts";
+export { LinkNode } from "./memory/link.ts";
+export { DirNode, TreeNode } from "./memory/node.ts";
+export type { HookRemoval, RequestHooks } from "./functions/request_hooks.ts";
 export { PathNode } from "./rules/path_node.ts";
 export { RemoteFs, type RemoteFsOptions } from "./remote.ts";
 export { handlerOf, type ServableTree, treeOf } from "./rules.ts";
@@ -74,4 +74,4 @@ export type {
   FileOptions,
   MemoryFsOptions,
   RemoveNodeOptions,
-} from "./options.ts";
+} from "./memory/options.ts";

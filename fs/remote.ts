@@ -10,7 +10,7 @@ import type {
   Handler,
   RequestContext,
 } from "../server.ts";
-import { abortable } from "./callable.ts";
+import { abortable } from "./functions/callable.ts";
 import type { PathNode } from "./rules/path_node.ts";
 import { Far, nearError } from "./remote/far.ts";
 import { RemoteDir } from "./remote/node.ts";

@@ -2,8 +2,8 @@
 // than that content needs.
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { NinePError } from "../codec.ts";
-import { FileData } from "../fs/data.ts";
-import { BLOCK, Quota } from "../fs/quota.ts";
+import { FileData } from "../fs/memory/data.ts";
+import { BLOCK, Quota } from "../fs/memory/quota.ts";
 import { test } from "./harness.ts";
 
 const NONE = {

@@ -8,8 +8,8 @@ import {
   MemoryFs,
   type MemoryFsOptions,
 } from "../fs/mod.ts";
-import { HeldRoom } from "../fs/quota.ts";
-import { CallRecord } from "../fs/record.ts";
+import { HeldRoom } from "../fs/memory/quota.ts";
+import { CallRecord } from "../fs/functions/record.ts";
 import { Budget, type ServeOptions } from "../server.ts";
 import { test } from "./harness.ts";
 import {

@@ -1,7 +1,7 @@
 // The order of a directory's members: places that stay, and gaps that go.
 import { assertEquals } from "@std/assert";
 import { MemoryFs } from "../fs/mod.ts";
-import { Order } from "../fs/order.ts";
+import { Order } from "../fs/memory/order.ts";
 import { test } from "./harness.ts";
 import { Random } from "./vectors.ts";
 

@@ -2,7 +2,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { DMDIR, NinePError, ORDWR, OWRITE } from "../codec.ts";
 import { MemoryFs, type MemoryFsOptions } from "../fs/mod.ts";
-import type { Quota } from "../fs/quota.ts";
+import type { Quota } from "../fs/memory/quota.ts";
 import { test } from "./harness.ts";
 import { refused, ServedTree } from "./tree_client.ts";
 

@@ -21,7 +21,7 @@ import type {
   TreeDir,
   TreeFile,
 } from "../tree.ts";
-import { abortable } from "../callable.ts";
+import { abortable } from "../functions/callable.ts";
 import { botch, type Far, type FarOpen, isLost, staleError } from "./far.ts";
 import { attributesOf, RemoteListing } from "./listing.ts";
 import { RemoteOpen } from "./open.ts";

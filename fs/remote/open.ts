@@ -8,7 +8,7 @@ import type {
   RequestContext,
   WriteRequest,
 } from "../../server.ts";
-import { abortable } from "../callable.ts";
+import { abortable } from "../functions/callable.ts";
 import type { Ending, OpenFile, TreeFile } from "../tree.ts";
 import type { Far, FarOpen } from "./far.ts";
 

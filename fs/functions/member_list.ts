@@ -1,10 +1,10 @@
 // What a directory that is defined by functions gives to a client that lists
 // it: names from a function, of which each is looked up at its turn.
 
-import { isName } from "../codec.ts";
-import type { Awaitable, DirEntry, RequestContext } from "../server.ts";
-import type { TreeNode } from "./node.ts";
-import { HeldRoom } from "./quota.ts";
+import { isName } from "../../codec.ts";
+import type { Awaitable, DirEntry, RequestContext } from "../../server.ts";
+import type { TreeNode } from "../memory/node.ts";
+import { HeldRoom } from "../memory/quota.ts";
 import { kindOf } from "./request_hooks.ts";
 
 /** Most names in a row that a listing may leave out: no more are taken for an end that never comes. */

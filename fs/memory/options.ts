@@ -1,6 +1,6 @@
 // Options of a tree, and of the files that a program makes in it.
 
-import type { Users } from "./rules/access.ts";
+import type { Users } from "../rules/access.ts";
 
 /** Initial content of a tree: texts and bytes are files, objects are directories. */
 export interface Content {

@@ -1,8 +1,8 @@
 // Function files: write the arguments and read the value, or do both with a
 // Tcall. How a function is called is in callable.ts.
 
-import { NinePError, OWRITE } from "../codec.ts";
-import { removedError } from "../codec/call.ts";
+import { NinePError, OWRITE } from "../../codec.ts";
+import { removedError } from "../../codec/call.ts";
 import type {
   Awaitable,
   Budget,
@@ -11,7 +11,7 @@ import type {
   ReadRequest,
   RequestContext,
   WriteRequest,
-} from "../server.ts";
+} from "../../server.ts";
 import {
   abortable,
   Callable,
@@ -21,12 +21,12 @@ import {
   type FileMethods,
   type RunningCalls,
 } from "./callable.ts";
-import { NOTHING } from "./data.ts";
-import { FileNode, NodeOpen } from "./file.ts";
-import type { NodeInit } from "./node.ts";
-import { HeldRoom, type Room } from "./quota.ts";
+import { NOTHING } from "../memory/data.ts";
+import { FileNode, NodeOpen } from "../memory/file.ts";
+import type { NodeInit } from "../memory/node.ts";
+import { HeldRoom, type Room } from "../memory/quota.ts";
 import { type Caller, CallRecord, forOthers } from "./record.ts";
-import type { Ending } from "./tree.ts";
+import type { Ending } from "../tree.ts";
 
 /** How a function is bound to a file. */
 export interface FunctionOptions extends CallableOptions {

@@ -1,9 +1,9 @@
 // Files: what any kind of them answers, and the plain one, whose content is in
 // memory.
 
-import { NinePError, ORDWR, OREAD, OTRUNC } from "../codec.ts";
-import { then } from "../codec/_awaitable.ts";
-import { removedError } from "../codec/call.ts";
+import { NinePError, ORDWR, OREAD, OTRUNC } from "../../codec.ts";
+import { then } from "../../codec/_awaitable.ts";
+import { removedError } from "../../codec/call.ts";
 import type {
   AttributeChanges,
   Awaitable,
@@ -12,7 +12,7 @@ import type {
   ReadRequest,
   RequestContext,
   WriteRequest,
-} from "../server.ts";
+} from "../../server.ts";
 import { FileData, NOTHING } from "./data.ts";
 import { closed, type NodeInit, opened, TreeNode } from "./node.ts";
 import {
@@ -25,8 +25,8 @@ import {
   type RequestHooks,
   withHook,
   withoutHook,
-} from "./request_hooks.ts";
-import type { Ending, OpenFile, TreeDir, TreeFile } from "./tree.ts";
+} from "../functions/request_hooks.ts";
+import type { Ending, OpenFile, TreeDir, TreeFile } from "../tree.ts";
 import { now } from "./volume.ts";
 
 /** A file of any kind: the rules hand it the requests that a client is allowed to make. */

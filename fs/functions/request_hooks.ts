@@ -1,14 +1,14 @@
 // Functions that a program adds to a file that exists, to answer requests in
 // its place.
 
-import { NinePError } from "../codec.ts";
+import { NinePError } from "../../codec.ts";
 import type {
   Awaitable,
   CallRequest,
   ReadRequest,
   RequestContext,
   WriteRequest,
-} from "../server.ts";
+} from "../../server.ts";
 import { forCaller } from "./callable.ts";
 
 const encoder = new TextEncoder();

@@ -9,9 +9,9 @@ import {
   NinePError,
   type Qid,
   type Stat,
-} from "../codec.ts";
-import { then } from "../codec/_awaitable.ts";
-import { utf8Length } from "../codec/wire.ts";
+} from "../../codec.ts";
+import { then } from "../../codec/_awaitable.ts";
+import { utf8Length } from "../../codec/wire.ts";
 import type {
   AttributeChanges,
   Awaitable,
@@ -19,7 +19,7 @@ import type {
   ListRequest,
   OpenRequest,
   RequestContext,
-} from "../server.ts";
+} from "../../server.ts";
 import { Listing, Members } from "./listing.ts";
 import { Order } from "./order.ts";
 import type { Quota } from "./quota.ts";
@@ -32,7 +32,7 @@ import type {
   Rename,
   TreeDir,
   TreeFile,
-} from "./tree.ts";
+} from "../tree.ts";
 import {
   type NodeInit as Init,
   now,

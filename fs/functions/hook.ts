@@ -1,8 +1,8 @@
 // Files that a program defines by functions: content that is made at each open,
 // callbacks for what is written, or raw answers to each request.
 
-import { NinePError, OTRUNC, OWRITE } from "../codec.ts";
-import { isRecord, removedError } from "../codec/call.ts";
+import { NinePError, OTRUNC, OWRITE } from "../../codec.ts";
+import { isRecord, removedError } from "../../codec/call.ts";
 import type {
   Awaitable,
   CallRequest,
@@ -10,13 +10,13 @@ import type {
   ReadRequest,
   RequestContext,
   WriteRequest,
-} from "../server.ts";
-import { FileData, isLength, NOTHING } from "./data.ts";
-import { FileNode, NodeOpen } from "./file.ts";
-import { DirNode, type NodeInit, type TreeNode } from "./node.ts";
-import { checkLimit, HeldRoom } from "./quota.ts";
+} from "../../server.ts";
+import { FileData, isLength, NOTHING } from "../memory/data.ts";
+import { FileNode, NodeOpen } from "../memory/file.ts";
+import { DirNode, type NodeInit, type TreeNode } from "../memory/node.ts";
+import { checkLimit, HeldRoom } from "../memory/quota.ts";
 import { bytesOf, kindOf, relayError } from "./request_hooks.ts";
-import type { Ending, OpenFile, TreeFile } from "./tree.ts";
+import type { Ending, OpenFile, TreeFile } from "../tree.ts";
 
 /** Default of `maxLength`. */
 const LENGTH_MAX = 64 * 1024;

@@ -1,7 +1,7 @@
 // Bytes that grow: the content of a plain file, or what is written to a file
 // before its function gets it.
 
-import { NinePError } from "../codec.ts";
+import { NinePError } from "../../codec.ts";
 import { BLOCK, type Room } from "./quota.ts";
 
 /** Whether a number can be a length: whole, from 0 to 2^53 - 1. */

@@ -1,6 +1,6 @@
 // What the nodes of a tree in memory are made with, and what they share.
 
-import type { Qid } from "../codec.ts";
+import type { Qid } from "../../codec.ts";
 import type { Quota } from "./quota.ts";
 
 /** Now, in seconds since 1970-01-01 UTC. */

@@ -1,14 +1,14 @@
 // Further names of files.
 
-import { then } from "../codec/_awaitable.ts";
+import { then } from "../../codec/_awaitable.ts";
 import type {
   AttributeChanges,
   Awaitable,
   OpenRequest,
   RequestContext,
-} from "../server.ts";
+} from "../../server.ts";
 import { TreeNode } from "./node.ts";
-import type { OpenFile, TreeFile } from "./tree.ts";
+import type { OpenFile, TreeFile } from "../tree.ts";
 
 /** A further name of a file. */
 export class LinkNode extends TreeNode {

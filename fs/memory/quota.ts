@@ -1,7 +1,7 @@
 // Limits on the memory that clients make a tree hold.
 
-import { NinePError } from "../codec.ts";
-import type { Budget } from "../server.ts";
+import { NinePError } from "../../codec.ts";
+import type { Budget } from "../../server.ts";
 
 /** The bounds of a tree. */
 export interface Bounds {

@@ -1,6 +1,6 @@
 // What a program does with a tree by path: its names, and its errors.
 
-import { NinePError } from "../codec.ts";
+import { NinePError } from "../../codec.ts";
 
 /** The names of a path, without those that lead nowhere. */
 export function split(path: string): string[] {

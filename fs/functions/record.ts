@@ -1,10 +1,10 @@
 // Records of calls: the text of the arguments, then the value or the error of
 // the call. A function file keeps records for its fids, and for itself.
 
-import { FunctionError, Plan9Exit } from "../codec/call.ts";
-import type { RequestContext } from "../server.ts";
-import { NOTHING } from "./data.ts";
-import type { Room } from "./quota.ts";
+import { FunctionError, Plan9Exit } from "../../codec/call.ts";
+import type { RequestContext } from "../../server.ts";
+import { NOTHING } from "../memory/data.ts";
+import type { Room } from "../memory/quota.ts";
 
 /** A call that several reads may wait for. */
 export interface SharedCall {

@@ -2,17 +2,17 @@
 // them, and decide what clients may make and remove. The members are made when
 // they are looked up, and are in no table of the tree.
 
-import { DMDIR, NinePError } from "../codec.ts";
-import { isRecord } from "../codec/call.ts";
-import { then } from "../codec/_awaitable.ts";
-import { utf8Length } from "../codec/wire.ts";
+import { DMDIR, NinePError } from "../../codec.ts";
+import { isRecord } from "../../codec/call.ts";
+import { then } from "../../codec/_awaitable.ts";
+import { utf8Length } from "../../codec/wire.ts";
 import type {
   Awaitable,
   DirEntry,
   ListRequest,
   RequestContext,
-} from "../server.ts";
-import { checkAttributes } from "./rules/access.ts";
+} from "../../server.ts";
+import { checkAttributes } from "../rules/access.ts";
 import {
   abortable,
   checkCallable,
@@ -42,7 +42,7 @@ import {
   type TreeNode,
   type TreeVolume,
   unlink,
-} from "./node.ts";
+} from "../memory/node.ts";
 import { MemberList } from "./member_list.ts";
 import { kindOf } from "./request_hooks.ts";
 import type {
@@ -51,7 +51,7 @@ import type {
   MakeDir,
   Rename,
   TreeFile,
-} from "./tree.ts";
+} from "../tree.ts";
 
 /**
  * The functions that define a directory; all are optional. Each may throw a

@@ -1,7 +1,7 @@
 // What a directory in memory gives to those that list it: its members in the
 // order of their arrival.
 
-import type { Attributes, DirEntry } from "../server.ts";
+import type { Attributes, DirEntry } from "../../server.ts";
 import type { Order } from "./order.ts";
 
 /** A member of a directory that can be listed. */

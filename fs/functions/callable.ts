@@ -1,7 +1,7 @@
 // A function as it is called over the wire: how arguments get in and the value
 // gets out, and how long and how often at a time it runs.
 
-import { NinePError } from "../codec.ts";
+import { NinePError } from "../../codec.ts";
 import {
   type CallArguments,
   checkCall,
@@ -11,18 +11,18 @@ import {
   FunctionError,
   isRecord,
   isRemovedError,
-} from "../codec/call.ts";
-import { BYTES_PER_BYTE, encodeJson, measureJson } from "../codec/json.ts";
-import { encodeText, utf8Length } from "../codec/wire.ts";
-import type { Connection } from "../transport.ts";
+} from "../../codec/call.ts";
+import { BYTES_PER_BYTE, encodeJson, measureJson } from "../../codec/json.ts";
+import { encodeText, utf8Length } from "../../codec/wire.ts";
+import type { Connection } from "../../transport.ts";
 import type {
   Awaitable,
   Budget,
   CallRequest,
   Fid,
   RequestContext,
-} from "../server.ts";
-import { checkLimit } from "./quota.ts";
+} from "../../server.ts";
+import { checkLimit } from "../memory/quota.ts";
 
 /** Most bytes of an argument text, where nothing is said: of a Tcall's it is the 16th part. */
 const TEXT_MAX = 1024 * 1024;
