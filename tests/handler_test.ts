@@ -644,10 +644,22 @@ test("Handler: a listing is an iterable of any kind, also for several at a time"
 test("Handler: a member with an illegal name is left out and reported", async () => {
   for (const name of ["", ".", "..", "a/b"]) {
     const members = ["aa", name, "cc"].map(entry);
-    const { lists, errors } = await listsOf(() => members);
-    assertEquals(lists, ["aa,cc"]);
-    assertEquals(errors.length, 1);
-    assertMatch(String(errors[0]), /Cannot list .*: the name is illegal/);
+    const kinds: [string, NonNullable<Handler["readdir"]>][] = [
+      ["an array", () => members],
+      ["a current listing", () => {
+        return Object.assign([...members], { isCurrent: true });
+      }],
+      ["an asynchronous generator", async function* () {
+        await nextTask();
+        yield* members;
+      }],
+    ];
+    for (const [what, readdir] of kinds) {
+      const { lists, errors } = await listsOf(readdir);
+      assertEquals(lists, ["aa,cc"], what);
+      assertEquals(errors.length, 1, what);
+      assertMatch(String(errors[0]), /Cannot list .*: the name is illegal/);
+    }
   }
 });
 
@@ -682,10 +694,12 @@ test("Handler: a listing that is current is encoded once, until it has changed",
   ]);
   const { lists } = await listsOf(() => listing);
   assertEquals(lists, ["aa,bb"]);
+  assertEquals(asked, 1, "times that the members were taken, for four clients");
   names = ["aa", "cc"];
   listing.isCurrent = false;
   assertEquals((await listsOf(() => listing)).lists, ["aa,cc"]);
+  assertEquals(asked, 2, "a listing that has changed is taken anew");
   listing = current();
   assertEquals((await listsOf(() => listing)).lists, ["aa,cc"]);
-  assert(asked > 1);
+  assertEquals(asked, 3, "so is another listing");
 });

@@ -334,7 +334,8 @@ test("serve() refuses a stat that is larger than msize", async () => {
 });
 
 test("serve() refuses a stat record whose length 16 bits cannot say", async () => {
-  const names = [65_484, 65_536, 70_000].map((n) => "n".repeat(n));
+  // Records of 65,535 bytes, which is the most, and of one byte more.
+  const names = [65_483, 65_484, 65_536, 70_000].map((n) => "n".repeat(n));
   await using scene = await serveToy({
     stat: ({ node }) => {
       const name = names.shift();
@@ -342,6 +343,7 @@ test("serve() refuses a stat record whose length 16 bits cannot say", async () =
     },
   }, { clientMsize: MAX });
   const { client } = scene;
+  assertEquals((await client.rpc(T.stat(1, 0))).type, "Rstat");
   while (names.length > 0) {
     assertEquals((await client.rpc(T.stat(1, 0))).type, "Rerror");
   }
