@@ -6,7 +6,7 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
-import { NOTAG } from "../codec.ts";
+import { DMDIR, NOTAG } from "../codec.ts";
 import { type Client, connect, type ServableTree } from "../mod.ts";
 import { isDir } from "../fs/compose/wrap.ts";
 import type { Tree, TreeDir } from "../fs/mod.ts";
@@ -94,4 +94,20 @@ export async function dirIn(dir: TreeDir, name: string): Promise<TreeDir> {
   const found = await dir.lookup(name, contextOf());
   assert(found !== undefined && isDir(found), name);
   return found;
+}
+
+/** All paths of a tree with their contents, as a client sees them. */
+export async function contents(
+  client: Client,
+  path = "",
+): Promise<Record<string, string>> {
+  const all: Record<string, string> = {};
+  for await (const { name, mode } of client.readDir(path || "/")) {
+    const full = `${path}${name}`;
+    if (mode >= DMDIR) {
+      all[`${full}/`] = "";
+      Object.assign(all, await contents(client, `${full}/`));
+    } else all[full] = await client.readTextFile(full);
+  }
+  return all;
 }

@@ -5,7 +5,7 @@
 //     bun tests/examples.ts
 
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
-import { readFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { connect, listen, MemoryFs, NinePError } from "../mod.ts";
@@ -267,6 +267,30 @@ const checks: Record<string, () => Promise<void>> = {
         server.kill();
         await server.ended;
       }
+    });
+  },
+
+  async serve_dir() {
+    await withFolder(async (folder) => {
+      await writeFile(`${folder}/note`, "hello\n");
+      const any = "tcp://127.0.0.1:0";
+      for (const flags of [[], ["--write"]]) {
+        const server = await startExample("serve_dir", folder, any, ...flags);
+        const ready = await firstLine(server);
+        assertMatch(ready, / at tcp:/);
+        await using client = await connect(ready.split(" at ")[1] ?? "");
+        assertEquals(await client.readTextFile("note"), "hello\n");
+        const written = client.writeTextFile("new", "text");
+        if (flags.length > 0) await written;
+        else await assertRejects(() => written, NinePError, "read only");
+        server.kill();
+        assertEquals(await server.ended, 0);
+      }
+      assertEquals(await readFile(`${folder}/new`, "utf8"), "text");
+      const none = await runExample("serve_dir", [`${folder}/none`, any]);
+      assertEquals(none.code, 1);
+      assertMatch(none.errors, /^Cannot serve ".*none": there is no such dir/);
+      assertEquals((await runExample("serve_dir", [])).code, 2);
     });
   },
 
