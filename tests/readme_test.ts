@@ -9,9 +9,9 @@ const blocks = [...readme.matchAll(/```ts[^\n]*\n(.*?)```/gs)]
   .map(([, code]) => code);
 const first = blocks[0] ?? "";
 /** What a client does, from connecting to errors. */
-const client = blocks.slice(1, -7);
-const [tree, hooks, composed = "", own, handler, forPython, fixture = ""] =
-  blocks.slice(-7);
+const client = blocks.slice(1, -8);
+const [tree, hooks, jobs, composed = "", own, handler, forPython, fixture] =
+  blocks.slice(-8);
 
 /** A port that was free a moment ago. */
 function freePort(): number {
@@ -109,6 +109,40 @@ Deno.test("README: what trees and files do", async () => {
   ]);
 });
 
+Deno.test("README: a directory of jobs", async () => {
+  const output = await run(`
+    import {
+      connect, type DirHooks, MemoryFs, pair, serve,
+    } from "jsr:@ninep/ninep";
+    let last = 0;
+    const startJob = () => {
+      const name = String(++last);
+      return {
+        name,
+        control: (data: Uint8Array) =>
+          console.log(name, new TextDecoder().decode(data)),
+        read: ({ offset }: { offset: number }, _signal: AbortSignal) =>
+          new TextEncoder().encode(offset === 0 ? "done" : ""),
+      };
+    };
+    const fs = new MemoryFs();
+    ${jobs}
+    const [here, there] = pair();
+    serve(there, fs);
+    const client = await connect(here);
+    const ctl = await client.open("jobs/clone", { read: true, write: true });
+    await ctl.write(new TextEncoder().encode("go"));
+    console.log(await client.readTextFile("jobs/1/data"));
+    console.log(await client.readDirNames("jobs"));
+    await ctl.close();
+    console.log(await client.readDirNames("jobs"));
+    await client.close();
+  `);
+  assertEquals(output.split("\n"), [
+    ...["1 go", "done", '[ "clone", "1" ]', '[ "clone" ]', ""],
+  ]);
+});
+
 Deno.test("README: several trees as one", async () => {
   const folder = await Deno.makeTempDir();
   try {
@@ -185,11 +219,11 @@ Deno.test("README: a server for clients of pyroute2", async () => {
 });
 
 Deno.test("README: the fixture for tests", async () => {
-  assertEquals(await run(fixture), "changed\n");
+  assertEquals(await run(fixture ?? ""), "changed\n");
 });
 
 Deno.test("README: no block of TypeScript is left out", () => {
-  assertEquals(blocks.length, 18);
+  assertEquals(blocks.length, 19);
 });
 
 /** The commands of the README that run an example under Deno. */

@@ -73,8 +73,9 @@ export class Census {
 
   #later(
     answer: () => unknown,
-    { data }: { data?: Uint8Array },
+    request: { data?: unknown },
   ): Promise<unknown> {
+    const data = request.data instanceof Uint8Array ? request.data : undefined;
     const late = (async () => {
       const before = data?.slice();
       const result = answer();

@@ -347,5 +347,7 @@ class CheckedDirectories implements Directories {
 /** Whether an error says that a file is not there, or is something else. */
 export function isGone(error: unknown): boolean {
   const code = codeOfError(error);
-  return code === "ENOENT" || code === "ENOTDIR" || code === "ELOOP";
+  // ENXIO: a socket, or a FIFO that no process reads, is in its place.
+  return code === "ENOENT" || code === "ENOTDIR" || code === "ELOOP" ||
+    code === "ENXIO";
 }
