@@ -324,3 +324,40 @@ test("release: create, mkdir, clone files, renames and removals of a tree", asyn
   await client.rpc(T.remove(1, 1));
   assertEquals(ledger.take(), ["f-cloned", "a"]);
 });
+
+test("release: a walk that is given up while access is checked releases nothing twice", async () => {
+  let gate = new Gate();
+  let isSlow = false;
+  await using s = await scene((ledger) => {
+    const slow = (name: string): TreeDir => {
+      const dir = dirOf(ledger, name);
+      return {
+        ...dir,
+        stat: async (context) => {
+          if (isSlow) await gate.passed;
+          return dir.stat(context);
+        },
+        lookup: (name) => ledger.give(slow(name)),
+        release() {
+          ledger.release(this, name);
+        },
+        checkParent: () => isSlow ? gate.passed : undefined,
+      };
+    };
+    const attach = () => ledger.give(slow("root"));
+    return treeOf({ attach }).handler as unknown as Handler<never>;
+  });
+  const { client, ledger } = s;
+  for (const name of ["x", ".."]) {
+    await client.rpc(T.walk(1, 0, 1, "a", "b"));
+    gate = new Gate();
+    isSlow = true;
+    client.send(T.walk(2, 1, 2, name, "y"));
+    await nextTask();
+    await client.ask(T.flush(3, 2), "Rflush 3");
+    await client.rpc(T.clunk(1, 1));
+    isSlow = false;
+    gate.open();
+    while (ledger.held.size > 1) await nextTask();
+  }
+});

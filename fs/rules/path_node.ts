@@ -1,7 +1,7 @@
 // What a fid of a tree stands for: a file, and the way to it. The way is the
 // business of the rules, so that no tree has to know about `..`.
 
-import type { Awaitable, Node } from "../../server.ts";
+import type { Awaitable, Node, RequestContext } from "../../server.ts";
 import type { Qid } from "../../codec.ts";
 import type { OpenFile, Rules, TreeFile } from "../tree.ts";
 
@@ -113,6 +113,17 @@ export class PathNode implements Node {
       return Promise.all([released, parent]).then(() => {});
     }
     return released instanceof Promise ? released : parent;
+  }
+
+  /** One use less, where nobody waits: errors go to the owner of the server. */
+  letGo(context: RequestContext): void {
+    try {
+      const released = this.release();
+      if (!(released instanceof Promise)) return;
+      released.catch((error) => context.report(error));
+    } catch (error) {
+      context.report(error);
+    }
   }
 
   /** The file has got another place. */

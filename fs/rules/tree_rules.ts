@@ -92,12 +92,24 @@ export class TreeRules {
     name: string,
     context: RequestContext,
   ): Awaitable<PathNode | undefined> {
-    const allowed = need(node, context, EXECUTE);
-    if (allowed === undefined) return this.#walk(node, name, context);
-    return allowed.then(() => this.#walk(node, name, context));
+    const found = this.#walk(node, name, context);
+    if (!(found instanceof Promise)) return found;
+    // The fid may end meanwhile; what it stands for must not go before the walk.
+    node.retain();
+    return found.finally(() => node.letGo(context));
   }
 
   #walk(
+    node: PathNode,
+    name: string,
+    context: RequestContext,
+  ): Awaitable<PathNode | undefined> {
+    const allowed = need(node, context, EXECUTE);
+    if (allowed === undefined) return this.#lookUp(node, name, context);
+    return allowed.then(() => this.#lookUp(node, name, context));
+  }
+
+  #lookUp(
     node: PathNode,
     name: string,
     context: RequestContext,
@@ -108,11 +120,9 @@ export class TreeRules {
     if (!(file instanceof Promise)) {
       return new PathNode(file, node.rules, node, name);
     }
-    // The fid may end meanwhile, which must not release the directory twice.
-    node.retain();
-    return file
-      .then((file) => file && new PathNode(file, node.rules, node, name))
-      .finally(() => node.release());
+    return file.then((file) =>
+      file && new PathNode(file, node.rules, node, name)
+    );
   }
 
   #walkUp(node: PathNode, context: RequestContext): Awaitable<PathNode> {
