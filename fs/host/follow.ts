@@ -55,8 +55,10 @@ export async function followLink(
   const names: string[] = [];
   let at: FollowDir = dir.retain() as FollowDir; // The same object.
   let found: HostFile = link.retain();
-  for (let links = 0; links < MAX_LINKS; links++) {
-    const target = await found.readlink().catch(() => undefined);
+  for (let links = 0;; links++) {
+    const target = links === MAX_LINKS
+      ? undefined
+      : await found.readlink().catch(() => undefined);
     await found.release();
     const way = target === undefined ? undefined : wayOf(at, target);
     if (way === undefined) break;
