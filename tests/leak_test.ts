@@ -13,7 +13,7 @@ import { settledMemory } from "./live_memory.ts";
 /** Rounds of a window, at whose end memory is looked at. */
 const ROUNDS = 500;
 /** Windows until code is compiled and buffers have their size. */
-const WARM_UP = 3;
+const WARM_UP = 8;
 const WINDOWS = 4;
 /** Bytes that a round may leave behind: less than an object and its place. */
 const MOST = 48;
