@@ -83,12 +83,13 @@ export function need(
 
 export function check(
   { rules }: PathNode,
-  { mode, uid = "none", gid = uid }: Pick<Attributes, "mode" | "uid" | "gid">,
+  owned: Pick<Attributes, "mode" | "uid" | "gid">,
   context: RequestContext,
   access: number,
 ): void {
   // Most files need no look at their owner.
-  if ((mode & access) === access) return;
+  if ((owned.mode & access) === access) return;
+  const { mode, uid = "none", gid = uid } = owned;
   const user = rules.uname ?? context.uname;
   if (!permits(rules.users, { mode, uid, gid }, user, access)) {
     throw new NinePError("permission denied");

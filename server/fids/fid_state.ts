@@ -37,6 +37,8 @@ export class FidState<N extends Node = Node> implements Fid<N> {
   recorded:
     | { readonly stat: Attributes; readonly record: Uint8Array }
     | undefined = undefined;
+  /** True when the node was a directory when the fid began to stand for it. */
+  isDir = false;
   /** Number of requests that use the fid now; see {@linkcode enter}. */
   active = 0;
   /** Number of reads among them. */
@@ -52,6 +54,12 @@ export class FidState<N extends Node = Node> implements Fid<N> {
     this.fid = fid;
     this.uname = uname;
     this.aname = aname;
+  }
+
+  /** The fid stands for a node from now on. */
+  standFor(node: N): void {
+    this.node = node;
+    this.isDir = (node.qid.type & QTDIR) !== 0;
   }
 
   /** A request begins to use the fid: as a read, or with the fid for itself. */
@@ -86,7 +94,7 @@ export class FidState<N extends Node = Node> implements Fid<N> {
   }
 }
 
-/** Tells whether a fid stands for a directory. */
-export function isDirectory(fid: Fid): boolean {
-  return (fid.node.qid.type & QTDIR) !== 0;
+/** Tells whether a fid stands for a directory; what it stands for has been a directory, or a file, from the start. */
+export function isDirectory(fid: { readonly isDir: boolean }): boolean {
+  return fid.isDir;
 }

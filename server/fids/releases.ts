@@ -41,7 +41,7 @@ export class Releases<N extends Node> {
 
   /** Another fid stands for the node of a fid, because it is a clone. */
   share(fid: FidState<N>, clone: FidState<N>): void {
-    clone.node = fid.node;
+    clone.standFor(fid.node);
     if (!this.#hooks.releases) return;
     const sharing = fid.sharing ??= { fids: 1 };
     sharing.fids++;

@@ -42,7 +42,7 @@ abstract class NewFid<N extends Node> extends Request<N, Found<N>> {
   }
 
   override commit({ node }: Found<N>): void {
-    this.fid.node = node;
+    this.fid.standFor(node);
     this.fid.bound = true;
   }
 

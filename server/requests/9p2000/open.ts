@@ -75,7 +75,7 @@ export class Open<N extends Node> extends Request<N, Opened<N> | void> {
   override commit(answer: Opened<N> | void): void {
     if (answer?.node !== undefined) {
       this.session.releases.letGo(this.fid);
-      this.fid.node = answer.node;
+      this.fid.standFor(answer.node);
     }
     this.fid.mode = this.mode;
   }
@@ -143,7 +143,7 @@ export class Create<N extends Node> extends Request<N, Created<N>> {
 
   override commit({ node }: Created<N>): void {
     this.session.releases.letGo(this.fid);
-    this.fid.node = node;
+    this.fid.standFor(node);
     this.fid.mode = this.mode;
     this.session.releases.endRead(this.fid);
   }

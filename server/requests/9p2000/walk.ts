@@ -1,6 +1,6 @@
 // Twalk: from one file to another by names. See walk(9P).
 
-import { NinePError, QTDIR, type Twalk } from "../../../codec.ts";
+import { NinePError, type Qid, QTDIR, type Twalk } from "../../../codec.ts";
 import { systemError } from "../../../codec/system_error.ts";
 import type { Node } from "../../fid.ts";
 import { type FidState, isDirectory } from "../../fids/fid_state.ts";
@@ -129,7 +129,7 @@ export class Walk<N extends Node> extends Request<N, Walked<N>> {
     this.session.replies.put({
       type: "Rwalk",
       tag: this.tag,
-      wqid: nodes.map((node) => node.qid),
+      wqid: qidsOf(nodes),
     });
   }
 
@@ -141,7 +141,7 @@ export class Walk<N extends Node> extends Request<N, Walked<N>> {
       if (nodes.length > 0) {
         const node = nodes[nodes.length - 1];
         if (newfid === fid) this.session.releases.move(fid);
-        newfid.node = node;
+        newfid.standFor(node);
         this.#letGo(node);
       } else if (newfid !== fid) {
         this.session.releases.share(fid, newfid);
@@ -164,6 +164,13 @@ export class Walk<N extends Node> extends Request<N, Walked<N>> {
     newfid.leave(false, true);
     this.session.wake(newfid);
   }
+}
+
+/** A loop, because map() takes a twentieth of the time of a walk. */
+function qidsOf(nodes: readonly Node[]): Qid[] {
+  const qids: Qid[] = [];
+  for (let i = 0; i < nodes.length; i++) qids.push(nodes[i].qid);
+  return qids;
 }
 
 /** Names that stand for nothing in a walk. */
