@@ -1,0 +1,66 @@
+// A large file and 2,000 small ones, written and read by the client through the
+// server: HostFs beside MemoryFs, in one run.
+//
+//     deno run -A bench/host_bench.ts [MIB]
+//     bun bench/host_bench.ts [MIB]
+import { mkdtemp, rm } from "node:fs/promises";
+import process from "node:process";
+import { connect, HostFs, listen, MemoryFs } from "../mod.ts";
+
+const MIB = Number(process.argv[2] ?? 1024);
+const FILES = 2000;
+const ROUNDS = 3;
+const chunk = new Uint8Array(2 ** 20).fill(7);
+const small = new Uint8Array(1000).fill(7);
+
+function* content() {
+  for (let i = 0; i < MIB; i++) yield chunk;
+}
+
+async function timed(run: () => Promise<unknown>): Promise<number> {
+  const start = performance.now();
+  await run();
+  return (performance.now() - start) / 1000;
+}
+
+/** Seconds to write and read the large file, and the small ones. */
+async function measure(fs: MemoryFs | HostFs): Promise<number[]> {
+  await using server = await listen("tcp://127.0.0.1:0", fs);
+  await using client = await connect(server.addr);
+  const wrote = await timed(() => client.writeFile("large", content()));
+  const read = await timed(async () => {
+    let length = 0;
+    await using file = await client.open("large");
+    for await (const bytes of file.chunks()) length += bytes.length;
+    if (length !== MIB * chunk.length) throw new Error(`read ${length} bytes`);
+  });
+  await client.remove("large");
+  const wroteSmall = await timed(async () => {
+    for (let i = 0; i < FILES; i++) await client.writeFile(`f${i}`, small);
+  });
+  const readSmall = await timed(async () => {
+    for (let i = 0; i < FILES; i++) {
+      const { length } = await client.readFile(`f${i}`);
+      if (length !== small.length) throw new Error(`f${i} has ${length} bytes`);
+    }
+  });
+  return [wrote, read, wroteSmall, readSmall];
+}
+
+for (let round = 0; round < ROUNDS; round++) {
+  const folder = await mkdtemp("/tmp/ninep_bench_");
+  try {
+    const memory = await measure(new MemoryFs({}, { mode: 0o777 }));
+    const host = await measure(new HostFs(folder, { readonly: false }));
+    const rates = (seconds: number[]) =>
+      seconds.map((s, i) => Math.round((i < 2 ? MIB : FILES) / s)).join("\t");
+    console.log("\twrite MiB/s\tread MiB/s\twrite files/s\tread files/s");
+    console.log(`memory\t${rates(memory)}`);
+    console.log(`host\t${rates(host)}`);
+    console.log(
+      `ratio\t${memory.map((s, i) => (s / host[i]).toFixed(2)).join("\t")}`,
+    );
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
