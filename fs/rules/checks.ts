@@ -40,8 +40,10 @@ export const NAME_MAX = 255;
 
 /** The session asks these things of directories only. */
 export function dirOf({ file }: PathNode): TreeDir {
-  if ((file.qid.type & QTDIR) !== 0 && "lookup" in file) {
-    return file as TreeDir; // Its qid says so, and it has the only required member.
+  if ((file.qid.type & QTDIR) !== 0) {
+    // Its qid says so. `"lookup" in file` takes longer, and each name of a walk comes here.
+    const dir = file as TreeDir;
+    if (dir.lookup !== undefined) return dir;
   }
   throw new NinePError("not a directory");
 }

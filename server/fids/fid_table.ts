@@ -52,8 +52,9 @@ export class FidTable<N extends Node> {
 
   /** Takes a fid out of the table, if it is in; the caller releases it. */
   remove(fid: FidState<N>): void {
-    fid.gone = fid.released = true;
-    if (this.byNumber.get(fid.fid) !== fid) return;
+    fid.released = true;
+    if (fid.gone) return;
+    fid.gone = true;
     this.byNumber.delete(fid.fid);
     this.#memory.charge(-FID_BYTES);
   }

@@ -8,6 +8,9 @@ import type { Awaitable, Handler, Walked, WalkRequest } from "../../handler.ts";
 import { isForClient } from "../../replies/error_reply.ts";
 import { Request, type SessionParts } from "../request.ts";
 
+/** Shared by all walks that hold no node. */
+const NONE: readonly never[] = [];
+
 /** A Twalk. See `walk(9P)`. */
 export class Walk<N extends Node> extends Request<N, Walked<N>> {
   /** Kind of the request. */
@@ -17,7 +20,7 @@ export class Walk<N extends Node> extends Request<N, Walked<N>> {
   /** Fid for the file reached; may be the fid itself. */
   readonly newfid: FidState<N>;
   /** The nodes that the walk has found, and must let go. */
-  #nodes: readonly N[] = [];
+  #nodes: readonly N[] = NONE;
   /** True while the handler looks up a name. */
   #looking = false;
 
@@ -109,13 +112,13 @@ export class Walk<N extends Node> extends Request<N, Walked<N>> {
   /** Lets go of the nodes that were found, except `but`. Later calls do nothing. */
   #letGo(but?: N): void {
     const nodes = this.#nodes;
-    this.#nodes = [];
+    if (nodes.length === 0) return;
+    this.#nodes = NONE;
+    const { releases } = this.session;
     // From the end on, so that a file goes before its directory.
-    for (let i = nodes.length - 1; i >= 0; i--) {
-      if (i < nodes.length - 1 || but === undefined) {
-        this.session.releases.releaseNode(nodes[i]);
-      }
-    }
+    let i = nodes.length - 1;
+    if (but === undefined) releases.releaseNode(nodes[i]);
+    while (--i >= 0) releases.releaseNode(nodes[i]);
   }
 
   reply({ nodes }: Walked<N>): void {
