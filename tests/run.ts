@@ -27,7 +27,7 @@ const ALONE = ["flood", "leak", "soak"].map((name) => `tests/${name}_test.ts`);
  * Suites that make symbolic links: Deno allows that only to a program that may
  * read and write everything.
  */
-const LINKS = ["tests/host_links_test.ts"];
+const LINKS = ["tests/host_limits_test.ts", "tests/host_links_test.ts"];
 
 /** What of deno's output and end the caller sees. */
 interface Outcome {
