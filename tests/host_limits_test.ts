@@ -7,7 +7,7 @@ import { execFileSync } from "node:child_process";
 import { readdirSync, readlinkSync, writeFileSync } from "node:fs";
 import { chmod, mkdir, writeFile } from "node:fs/promises";
 import process from "node:process";
-import { ORDWR, OWRITE } from "../codec.ts";
+import { DMDIR, ORDWR, OWRITE } from "../codec.ts";
 import { test } from "./harness.ts";
 import { withHost, withWritableHost } from "./host_tree.ts";
 import { bytes, refused } from "./tree_client.ts";
@@ -114,8 +114,15 @@ test("HostFs closes its descriptors when connections die with files open", async
       }
       const list = await dies.open("d/e");
       await dies.read(list, 0, 512);
-      tags.push(dies.send({ type: "Tread", fid: list, offset: 512n, count: 512 }));
-      dies.send({ type: "Twalk", fid: 0, newfid: 9000, wname: ["d", "e", "f9"] });
+      tags.push(
+        dies.send({ type: "Tread", fid: list, offset: 512n, count: 512 }),
+      );
+      dies.send({
+        type: "Twalk",
+        fid: 0,
+        newfid: 9000,
+        wname: ["d", "e", "f9"],
+      });
       const create = await dies.walk("d");
       dies.send({
         type: "Tcreate",
@@ -136,6 +143,27 @@ test("HostFs closes its descriptors when connections die with files open", async
   });
 });
 
+test("HostFs refuses opens and listings beyond maxOpen, and takes them again after a clunk", async () => {
+  await withHost({ maxOpen: 3 }, async ({ dir, client }) => {
+    for (let i = 0; i < 200; i++) writeFileSync(`${dir}/f${i}`, "text");
+    const glenda = await client();
+    const ken = await client("ken");
+    await glenda.open("f0");
+    await ken.open("f0");
+    const list = await ken.open("");
+    await ken.read(list, 0, 100);
+    for (let round = 0; round < 3; round++) {
+      await refused("Too many open files", glenda.open("f0"));
+      const other = await glenda.open("");
+      await refused("Too many open files", glenda.read(other, 0, 100));
+      await glenda.clunk(other);
+    }
+    await ken.clunk(list);
+    await glenda.clunk(await glenda.open("f0"));
+    assertEquals((await glenda.list(await glenda.open(""))).length, 200);
+  });
+});
+
 test("HostFs tells that the host forbids to open, list, make or remove", async () => {
   await withWritableHost(async ({ dir, client }) => {
     await writeFile(`${dir}/locked`, "secret");
@@ -153,16 +181,20 @@ test("HostFs tells that the host forbids to open, list, make or remove", async (
       const denied = "permission denied";
       await refused(denied, glenda.open("locked"));
       await refused(denied, glenda.open("locked", OWRITE));
-      await refused(denied, glenda.open("closed").then((fid) => glenda.list(fid)));
-      await refused(denied, glenda.walk("closed/x"));
+      await refused(
+        denied,
+        glenda.open("closed").then((fid) => glenda.list(fid)),
+      );
+      const closed = await glenda.walk("closed");
+      await refused(denied, glenda.walk("x", closed));
       await refused(denied, glenda.create("fixed", "new"));
       await refused(denied, glenda.remove("fixed/f"));
       assertEquals((await glenda.stat("locked")).length, 6n);
       assertEquals(await glenda.list(await glenda.open("fixed")), ["f"]);
       if (isRoot) {
         // Only the owner of a file, or root, changes its attributes.
-        const text = "not owner";
-        await refused(text, glenda.wstat("fixed", { mode: 0o40000000755 }));
+        const text = "Operation not permitted";
+        await refused(text, glenda.wstat("fixed", { mode: DMDIR + 0o755 }));
       }
     } finally {
       if (isRoot) process.seteuid?.(0);
@@ -180,7 +212,8 @@ function mountSmall(dir: string): (() => void) | undefined {
   } catch {
     return undefined;
   }
-  return () => execFileSync("umount", [dir]);
+  // The server may hold the directory for a while.
+  return () => execFileSync("umount", ["-l", dir]);
 }
 
 test("HostFs tells that the disk is full, and how many bytes were taken", async () => {
@@ -196,9 +229,12 @@ test("HostFs tells that the disk is full, and how many bytes were taken", async 
       const fid = await glenda.create("small", "f", 0o600, OWRITE);
       const data = new Uint8Array(32 * 1024).fill(7);
       let offset = 0;
-      await refused("No space left on device", (async () => {
-        for (;;) offset += await glenda.write(fid, data, offset);
-      })());
+      await refused(
+        "file system is full",
+        (async () => {
+          for (;;) offset += await glenda.write(fid, data, offset);
+        })(),
+      );
       assertEquals(BigInt(offset), (await glenda.stat("small/f")).length);
       assert(offset <= 1024 * 1024, `${offset} bytes`);
       // Room comes back, and the same fid goes on.

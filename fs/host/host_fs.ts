@@ -70,7 +70,8 @@ export interface HostFsOptions {
  *
  * A qid has the device and number of the file, and as its version a mixture of
  * time and size; hosts use the number of a removed file again. Names that are
- * no UTF-8, or contain U+FFFD, cannot be reached, and are not listed. Times have
+ * no UTF-8, or contain U+FFFD, cannot be reached, and are not listed. Bun reads
+ * all names of a directory when a listing begins, Deno and Node some at a time. Times have
  * the resolution of the runtime: nanoseconds, under Deno milliseconds.
  *
  * @example A directory, for reading

@@ -108,6 +108,11 @@ export interface Flags {
   readonly PATH: number;
 }
 
+/** What is used of Deno, where the program runs under Deno. */
+interface DenoFiles {
+  readDir(path: string): AsyncIterable<{ readonly name: string }>;
+}
+
 /** The host's file functions. */
 export interface System {
   readonly files: HostFiles;
@@ -125,7 +130,8 @@ const O_PATH = 0o10000000;
  */
 export function loadSystem(): System {
   // A cast is needed, because the types of Node are a package.
-  const { process } = globalThis as unknown as {
+  const { process, Deno: deno } = globalThis as unknown as {
+    Deno?: DenoFiles;
     process?: {
       readonly platform: string;
       getBuiltinModule?(name: string): unknown;
@@ -144,7 +150,7 @@ export function loadSystem(): System {
   };
   const flag = (name: string) => constants[`O_${name}`] ?? 0;
   return {
-    files,
+    files: deno === undefined ? files : withReadDir(files, deno),
     platform,
     flags: {
       RDONLY: flag("RDONLY"),
@@ -158,6 +164,24 @@ export function loadSystem(): System {
       PATH: platform === "linux" ? O_PATH : 0,
     },
   };
+}
+
+/**
+ * The close() of a directory from `node:fs` leaves its descriptor open under
+ * Deno (2.9), so that Deno's own function takes its place there.
+ */
+function withReadDir(files: HostFiles, deno: DenoFiles): HostFiles {
+  const opendir = (path: string): Promise<HostDirStream> => {
+    const names = deno.readDir(path)[Symbol.asyncIterator]();
+    return Promise.resolve({
+      read: () =>
+        names.next().then(({ done, value }) => done === true ? null : value),
+      close: async () => {
+        await names.return?.();
+      },
+    });
+  };
+  return Object.assign(Object.create(files) as HostFiles, { opendir });
 }
 
 /** The code of an error of the host, such as `ENOENT`. */
