@@ -25,7 +25,7 @@
 
 export { Attributes } from "./client/attributes.ts";
 export type { CallOptions } from "./client/call.ts";
-export type { FileData } from "./client/chunks.ts";
+export type { FileData } from "./client/transfer/chunks.ts";
 export {
   type AttachOptions,
   type AuthOptions,
@@ -34,7 +34,7 @@ export {
   type VersionReply,
 } from "./client/client.ts";
 export { connect, type ConnectOptions } from "./client/connect.ts";
-export type { CopyProgress } from "./client/copy.ts";
+export type { CopyProgress } from "./client/trees/copy.ts";
 export type { FileStat, StatChanges } from "./client/file_stat.ts";
 export {
   type CreateOptions,
@@ -43,19 +43,19 @@ export {
   type ReadFileOptions,
   type WriteFileOptions,
 } from "./client/files.ts";
-export type { Authenticate } from "./client/login.ts";
+export type { Authenticate } from "./client/connection/login.ts";
 export type { CallerOptions, FileRef } from "./client/operation.ts";
-export type { TransferOptions } from "./client/stall.ts";
-export { normalizePath } from "./client/paths.ts";
+export type { TransferOptions } from "./client/transfer/stall.ts";
+export { normalizePath } from "./client/trees/tree_paths.ts";
 export type {
   ProxyOptions,
   RemoteApi,
   RemoteMethod,
   RemoteValue,
 } from "./client/proxy.ts";
-export type { ReconnectOptions } from "./client/reconnect.ts";
-export type { LinesOptions } from "./client/lines.ts";
-export { RemoteFile, type Whence } from "./client/remote_file.ts";
+export type { ReconnectOptions } from "./client/connection/reconnect.ts";
+export type { LinesOptions } from "./client/file/lines.ts";
+export { RemoteFile, type Whence } from "./client/file/remote_file.ts";
 export {
   type CopyOptions,
   type MkdirOptions,
@@ -72,5 +72,5 @@ export {
   type Untagged,
   type WalkOptions,
   type WriteOptions,
-} from "./client/requests.ts";
-export type { TreeEntry, WalkTreeOptions } from "./client/walk_tree.ts";
+} from "./client/protocol.ts";
+export type { TreeEntry, WalkTreeOptions } from "./client/trees/walk_tree.ts";

@@ -18,8 +18,8 @@ import {
   labelOf,
   namesOf,
 } from "./operation.ts";
-import { Requests } from "./requests.ts";
-import type { Session } from "./session.ts";
+import { Requests } from "./protocol.ts";
+import type { Session } from "./connection/client_session.ts";
 
 /**
  * The attributes of files in one tree of a server: what

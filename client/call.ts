@@ -12,14 +12,14 @@ import {
   labelOf,
   withMessage,
 } from "./operation.ts";
-import type { Session } from "./session.ts";
+import type { Session } from "./connection/client_session.ts";
 import {
   MAX_LENGTH,
   readAll,
   type ReadBounds,
   tooLarge,
   writeAll,
-} from "./transfer.ts";
+} from "./transfer/transfer.ts";
 
 /** Err of an Rcall when the file is not a function. */
 const NOT_A_FUNCTION = 255;

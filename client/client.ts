@@ -2,7 +2,7 @@
 
 import { MSIZE_MIN, NOFID } from "../codec/constants.ts";
 import { ProtocolError } from "../codec/errors.ts";
-import { type Login, login, nameOf, openAuth } from "./login.ts";
+import { type Login, login, nameOf, openAuth } from "./connection/login.ts";
 import {
   awaited,
   bounded,
@@ -10,10 +10,10 @@ import {
   checkRange,
   operate,
 } from "./operation.ts";
-import { Paths } from "./paths.ts";
-import type { RemoteFile } from "./remote_file.ts";
+import { Paths } from "./trees/tree_paths.ts";
+import type { RemoteFile } from "./file/remote_file.ts";
 import { RemoteTree } from "./remote_tree.ts";
-import type { Session } from "./session.ts";
+import type { Session } from "./connection/client_session.ts";
 
 /** Options of {@linkcode Client.version}. */
 export interface VersionOptions extends CallerOptions {

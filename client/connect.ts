@@ -5,12 +5,12 @@ import { NinePError, ProtocolError } from "../codec/errors.ts";
 import type { Connection } from "../transport/connection.ts";
 import { dial } from "../transport/dial.ts";
 import { badAddress } from "../transport/failure.ts";
-import { Environment } from "./environment.ts";
+import { Environment } from "./connection/environment.ts";
 import { Client } from "./client.ts";
-import { type Authenticate, login } from "./login.ts";
-import { Line } from "./line.ts";
-import { Mux } from "./mux.ts";
-import { PYROUTE2, PYROUTE2_MSIZE, REGULAR } from "./peer.ts";
+import { type Authenticate, login } from "./connection/login.ts";
+import { Line } from "./connection/recoverable_mux.ts";
+import { Mux } from "./connection/mux.ts";
+import { PYROUTE2, PYROUTE2_MSIZE, REGULAR } from "./connection/peer.ts";
 import {
   type CallerOptions,
   checkRange,
@@ -21,8 +21,8 @@ import {
   Reconnecting,
   type ReconnectOptions,
   settingsOf,
-} from "./reconnect.ts";
-import { Session, WINDOW } from "./session.ts";
+} from "./connection/reconnect.ts";
+import { Session, WINDOW } from "./connection/client_session.ts";
 
 /** Options of {@linkcode connect}. */
 export interface ConnectOptions extends CallerOptions {

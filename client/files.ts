@@ -10,9 +10,9 @@ import {
   chunksOf,
   type FileData,
   writeChunks,
-} from "./chunks.ts";
+} from "./transfer/chunks.ts";
 import { isDirectory } from "./file_stat.ts";
-import { lend } from "./lend.ts";
+import { lend } from "./with_resource.ts";
 import {
   type CallerOptions,
   checkMost,
@@ -20,10 +20,10 @@ import {
   labelOf,
   operate,
 } from "./operation.ts";
-import { RemoteFile } from "./remote_file.ts";
-import type { OpenFid } from "./session.ts";
-import { monitored, type TransferOptions } from "./stall.ts";
-import { LANES, MAX_LENGTH, readAll, writeAll } from "./transfer.ts";
+import { RemoteFile } from "./file/remote_file.ts";
+import type { OpenFid } from "./connection/client_session.ts";
+import { monitored, type TransferOptions } from "./transfer/stall.ts";
+import { LANES, MAX_LENGTH, readAll, writeAll } from "./transfer/transfer.ts";
 
 /** Options of {@linkcode Files.open}. */
 export interface OpenOptions extends CallerOptions {

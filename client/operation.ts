@@ -4,9 +4,9 @@
 
 import { FunctionError, Plan9Exit } from "../codec/call.ts";
 import { NinePError } from "../codec/errors.ts";
-import type { AbortListeners } from "./abort.ts";
-import type { Environment } from "./environment.ts";
-import type { Leftover } from "./mux.ts";
+import type { AbortListeners } from "./connection/abort.ts";
+import type { Environment } from "./connection/environment.ts";
+import type { Leftover } from "./connection/mux.ts";
 
 /**
  * A file: its path, or a fid. A path is a text with slashes or the list of its

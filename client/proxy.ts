@@ -3,7 +3,7 @@
 // has not is undefined, which a Proxy could not tell.
 
 import { callFile } from "./call.ts";
-import { gatherMembers } from "./directory.ts";
+import { gatherMembers } from "./trees/directory.ts";
 import { isDirectory } from "./file_stat.ts";
 import {
   type CallerOptions,
@@ -14,7 +14,7 @@ import {
   operate,
   pathOf,
 } from "./operation.ts";
-import type { Paths } from "./paths.ts";
+import type { Paths } from "./trees/tree_paths.ts";
 
 /**
  * Default of `maxEntries`. Each method takes memory as long as the object

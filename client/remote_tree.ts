@@ -1,14 +1,14 @@
 // Directories, and whole trees below them.
 
 import { NinePError } from "../codec/errors.ts";
-import { Base } from "./base.ts";
-import { type CopyProgress, copyTree } from "./copy.ts";
+import { Base } from "./trees/path_root.ts";
+import { type CopyProgress, copyTree } from "./trees/copy.ts";
 import {
   gatherMembers,
   makeDirectories,
   makeDirectory,
   readMembers,
-} from "./directory.ts";
+} from "./trees/directory.ts";
 import { type FileStat, fileStat } from "./file_stat.ts";
 import { Files } from "./files.ts";
 import {
@@ -22,9 +22,13 @@ import {
   pathOf,
 } from "./operation.ts";
 import { proxyOf, type ProxyOptions, type RemoteApi } from "./proxy.ts";
-import { removeTree } from "./remove_tree.ts";
-import { monitored, type TransferOptions } from "./stall.ts";
-import { type TreeEntry, walkTree, type WalkTreeOptions } from "./walk_tree.ts";
+import { removeTree } from "./trees/remove_tree.ts";
+import { monitored, type TransferOptions } from "./transfer/stall.ts";
+import {
+  type TreeEntry,
+  walkTree,
+  type WalkTreeOptions,
+} from "./trees/walk_tree.ts";
 
 /** Options of {@linkcode RemoteTree.readDirNames}. */
 export interface ReadDirNamesOptions extends CallerOptions {

@@ -3,7 +3,10 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { test } from "./harness.ts";
 import { type Client, connect } from "../client.ts";
-import { type DirectoryLevel, LoopDetector } from "../client/loop_detector.ts";
+import {
+  type DirectoryLevel,
+  LoopDetector,
+} from "../client/trees/loop_detector.ts";
 import { DMDIR, NinePError, QTDIR, type Stat } from "../codec.ts";
 import { MemoryFs } from "../fs/mod.ts";
 import { type DirEntry, type Handler, type Node, serve } from "../server.ts";

@@ -23,7 +23,7 @@ import {
   welcome,
 } from "./reconnecting.ts";
 import { qid, stat, takeFirst } from "./scripted.ts";
-import { delayOf } from "../client/reconnect.ts";
+import { delayOf } from "../client/connection/reconnect.ts";
 import { type Client, connect } from "../client.ts";
 import {
   ORCLOSE,

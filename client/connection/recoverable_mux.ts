@@ -1,8 +1,14 @@
 // A connection that remembers how its fids came to be, so that they can be
 // made again on another one.
 
-import { IOHDRSZ, NOFID, ORCLOSE, ORDWR, QTEXCL } from "../codec/constants.ts";
-import { NinePError } from "../codec/errors.ts";
+import {
+  IOHDRSZ,
+  NOFID,
+  ORCLOSE,
+  ORDWR,
+  QTEXCL,
+} from "../../codec/constants.ts";
+import { NinePError } from "../../codec/errors.ts";
 import type {
   Message,
   Qid,
@@ -12,9 +18,9 @@ import type {
   Tread,
   Tstat,
   Twrite,
-} from "../codec/messages.ts";
+} from "../../codec/messages.ts";
 import { Mux } from "./mux.ts";
-import { leadsTo } from "./operation.ts";
+import { leadsTo } from "../operation.ts";
 
 /** Most bytes of a write that are kept, to recognize them later. */
 const TAIL = 64;

@@ -1,6 +1,6 @@
 // The lines of a file, made of its chunks.
 
-import type { CallerOptions } from "./operation.ts";
+import type { CallerOptions } from "../operation.ts";
 
 /** Default of `maxLength`. */
 const LINE_MAX = 16 * 1024 * 1024;

@@ -1,10 +1,10 @@
 // Orders work that must run one piece after the other: operations that use the
 // position of an open file, and appends to a file.
 
-import { OAPPEND } from "../codec/constants.ts";
-import { NinePError } from "../codec/errors.ts";
-import { abortable, hasCode } from "./operation.ts";
-import type { OpenFid, Session } from "./session.ts";
+import { OAPPEND } from "../../codec/constants.ts";
+import { NinePError } from "../../codec/errors.ts";
+import { abortable, hasCode } from "../operation.ts";
+import type { OpenFid, Session } from "../connection/client_session.ts";
 
 /** A piece of work that waits for its turn. */
 interface Waiting {

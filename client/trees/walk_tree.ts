@@ -1,10 +1,10 @@
 // Whole trees, from the top down.
 
-import type { Qid } from "../codec/messages.ts";
-import type { Stat } from "../codec/stat.ts";
-import type { Base } from "./base.ts";
+import type { Qid } from "../../codec/messages.ts";
+import type { Stat } from "../../codec/stat.ts";
+import type { Base } from "./path_root.ts";
 import { readMembers } from "./directory.ts";
-import { type FileStat, fileStat, isDirectory } from "./file_stat.ts";
+import { type FileStat, fileStat, isDirectory } from "../file_stat.ts";
 import {
   type CallerOptions,
   explained,
@@ -12,8 +12,8 @@ import {
   join,
   operate,
   pathOf,
-} from "./operation.ts";
-import { Bases, memberOf, type NearSpot } from "./spot.ts";
+} from "../operation.ts";
+import { Bases, memberOf, type NearSpot } from "./location.ts";
 import { type DirectoryLevel, LoopDetector } from "./loop_detector.ts";
 
 /** Most subdirectories of one directory that are read ahead. */

@@ -1,9 +1,9 @@
 // Web streams of an open file.
 
-import { bytesOf } from "./chunks.ts";
+import { bytesOf } from "../transfer/chunks.ts";
 import type { Cursor, Handle } from "./handle.ts";
-import type { CallerOptions } from "./operation.ts";
-import { writeAll } from "./transfer.ts";
+import type { CallerOptions } from "../operation.ts";
+import { writeAll } from "../transfer/transfer.ts";
 import { READ, WRITE } from "./turns.ts";
 import { copyInto, leftOff, ReadAhead, WriteBehind } from "./stream.ts";
 

@@ -7,10 +7,10 @@ import {
   type FileRef,
   labelOf,
   operate,
-} from "./operation.ts";
-import type { OpenFid } from "./session.ts";
+} from "../operation.ts";
+import type { OpenFid } from "../connection/client_session.ts";
 import { type Access, endOfFile, PositionTurns, READ, WRITE } from "./turns.ts";
-import { lengthOf } from "./transfer.ts";
+import { lengthOf } from "../transfer/transfer.ts";
 
 /** The position of an open file. */
 export interface Cursor {

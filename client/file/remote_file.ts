@@ -1,21 +1,21 @@
 // An open file with a position, in the manner of Deno.FsFile.
 
-import type { Qid } from "../codec/messages.ts";
-import type { Connection } from "../transport/connection.ts";
-import { bytesOf } from "./chunks.ts";
-import { type FileStat, fileStat } from "./file_stat.ts";
+import type { Qid } from "../../codec/messages.ts";
+import type { Connection } from "../../transport/connection.ts";
+import { bytesOf } from "../transfer/chunks.ts";
+import { type FileStat, fileStat } from "../file_stat.ts";
 import { ChunkReader, readableOf, writableOf } from "./file_streams.ts";
 import { Handle } from "./handle.ts";
-import { type CallerOptions, checkRange, type FileRef } from "./operation.ts";
+import { type CallerOptions, checkRange, type FileRef } from "../operation.ts";
 import { linesOf, type LinesOptions } from "./lines.ts";
-import type { OpenFid } from "./session.ts";
+import type { OpenFid } from "../connection/client_session.ts";
 import {
   monitored,
   type ProgressMonitor,
   type TransferOptions,
-} from "./stall.ts";
+} from "../transfer/stall.ts";
 import { leftOff } from "./stream.ts";
-import { writeAll } from "./transfer.ts";
+import { writeAll } from "../transfer/transfer.ts";
 import { READ, SEEK, WRITE } from "./turns.ts";
 
 /** What {@linkcode RemoteFile.seek} counts from; by number as in `Deno.SeekMode`. */

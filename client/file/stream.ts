@@ -1,8 +1,8 @@
 // What streams of a file stand on: reads ahead of who wants the bytes, writes
 // behind who gives them, no more of either than a window.
 
-import type { AbortListeners } from "./abort.ts";
-import type { OpenFid } from "./session.ts";
+import type { AbortListeners } from "../connection/abort.ts";
+import type { OpenFid } from "../connection/client_session.ts";
 import {
   chunkSize,
   FIRST,
@@ -11,7 +11,7 @@ import {
   lengthOf,
   readInto,
   writeAll,
-} from "./transfer.ts";
+} from "../transfer/transfer.ts";
 
 /** Requests that are ended together. */
 class Flight {

@@ -1,14 +1,14 @@
 // Files and trees from one place to another, of one server or of two.
 
-import { ORCLOSE, OREAD, OWRITE, QTAPPEND } from "../codec/constants.ts";
-import { NinePError } from "../codec/errors.ts";
-import type { Qid } from "../codec/messages.ts";
-import type { Stat } from "../codec/stat.ts";
-import { setPermissions } from "./attributes.ts";
-import type { Base } from "./base.ts";
+import { ORCLOSE, OREAD, OWRITE, QTAPPEND } from "../../codec/constants.ts";
+import { NinePError } from "../../codec/errors.ts";
+import type { Qid } from "../../codec/messages.ts";
+import type { Stat } from "../../codec/stat.ts";
+import { setPermissions } from "../attributes.ts";
+import type { Base } from "./path_root.ts";
 import { batchesOf, makeDirectory } from "./directory.ts";
-import { drain } from "./drain.ts";
-import { isDirectory, PERMISSIONS } from "./file_stat.ts";
+import { drain } from "./task_tree.ts";
+import { isDirectory, PERMISSIONS } from "../file_stat.ts";
 import {
   type CallerOptions,
   explained,
@@ -16,12 +16,17 @@ import {
   isMissing,
   join,
   namesOf,
-} from "./operation.ts";
-import type { Paths } from "./paths.ts";
-import type { OpenFid } from "./session.ts";
-import { Bases, memberOf, type NearSpot, type Spot } from "./spot.ts";
-import type { ProgressMonitor } from "./stall.ts";
-import { chunkSize, lanesBehind, readInto, writeAll } from "./transfer.ts";
+} from "../operation.ts";
+import type { Paths } from "./tree_paths.ts";
+import type { OpenFid } from "../connection/client_session.ts";
+import { Bases, memberOf, type NearSpot, type Spot } from "./location.ts";
+import type { ProgressMonitor } from "../transfer/stall.ts";
+import {
+  chunkSize,
+  lanesBehind,
+  readInto,
+  writeAll,
+} from "../transfer/transfer.ts";
 import { type DirectoryLevel, LoopDetector } from "./loop_detector.ts";
 
 /** Most files that are copied at a time. */

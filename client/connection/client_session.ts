@@ -1,8 +1,8 @@
 // Fids: the client's half of semantics that every operation stands on. After
 // each failure, abort and surprise it is known which numbers the server has.
 
-import { IOHDRSZ, MAXWELEM, NOFID, ORDWR } from "../codec/constants.ts";
-import { NinePError, ProtocolError } from "../codec/errors.ts";
+import { IOHDRSZ, MAXWELEM, NOFID, ORDWR } from "../../codec/constants.ts";
+import { NinePError, ProtocolError } from "../../codec/errors.ts";
 import type {
   Qid,
   Rcreate,
@@ -14,16 +14,16 @@ import type {
   Tmessage,
   Topen,
   Twalk,
-} from "../codec/messages.ts";
-import { dontTouch, type Stat } from "../codec/stat.ts";
-import { utf8Length } from "../codec/wire.ts";
-import type { Connection } from "../transport/connection.ts";
+} from "../../codec/messages.ts";
+import { dontTouch, type Stat } from "../../codec/stat.ts";
+import { utf8Length } from "../../codec/wire.ts";
+import type { Connection } from "../../transport/connection.ts";
 import type { Environment } from "./environment.ts";
 import type { Leftover, Link } from "./mux.ts";
 import { FidPool } from "./numbers.ts";
 import type { PeerTraits } from "./peer.ts";
-import type { ProgressMonitor } from "./stall.ts";
-import { Appends } from "./turns.ts";
+import type { ProgressMonitor } from "../transfer/stall.ts";
+import { Appends } from "../file/turns.ts";
 
 /** Most bytes of a transfer that are in flight by default: more gain nothing, see bench/README.md. */
 export const WINDOW: number = 1024 * 1024;

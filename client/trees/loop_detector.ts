@@ -1,8 +1,8 @@
 // The directories on the way down through a tree. They show when a directory
 // contains itself.
 
-import { NinePError } from "../codec/errors.ts";
-import type { Qid } from "../codec/messages.ts";
+import { NinePError } from "../../codec/errors.ts";
+import type { Qid } from "../../codec/messages.ts";
 
 /** Most levels of a tree: a server can make up directories without an end. */
 const MAX_DEPTH = 100_000;

@@ -1,9 +1,9 @@
 // Files in trees that are gone through, however deep: none is further from a
 // fid than one Twalk goes.
 
-import { MAXWELEM } from "../codec/constants.ts";
-import { Base } from "./base.ts";
-import { join } from "./operation.ts";
+import { MAXWELEM } from "../../codec/constants.ts";
+import { Base } from "./path_root.ts";
+import { join } from "../operation.ts";
 
 /** Where a file is. */
 export interface Spot {

@@ -7,11 +7,11 @@ import {
   OREAD,
   OTRUNC,
   OWRITE,
-} from "../codec/constants.ts";
-import { NinePError } from "../codec/errors.ts";
-import { type FileRef, hasCode, namesOf } from "./operation.ts";
-import type { OpenFid, Session } from "./session.ts";
-import { openToAppend } from "./turns.ts";
+} from "../../codec/constants.ts";
+import { NinePError } from "../../codec/errors.ts";
+import { type FileRef, hasCode, namesOf } from "../operation.ts";
+import type { OpenFid, Session } from "../connection/client_session.ts";
+import { openToAppend } from "../file/turns.ts";
 
 /** How to open a path. */
 export interface How {

@@ -1,7 +1,7 @@
 // What a function is lent for as long as it runs.
 
 import { bounded, type CallerOptions, labelOf } from "./operation.ts";
-import type { Session } from "./session.ts";
+import type { Session } from "./connection/client_session.ts";
 
 /** How something is taken and given back. */
 export interface Loan<R> {

@@ -1,11 +1,11 @@
 // From paths to fids: files that are walked to, opened and made for as long
 // as an operation needs them, from the root of a tree or its current directory.
 
-import { OREAD, QTEXCL } from "../codec/constants.ts";
-import { NinePError } from "../codec/errors.ts";
-import { Base, type How } from "./base.ts";
-import { isDirectory } from "./file_stat.ts";
-import { KeptFids } from "./kept.ts";
+import { OREAD, QTEXCL } from "../../codec/constants.ts";
+import { NinePError } from "../../codec/errors.ts";
+import { Base, type How } from "./path_root.ts";
+import { isDirectory } from "../file_stat.ts";
+import { KeptFids } from "./cached_fids.ts";
 import {
   type CallerOptions,
   checkRange,
@@ -13,8 +13,8 @@ import {
   labelOf,
   namesOf,
   operate,
-} from "./operation.ts";
-import type { OpenFid } from "./session.ts";
+} from "../operation.ts";
+import type { OpenFid } from "../connection/client_session.ts";
 
 /**
  * Gives a path from the root (`normalize-path` of the Scheme egg): a text that

@@ -1,6 +1,6 @@
 // What all calls of one client share.
 
-import { RefGroup } from "../transport/ref_group.ts";
+import { RefGroup } from "../../transport/ref_group.ts";
 import { AbortListeners } from "./abort.ts";
 
 /** What all calls of one client share, whatever their session and connection. */

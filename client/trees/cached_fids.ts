@@ -1,9 +1,9 @@
 // Fids that stay: a path that is used again and again is walked to once.
 
-import { FunctionError, isRemovedError } from "../codec/call.ts";
-import { NinePError } from "../codec/errors.ts";
-import { abortable, hasCode, leadsTo, namesOf } from "./operation.ts";
-import type { Session } from "./session.ts";
+import { FunctionError, isRemovedError } from "../../codec/call.ts";
+import { NinePError } from "../../codec/errors.ts";
+import { abortable, hasCode, leadsTo, namesOf } from "../operation.ts";
+import type { Session } from "../connection/client_session.ts";
 
 /** Requests that have done nothing when they are refused. */
 const ASKING: ReadonlySet<string> = new Set(["Twalk", "Topen", "Tstat"]);

@@ -1,7 +1,7 @@
 // Whole trees, removed from the bottom up.
 
-import { NinePError } from "../codec/errors.ts";
-import type { Qid } from "../codec/messages.ts";
+import { NinePError } from "../../codec/errors.ts";
+import type { Qid } from "../../codec/messages.ts";
 import {
   BATCH,
   batchesOf,
@@ -9,15 +9,15 @@ import {
   MAX_ENTRIES,
   tooMany,
 } from "./directory.ts";
-import { drain } from "./drain.ts";
-import { isDirectory } from "./file_stat.ts";
+import { drain } from "./task_tree.ts";
+import { isDirectory } from "../file_stat.ts";
 import {
   type CallerOptions,
   explained,
   hasCode,
   isMissing,
-} from "./operation.ts";
-import { Bases, memberOf, type NearSpot } from "./spot.ts";
+} from "../operation.ts";
+import { Bases, memberOf, type NearSpot } from "./location.ts";
 import { type DirectoryLevel, LoopDetector } from "./loop_detector.ts";
 
 /** Most files that are removed, and directories that are read, at a time. */

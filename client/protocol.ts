@@ -1,8 +1,8 @@
 // The requests of the protocol, for those who work with fids.
 
 import type { ReplyTo, Tflush, Tmessage, Tversion } from "../codec/messages.ts";
-import { bytesOf } from "./chunks.ts";
-import { lend } from "./lend.ts";
+import { bytesOf } from "./transfer/chunks.ts";
+import { lend } from "./with_resource.ts";
 import {
   awaited,
   bounded,
@@ -13,8 +13,12 @@ import {
   operate,
 } from "./operation.ts";
 import type { Connection } from "../transport/connection.ts";
-import type { Paths } from "./paths.ts";
-import { type Bearing, newFidOf, type Session } from "./session.ts";
+import type { Paths } from "./trees/tree_paths.ts";
+import {
+  type Bearing,
+  newFidOf,
+  type Session,
+} from "./connection/client_session.ts";
 
 /** Options of {@linkcode Requests.rpc}. */
 export interface RpcOptions extends CallerOptions {

@@ -1,13 +1,13 @@
 // Time limits for transfers that count from the last progress.
 
-import type { RefGroup, Timer } from "../transport/ref_group.ts";
-import type { Leftover } from "./mux.ts";
+import type { RefGroup, Timer } from "../../transport/ref_group.ts";
+import type { Leftover } from "../connection/mux.ts";
 import {
   type CallerOptions,
   lastOf,
   type Limits,
   TIMEOUT_MAX,
-} from "./operation.ts";
+} from "../operation.ts";
 
 /** Options of operations that transfer many bytes. */
 export interface TransferOptions extends CallerOptions {

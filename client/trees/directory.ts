@@ -1,10 +1,10 @@
 // Directories: their members, read while the caller works on those before.
 
-import { DMDIR, OREAD } from "../codec/constants.ts";
-import { NinePError, ProtocolError } from "../codec/errors.ts";
-import { decodeDir, isName, type Stat } from "../codec/stat.ts";
-import { Base } from "./base.ts";
-import { isDirectory } from "./file_stat.ts";
+import { DMDIR, OREAD } from "../../codec/constants.ts";
+import { NinePError, ProtocolError } from "../../codec/errors.ts";
+import { decodeDir, isName, type Stat } from "../../codec/stat.ts";
+import { Base } from "./path_root.ts";
+import { isDirectory } from "../file_stat.ts";
 import {
   type CallerOptions,
   type FileRef,
@@ -12,9 +12,9 @@ import {
   labelOf,
   namesOf,
   operate,
-} from "./operation.ts";
-import type { OpenFid } from "./session.ts";
-import { MAX_LENGTH, readAll, type ReadBounds } from "./transfer.ts";
+} from "../operation.ts";
+import type { OpenFid } from "../connection/client_session.ts";
+import { MAX_LENGTH, readAll, type ReadBounds } from "../transfer/transfer.ts";
 
 /** Size of the reads of a directory: no record is larger. */
 const CHUNK = 64 * 1024;

@@ -1,8 +1,8 @@
 // What is written to a file, where it comes bit by bit.
 
-import type { OpenFid } from "./session.ts";
+import type { OpenFid } from "../connection/client_session.ts";
 import { chunkSize, lanesBehind, writeAll } from "./transfer.ts";
-import { endOfFile } from "./turns.ts";
+import { endOfFile } from "../file/turns.ts";
 
 const encoder = new TextEncoder();
 

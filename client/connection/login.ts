@@ -1,8 +1,8 @@
 // Who a client is to its server: authentication, if any, and attach.
 
-import { explained } from "./operation.ts";
-import { RemoteFile } from "./remote_file.ts";
-import type { Session } from "./session.ts";
+import { explained } from "../operation.ts";
+import { RemoteFile } from "../file/remote_file.ts";
+import type { Session } from "./client_session.ts";
 
 /**
  * The dialogue in which a user is authenticated: it reads and writes the file
