@@ -12,7 +12,7 @@ import {
   encodeInto,
   type Message,
 } from "../codec.ts";
-import { messageVectors } from "../tests/vectors.ts";
+import { messageVectors } from "../tests/codec/vectors.ts";
 import { bench, run } from "./harness.ts";
 
 // The first vector of a type, where the first is not the usual one.

@@ -10,7 +10,7 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { connect, listen, MemoryFs, NinePError } from "../mod.ts";
 import { type Child, firstLine, run, start } from "./child.ts";
-import { override } from "./conformance_host.ts";
+import { override } from "./kit/host.ts";
 import { withFolder } from "./folder.ts";
 
 const root = fileURLToPath(new URL("../", import.meta.url));

@@ -21,13 +21,20 @@ const DOCUMENTED = [
  * Suites that measure the memory of the whole process, so no other suite runs
  * beside them.
  */
-const ALONE = ["flood", "leak", "soak"].map((name) => `tests/${name}_test.ts`);
+const ALONE = [
+  "tests/server/flood_test.ts",
+  "tests/soak/leak_test.ts",
+  "tests/soak/soak_test.ts",
+];
 
 /**
- * Suites that make symbolic links: Deno allows that only to a program that may
- * read and write everything.
+ * Suites that need all permissions: they make symbolic links, which Deno allows
+ * only to a program that may read and write everything, or mount a file system.
  */
-const LINKS = ["tests/host_limits_test.ts", "tests/host_links_test.ts"];
+const PRIVILEGED = [
+  "tests/fs/host/limits_test.ts",
+  "tests/fs/host/links_test.ts",
+];
 
 /** What of deno's output and end the caller sees. */
 interface Outcome {
@@ -82,24 +89,27 @@ async function chooseStd(): Promise<string[]> {
 /**
  * Runs the tests in a temporary folder of their own, where `Deno.makeTempDir`
  * puts its folders too, and with no right to anything else outside, unless they
- * make symbolic links.
+ * need all permissions.
  */
 async function test(std: string[], args: string[]): Promise<number> {
   const scratch = await Deno.makeTempDir({ prefix: "ninep_" });
-  const files = args.some((word) => LINKS.includes(word))
-    ? ["--allow-read", "--allow-write"]
-    : [`--allow-read=.,${scratch}`, `--allow-write=${scratch}`];
+  const permissions = args.some((word) => PRIVILEGED.includes(word))
+    ? ["--allow-all"]
+    : [
+      `--allow-read=.,${scratch}`,
+      `--allow-write=${scratch}`,
+      // No narrower: a Unix socket would have to be named by its exact path.
+      "--allow-net",
+      `--allow-run=${Deno.execPath()}`,
+      "--allow-env=NINEP_SOAK_SECONDS,NINEP_SOAK_SEED",
+    ];
   // Ctrl-C ends the tests; this process stays to clean up after them.
   Deno.addSignalListener("SIGINT", () => {});
   try {
     return await deno([
       "test",
       "--no-prompt",
-      ...files,
-      // No narrower: a Unix socket would have to be named by its exact path.
-      "--allow-net",
-      `--allow-run=${Deno.execPath()}`,
-      "--allow-env=NINEP_SOAK_SECONDS,NINEP_SOAK_SEED",
+      ...permissions,
       ...std,
       ...args,
     ], { TMPDIR: scratch });
@@ -110,10 +120,10 @@ async function test(std: string[], args: string[]): Promise<number> {
 
 /** Runs all suites. */
 async function testAll(std: string[]): Promise<number> {
-  const later = [...LINKS, ...ALONE];
+  const later = [...PRIVILEGED, ...ALONE];
   const code = await test(std, ["--parallel", `--ignore=${later.join()}`]);
-  const links = await test(std, LINKS);
-  return await test(std, ALONE) || links || code;
+  const privileged = await test(std, PRIVILEGED);
+  return await test(std, ALONE) || privileged || code;
 }
 
 /** Runs all checks and the tests; goes on after a failure. */
