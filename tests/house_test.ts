@@ -242,7 +242,11 @@ Deno.test("house: what the ancestors could do has a test that names it", async (
     const ids = idsIn(cell);
     const missing = new Set(ids);
     const paths = [...tests.matchAll(/`([^`]+\.ts)`/g)]
-      .map(([, path = ""]) => path.includes("/") ? path : `tests/${path}`);
+      .map(([, path = ""]) =>
+        files.some((file) => file.path === `tests/${path}`)
+          ? `tests/${path}`
+          : path
+      );
     for (const path of paths) {
       const file = files.find((file) => file.path === path);
       if (file === undefined) {

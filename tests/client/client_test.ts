@@ -1,6 +1,6 @@
 // What a client owes its server and its caller, K1 to K24, against a scripted
 // server that is awkward or hostile. K13, K17 and K18 are in
-// client_mux_test.ts.
+// client/mux_test.ts.
 import {
   assertEquals,
   assertInstanceOf,

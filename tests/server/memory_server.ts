@@ -1,6 +1,6 @@
 // A server in a process of its own. Its clients may make it hold as much as its
 // limits allow, and the file `rss` has the memory of the process. See
-// server_memory_test.ts.
+// server/memory_test.ts.
 
 import process from "node:process";
 import { QTDIR } from "../../codec.ts";

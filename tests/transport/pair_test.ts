@@ -1,5 +1,5 @@
 // Two ends in memory: what is theirs alone. What they have in common with other
-// connections is in transport_test.ts.
+// connections is in transport/transport_test.ts.
 import {
   assert,
   assertEquals,

@@ -1,6 +1,6 @@
 // Function files: the three ways to call, arguments and values, what the file
-// looks like, who may call. Its state is in function_state_test.ts, errors and
-// the ends of calls in function_errors_test.ts.
+// looks like, who may call. Its state is in fs/functions/function_state_test.ts, errors and
+// the ends of calls in fs/functions/function_errors_test.ts.
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { ORDWR, OREAD, OTRUNC, OWRITE } from "../../../codec.ts";
 import {

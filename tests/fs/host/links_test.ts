@@ -459,7 +459,7 @@ async function race(...words: string[]): Promise<Outcome> {
     await writeFile(`${dir}/dir/bait`, "inside");
     await writeFile(`${dir}/file`, "inside");
     const before = (await lstat(`${outside}/bait`)).mtimeMs;
-    const map = script("std/import_map.json");
+    const map = script("../../std/import_map.json");
     const flags = isDeno
       ? ["run", "--quiet", "--no-check", "-A", `--import-map=${map}`]
       : [];

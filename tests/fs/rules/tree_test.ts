@@ -1,6 +1,6 @@
 // What clients may do to a tree, and what it does to nodes: permissions, open
-// modes, create, read, write, remove. Twstat is in tree_wstat_test.ts, reads of
-// directories in tree_dir_test.ts.
+// modes, create, read, write, remove. Twstat is in fs/rules/tree_wstat_test.ts, reads of
+// directories in fs/rules/tree_dir_test.ts.
 import {
   assert,
   assertEquals,
