@@ -1,8 +1,6 @@
 // What is known of a file without opening it, and how it is changed.
 
-import { DMDIR } from "../codec/constants.ts";
-import { NinePError } from "../codec/errors.ts";
-import type { Stat } from "../codec/stat.ts";
+import { DMDIR, NinePError, type Stat } from "../codec.ts";
 import {
   type FileStat,
   fileStat,

@@ -1,10 +1,14 @@
 // Function files: one round trip with Tcall, or arguments written and the
 // value read where the server has no Tcall.
 
-import { encodeCall, encodeKwarg, FunctionError } from "../codec/call.ts";
-import { ORDWR } from "../codec/constants.ts";
-import { NinePError, ProtocolError } from "../codec/errors.ts";
-import type { Rcall } from "../codec/messages.ts";
+import {
+  FunctionError,
+  NinePError,
+  ORDWR,
+  ProtocolError,
+  type Rcall,
+} from "../codec.ts";
+import { encodeCall, encodeKwarg } from "../codec/call.ts";
 import {
   type CallerOptions,
   checkMost,

@@ -1,7 +1,6 @@
 // The client: a tree of a server, and the connection to it.
 
-import { MSIZE_MIN, NOFID } from "../codec/constants.ts";
-import { ProtocolError } from "../codec/errors.ts";
+import { MSIZE_MIN, NOFID, ProtocolError } from "../codec.ts";
 import { type Login, login, nameOf, openAuth } from "./connection/login.ts";
 import {
   awaited,

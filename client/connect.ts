@@ -1,9 +1,14 @@
 // How a client begins: a connection, Tversion, Tattach.
 
-import { MSIZE_DEFAULT, MSIZE_MIN, NOFID, NOTAG } from "../codec/constants.ts";
-import { NinePError, ProtocolError } from "../codec/errors.ts";
-import type { Connection } from "../transport/connection.ts";
-import { dial } from "../transport/dial.ts";
+import {
+  MSIZE_DEFAULT,
+  MSIZE_MIN,
+  NinePError,
+  NOFID,
+  NOTAG,
+  ProtocolError,
+} from "../codec.ts";
+import { type Connection, dial } from "../transport.ts";
 import { badAddress } from "../transport/failure.ts";
 import { Environment } from "./connection/environment.ts";
 import { Client } from "./client.ts";

@@ -1,9 +1,8 @@
 // What the file API gives for a stat record: numbers, and answers to the usual
 // questions.
 
-import { NOFID, QTDIR } from "../codec/constants.ts";
+import { NOFID, QTDIR, type Stat } from "../codec.ts";
 import type { Qid } from "../codec/messages.ts";
-import type { Stat } from "../codec/stat.ts";
 import { checkRange, type FileRef, labelOf } from "./operation.ts";
 
 /** The permission bits of a mode; the others are the DM bits. */

@@ -1,7 +1,6 @@
 // Files by their paths, in the words of Deno.
 
-import { OAPPEND, ORDWR } from "../codec/constants.ts";
-import { NinePError } from "../codec/errors.ts";
+import { NinePError, OAPPEND, ORDWR } from "../codec.ts";
 import { Attributes } from "./attributes.ts";
 import { callFile, type CallOptions } from "./call.ts";
 import {

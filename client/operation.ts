@@ -2,8 +2,7 @@
 // an abort and a timeout are told at once, and that an error says what was
 // tried.
 
-import { FunctionError, Plan9Exit } from "../codec/call.ts";
-import { NinePError } from "../codec/errors.ts";
+import { FunctionError, NinePError, Plan9Exit } from "../codec.ts";
 import type { AbortListeners } from "./connection/abort.ts";
 import type { Environment } from "./connection/environment.ts";
 import type { Leftover } from "./connection/mux.ts";

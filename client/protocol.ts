@@ -1,6 +1,7 @@
 // The requests of the protocol, for those who work with fids.
 
-import type { ReplyTo, Tflush, Tmessage, Tversion } from "../codec/messages.ts";
+import type { ReplyTo, Tflush, Tmessage, Tversion } from "../codec.ts";
+import type { Connection } from "../transport.ts";
 import { bytesOf } from "./transfer/chunks.ts";
 import { lend } from "./with_resource.ts";
 import {
@@ -12,7 +13,6 @@ import {
   labelOf,
   operate,
 } from "./operation.ts";
-import type { Connection } from "../transport/connection.ts";
 import type { Paths } from "./trees/tree_paths.ts";
 import {
   type Bearing,

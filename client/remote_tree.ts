@@ -1,6 +1,6 @@
 // Directories, and whole trees below them.
 
-import { NinePError } from "../codec/errors.ts";
+import { NinePError } from "../codec.ts";
 import { Base } from "./trees/path_root.ts";
 import { type CopyProgress, copyTree } from "./trees/copy.ts";
 import {

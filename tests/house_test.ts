@@ -105,6 +105,48 @@ Deno.test("house: imports go one way", () => {
   ));
 });
 
+/** The doors: a file beside the folder of its name, which exports what others may use. */
+const DOORS = ["codec", "transport", "server", "client"];
+
+/** Names that a file exports itself, and those that it passes on. */
+function exportsOf(path: string): Set<string> {
+  const file = files.find((file) => file.path === path);
+  const names = new Set<string>();
+  const own =
+    /^export (?:abstract |async )?(?:const|function|class|interface|type)\*? (\w+)/gm;
+  for (const [, name = ""] of file?.code.matchAll(own) ?? []) names.add(name);
+  const passed = /^export (?:type )?(?:\{([^}]*)\}|\*) from "([^"]+)"/gm;
+  for (const [, list, from = ""] of file?.code.matchAll(passed) ?? []) {
+    const passedOn = list === undefined
+      ? exportsOf(join(dirname(path), from))
+      : list.split(",").map((name) => name.trim().replace("type ", ""));
+    for (const name of passedOn) if (name !== "") names.add(name);
+  }
+  return names;
+}
+
+Deno.test("house: what a door exports is imported through the door", () => {
+  const doors = new Map(DOORS.map((door) => [door, exportsOf(`${door}.ts`)]));
+  for (const names of doors.values()) assert(names.size > 10);
+  const imports = /^import (?:type )?\{([^}]*)\} from "(\.[^"]+)"/gm;
+  assertNone(
+    sources.filter(({ path }) => !path.startsWith("tests/")).flatMap((
+      { path, code },
+    ) =>
+      [...code.matchAll(imports)].flatMap(([, list = "", from = ""]) => {
+        const target = join(dirname(path), from);
+        const [room = ""] = target.split("/");
+        const isInside = path.startsWith(`${room}/`) || path === `${room}.ts`;
+        if (isInside || !target.includes("/")) return [];
+        return list.split(",")
+          .map((name) => name.trim().replace(/^type /, "").split(" as ")[0])
+          .filter((name) => name && doors.get(room)?.has(name))
+          .map((name) => `${path}: imports ${name} from "${target}"`);
+      })
+    ),
+  );
+});
+
 /** The layers whose files import each other in one direction only. */
 const ACYCLIC = ["codec", "transport", "server", "fs", "host", "remote"];
 

@@ -1,6 +1,6 @@
 // What a connection is: the one contract between sockets and the protocol.
 
-import type { ProtocolError } from "../codec/errors.ts";
+import type { ProtocolError } from "../codec.ts";
 import type { Address } from "./address.ts";
 
 /**

@@ -1,11 +1,11 @@
 // dial() and listen(): addresses, one error per failure, and the choice of the
 // runtime's sockets.
 
+import { ProtocolError } from "../codec.ts";
 import { formatAddress, parseAddress, type UnixAddress } from "./address.ts";
 import { bunSockets } from "./bun.ts";
 import { denoSockets } from "./deno.ts";
 import { badAddress, cannot, codeOf } from "./failure.ts";
-import { ProtocolError } from "../codec/errors.ts";
 import { isOtherFile, removeFile, withLock } from "./socket_file.ts";
 import type {
   Connection,

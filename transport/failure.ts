@@ -1,6 +1,6 @@
 // Errors of sockets, told in one line and with one class on every runtime.
 
-import { NinePError, ProtocolError } from "../codec/errors.ts";
+import { NinePError, ProtocolError } from "../codec.ts";
 
 /** What to say for the code of a system's error. */
 const TEXTS: ReadonlyMap<string, string> = new Map([

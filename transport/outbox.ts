@@ -1,9 +1,8 @@
 // What client and server send through: frames are put one behind the other
 // into a buffer, and all that came in one turn goes out with one write.
 
+import type { Dialect, Message } from "../codec.ts";
 import { putMessage } from "../codec/layout.ts";
-import type { Dialect } from "../codec/layout.ts";
-import type { Message } from "../codec/messages.ts";
 import { Writer } from "../codec/wire.ts";
 import type { Channel } from "./channel.ts";
 

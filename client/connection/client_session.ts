@@ -1,23 +1,28 @@
 // Fids: the client's half of semantics that every operation stands on. After
 // each failure, abort and surprise it is known which numbers the server has.
 
-import { IOHDRSZ, MAXWELEM, NOFID, ORDWR } from "../../codec/constants.ts";
-import { NinePError, ProtocolError } from "../../codec/errors.ts";
-import type {
-  Qid,
-  Rcreate,
-  ReplyTo,
-  Ropen,
-  Rwalk,
-  Tattach,
-  Tauth,
-  Tmessage,
-  Topen,
-  Twalk,
-} from "../../codec/messages.ts";
-import { dontTouch, type Stat } from "../../codec/stat.ts";
+import {
+  dontTouch,
+  IOHDRSZ,
+  MAXWELEM,
+  NinePError,
+  NOFID,
+  ORDWR,
+  ProtocolError,
+  type Rcreate,
+  type ReplyTo,
+  type Ropen,
+  type Rwalk,
+  type Stat,
+  type Tattach,
+  type Tauth,
+  type Tmessage,
+  type Topen,
+  type Twalk,
+} from "../../codec.ts";
+import type { Qid } from "../../codec/messages.ts";
 import { utf8Length } from "../../codec/wire.ts";
-import type { Connection } from "../../transport/connection.ts";
+import type { Connection } from "../../transport.ts";
 import type { Environment } from "./environment.ts";
 import type { Leftover, Link } from "./mux.ts";
 import { FidPool } from "./numbers.ts";

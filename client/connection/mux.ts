@@ -1,20 +1,24 @@
 // Many requests on one connection at once: each gets a tag, and the reply
 // that has its tag. See intro(9P), version(9P) and flush(9P).
 
-import { HEADERSZ, MSIZE_MIN, NOTAG } from "../../codec/constants.ts";
-import { NinePError, ProtocolError } from "../../codec/errors.ts";
+import {
+  type Dialect,
+  dialect9P2000,
+  HEADERSZ,
+  type Message,
+  MSIZE_MIN,
+  NinePError,
+  NOTAG,
+  ProtocolError,
+  type ReplyTo,
+  type Tmessage,
+  type Tread,
+  type Tversion,
+} from "../../codec.ts";
 import { parseEnvelope } from "../../codec/call.ts";
-import { dialect9P2000, getMessage, putMessage } from "../../codec/layout.ts";
-import type { Dialect } from "../../codec/layout.ts";
-import type {
-  Message,
-  ReplyTo,
-  Tmessage,
-  Tread,
-  Tversion,
-} from "../../codec/messages.ts";
+import { getMessage, putMessage } from "../../codec/layout.ts";
+import type { Connection } from "../../transport.ts";
 import { type Channel, openChannel } from "../../transport/channel.ts";
-import type { Connection } from "../../transport/connection.ts";
 import { lost } from "../../transport/failure.ts";
 import { Intake } from "../../transport/intake.ts";
 import { Outbox } from "../../transport/outbox.ts";

@@ -1,7 +1,7 @@
 // Tags and fids are the same to a client: small numbers that it chooses, and
 // that the server must not see twice at a time.
 
-import { NOFID } from "../../codec/constants.ts";
+import { NOFID } from "../../codec.ts";
 
 /** Numbers of one kind; the lowest one that is free is taken next. */
 export class NumberPool {

@@ -1,12 +1,18 @@
 // A session that outlives its connection: the next one is made when it is
 // lost, and requests wait for it or are repeated.
 
-import { ORCLOSE, OTRUNC } from "../../codec/constants.ts";
-import { NinePError, ProtocolError } from "../../codec/errors.ts";
-import type { Dialect } from "../../codec/layout.ts";
-import type { ReplyTo, Rread, Rwrite, Tmessage } from "../../codec/messages.ts";
-import type { Connection } from "../../transport/connection.ts";
-import { dial } from "../../transport/dial.ts";
+import {
+  type Dialect,
+  NinePError,
+  ORCLOSE,
+  OTRUNC,
+  ProtocolError,
+  type ReplyTo,
+  type Rread,
+  type Rwrite,
+  type Tmessage,
+} from "../../codec.ts";
+import { type Connection, dial } from "../../transport.ts";
 import { codeOf, isPermanent } from "../../transport/failure.ts";
 import type { RefGroup } from "../../transport/ref_group.ts";
 import type { Environment } from "./environment.ts";

@@ -3,22 +3,20 @@
 
 import {
   IOHDRSZ,
+  type Message,
+  NinePError,
   NOFID,
   ORCLOSE,
   ORDWR,
   QTEXCL,
-} from "../../codec/constants.ts";
-import { NinePError } from "../../codec/errors.ts";
-import type {
-  Message,
-  Qid,
-  ReplyTo,
-  Tattach,
-  Tmessage,
-  Tread,
-  Tstat,
-  Twrite,
-} from "../../codec/messages.ts";
+  type ReplyTo,
+  type Tattach,
+  type Tmessage,
+  type Tread,
+  type Tstat,
+  type Twrite,
+} from "../../codec.ts";
+import type { Qid } from "../../codec/messages.ts";
 import { Mux } from "./mux.ts";
 import { leadsTo } from "../operation.ts";
 

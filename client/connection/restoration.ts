@@ -1,9 +1,8 @@
 // The fids of a lost connection are made again on the next one: the same
 // numbers for the same files, found by their paths.
 
-import { NOFID, ORDWR, OTRUNC } from "../../codec/constants.ts";
-import { NinePError } from "../../codec/errors.ts";
-import type { Qid, Tattach } from "../../codec/messages.ts";
+import { NinePError, NOFID, ORDWR, OTRUNC, type Tattach } from "../../codec.ts";
+import type { Qid } from "../../codec/messages.ts";
 import { isDirectory } from "../file_stat.ts";
 import { endOf, type Line, type Origin, stale } from "./recoverable_mux.ts";
 import { type Authenticate, login } from "./login.ts";

@@ -1,8 +1,7 @@
 // Orders work that must run one piece after the other: operations that use the
 // position of an open file, and appends to a file.
 
-import { OAPPEND } from "../../codec/constants.ts";
-import { NinePError } from "../../codec/errors.ts";
+import { NinePError, OAPPEND } from "../../codec.ts";
 import { abortable, hasCode } from "../operation.ts";
 import type { OpenFid, Session } from "../connection/client_session.ts";
 

@@ -1,8 +1,13 @@
 // Much data through an open fid: cut into requests that the server takes, and
 // several of them in flight. See read(9P).
 
-import { QTAPPEND, QTAUTH, QTDIR } from "../../codec/constants.ts";
-import { NinePError, ProtocolError } from "../../codec/errors.ts";
+import {
+  NinePError,
+  ProtocolError,
+  QTAPPEND,
+  QTAUTH,
+  QTDIR,
+} from "../../codec.ts";
 import type { OpenFid } from "../connection/client_session.ts";
 
 /** Most requests of a transfer in flight. */

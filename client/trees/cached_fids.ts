@@ -1,7 +1,7 @@
 // Fids that stay: a path that is used again and again is walked to once.
 
-import { FunctionError, isRemovedError } from "../../codec/call.ts";
-import { NinePError } from "../../codec/errors.ts";
+import { FunctionError, NinePError } from "../../codec.ts";
+import { isRemovedError } from "../../codec/call.ts";
 import { abortable, hasCode, leadsTo, namesOf } from "../operation.ts";
 import type { Session } from "../connection/client_session.ts";
 

@@ -1,9 +1,14 @@
 // Files and trees from one place to another, of one server or of two.
 
-import { ORCLOSE, OREAD, OWRITE, QTAPPEND } from "../../codec/constants.ts";
-import { NinePError } from "../../codec/errors.ts";
+import {
+  NinePError,
+  ORCLOSE,
+  OREAD,
+  OWRITE,
+  QTAPPEND,
+  type Stat,
+} from "../../codec.ts";
 import type { Qid } from "../../codec/messages.ts";
-import type { Stat } from "../../codec/stat.ts";
 import { setPermissions } from "../attributes.ts";
 import type { Base } from "./path_root.ts";
 import { batchesOf, makeDirectory } from "./directory.ts";

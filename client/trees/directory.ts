@@ -1,8 +1,14 @@
 // Directories: their members, read while the caller works on those before.
 
-import { DMDIR, OREAD } from "../../codec/constants.ts";
-import { NinePError, ProtocolError } from "../../codec/errors.ts";
-import { decodeDir, isName, type Stat } from "../../codec/stat.ts";
+import {
+  decodeDir,
+  DMDIR,
+  isName,
+  NinePError,
+  OREAD,
+  ProtocolError,
+  type Stat,
+} from "../../codec.ts";
 import { Base } from "./path_root.ts";
 import { isDirectory } from "../file_stat.ts";
 import {

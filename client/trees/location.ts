@@ -1,7 +1,7 @@
 // Files in trees that are gone through, however deep: none is further from a
 // fid than one Twalk goes.
 
-import { MAXWELEM } from "../../codec/constants.ts";
+import { MAXWELEM } from "../../codec.ts";
 import { Base } from "./path_root.ts";
 import { join } from "../operation.ts";
 

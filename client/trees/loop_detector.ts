@@ -1,7 +1,7 @@
 // The directories on the way down through a tree. They show when a directory
 // contains itself.
 
-import { NinePError } from "../../codec/errors.ts";
+import { NinePError } from "../../codec.ts";
 import type { Qid } from "../../codec/messages.ts";
 
 /** Most levels of a tree: a server can make up directories without an end. */

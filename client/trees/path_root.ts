@@ -1,14 +1,14 @@
 // From a directory to the files below it: walked to, opened and made.
 
 import {
+  NinePError,
   OAPPEND,
   ORCLOSE,
   ORDWR,
   OREAD,
   OTRUNC,
   OWRITE,
-} from "../../codec/constants.ts";
-import { NinePError } from "../../codec/errors.ts";
+} from "../../codec.ts";
 import { type FileRef, hasCode, namesOf } from "../operation.ts";
 import type { OpenFid, Session } from "../connection/client_session.ts";
 import { openToAppend } from "../file/turns.ts";

@@ -1,6 +1,6 @@
 // Whole trees, removed from the bottom up.
 
-import { NinePError } from "../../codec/errors.ts";
+import { NinePError } from "../../codec.ts";
 import type { Qid } from "../../codec/messages.ts";
 import {
   BATCH,

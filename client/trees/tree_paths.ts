@@ -1,8 +1,7 @@
 // From paths to fids: files that are walked to, opened and made for as long
 // as an operation needs them, from the root of a tree or its current directory.
 
-import { OREAD, QTEXCL } from "../../codec/constants.ts";
-import { NinePError } from "../../codec/errors.ts";
+import { NinePError, OREAD, QTEXCL } from "../../codec.ts";
 import { Base, type How } from "./path_root.ts";
 import { isDirectory } from "../file_stat.ts";
 import { KeptFids } from "./cached_fids.ts";

@@ -1,7 +1,7 @@
 // Whole trees, from the top down.
 
+import type { Stat } from "../../codec.ts";
 import type { Qid } from "../../codec/messages.ts";
-import type { Stat } from "../../codec/stat.ts";
 import type { Base } from "./path_root.ts";
 import { readMembers } from "./directory.ts";
 import { type FileStat, fileStat, isDirectory } from "../file_stat.ts";

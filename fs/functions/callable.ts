@@ -1,14 +1,13 @@
 // A function as it is called over the wire: how arguments get in and the value
 // gets out, and how long and how often at a time it runs.
 
-import { NinePError } from "../../codec.ts";
+import { FunctionError, NinePError } from "../../codec.ts";
 import {
   type CallArguments,
   checkCall,
   checkSafe,
   DEPTH_MAX,
   envelopeOf,
-  FunctionError,
   isRecord,
   isRemovedError,
 } from "../../codec/call.ts";

@@ -1,7 +1,7 @@
 // Records of calls: the text of the arguments, then the value or the error of
 // the call. A function file keeps records for its fids, and for itself.
 
-import { FunctionError, Plan9Exit } from "../../codec/call.ts";
+import { FunctionError, Plan9Exit } from "../../codec.ts";
 import type { RequestContext } from "../../server.ts";
 import { NOTHING } from "../memory/data.ts";
 import type { Room } from "../memory/quota.ts";

@@ -1,7 +1,12 @@
 // The text of an Rerror, in its two forms.
 
-import { ENAME_MAX, FunctionError, NinePError } from "../../codec.ts";
-import { encodeEnvelope, envelopeOf, Plan9Exit } from "../../codec/call.ts";
+import {
+  ENAME_MAX,
+  FunctionError,
+  NinePError,
+  Plan9Exit,
+} from "../../codec.ts";
+import { encodeEnvelope, envelopeOf } from "../../codec/call.ts";
 import { cutUtf8 } from "../../codec/wire.ts";
 
 /**
