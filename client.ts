@@ -2,11 +2,10 @@
  * The client: connects to a 9P server and works with its files.
  *
  * {@linkcode connect} gives a {@linkcode Client}, whose methods are those of
- * Deno's file functions where there are such: `readTextFile`, `writeFile`,
- * `readDir`, `stat`, `open`, which gives a {@linkcode RemoteFile}. Below them
- * are the requests of the protocol: `walk`, `read`, `write`, `clunk`, and
- * {@linkcode Requests.rpc} for any of them. {@linkcode Files.call} calls the
- * function files of a server.
+ * Deno's file functions where Deno has them: `readTextFile`, `writeFile`,
+ * `readDir`, `stat`, and `open`, which gives a {@linkcode RemoteFile}.
+ * {@linkcode Client.call} calls the function files of a server.
+ * {@linkcode Client.protocol} has the fids and messages of the protocol.
  *
  * @example
  * ```ts
@@ -23,25 +22,29 @@
  * @module
  */
 
-export { Attributes } from "./client/attributes.ts";
 export type { CallOptions } from "./client/call.ts";
 export type { FileData } from "./client/transfer/chunks.ts";
 export {
   type AttachOptions,
   type AuthOptions,
   Client,
+  type CopyOptions,
   type VersionOptions,
   type VersionReply,
 } from "./client/client.ts";
 export { connect, type ConnectOptions } from "./client/connect.ts";
 export type { CopyProgress } from "./client/trees/copy.ts";
+export type {
+  MkdirOptions,
+  ReadDirNamesOptions,
+  RemoveOptions,
+} from "./client/directories.ts";
 export type { FileStat, StatChanges } from "./client/file_stat.ts";
-export {
-  type CreateOptions,
-  Files,
-  type OpenOptions,
-  type ReadFileOptions,
-  type WriteFileOptions,
+export type {
+  CreateOptions,
+  OpenOptions,
+  ReadFileOptions,
+  WriteFileOptions,
 } from "./client/files.ts";
 export type { Authenticate } from "./client/connection/login.ts";
 export type { CallerOptions, FileRef } from "./client/operation.ts";
@@ -57,15 +60,8 @@ export type { ReconnectOptions } from "./client/connection/reconnect.ts";
 export type { LinesOptions } from "./client/file/lines.ts";
 export { RemoteFile, type Whence } from "./client/file/remote_file.ts";
 export {
-  type CopyOptions,
-  type MkdirOptions,
-  type ReadDirNamesOptions,
-  RemoteTree,
-  type RemoveOptions,
-} from "./client/remote_tree.ts";
-export {
+  Protocol,
   type ReadOptions,
-  Requests,
   type RpcOptions,
   type RpcReply,
   type RpcRequest,

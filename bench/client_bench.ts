@@ -49,7 +49,7 @@ class SocketCalls {
 
 const sockets = new SocketCalls();
 await sockets.open();
-const fid = await client.fid("add");
+const fid = await client.protocol.fid("add");
 const calls: Record<string, () => Promise<unknown>> = {
   "ninep, kept fid": () => client.call(fid, { argv }),
   "ninep, by path": () => client.call("add", { argv }),

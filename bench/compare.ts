@@ -55,13 +55,13 @@ async function reader(
 
 const kinds: Record<string, (client: Client) => Promise<Operation>> = {
   stat: async (client) => {
-    const fid = await client.walk("small");
+    const fid = await client.protocol.walk("small");
     return () => client.stat(fid);
   },
   "read 64 B": (client) => reader(client, "small", SMALL),
   "read 64 KiB": (client) => reader(client, "large", LARGE),
   call: async (client) => {
-    const fid = await client.walk("add");
+    const fid = await client.protocol.walk("add");
     return () => client.call(fid, { argv: [17, 25] });
   },
 };

@@ -25,7 +25,7 @@ const server = await spawnServer();
 pin(server.pid, 0);
 pin(process.pid, 1);
 const control = await connect(server.tree);
-const cpu = await control.fid("cpu");
+const cpu = await control.protocol.fid("cpu");
 
 /** Keeps a process on one CPU, where there is a program for that. */
 function pin(pid: number, core: number): void {

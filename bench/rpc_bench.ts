@@ -54,7 +54,7 @@ const kinds: Kind[] = [
     request: 11,
     reply: 75,
     async prepare(client) {
-      const fid = await client.walk("small");
+      const fid = await client.protocol.walk("small");
       const one = () => client.stat(fid);
       assertEquals((await one()).length, SMALL);
       return one;
@@ -67,7 +67,7 @@ const kinds: Kind[] = [
     request: 56,
     reply: 17,
     async prepare(client) {
-      const fid = await client.walk("add");
+      const fid = await client.protocol.walk("add");
       const one = () => client.call(fid, { argv: [17, 25] });
       assertEquals(await one(), 42);
       return one;

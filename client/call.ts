@@ -16,7 +16,7 @@ import {
   labelOf,
   withMessage,
 } from "./operation.ts";
-import type { Session } from "./connection/client_session.ts";
+import type { ClientSession } from "./connection/client_session.ts";
 import {
   MAX_LENGTH,
   readAll,
@@ -43,7 +43,7 @@ const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true });
 const NOTHING = new Uint8Array(0);
 
-/** Options of {@linkcode Files.call}. */
+/** Options of {@linkcode Client.call}. */
 export interface CallOptions<T = unknown> extends CallerOptions {
   /**
    * Positional arguments; none by default. JSON must be able to carry them: a
@@ -84,7 +84,7 @@ export interface CallOptions<T = unknown> extends CallerOptions {
  * @throws {TypeError} JSON would change an argument, such as a Date.
  */
 export function callFile<T>(
-  session: Session,
+  session: ClientSession,
   fid: number,
   options: CallOptions<T>,
   signal: AbortSignal | undefined,
@@ -145,7 +145,7 @@ function tooLong(label: string, cause: RangeError): RangeError {
 /** The value in bytes. */
 function valueIn(
   { err, text, data }: Rcall,
-  session: Session,
+  session: ClientSession,
   { what, maxLength }: ReadBounds,
 ): Uint8Array {
   session.hasTcall = true;
@@ -162,7 +162,7 @@ function valueIn(
  * Tells whether an error proves that the server has no Tcall, and so has called
  * nothing. A function may throw any other text after it was called.
  */
-function lacksTcall(session: Session, error: unknown): boolean {
+function lacksTcall(session: ClientSession, error: unknown): boolean {
   if (!(error instanceof NinePError) || session.hasTcall) return false;
   // A function that failed, or a value that no Rcall holds: it was called.
   if (error instanceof FunctionError || error.ename === TOO_LARGE) {
@@ -186,7 +186,7 @@ function lacksTcall(session: Session, error: unknown): boolean {
  * it there only after a failure.
  */
 async function writeAndRead(
-  session: Session,
+  session: ClientSession,
   fid: number,
   label: string,
   kwarg: string,

@@ -1,22 +1,66 @@
 // The client: a tree of a server, and the connection to it.
 
 import { MSIZE_MIN, NOFID, ProtocolError } from "../codec.ts";
+import type { Connection } from "../transport.ts";
+import {
+  changeFile,
+  changePermissions,
+  changeTimes,
+  fileExists,
+  findFile,
+  renameFile,
+  statFile,
+} from "./attributes.ts";
+import { callFile, type CallOptions } from "./call.ts";
+import type { ClientSession } from "./connection/client_session.ts";
 import { type Login, login, nameOf, openAuth } from "./connection/login.ts";
+import {
+  copyFiles,
+  listMembers,
+  listNames,
+  makeDirectoryAt,
+  type MkdirOptions,
+  type ReadDirNamesOptions,
+  removeFile,
+  type RemoveOptions,
+} from "./directories.ts";
+import type { RemoteFile } from "./file/remote_file.ts";
+import type { FileStat, StatChanges } from "./file_stat.ts";
+import {
+  createFile,
+  type CreateOptions,
+  openFile,
+  type OpenOptions,
+  type ReadFileOptions,
+  readWholeFile,
+  withOpenFile,
+  type WriteFileOptions,
+  writeWholeFile,
+} from "./files.ts";
 import {
   awaited,
   bounded,
   type CallerOptions,
   checkRange,
+  type FileRef,
+  labelOf,
   operate,
 } from "./operation.ts";
-import { Paths } from "./trees/tree_paths.ts";
-import type { RemoteFile } from "./file/remote_file.ts";
-import { RemoteTree } from "./remote_tree.ts";
-import type { Session } from "./connection/client_session.ts";
+import { Protocol } from "./protocol.ts";
+import { proxyOf, type ProxyOptions, type RemoteApi } from "./proxy.ts";
+import type { FileData } from "./transfer/chunks.ts";
+import type { TransferOptions } from "./transfer/stall.ts";
+import type { CopyProgress } from "./trees/copy.ts";
+import { TreePaths } from "./trees/tree_paths.ts";
+import {
+  type TreeEntry,
+  walkTree,
+  type WalkTreeOptions,
+} from "./trees/walk_tree.ts";
 
 /** Options of {@linkcode Client.version}. */
 export interface VersionOptions extends CallerOptions {
-  /** Largest message in bytes to ask for, 256 to 2^32 - 1; what `connect()` asked for by default. */
+  /** Largest message in bytes to ask for, 256 to 2^32 - 1; by default the msize that `connect()` asked for. */
   msize?: number | undefined;
 }
 
@@ -24,7 +68,7 @@ export interface VersionOptions extends CallerOptions {
 export interface VersionReply {
   /** Largest message in bytes. */
   msize: number;
-  /** What is spoken: `9P2000`. */
+  /** Version of the protocol: `9P2000`. */
   version: string;
 }
 
@@ -32,7 +76,7 @@ export interface VersionReply {
 export interface AuthOptions extends CallerOptions {
   /** User, `none` by default. */
   uname?: string | undefined;
-  /** Tree of the server; the empty text, its main one, by default. */
+  /** Name of the server's tree; by default the empty name, that of its main tree. */
   aname?: string | undefined;
 }
 
@@ -42,10 +86,26 @@ export interface AttachOptions extends AuthOptions {
   afid?: number | undefined;
 }
 
-/** How a client was made. */
-export interface Beginning {
+/** Options of {@linkcode Client.copy}. */
+export interface CopyOptions extends TransferOptions {
+  /** Client of the tree to copy to; by default the same tree. */
+  target?: Client | undefined;
+  /** Copy a directory with all that is in it; false by default. */
+  recursive?: boolean | undefined;
+  /**
+   * Most members of one directory, 0 to 2^53 - 1, or Infinity; 1,000,000 by
+   * default. More members are a RangeError, after nearly so many were copied.
+   */
+  maxEntries?: number | undefined;
+  /** Called for each part of a file that was written; when it throws, the copy fails. */
+  onProgress?: ((progress: CopyProgress) => void) | undefined;
+}
+
+/** How `connect()` has started the session of a client. */
+export interface SessionStart {
   /** Largest message in bytes that was asked for. */
   readonly msize: number;
+  /** The user, and how the user is authenticated. */
   readonly login: Login;
   /** Most times that a user is authenticated while connections are lost. */
   readonly attempts: number;
@@ -54,8 +114,15 @@ export interface Beginning {
 }
 
 /**
- * A connection to a server, and the tree that it was made for. That a value is
- * one, `instanceof Client` tells (`connection?` of the Scheme egg).
+ * One tree of a server, as one user sees it, and the connection to the server.
+ *
+ * `connect()` makes a client. {@linkcode Client.attach} makes further clients on
+ * the same connection. Files are named by paths, or by fids where they are
+ * `number`s. Any number of calls may be under way at once.
+ *
+ * A call rejects with a NinePError when the server refuses it, with a `code`
+ * such as `ENOENT`. It rejects with a ProtocolError when the server breaks the
+ * protocol or the connection ends.
  *
  * @example Files
  * ```ts
@@ -73,76 +140,133 @@ export interface Beginning {
  * assertEquals(names, ["yesterday"]);
  * await client.remove("notes/yesterday");
  * ```
+ *
+ * @example Functions
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
+ *
+ * const fs = new MemoryFs({ math: {} });
+ * fs.register("math/add", (a: number, b: number) => a + b);
+ * const [near, far] = pair();
+ * void serve(far, fs);
+ * await using client = await connect(near);
+ * assertEquals(await client.call("math/add", { argv: [17, 25] }), 42);
+ * const math = await client.proxy<{ add(a: number, b: number): number }>(
+ *   "math",
+ * );
+ * assertEquals(await math.add(17, 25), 42);
+ * ```
  */
-export class Client extends RemoteTree {
-  /** Resolves when the connection has ended: with undefined after close(), with the reason otherwise. Never rejects. */
-  readonly closed: Promise<Error | undefined>;
-  readonly #beginning: Beginning;
+export class Client {
+  /** The fids and messages of the protocol on this tree. */
+  readonly protocol: Protocol;
+  #paths: TreePaths;
+  /** Undefined for a client from attach(). */
+  readonly #start: SessionStart | undefined;
   #closing: Promise<void> | undefined;
+  #closed: Promise<Error | undefined> | undefined;
 
-  /** @ignore Clients are made by connect(). */
-  constructor(session: Session, root: number, beginning: Beginning) {
-    super(new Paths(session, root, beginning.login.aname));
-    this.#beginning = beginning;
-    this.closed = session.ended.then(() => {
+  /** @ignore Clients are made by connect() and attach(). */
+  constructor(paths: TreePaths, start?: SessionStart) {
+    this.#paths = paths;
+    this.#start = start;
+    this.protocol = new Protocol(() => this.#paths);
+    const { session } = paths;
+    if (start === undefined) return;
+    this.#closed = session.ended.then(() => {
       if (this.#closing) return undefined;
-      // Only connect() ends a connection with what is no Error: its caller's reason.
-      return this.session.error as Error | undefined;
+      // Only connect() ends a connection with another value: its caller's reason.
+      return session.error as Error | undefined;
     });
   }
 
+  get #session(): ClientSession {
+    return this.#paths.session;
+  }
+
+  // The connection
+
+  /**
+   * The connection to the server, as it was dialled or given to `connect()`.
+   * Only the client may read and write its bytes. Closing the connection ends
+   * the client.
+   */
+  get connection(): Connection {
+    return this.#session.connection;
+  }
+
+  /** Label of the server: `tcp://127.0.0.1:564`. */
+  get peer(): string {
+    return this.#session.peer;
+  }
+
+  /** Largest message of the session, in bytes; {@linkcode Client.version} changes it. */
+  get msize(): number {
+    return this.#session.msize;
+  }
+
+  /**
+   * Resolves when the connection has ended, or this client was closed: with
+   * undefined after close(), otherwise with the reason. It never rejects.
+   */
+  get closed(): Promise<Error | undefined> {
+    return this.#closed ??= new Promise((resolve) => {
+      if (this.#closing) return resolve(undefined);
+      const unwatch = this.#session.onEnd(
+        this,
+        (error) => resolve(error as Error | undefined), // As above.
+      );
+      this.#onClose = () => {
+        unwatch();
+        resolve(undefined);
+      };
+    });
+  }
+  #onClose: (() => void) | undefined;
+
   /**
    * Starts the session anew on the same connection, with the user and the tree
-   * that `connect()` was given (`start_session` of pyroute2). See `version(9P)`.
+   * that `connect()` was given. See `version(9P)`.
    *
-   * To this the server gives up all that it knows of the client. Calls that
-   * are under way reject with a DOMException named `AbortError`, and so do
-   * those that are made before this has resolved. All fids are void: those of
-   * open files and of trees from {@linkcode Client.attach}, whose methods
-   * reject from then on, and those that the caller has as numbers, which must
-   * not be used any more. The current directory is the root. The methods of a
-   * {@linkcode RemoteTree.proxy} of the client go on.
+   * The server then forgets all that it knows of the client. Calls that are
+   * under way reject with a DOMException named `AbortError`, and so do calls that
+   * are made before the session has started. All fids are void: those of open
+   * files and of clients from {@linkcode Client.attach}, whose methods reject
+   * from then on, and those that the caller has as numbers, which must not be
+   * used any more. The current directory is the root. The methods of a
+   * {@linkcode Client.proxy} go on.
    *
-   * After an abort the client goes on as soon as the server has answered. When
+   * After an abort, the client goes on as soon as the server has answered. When
    * the server refuses, the connection ends.
    *
    * @param options Msize, signal.
-   * @returns What was agreed on.
+   * @returns The msize and the version of the new session.
    * @throws {NinePError} The server refused.
-   * @throws {ProtocolError} The server's answer cannot be worked with.
+   * @throws {ProtocolError} The client cannot work with the server's answer.
    * @throws {RangeError} The msize is out of its range.
-   *
-   * @example
-   * ```ts
-   * import { assertEquals, assertRejects } from "@std/assert";
-   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
-   *
-   * const [near, far] = pair();
-   * void serve(far, new MemoryFs({ motd: "hello\n" }));
-   * await using client = await connect(near);
-   * const file = await client.open("motd");
-   * assertEquals(await client.version({ msize: 8192 }), {
-   *   msize: 8192,
-   *   version: "9P2000",
-   * });
-   * await assertRejects(() => file.stat(), DOMException, "started anew");
-   * assertEquals(await client.readTextFile("motd"), "hello\n");
-   * ```
+   * @throws {TypeError} This client is from {@linkcode Client.attach}.
    */
   async version(options: VersionOptions = {}): Promise<VersionReply> {
-    const { msize = this.#beginning.msize } = options;
+    const session = this.#session;
+    const start = this.#start;
+    if (start === undefined) {
+      throw new TypeError(
+        `Cannot start a session with "${session.peer}": this client is from attach()`,
+      );
+    }
+    const { msize = start.msize } = options;
     checkRange("start a session", "msize", msize, MSIZE_MIN, 0xffffffff);
-    const { session } = this;
     const what = () => `start a session with "${session.peer}"`;
     return await bounded(session, what, options, async () => {
       if (session.error !== undefined) throw session.error;
       try {
         const next = await session.renew(msize);
-        const root = await this.#login(next);
-        this.paths = new Paths(next, root, this.#beginning.login.aname);
+        const root = await loginAgain(next, start);
+        this.#paths = new TreePaths(next, root, start.login.aname);
         return { msize: next.msize, version: next.version };
       } catch (error) {
-        // Without a session the connection is good for nothing.
+        // Without a session, the client cannot use the connection.
         session.fail(
           new ProtocolError(
             `Connection to "${session.peer}" failed: no other session could be started`,
@@ -154,83 +278,38 @@ export class Client extends RemoteTree {
     });
   }
 
-  /** Gets the root; once more when the connection was lost meanwhile, for a dialogue cannot go on with another one. */
-  async #login(session: Session): Promise<number> {
-    const { login: who, attempts } = this.#beginning;
-    for (let attempt = 1;; attempt++) {
-      const { losses } = session;
-      try {
-        return await login(session, who);
-      } catch (error) {
-        const goesOn = session.error === undefined && attempt < attempts;
-        if (session.losses === losses || !goesOn) throw error;
-      }
-    }
-  }
-
   /**
    * Begins the authentication of a user. See `attach(9P)`.
    *
-   * What is written to the file and read from it is between the user and the
-   * server. When the server is satisfied, the file's fid goes to
-   * {@linkcode Client.attach}, with the same user and tree. Closing the file
-   * ends the authentication.
+   * The user and the server read and write the file. When the server is
+   * satisfied, the fid of the file is given to {@linkcode Client.attach}, with
+   * the same user and tree. Closing the file ends the authentication.
    *
    * @param options User, tree, signal.
    * @returns The file.
    * @throws {NinePError} The server asks for no authentication, or not of this user.
-   *
-   * @example
-   * ```ts
-   * import { assertEquals } from "@std/assert";
-   * import { connect, type Handler, NinePError, pair } from "@ninep/ninep";
-   * import { serve } from "@ninep/ninep";
-   *
-   * // This server has trees for guests, and for those who know a word.
-   * const root = { qid: { type: 0x80, vers: 0, path: 0n } };
-   * let word = "";
-   * const handler: Handler = {
-   *   auth: () => ({ qid: { type: 0x08, vers: 0, path: 1n } }),
-   *   write: (_fid, { data }) => {
-   *     word = new TextDecoder().decode(data);
-   *   },
-   *   attach: (_fid, { aname }) => {
-   *     if (aname === "" || word === "friend") return root;
-   *     throw new NinePError("permission denied");
-   *   },
-   *   walk: () => undefined,
-   *   open: () => {},
-   * };
-   * const [near, far] = pair();
-   * void serve(far, handler);
-   * await using client = await connect(near);
-   * const user = { uname: "glenda", aname: "garden" };
-   * await using file = await client.auth(user);
-   * await file.write(new TextEncoder().encode("friend"));
-   * await using garden = await client.attach({ ...user, afid: file.fid });
-   * assertEquals(garden.cwd, "/");
-   * ```
    */
   auth(options: AuthOptions = {}): Promise<RemoteFile> {
     const { uname = "none", aname = "" } = options;
-    const { session } = this;
-    const who = { uname, aname };
+    const session = this.#session;
+    const user = { uname, aname };
     return operate(
       session,
-      `authenticate ${nameOf(who)}`,
+      `authenticate ${nameOf(user)}`,
       session.peer,
       options,
-      (signal) => openAuth(session, who, signal),
+      (signal) => openAuth(session, user, signal),
       (file) => session.drop(file.fid),
     );
   }
 
   /**
-   * Gets another tree of the server, or the same for another user. See
-   * `attach(9P)`.
+   * Makes a client of another tree of the server, or of the same tree for
+   * another user, on the same connection. See `attach(9P)`.
    *
    * @param options User, tree, afid, signal.
-   * @returns The tree, with a current directory of its own.
+   * @returns The client, with a current directory of its own. Closing it gives
+   *   its fids back, and leaves the connection open.
    * @throws {NinePError} The server refused the user or the tree.
    *
    * @example Two users on one connection
@@ -246,9 +325,9 @@ export class Client extends RemoteTree {
    * await assertRejects(() => other.readTextFile("diary"), NinePError);
    * ```
    */
-  attach(options: AttachOptions = {}): Promise<RemoteTree> {
+  attach(options: AttachOptions = {}): Promise<Client> {
     const { uname = "none", aname = "", afid = NOFID } = options;
-    const { session } = this;
+    const session = this.#session;
     return operate(
       session,
       `attach ${nameOf({ uname, aname })}`,
@@ -256,15 +335,28 @@ export class Client extends RemoteTree {
       options,
       async (signal) => {
         const root = await session.attach(uname, aname, afid, signal);
-        return new RemoteTree(new Paths(session, root, aname));
+        return new Client(new TreePaths(session, root, aname));
       },
-      (tree) => session.drop(tree.root),
+      (client) => session.drop(client.protocol.root),
     );
+  }
+
+  /**
+   * Gives a client of the same tree that is bound to the present session.
+   *
+   * After {@linkcode Client.version} its methods reject, so that the numbers of
+   * fids from before are not taken for fids of the new session. It must not be
+   * closed.
+   *
+   * @returns The bound client.
+   */
+  pinned(): Client {
+    return new Client(this.#paths);
   }
 
   /** Keeps the process alive while the client is open. This is the default. */
   ref(): void {
-    this.session.environment.refs.ref();
+    this.#session.environment.refs.ref();
   }
 
   /**
@@ -273,52 +365,627 @@ export class Client extends RemoteTree {
    * under way. An attempt to connect keeps the process alive while it is under
    * way. A connection that was given to `connect()` follows if it has `ref()`
    * and `unref()`.
-   *
-   * @example
-   * ```ts ignore
-   * import { connect } from "@ninep/ninep";
-   *
-   * const client = await connect("tcp://127.0.0.1:5640");
-   * client.unref(); // The program ends when there is nothing else to do.
-   * ```
    */
   unref(): void {
-    this.session.environment.refs.unref();
+    this.#session.environment.refs.unref();
   }
 
   /**
-   * Ends the session (`client-disconnect` of the Scheme egg).
+   * Ends the client. Closing again does nothing.
    *
-   * Calls that are pending reject at once with a ProtocolError, and the server
-   * gets a Tflush for each. Then all fids are clunked; the client waits for the
-   * answers for `closeTimeout` of {@linkcode connect} at most. Then the
-   * connection is closed. If a call is pending and the server cannot flush, the
-   * connection is closed at once. Closing again does nothing.
+   * Pending calls reject at once with a ProtocolError, and the client sends a
+   * Tflush for each. Then it clunks all fids, waits for the answers for
+   * `closeTimeout` of {@linkcode connect} at most, and closes the connection. If
+   * a call is pending and the server cannot flush, the connection is closed at
+   * once.
    *
-   * @param options Signal, timeout: they only end the waiting. A timeout of
-   *   `connect()` does not hold here, `closeTimeout` is enough.
+   * A client from {@linkcode Client.attach} only gives its fids back; open files
+   * stay open. Its methods that take a path then reject with a TypeError.
    *
-   * @example
-   * ```ts
-   * import { assertEquals, assertRejects } from "@std/assert";
-   * import { connect, MemoryFs, pair, ProtocolError, serve } from "@ninep/ninep";
-   *
-   * const [near, far] = pair();
-   * void serve(far, new MemoryFs({ motd: "hello\n" }));
-   * const client = await connect(near);
-   * await client.close();
-   * assertEquals(await client.closed, undefined);
-   * await assertRejects(() => client.stat("motd"), ProtocolError);
-   * ```
+   * @param options Signal and timeout, which only end the waiting. The timeout
+   *   of `connect()` does not hold here.
    */
-  override close(options: CallerOptions = {}): Promise<void> {
-    const { session } = this;
-    const { closeTimeout } = this.#beginning;
+  close(options: CallerOptions = {}): Promise<void> {
+    const session = this.#session;
+    const start = this.#start;
+    if (start === undefined) {
+      const release = () => this.#paths.release();
+      const closing = this.#closing ??= release().finally(this.#onClose);
+      const what = () => `close a tree of "${session.peer}"`;
+      return awaited(session, what, options, closing);
+    }
     return awaited(
       { timeout: undefined, environment: session.environment },
       () => `close the connection to "${session.peer}"`,
       options,
-      this.#closing ??= session.close(closeTimeout),
+      this.#closing ??= session.close(start.closeTimeout),
     );
+  }
+
+  /** Closes the client. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  // Whole files
+
+  /**
+   * Reads a whole file.
+   *
+   * @param path Path.
+   * @param options Limits on the length and the time, and a signal.
+   * @returns The content.
+   * @throws {RangeError} The file is longer than `maxLength`.
+   */
+  readFile(
+    path: string | readonly string[],
+    options: ReadFileOptions = {},
+  ): Promise<Uint8Array<ArrayBuffer>> {
+    return readWholeFile(this.#paths, path, options);
+  }
+
+  /**
+   * Reads a whole file as UTF-8. Bytes that are no UTF-8 become U+FFFD.
+   *
+   * @param path Path.
+   * @param options As for {@linkcode Client.readFile}; `maxLength` counts bytes.
+   * @returns The text.
+   * @throws {RangeError} The file is longer than `maxLength`.
+   */
+  async readTextFile(
+    path: string | readonly string[],
+    options: ReadFileOptions = {},
+  ): Promise<string> {
+    const bytes = await this.readFile(path, options);
+    return new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes);
+  }
+
+  /**
+   * Writes a file: replaces its content, appends to it, or makes the file.
+   *
+   * When the call fails, any part of the data may have been written. The client
+   * then cancels and unlocks a stream, and calls `return()` of an iterator.
+   *
+   * @param path Path.
+   * @param data New content. The caller must not change it before the promise
+   *   settles. The client takes the chunks of a stream or iterable as the server
+   *   takes them, so the content may be longer than memory. Each chunk is sent
+   *   by itself.
+   * @param options Whether to append, whether to make the file, its permissions,
+   *   limits on the time, signal.
+   */
+  writeFile(
+    path: string | readonly string[],
+    data: FileData,
+    options: WriteFileOptions = {},
+  ): Promise<void> {
+    return writeWholeFile(this.#paths, path, data, options);
+  }
+
+  /**
+   * Writes a text to a file as UTF-8, as {@linkcode Client.writeFile} does.
+   *
+   * @param path Path.
+   * @param text New content, as a whole or in chunks.
+   * @param options As for {@linkcode Client.writeFile}.
+   */
+  writeTextFile(
+    path: string | readonly string[],
+    text: FileData,
+    options: WriteFileOptions = {},
+  ): Promise<void> {
+    return this.writeFile(path, text, options);
+  }
+
+  // Open files
+
+  /**
+   * Opens a file, or makes it. See `open(9P)`.
+   *
+   * @param file Path or fid. The open file takes the fid over; if the call
+   *   fails, the caller still has to clunk it.
+   * @param options Access, and whether to make the file.
+   * @returns The open file.
+   * @throws {TypeError} The options contradict each other.
+   *
+   * @example A lock file, made only if it does not exist
+   * ```ts
+   * import { assertEquals, assertRejects } from "@std/assert";
+   * import { connect, MemoryFs, NinePError, pair, serve } from "@ninep/ninep";
+   *
+   * const [near, far] = pair();
+   * void serve(far, new MemoryFs({ lock: "" }, { uid: "none" }));
+   * await using client = await connect(near);
+   * const error = await assertRejects(
+   *   () => client.open("lock", { write: true, createNew: true }),
+   *   NinePError,
+   *   'Cannot open "lock": file already exists',
+   * );
+   * assertEquals(error.code, "EEXIST");
+   * ```
+   */
+  open(file: FileRef, options: OpenOptions = {}): Promise<RemoteFile> {
+    return openFile(this.#paths, file, options);
+  }
+
+  /**
+   * Makes a file and opens it. It is an error if the file exists. See
+   * `open(9P)`.
+   *
+   * @param path Path of the new file.
+   * @param options Permissions and DM bits, mode to open the file with.
+   * @returns The open file.
+   */
+  create(
+    path: string | readonly string[],
+    options: CreateOptions = {},
+  ): Promise<RemoteFile> {
+    return createFile(this.#paths, path, options);
+  }
+
+  /**
+   * Opens a file, runs a function on it and closes it, also after an error. See
+   * `open(9P)`.
+   *
+   * An abort closes the file, so that the operations of the function on it
+   * reject. When the connection ends, the call rejects, whatever the function
+   * waits for.
+   *
+   * @param path Path.
+   * @param use Function that works with the file.
+   * @param options How to open the file. Signal and timeout hold for the whole
+   *   call. By default there is no timeout but those of the requests.
+   * @returns The result of the function.
+   * @throws {NinePError} The file could not be opened, or not be closed: then
+   *   some data may not be written.
+   */
+  withFile<T>(
+    path: string | readonly string[],
+    use: (file: RemoteFile) => T | Promise<T>,
+    options: OpenOptions = {},
+  ): Promise<T> {
+    return withOpenFile(this.#paths, path, use, options);
+  }
+
+  // Attributes
+
+  /**
+   * Gets the attributes of a file. See `stat(9P)`.
+   *
+   * @param file Path or fid.
+   * @param options Signal.
+   * @returns The attributes.
+   */
+  stat(file: FileRef, options: CallerOptions = {}): Promise<FileStat> {
+    return statFile(this.#paths, file, options);
+  }
+
+  /**
+   * Tells whether a path leads to a file or directory. See `walk(9P)`.
+   *
+   * The file may be removed a moment later. It is safer to do what is to be
+   * done, and to look at the error.
+   *
+   * @param path Path.
+   * @param options Signal.
+   * @returns False when a name is missing, or a name before the last one is no
+   *   directory.
+   * @throws {NinePError} The server does not tell, for example `permission denied`.
+   */
+  exists(
+    path: string | readonly string[],
+    options: CallerOptions = {},
+  ): Promise<boolean> {
+    return fileExists(this.#paths, path, options);
+  }
+
+  /**
+   * Tells whether a file is a directory. See `stat(9P)`.
+   *
+   * @param file Path or fid.
+   * @param options Signal.
+   * @returns False for a plain file, and where there is no file.
+   * @throws {NinePError} The server does not tell.
+   */
+  async isDirectory(
+    file: FileRef,
+    options: CallerOptions = {},
+  ): Promise<boolean> {
+    const stat = await findFile(this.#paths, file, options);
+    return stat?.isDirectory ?? false;
+  }
+
+  /**
+   * Tells whether a file is a plain file. See `stat(9P)`.
+   *
+   * @param file Path or fid.
+   * @param options Signal.
+   * @returns False for a directory, and where there is no file.
+   * @throws {NinePError} The server does not tell.
+   */
+  async isFile(file: FileRef, options: CallerOptions = {}): Promise<boolean> {
+    const stat = await findFile(this.#paths, file, options);
+    return stat?.isFile ?? false;
+  }
+
+  /**
+   * Changes attributes of a file: all of them, or none. See `stat(9P)`.
+   *
+   * @param file Path or fid.
+   * @param changes Attributes to set. Without any, the call does what
+   *   {@linkcode Client.sync} does.
+   * @param options Signal.
+   * @throws {RangeError} An attribute is out of its range.
+   * @throws {TypeError} An attribute cannot be changed.
+   */
+  wstat(
+    file: FileRef,
+    changes: StatChanges,
+    options: CallerOptions = {},
+  ): Promise<void> {
+    return changeFile(this.#paths, "change", file, changes, options);
+  }
+
+  /**
+   * Cuts a file, or extends it with zeros. See `stat(9P)`.
+   *
+   * @param file Path or fid.
+   * @param length New length in bytes, 0 to 2^53 - 1; 0 by default.
+   * @param options Signal.
+   * @throws {RangeError} The length is out of its range.
+   */
+  truncate(
+    file: FileRef,
+    length: number = 0,
+    options: CallerOptions = {},
+  ): Promise<void> {
+    return changeFile(this.#paths, "truncate", file, { length }, options);
+  }
+
+  /**
+   * Sets the permissions of a file, and keeps its DM bits. See `stat(9P)`.
+   *
+   * @param file Path or fid.
+   * @param mode Permissions, 0 to 0o777. {@linkcode Client.wstat} sets DM bits.
+   * @param options Signal.
+   * @throws {RangeError} The mode is out of its range.
+   */
+  chmod(
+    file: FileRef,
+    mode: number,
+    options: CallerOptions = {},
+  ): Promise<void> {
+    return changePermissions(this.#paths, file, mode, options);
+  }
+
+  /**
+   * Gives a file to another group. See `stat(9P)`.
+   *
+   * @param file Path or fid.
+   * @param gid Name of the group. By the manual, the owner of the file may do
+   *   this as a member of the new group, and the leader of both groups may.
+   * @param options Signal.
+   */
+  chgrp(
+    file: FileRef,
+    gid: string,
+    options: CallerOptions = {},
+  ): Promise<void> {
+    return changeFile(this.#paths, "chgrp", file, { gid }, options);
+  }
+
+  /**
+   * Sets the times of a file. See `stat(9P)`.
+   *
+   * @param file Path or fid.
+   * @param atime Time of the last read: seconds since 1970-01-01 UTC, 0 to
+   *   2^32 - 2, or a date, whose parts of a second are dropped. Undefined leaves
+   *   it as it is; servers that keep to the manual refuse to set it.
+   * @param mtime Time of the last change, likewise.
+   * @param options Signal.
+   * @throws {RangeError} A time is out of its range.
+   */
+  utime(
+    file: FileRef,
+    atime: number | Date | undefined,
+    mtime: number | Date | undefined,
+    options: CallerOptions = {},
+  ): Promise<void> {
+    return changeTimes(this.#paths, file, atime, mtime, options);
+  }
+
+  /**
+   * Has the server bring a file to stable storage, by a Twstat that changes
+   * nothing. See `stat(9P)`.
+   *
+   * @param file Path or fid.
+   * @param options Signal.
+   */
+  sync(file: FileRef, options: CallerOptions = {}): Promise<void> {
+    return changeFile(this.#paths, "sync", file, {}, options);
+  }
+
+  /**
+   * Gives a file another name in the same directory. See `stat(9P)`.
+   *
+   * @param oldPath Path.
+   * @param newPath New path. 9P2000 cannot move a file into another directory
+   *   (code `EXDEV`) or replace another file (`EEXIST`).
+   * @param options Signal.
+   */
+  rename(
+    oldPath: string | readonly string[],
+    newPath: string | readonly string[],
+    options: CallerOptions = {},
+  ): Promise<void> {
+    return renameFile(this.#paths, oldPath, newPath, options);
+  }
+
+  // Directories and trees
+
+  /** Path of the current directory, from which paths without a leading slash start. */
+  get cwd(): string {
+    return this.#paths.cwd;
+  }
+
+  /**
+   * Makes a directory the current one. Of several calls at once, the call that
+   * ends last counts. See `walk(9P)`.
+   *
+   * @param path Path.
+   * @param options Signal.
+   * @throws {NinePError} The directory does not exist (`ENOENT`), or is a file
+   *   (`ENOTDIR`).
+   */
+  chdir(
+    path: string | readonly string[],
+    options: CallerOptions = {},
+  ): Promise<void> {
+    return operate(
+      this.#session,
+      "change to",
+      path,
+      options,
+      (signal) => this.#paths.chdir(path, signal),
+    );
+  }
+
+  /**
+   * Lists a directory. See `read(9P)`.
+   *
+   * The client reads ahead while the caller works on some members. It refuses
+   * names that no file can have: empty names, `.`, `..`, and names with a slash.
+   * Names may have any other character.
+   *
+   * @param path Path.
+   * @param options Signal, which ends the listing with its reason; timeout for
+   *   each request.
+   * @returns Attributes of the members, without `.` and `..`.
+   */
+  readDir(
+    path: string | readonly string[],
+    options: CallerOptions = {},
+  ): AsyncGenerator<FileStat, void, void> {
+    return listMembers(this.#paths, path, options);
+  }
+
+  /**
+   * Lists the names in a directory. See `read(9P)`.
+   *
+   * @param path Path.
+   * @param options Whether to list names that start with a dot; most members;
+   *   signal.
+   * @returns The names, in the server's order.
+   * @throws {RangeError} The directory has more than `maxEntries` members.
+   */
+  readDirNames(
+    path: string | readonly string[],
+    options: ReadDirNamesOptions = {},
+  ): Promise<string[]> {
+    return listNames(this.#paths, path, options);
+  }
+
+  /**
+   * Lists a directory and all directories below it, from the top down. A
+   * directory comes before its members, which come in the server's order.
+   *
+   * The client reads the next directories ahead. Files that others remove in the
+   * meantime may be listed or not.
+   *
+   * @param path Path of the top, which comes first.
+   * @param options How deep to go; signal, which ends the listing with its
+   *   reason; timeout for each request.
+   * @returns Paths and attributes.
+   * @throws {NinePError} Also with the code `ELOOP`, for a directory that
+   *   contains itself, and for a tree of more than 100,000 levels.
+   * @throws {RangeError} `maxDepth` is negative.
+   */
+  walkTree(
+    path: string | readonly string[],
+    options: WalkTreeOptions = {},
+  ): AsyncGenerator<TreeEntry, void, void> {
+    return walkTree(this.#paths, path, options);
+  }
+
+  /**
+   * Makes a directory. See `open(9P)`.
+   *
+   * @param path Path.
+   * @param options Permissions; whether to make missing parent directories.
+   * @throws {RangeError} The mode is not in 0 to 2^32 - 1.
+   */
+  mkdir(
+    path: string | readonly string[],
+    options: MkdirOptions = {},
+  ): Promise<void> {
+    return makeDirectoryAt(this.#paths, path, options);
+  }
+
+  /**
+   * Removes a file or an empty directory, or a directory with all that is in it.
+   * See `remove(9P)`.
+   *
+   * It is no error when others remove members at the same time, or add some,
+   * unless they keep adding. The client empties a directory in batches of some
+   * thousand members. When the call fails, some members may be gone.
+   *
+   * @param file Path or fid. The fid is gone afterwards, also after an error.
+   * @param options Whether to remove the members of a directory; signal.
+   * @throws {NinePError} Also with the code `EPERM` for the root, and `ELOOP` for
+   *   a directory that contains itself.
+   * @throws {RangeError} A directory has more than `maxEntries` members.
+   */
+  remove(file: FileRef, options: RemoveOptions = {}): Promise<void> {
+    return removeFile(this.#paths, file, options);
+  }
+
+  /**
+   * Copies a file, or a directory with all that is in it, also to another
+   * server. See `read(9P)`.
+   *
+   * A file that exists is replaced, and keeps its permissions; new files get the
+   * permissions of their source, as far as their directory allows. A directory
+   * that exists gets the members of the source beside its own. The client copies
+   * up to 8 files at a time, and each takes as much memory as the `window` of
+   * `connect()`: 8 MiB in all by default. It reads a directory in batches of some
+   * thousand members. When the call fails, part of the copy may be there.
+   *
+   * A file that becomes shorter while it is copied is copied up to its new end,
+   * so that the copy has no bytes that its source did not have.
+   *
+   * @param from Path.
+   * @param to Path of the copy itself, not of a directory to put it into.
+   * @param options Client of the tree to copy to, whether to copy directories,
+   *   signal.
+   * @throws {NinePError} Also with the code `EISDIR` for a directory without
+   *   `recursive`, `EINVAL` for a copy onto or into itself, and `ELOOP` for a
+   *   directory that contains itself. The client tells files apart by their
+   *   qids, trees by their names, and servers by their addresses. Where two
+   *   addresses lead to one server, a file that is copied onto itself stays as
+   *   it is, and a directory is `EINVAL`.
+   * @throws {RangeError} A directory has more than `maxEntries` members.
+   * @throws {TypeError} The target is no client.
+   *
+   * @example From one server to another
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
+   *
+   * const [near, far] = pair();
+   * void serve(far, new MemoryFs({ lib: { motd: "hello\n" } }, { uid: "none" }));
+   * await using client = await connect(near);
+   * const [here, there] = pair();
+   * void serve(there, new MemoryFs({}, { mode: 0o777 }));
+   * await using target = await connect(here);
+   *
+   * await client.copy("lib", "backup", { target, recursive: true });
+   * assertEquals(await target.readTextFile("backup/motd"), "hello\n");
+   * ```
+   */
+  copy(
+    from: string | readonly string[],
+    to: string | readonly string[],
+    options: CopyOptions = {},
+  ): Promise<void> {
+    const { target = this } = options;
+    // Callers without types may give anything.
+    if (!(target instanceof Client)) {
+      const what = `Cannot copy ${labelOf(from)} to ${labelOf(to)}`;
+      return Promise.reject(
+        new TypeError(`${what}: target is ${target}, not a client`),
+      );
+    }
+    return copyFiles(this.#paths, from, target.#paths, to, options);
+  }
+
+  // Functions
+
+  /**
+   * Calls a function file.
+   *
+   * The client sends a Tcall. If the server has no Tcall, or keyword arguments
+   * take more than the 65535 bytes of its text, the client writes the arguments
+   * to the file and reads the value. This way cannot tell a plain file from a
+   * function file. On a server of this library, it leaves nothing that other
+   * users can read. Another server may let them read it, and `fallback: false`
+   * refuses this way. Its errors say `by write and read`.
+   *
+   * No function is called twice. The client concludes that the server has no
+   * Tcall only from an error that says so (`unknown message`, `Operation not
+   * supported`, `Function not implemented`, or a bad type of message). Any other
+   * error may come from the function, and goes to the caller.
+   *
+   * A path takes two round trips, a fid from {@linkcode Protocol.fid} one.
+   *
+   * @param file Path, or a fid that is not open.
+   * @param options Arguments, and how to decode the value.
+   * @returns The value; undefined when it has no bytes.
+   * @throws {FunctionError} The function failed; `class`, `argv` and `str` tell how.
+   * @throws {Plan9Exit} The function ended the connection.
+   * @throws {NinePError} The file is no function file, or the server refused.
+   * @throws {ProtocolError} The value is not JSON, and there is no `loader`.
+   * @throws {RangeError} Positional arguments are too long for a Tcall.
+   * @throws {TypeError} JSON cannot express the arguments.
+   */
+  call<T = unknown>(
+    file: FileRef,
+    options: CallOptions<T> = {},
+  ): Promise<T> {
+    const { session } = this.#paths;
+    return this.#paths.withFid(
+      "call",
+      file,
+      options,
+      (fid, signal) => callFile(session, fid, options, signal, labelOf(file)),
+    );
+  }
+
+  /**
+   * Makes an object whose methods call the function files of a directory, or
+   * the functions behind one file. Each call is one Tcall; the first call of a
+   * file is also a walk.
+   *
+   * The arguments of a method are the positional arguments of the call, so JSON
+   * must be able to express them and the value. Each plain file that the
+   * directory has now becomes a method; the server tells at the call whether it
+   * is a function file. Files called `then` and `toJSON` are left out, because
+   * the language gives these names a meaning. The client keeps the fids until it
+   * is closed. Where a fid is lost, the next call walks again.
+   *
+   * @typeParam Api Interface with the methods.
+   * @param path Path of the directory, or of the file when `methods` is given.
+   * @param options Names of the methods behind a file, each the first argument
+   *   of its calls; signal and timeout, which hold for each call as well; see
+   *   {@linkcode RemoteMethod.with}.
+   * @returns The object. The caller promises by `Api` what methods it has. They
+   *   reject as {@linkcode Client.call} does.
+   * @throws {NinePError} The path does not exist (`ENOENT`), or is no directory
+   *   (`ENOTDIR`).
+   * @throws {TypeError} A name of `methods` is `then` or `toJSON`.
+   */
+  proxy<Api>(
+    path: string | readonly string[],
+    options: ProxyOptions<Api> = {},
+  ): Promise<RemoteApi<Api>> {
+    return proxyOf<Api>(() => this.#paths, path, options);
+  }
+}
+
+/**
+ * Attaches to the tree of a session that was started anew. When the connection
+ * is lost meanwhile, the authentication begins again on the next connection.
+ */
+async function loginAgain(
+  session: ClientSession,
+  { login: user, attempts }: SessionStart,
+): Promise<number> {
+  for (let attempt = 1;; attempt++) {
+    const { losses } = session;
+    try {
+      return await login(session, user);
+    } catch (error) {
+      const goesOn = session.error === undefined && attempt < attempts;
+      if (session.losses === losses || !goesOn) throw error;
+    }
   }
 }

@@ -12,8 +12,9 @@ import { type Connection, dial } from "../transport.ts";
 import { badAddress } from "../transport/failure.ts";
 import { Environment } from "./connection/environment.ts";
 import { Client } from "./client.ts";
+import { TreePaths } from "./trees/tree_paths.ts";
 import { type Authenticate, login } from "./connection/login.ts";
-import { Line } from "./connection/recoverable_mux.ts";
+import { RecoverableMux } from "./connection/recoverable_mux.ts";
 import { Mux } from "./connection/mux.ts";
 import { PYROUTE2, PYROUTE2_MSIZE, REGULAR } from "./connection/peer.ts";
 import {
@@ -23,11 +24,11 @@ import {
   TIMEOUT_MAX,
 } from "./operation.ts";
 import {
-  Reconnecting,
+  ReconnectingSender,
   type ReconnectOptions,
   settingsOf,
 } from "./connection/reconnect.ts";
-import { Session, WINDOW } from "./connection/client_session.ts";
+import { ClientSession, WINDOW } from "./connection/client_session.ts";
 
 /** Options of {@linkcode connect}. */
 export interface ConnectOptions extends CallerOptions {
@@ -224,13 +225,13 @@ export async function connect(
         : target;
       const traits = isPyroute2 ? PYROUTE2 : REGULAR;
       const link = settings
-        ? new Reconnecting(
-          new Line(connection, maxInFlight, traits, environment),
+        ? new ReconnectingSender(
+          new RecoverableMux(connection, maxInFlight, traits, environment),
           {
             ...settings,
             fidBase,
             open: async (signal) =>
-              new Line(
+              new RecoverableMux(
                 checked(await settings.dial(signal)),
                 maxInFlight,
                 traits,
@@ -241,7 +242,7 @@ export async function connect(
           },
         )
         : new Mux(connection, maxInFlight, traits, environment);
-      const session = new Session(link, timeout, fidBase);
+      const session = new ClientSession(link, timeout, fidBase);
       session.window = window;
       const onAbort = () => link.fail(signal?.reason);
       try {
@@ -253,8 +254,8 @@ export async function connect(
         const who = { uname, aname, auth };
         const root = await login(session, who);
         const attempts = settings?.attempts ?? 1;
-        const beginning = { msize, login: who, attempts, closeTimeout };
-        return new Client(session, root, beginning);
+        const start = { msize, login: who, attempts, closeTimeout };
+        return new Client(new TreePaths(session, root, aname), start);
       } catch (error) {
         link.fail(error);
         await link.ended;

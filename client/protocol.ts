@@ -1,9 +1,8 @@
-// The requests of the protocol, for those who work with fids.
+// The fids and messages of the protocol, for programs that work with them.
 
 import type { ReplyTo, Tflush, Tmessage, Tversion } from "../codec.ts";
-import type { Connection } from "../transport.ts";
 import { bytesOf } from "./transfer/chunks.ts";
-import { lend } from "./with_resource.ts";
+import { withResource } from "./with_resource.ts";
 import {
   awaited,
   bounded,
@@ -13,28 +12,28 @@ import {
   labelOf,
   operate,
 } from "./operation.ts";
-import type { Paths } from "./trees/tree_paths.ts";
+import type { TreePaths } from "./trees/tree_paths.ts";
 import {
-  type Bearing,
+  type ClientSession,
   newFidOf,
-  type Session,
+  type NewFidRequest,
 } from "./connection/client_session.ts";
 
-/** Options of {@linkcode Requests.rpc}. */
+/** Options of {@linkcode Protocol.rpc}. */
 export interface RpcOptions extends CallerOptions {
   /** Tag of the request, 0 to 65534; the lowest that is free by default. */
   tag?: number | undefined;
 }
 
-/** Options of {@linkcode Requests.walk}. */
+/** Options of {@linkcode Protocol.walk}. */
 export interface WalkOptions extends CallerOptions {
   /** Fid to start from; by default the path says where. */
   from?: number | undefined;
-  /** Number for the new fid, from {@linkcode Requests.allocFid} and not used yet; the lowest that is free by default. */
+  /** Number for the new fid, from {@linkcode Protocol.allocFid} and not used yet; the lowest that is free by default. */
   newfid?: number | undefined;
 }
 
-/** Options of {@linkcode Requests.read}. */
+/** Options of {@linkcode Protocol.read}. */
 export interface ReadOptions extends CallerOptions {
   /** Byte to start at, 0 by default. */
   offset?: number | bigint | undefined;
@@ -42,13 +41,13 @@ export interface ReadOptions extends CallerOptions {
   count?: number | undefined;
 }
 
-/** Options of {@linkcode Requests.write}. */
+/** Options of {@linkcode Protocol.write}. */
 export interface WriteOptions extends CallerOptions {
   /** Byte to start at, 0 by default. */
   offset?: number | bigint | undefined;
 }
 
-/** A request that can be sent with {@linkcode Requests.rpc}; the client sets its tag. */
+/** A request that can be sent with {@linkcode Protocol.rpc}; the client sets its tag. */
 export type RpcRequest = Untagged<Exclude<Tmessage, Tversion | Tflush>>;
 
 /** A message without its tag. */
@@ -61,98 +60,67 @@ export type RpcReply<R extends RpcRequest> = ReplyTo<
 >;
 
 /**
- * The requests of the protocol on one tree of a server: what
- * {@linkcode RemoteTree} and {@linkcode Client} have for those who work with
- * fids.
+ * The fids and messages of the protocol on the tree of a {@linkcode Client}: its
+ * member `protocol`.
+ *
+ * @example A walk of two elements
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
+ *
+ * const [near, far] = pair();
+ * void serve(far, new MemoryFs({ lib: { motd: "hello\n" } }));
+ * await using client = await connect(near);
+ * const { protocol } = client;
+ * const newfid = protocol.allocFid();
+ * const reply = await protocol.rpc({
+ *   type: "Twalk",
+ *   fid: protocol.root,
+ *   newfid,
+ *   wname: ["lib", "motd"],
+ * });
+ * assertEquals(reply.wqid.length, 2);
+ * await protocol.clunk(newfid);
+ * ```
  */
-export class Requests {
-  /** @ignore Another one after `Client.version()`. */
-  protected paths: Paths;
-
-  /** @ignore Made by `connect()` and `Client.attach()`. */
-  constructor(paths: Paths) {
-    this.paths = paths;
-  }
-
-  /** @ignore */
-  protected get session(): Session {
-    return this.paths.session;
-  }
+export class Protocol {
+  readonly #paths: () => TreePaths;
 
   /**
-   * The connection to the server, as it was dialled or given to `connect()`:
-   * the streams that the client reads from (`readable`) and writes to
-   * (`writable`; `connection-inport` and `connection-outport` of the Scheme
-   * egg), its label and its `close()`. While the client lives, the
-   * bytes are its own; closing the connection ends the client.
+   * Made by a client.
    *
-   * @example
-   * ```ts
-   * import { assertStrictEquals } from "@std/assert";
-   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
-   *
-   * const [near, far] = pair();
-   * void serve(far, new MemoryFs());
-   * await using client = await connect(near);
-   * assertStrictEquals(client.connection.readable, near.readable);
-   * assertStrictEquals(client.connection.writable, near.writable);
-   * ```
+   * @ignore
    */
-  get connection(): Connection {
-    return this.session.connection;
+  constructor(paths: () => TreePaths) {
+    this.#paths = paths;
   }
 
-  /** Label of the server: `tcp://127.0.0.1:564`. */
-  get peer(): string {
-    return this.session.peer;
-  }
-
-  /** Largest message of the session, in bytes (`connection-message-size` of the Scheme egg); {@linkcode Client.version} changes it. */
-  get msize(): number {
-    return this.session.msize;
+  get #session(): ClientSession {
+    return this.#paths().session;
   }
 
   /** Fid of the root of the tree. */
   get root(): number {
-    return this.paths.root;
+    return this.#paths().root;
   }
 
   /**
-   * Sends any request and gives its reply (`request` of the Scheme egg).
+   * Sends a request and gives its reply.
    *
-   * Numbers for new fids come from {@linkcode Requests.allocFid}, each for one
-   * fid. When a request that makes a fid (Tattach, Tauth, Twalk) rejects, its
-   * number is given back by the client, after a late reply to an aborted one
-   * was clunked. An Rwalk with fewer qids than names has made none: the number
-   * can be used again.
-   * After a Tclunk or Tremove of one's own it is given back with
-   * {@linkcode Requests.releaseFid}.
+   * The numbers of new fids come from {@linkcode Protocol.allocFid}, each for
+   * one fid. When a request that makes a fid (Tattach, Tauth, Twalk) rejects,
+   * the client gives its number back; if the request was aborted, the client
+   * clunks the fid of a late reply first. An Rwalk with fewer qids than names
+   * makes no fid, and its number can be used again. After a Tclunk or Tremove
+   * of its own, the caller gives the number back with
+   * {@linkcode Protocol.releaseFid}.
    *
    * @param request Message without its tag.
    * @param options Signal, tag.
-   * @returns The reply; its data are the caller's.
-   * @throws {RangeError} The request cannot be encoded, or not in msize bytes,
-   *   or the tag is in use, or the number for a new fid is not from
-   *   {@linkcode Requests.allocFid} or is that of a fid already.
-   *
-   * @example A walk of two elements
-   * ```ts
-   * import { assertEquals } from "@std/assert";
-   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
-   *
-   * const [near, far] = pair();
-   * void serve(far, new MemoryFs({ lib: { motd: "hello\n" } }));
-   * await using client = await connect(near);
-   * const newfid = client.allocFid();
-   * const reply = await client.rpc({
-   *   type: "Twalk",
-   *   fid: client.root,
-   *   newfid,
-   *   wname: ["lib", "motd"],
-   * });
-   * assertEquals(reply.wqid.length, 2);
-   * await client.clunk(newfid);
-   * ```
+   * @returns The reply. Its data belong to the caller.
+   * @throws {RangeError} The request cannot be encoded, or is longer than
+   *   msize; the tag is in use; or the number of a new fid is not from
+   *   {@linkcode Protocol.allocFid}, or was used before.
    */
   rpc<R extends RpcRequest>(
     request: R,
@@ -168,7 +136,7 @@ export class Requests {
         ),
       );
     }
-    const { session } = this;
+    const session = this.#session;
     const fid = newFidOf(message);
     const { signal } = options;
     if (fid !== undefined && signal?.aborted) {
@@ -186,46 +154,29 @@ export class Requests {
         session,
         what,
         options,
-        // It makes a fid.
-        (signal) => session.bearOwn(message as Bearing, fid, signal, tag),
+        // A message with a new fid is a request that makes one.
+        (signal) =>
+          session.makeOwnFid(message as NewFidRequest, fid, signal, tag),
         () => session.drop(fid),
       );
     return reply as Promise<RpcReply<R>>;
   }
 
   /**
-   * Asks the server to give a request up. See `flush(9P)`.
+   * Has the server give up a request. See `flush(9P)`.
    *
-   * This is for requests that were sent with a tag of one's own; the `signal`
-   * of any call does the same. The request rejects with a DOMException named
+   * This is for requests that were sent with a tag of their own; the `signal` of
+   * any call does the same. The request rejects with a DOMException named
    * `AbortError`, unless its reply came first.
    *
-   * @param oldtag Tag of the request, 0 to 65534; that no request has it is no error.
+   * @param oldtag Tag of the request, 0 to 65534. A tag that no request has is
+   *   no error.
    * @param options Signal; an abort only ends the waiting.
-   * @returns Resolves when the server has answered: then the request is done, or never will be.
-   *
-   * @example
-   * ```ts
-   * import { assertRejects } from "@std/assert";
-   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
-   *
-   * const fs = new MemoryFs();
-   * fs.define("events", { read: () => new Promise(() => {}) });
-   * const [near, far] = pair();
-   * void serve(far, fs);
-   * await using client = await connect(near);
-   * await using file = await client.open("events");
-   * const read = client.rpc(
-   *   { type: "Tread", fid: file.fid, offset: 0n, count: 100 },
-   *   { tag: 7 },
-   * );
-   * const refused = assertRejects(() => read, DOMException, "flushed");
-   * await client.flush(7);
-   * await refused;
-   * ```
+   * @returns Resolves when the server has answered. Then the server does not
+   *   work on the request any more.
    */
   flush(oldtag: number, options: CallerOptions = {}): Promise<void> {
-    const { session } = this;
+    const session = this.#session;
     const message = `The request with tag ${oldtag} was flushed`;
     return awaited(
       session,
@@ -236,49 +187,24 @@ export class Requests {
   }
 
   /**
-   * Takes the lowest free number for a fid (`alloc-handle` of the Scheme egg),
-   * to be made once with {@linkcode Requests.rpc} or {@linkcode Requests.walk}.
+   * Takes the lowest free number for a fid, which {@linkcode Protocol.rpc} or
+   * {@linkcode Protocol.walk} then makes.
    *
-   * @example
-   * ```ts
-   * import { assertEquals } from "@std/assert";
-   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
-   *
-   * const [near, far] = pair();
-   * void serve(far, new MemoryFs({ motd: "hello\n" }));
-   * await using client = await connect(near);
-   * const newfid = client.allocFid();
-   * assertEquals(await client.walk("motd", { newfid }), newfid);
-   * await client.clunk(newfid);
-   * ```
+   * @returns The number.
    */
   allocFid(): number {
-    return this.session.fids.reserve();
+    return this.#session.fids.reserve();
   }
 
   /**
-   * Gives a number back without a Tclunk, when the server does not have it
-   * (`release-handle` of the Scheme egg).
+   * Gives a number back without a Tclunk, when the server does not have the fid.
    *
-   * @param fid Number from {@linkcode Requests.allocFid}.
-   * @throws {RangeError} It is the root, or not taken.
-   *
-   * @example
-   * ```ts
-   * import { assertEquals } from "@std/assert";
-   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
-   *
-   * const [near, far] = pair();
-   * void serve(far, new MemoryFs());
-   * await using client = await connect(near);
-   * const fid = client.allocFid();
-   * client.releaseFid(fid);
-   * assertEquals(client.allocFid(), fid);
-   * ```
+   * @param fid Number from {@linkcode Protocol.allocFid}.
+   * @throws {RangeError} The number is that of the root, or is not taken.
    */
   releaseFid(fid: number): void {
-    const { fids } = this.session;
-    if (!fids.has(fid) || fid === this.paths.root) {
+    const { fids } = this.#session;
+    if (!fids.has(fid) || fid === this.root) {
       throw new RangeError(
         `Cannot release ${labelOf(fid)}: it is not from allocFid()`,
       );
@@ -287,36 +213,22 @@ export class Requests {
   }
 
   /**
-   * Walks to a file without opening it (`path-walk` of the Scheme egg). See
-   * `walk(9P)`.
+   * Walks to a file without opening it. See `walk(9P)`.
    *
-   * @param path Path; an empty one gives another fid of the same file.
-   * @param options Fid to start from, number of the new one, signal.
-   * @returns A new fid, to be given back with {@linkcode Requests.clunk}.
-   *   When this rejects, its number is given back, also that of `newfid`.
-   * @throws {TypeError} The new fid is the one to start from.
-   * @throws {RangeError} `newfid` is not from {@linkcode Requests.allocFid}, or
-   *   is that of a fid already; then it is not given back.
-   *
-   * @example
-   * ```ts
-   * import { assertEquals } from "@std/assert";
-   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
-   *
-   * const [near, far] = pair();
-   * void serve(far, new MemoryFs({ lib: { motd: "hello\n" } }));
-   * await using client = await connect(near);
-   * const lib = await client.walk("lib");
-   * const motd = await client.walk("motd", { from: lib });
-   * assertEquals((await client.stat(motd)).name, "motd");
-   * await Promise.all([client.clunk(lib), client.clunk(motd)]);
-   * ```
+   * @param path Path; an empty path gives another fid of the same file.
+   * @param options Fid to start from, number of the new fid, signal.
+   * @returns A new fid, which the caller gives back with
+   *   {@linkcode Protocol.clunk}. When the walk rejects, the client gives the
+   *   number back, also that of `newfid`.
+   * @throws {TypeError} `from` and `newfid` are the same.
+   * @throws {RangeError} `newfid` is not from {@linkcode Protocol.allocFid}, or
+   *   was used before; then the client does not give it back.
    */
   walk(
     path: string | readonly string[],
     options: WalkOptions = {},
   ): Promise<number> {
-    const { session } = this;
+    const session = this.#session;
     const { from, newfid } = options;
     if (from !== undefined && from === newfid) {
       return Promise.reject(
@@ -336,83 +248,61 @@ export class Requests {
       options,
       async (signal) => {
         if (newfid !== undefined) session.fids.use(newfid);
-        return await this.paths.walk(path, signal, { from, newfid });
+        return await this.#paths().walk(path, signal, { from, newfid });
       },
       (fid) => session.drop(fid),
     );
   }
 
   /**
-   * Gives the fid of a path: walked to once, and kept for further calls until
-   * it is clunked or the tree is closed. See `walk(9P)`.
+   * Gives the fid of a path. The client walks to the path once, and gives the
+   * same fid to further calls, until the fid is clunked or the client is closed.
+   * See `walk(9P)`.
    *
-   * When {@linkcode Attributes.rename} or {@linkcode RemoteTree.remove} takes
-   * the path away, or the server says that there is no such file any more, the
-   * next call walks again; the fid before it stays until it is clunked or the
-   * tree is closed.
+   * The next call walks again when {@linkcode Client.rename} or
+   * {@linkcode Client.remove} has taken the path away, or the server says that
+   * the file does not exist any more. The fid from before stays until it is
+   * clunked or the client is closed.
    *
    * @param path Path.
    * @param options Signal.
-   * @returns The fid; what is opened must be another one, from {@linkcode Requests.walk}.
-   *
-   * @example
-   * ```ts
-   * import { assertEquals } from "@std/assert";
-   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
-   *
-   * const [near, far] = pair();
-   * void serve(far, new MemoryFs({ lib: { motd: "hello\n" } }));
-   * await using client = await connect(near);
-   * const fid = await client.fid("lib/motd");
-   * assertEquals((await client.stat(fid)).length, 6);
-   * assertEquals(await client.fid("/lib/motd"), fid);
-   * ```
+   * @returns The fid. It must not be opened; {@linkcode Protocol.walk} gives
+   *   fids for that.
    */
   fid(
     path: string | readonly string[],
     options: CallerOptions = {},
   ): Promise<number> {
     return operate(
-      this.session,
+      this.#session,
       "walk to",
       path,
       options,
-      (signal) => this.paths.keep(path, signal),
+      (signal) => this.#paths().keep(path, signal),
     );
   }
 
   /**
-   * Runs a function on a fid that lives as long as it; clunked also after an
-   * error (`with-handle-to` of the Scheme egg). See `walk(9P)`.
+   * Walks to a file, runs a function on its fid, and clunks the fid, also after
+   * an error. See `walk(9P)`.
    *
-   * An abort ends the requests that are under way with the fid. It is clunked
-   * when the function has ended, so that no other file has its number before.
+   * An abort ends the requests that are under way with the fid. The fid is
+   * clunked when the function has ended, so that no other file gets its number
+   * before.
    *
    * @param path Path.
-   * @param use What is done with the fid, but for giving it back.
-   * @param options Signal and timeout, which hold for all of it; there is no
-   *   timeout by default, but those of the calls.
-   * @returns What the function gave.
-   *
-   * @example
-   * ```ts
-   * import { assertEquals } from "@std/assert";
-   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
-   *
-   * const [near, far] = pair();
-   * void serve(far, new MemoryFs({ motd: "hello\n" }));
-   * await using client = await connect(near);
-   * const { length } = await client.withFid("motd", (fid) => client.stat(fid));
-   * assertEquals(length, 6);
-   * ```
+   * @param use Function that works with the fid and does not clunk it.
+   * @param options Signal and timeout for the whole call. By default there is
+   *   no timeout but those of the requests.
+   * @returns The result of the function.
    */
   withFid<T>(
     path: string | readonly string[],
     use: (fid: number) => T | Promise<T>,
     options: CallerOptions = {},
   ): Promise<T> {
-    const { session } = this;
-    return lend(path, options, {
+    const session = this.#session;
+    return withResource(path, options, {
       session,
       take: (bounds) => this.walk(path, bounds),
       interrupt: (fid, reason) => session.flushFid(fid, () => reason),
@@ -424,25 +314,12 @@ export class Requests {
   /**
    * Gives a fid back. See `clunk(9P)`.
    *
-   * @param fid Fid; gone afterwards, also after an error.
+   * @param fid Fid; it is gone afterwards, also after an error.
    * @param options Signal; an abort only ends the waiting.
-   *
-   * @example
-   * ```ts
-   * import { assertRejects } from "@std/assert";
-   * import { connect, MemoryFs, NinePError, pair, serve } from "@ninep/ninep";
-   *
-   * const [near, far] = pair();
-   * void serve(far, new MemoryFs({ motd: "hello\n" }));
-   * await using client = await connect(near);
-   * const fid = await client.walk("motd");
-   * await client.clunk(fid);
-   * await assertRejects(() => client.stat(fid), NinePError, "fid unknown");
-   * ```
    */
   clunk(fid: number, options: CallerOptions = {}): Promise<void> {
-    const { session } = this;
-    this.paths.kept.forget(fid);
+    const { session, cachedFids } = this.#paths();
+    cachedFids.forget(fid);
     return awaited(
       session,
       () => `clunk ${labelOf(fid)}`,
@@ -456,27 +333,12 @@ export class Requests {
    *
    * @param fid Fid that is open for reading.
    * @param options Offset, count, signal.
-   * @returns The bytes; none at the end.
+   * @returns The bytes; none at the end of the file.
    * @throws {RangeError} The offset is not in 0 to 2^53 - 1, or 2^64 - 1 as a
    *   bigint.
-   *
-   * @example
-   * ```ts
-   * import { assertEquals } from "@std/assert";
-   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
-   *
-   * const [near, far] = pair();
-   * void serve(far, new MemoryFs({ motd: "hello\n" }));
-   * await using client = await connect(near);
-   * await client.withFid("motd", async (fid) => {
-   *   await client.rpc({ type: "Topen", fid, mode: 0 });
-   *   const bytes = await client.read(fid, { offset: 1, count: 3 });
-   *   assertEquals(new TextDecoder().decode(bytes), "ell");
-   * });
-   * ```
    */
   read(fid: number, options: ReadOptions = {}): Promise<Uint8Array> {
-    const most = this.session.limit;
+    const most = this.#session.limit;
     const { offset = 0, count = most } = options;
     return explained("read", fid, async () => {
       const { data } = await this.rpc({
@@ -493,40 +355,26 @@ export class Requests {
    * Writes to an open fid with one request. See `read(9P)`.
    *
    * @param fid Fid that is open for writing.
-   * @param data Bytes, or a text to be sent as UTF-8; what a message does not
-   *   take is left out.
+   * @param data Bytes, or a text that is sent as UTF-8. What is longer than one
+   *   message is cut.
    * @param options Offset, signal.
    * @returns Number of bytes that the server took.
    * @throws {RangeError} The offset is out of its range, as for
-   *   {@linkcode Requests.read}.
-   *
-   * @example
-   * ```ts
-   * import { assertEquals } from "@std/assert";
-   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
-   *
-   * const [near, far] = pair();
-   * void serve(far, new MemoryFs({ motd: "hello\n" }, { uid: "none" }));
-   * await using client = await connect(near);
-   * await client.withFid("motd", async (fid) => {
-   *   await client.rpc({ type: "Topen", fid, mode: 1 });
-   *   assertEquals(await client.write(fid, "j", { offset: 0 }), 1);
-   * });
-   * assertEquals(await client.readTextFile("motd"), "jello\n");
-   * ```
+   *   {@linkcode Protocol.read}.
    */
   write(
     fid: number,
     data: Uint8Array | string,
     options: WriteOptions = {},
   ): Promise<number> {
+    const session = this.#session;
     const { offset = 0 } = options;
     return explained("write", fid, async () => {
       const { count } = await this.rpc({
         type: "Twrite",
         fid,
         offset: wireOffset("write", fid, offset),
-        data: bytesOf(data).subarray(0, this.session.limit),
+        data: bytesOf(data).subarray(0, session.limit),
       }, options);
       return count;
     });
@@ -540,7 +388,7 @@ export class Requests {
  * @throws {RangeError} The number is not the caller's.
  */
 async function giveUp(
-  { fids }: Session,
+  { fids }: ClientSession,
   fid: number,
   signal: AbortSignal,
 ): Promise<never> {

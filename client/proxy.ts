@@ -14,7 +14,7 @@ import {
   operate,
   pathOf,
 } from "./operation.ts";
-import type { Paths } from "./trees/tree_paths.ts";
+import type { TreePaths } from "./trees/tree_paths.ts";
 
 /**
  * Default of `maxEntries`. Each method takes memory as long as the object
@@ -25,7 +25,7 @@ const METHODS_MAX = 10_000;
 const RESERVED: ReadonlySet<string> = new Set(["then", "toJSON"]);
 
 /**
- * Options of {@linkcode RemoteTree.proxy}, also for each call: a signal that
+ * Options of {@linkcode Client.proxy}, also for each call: a signal that
  * aborts ends them all. {@linkcode RemoteMethod.with} is for a single one.
  */
 export interface ProxyOptions<Api = unknown> extends CallerOptions {
@@ -37,7 +37,7 @@ export interface ProxyOptions<Api = unknown> extends CallerOptions {
   maxLength?: number | undefined;
 }
 
-/** A method of what {@linkcode RemoteTree.proxy} makes: a call of a function file. */
+/** A method of what {@linkcode Client.proxy} makes: a call of a function file. */
 export interface RemoteMethod<Args extends unknown[], Value> {
   /** Calls the function. */
   (...args: Args): Promise<Value>;
@@ -94,7 +94,7 @@ export type RemoteValue<Value, Nothing = null> =
     : never;
 
 /**
- * What {@linkcode RemoteTree.proxy} makes of an interface: its methods, with
+ * What {@linkcode Client.proxy} makes of an interface: its methods, with
  * promises of what arrives of their values; see {@linkcode RemoteValue}. Type
  * parameters of a method are lost, and so
  * are its overloads but the last one.
@@ -118,7 +118,7 @@ export type RemoteApi<Api> = {
  * @param paths Gives the present ones: `Client.version()` makes others.
  */
 export async function proxyOf<Api>(
-  paths: () => Paths,
+  paths: () => TreePaths,
   path: string | readonly string[],
   options: ProxyOptions<Api>,
 ): Promise<RemoteApi<Api>> {
@@ -186,7 +186,7 @@ function joined(all: CallerOptions, own: CallerOptions): CallerOptions {
 
 /** The names in a directory, without those of directories. */
 function filesIn(
-  paths: Paths,
+  paths: TreePaths,
   path: string | readonly string[],
   options: Omit<ProxyOptions, "methods">,
 ): Promise<string[]> {

@@ -1,12 +1,12 @@
 // What a function is lent for as long as it runs.
 
 import { bounded, type CallerOptions, labelOf } from "./operation.ts";
-import type { Session } from "./connection/client_session.ts";
+import type { ClientSession } from "./connection/client_session.ts";
 
 /** How something is taken and given back. */
-export interface Loan<R> {
+export interface Resource<R> {
   /** What it is good for no longer than. */
-  readonly session: Session;
+  readonly session: ClientSession;
   /** Takes it, with a signal and a timeout for that alone. */
   take(options: CallerOptions): Promise<R>;
   /** Ends what is under way with it, at an abort. */
@@ -23,10 +23,10 @@ export interface Loan<R> {
  * @param options A timeout is for all of it; that of the connection is for
  *   calls, and how long the function takes is not known.
  */
-export function lend<R, T>(
+export function withResource<R, T>(
   path: string | readonly string[],
   { signal, timeout }: CallerOptions,
-  loan: Loan<R>,
+  loan: Resource<R>,
   use: (lent: R) => T | Promise<T>,
 ): Promise<T> {
   const what = () => `use ${labelOf(path)}`;
@@ -58,7 +58,7 @@ export function lend<R, T>(
 }
 
 function whileConnected<T>(
-  session: Session,
+  session: ClientSession,
   work: () => Promise<T>,
 ): Promise<T> {
   return new Promise((resolve, reject) => {

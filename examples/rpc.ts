@@ -32,24 +32,24 @@ async function main() {
   async function ask<R extends RpcRequest>(request: R): Promise<RpcReply<R>> {
     const tag = 1; // One request at a time needs no other.
     console.log(`-> ${formatMessage({ ...request, tag } as Message)}`);
-    const reply = await client.rpc(request, { tag });
+    const reply = await client.protocol.rpc(request, { tag });
     console.log(`<- ${formatMessage(reply as Message)}`);
     return reply;
   }
 
-  const fid = client.allocFid();
+  const fid = client.protocol.allocFid();
   const wname = path.split("/").filter((name) => name !== "");
   const { wqid } = await ask(
-    { type: "Twalk", fid: client.root, newfid: fid, wname },
+    { type: "Twalk", fid: client.protocol.root, newfid: fid, wname },
   );
   if (wqid.length < wname.length) {
-    client.releaseFid(fid); // The server has made none.
+    client.protocol.releaseFid(fid); // The server has made none.
     throw new Error(`no "${wname[wqid.length]}"`);
   }
   await ask({ type: "Tstat", fid });
   await ask({ type: "Topen", fid, mode: OREAD });
   await ask({ type: "Tread", fid, offset: 0n, count: 200 });
-  await client.clunk(fid);
+  await client.protocol.clunk(fid);
 }
 
 await main().catch(({ message }: Error) => {

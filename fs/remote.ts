@@ -1,7 +1,7 @@
 // A tree of another server, to be served here: every request goes there with a
 // fid, so that files keep their identity.
 
-import type { RemoteTree } from "../client.ts";
+import type { Client } from "../client.ts";
 import { normalizePath } from "../client.ts";
 import { NinePError, type Qid, QTDIR } from "../codec.ts";
 import type {
@@ -38,7 +38,7 @@ export interface RemoteFsOptions {
       uname: string,
       aname: string,
       signal: AbortSignal | undefined,
-    ) => Awaitable<RemoteTree>)
+    ) => Awaitable<Client>)
     | undefined;
   /**
    * Most milliseconds that a near Tclunk waits for the far server, above 0 and
@@ -97,7 +97,7 @@ export class RemoteFs implements ServableTree {
   };
   /** What a server asks: functions that need no `this`. */
   readonly handler: Handler<PathNode>;
-  readonly #tree: RemoteTree;
+  readonly #tree: Client;
   readonly #path: readonly string[];
   readonly #attach: RemoteFsOptions["attach"];
   readonly #closeTimeout: number;
@@ -110,7 +110,7 @@ export class RemoteFs implements ServableTree {
    * @throws {RangeError} `closeTimeout` is out of its range.
    * @throws {TypeError} An element of the path has a slash.
    */
-  constructor(tree: RemoteTree, options: RemoteFsOptions = {}) {
+  constructor(tree: Client, options: RemoteFsOptions = {}) {
     const { path = "/", attach, closeTimeout = 5000 } = options;
     if (!(closeTimeout > 0 && closeTimeout <= TIMEOUT_MAX)) {
       throw new RangeError(
@@ -143,21 +143,21 @@ export class RemoteFs implements ServableTree {
 /** Attaches for a near user, where that is wanted. */
 type AttachFar = (
   signal: AbortSignal | undefined,
-) => Awaitable<RemoteTree> | undefined;
+) => Awaitable<Client> | undefined;
 
 /** A near attach: the tree of the far server that it is for. */
 class Attachment {
-  readonly #tree: RemoteTree;
+  readonly #tree: Client;
   readonly #path: readonly string[];
   readonly #attach: AttachFar;
   readonly #closeTimeout: number;
   /** The tree of this attach alone. */
-  #own: RemoteTree | undefined;
+  #own: Client | undefined;
   /** Ends a search for which no near client waits. */
   readonly #end = new AbortController();
 
   constructor(
-    tree: RemoteTree,
+    tree: Client,
     path: readonly string[],
     attach: AttachFar,
     closeTimeout: number,
@@ -190,7 +190,7 @@ class Attachment {
   }
 
   /** Attaches for the near user; what comes after an abort is closed. */
-  async #attachFar(signal: AbortSignal): Promise<RemoteTree | undefined> {
+  async #attachFar(signal: AbortSignal): Promise<Client | undefined> {
     try {
       const attached = Promise.resolve(this.#attach(signal));
       attached.then((tree) => signal.aborted && discard(tree), () => {});
@@ -209,6 +209,6 @@ class Attachment {
 }
 
 /** Closes a tree for which nobody waits. */
-function discard(tree: RemoteTree | undefined): void {
+function discard(tree: Client | undefined): void {
   tree?.close().catch(() => {});
 }

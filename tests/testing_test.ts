@@ -94,11 +94,11 @@ test("P-46 withTestServer() ends while a function runs that never does", async (
 test("P-48: reads data that is there", async () => {
   const fs = new MemoryFs({ test_file: "initial data" }, { uid: "none" });
   await withTestServer(async ({ client }) => {
-    const fid = await client.walk("test_file");
-    await client.rpc({ type: "Topen", fid, mode: 0 });
-    const data = await client.read(fid);
+    const fid = await client.protocol.walk("test_file");
+    await client.protocol.rpc({ type: "Topen", fid, mode: 0 });
+    const data = await client.protocol.read(fid);
     assertEquals(new TextDecoder().decode(data), "initial data");
-    await client.clunk(fid);
+    await client.protocol.clunk(fid);
   }, { fs });
 });
 
@@ -108,10 +108,10 @@ test("P-48: five reads of a call-on-read file give five times", async () => {
   fs.register("time", () => clock += 0.25, { callOnRead: true });
   await withTestServer(async ({ client }) => {
     // On one fid that was never opened, as that client does it; then by path.
-    const fid = await client.fid("time");
+    const fid = await client.protocol.fid("time");
     const times: number[] = [];
     for (let i = 0; i < 5; i++) {
-      const data = await client.read(fid);
+      const data = await client.protocol.read(fid);
       times.push(JSON.parse(new TextDecoder().decode(data)));
     }
     assertEquals(times, [1000.25, 1000.5, 1000.75, 1001, 1001.25]);
@@ -130,8 +130,8 @@ test("P-48: what was written is read", async () => {
       write: true,
       truncate: true,
     });
-    assertEquals(await client.write(file.fid, "new data"), 8);
-    const data = await client.read(file.fid);
+    assertEquals(await client.protocol.write(file.fid, "new data"), 8);
+    const data = await client.protocol.read(file.fid);
     assertEquals(new TextDecoder().decode(data), "new data");
     assertEquals(fs.readTextFile("test_file"), "new data");
   }, { fs });
@@ -141,9 +141,9 @@ test("P-18: the whole example: register, start, write and read 42, call 42, stop
   const fs = new MemoryFs();
   fs.register("test_func", ({ a, b }: { a: number; b: number }) => a + b);
   await withTestServer(async ({ client }) => {
-    const fid = await client.fid("test_func");
-    await client.write(fid, '{"a": 17, "b": 25}');
-    const data = await client.read(fid);
+    const fid = await client.protocol.fid("test_func");
+    await client.protocol.write(fid, '{"a": 17, "b": 25}');
+    const data = await client.protocol.read(fid);
     assertEquals(JSON.parse(new TextDecoder().decode(data)), 42);
     const kwarg = { a: 17, b: 25 };
     assertEquals(await client.call("test_func", { kwarg }), 42);
@@ -155,18 +155,18 @@ test("P-27, P-28: read() and write() of a fid take their offset", async () => {
   await withTestServer(async ({ client, fs }) => {
     await using file = await client.open("data", { read: true, write: true });
     const { fid } = file;
-    assertEquals(await client.write(fid, "J"), 1);
-    assertEquals(await client.write(fid, "y!", { offset: 4 }), 2);
+    assertEquals(await client.protocol.write(fid, "J"), 1);
+    assertEquals(await client.protocol.write(fid, "y!", { offset: 4 }), 2);
     assertEquals(
-      await client.write(fid, new Uint8Array([63]), { offset: 6n }),
+      await client.protocol.write(fid, new Uint8Array([63]), { offset: 6n }),
       1,
     );
     assertEquals(fs.readTextFile("data"), "Jelly!?");
     const text = new TextDecoder();
-    assertEquals(text.decode(await client.read(fid)), "Jelly!?");
-    const part = await client.read(fid, { offset: 1, count: 4 });
+    assertEquals(text.decode(await client.protocol.read(fid)), "Jelly!?");
+    const part = await client.protocol.read(fid, { offset: 1, count: 4 });
     assertEquals(text.decode(part), "elly");
-    const end = await client.read(fid, { offset: 7n });
+    const end = await client.protocol.read(fid, { offset: 7n });
     assertEquals(end.length, 0);
   });
 });

@@ -24,7 +24,7 @@ import type { Qid } from "../../codec/messages.ts";
 import { utf8Length } from "../../codec/wire.ts";
 import type { Connection } from "../../transport.ts";
 import type { Environment } from "./environment.ts";
-import type { Leftover, Link } from "./mux.ts";
+import type { Leftover, RequestSender } from "./mux.ts";
 import { FidPool } from "./numbers.ts";
 import type { PeerTraits } from "./peer.ts";
 import type { ProgressMonitor } from "../transfer/stall.ts";
@@ -43,7 +43,7 @@ const IN_USE = /\bfid\b.*\b(in use|exists)\b|\bduplicate fid\b/i;
 
 /** A fid that is open. */
 export interface OpenFid {
-  readonly session: Session;
+  readonly session: ClientSession;
   readonly fid: number;
   /** Access and further bits, as in Topen. */
   readonly mode: number;
@@ -56,15 +56,15 @@ export interface OpenFid {
 }
 
 /** A request that makes a fid. */
-export type Bearing = Tattach | Tauth | Twalk;
+export type NewFidRequest = Tattach | Tauth | Twalk;
 
 /** A session on a link: its fids, and the requests that change them. */
-export class Session {
+export class ClientSession {
   /** Most milliseconds that an operation takes by default. */
   readonly timeout: number | undefined;
   /** Most bytes of file data that one transfer has in flight. */
   window: number = WINDOW;
-  readonly #link: Link;
+  readonly #link: RequestSender;
   /** Numbers the server may have; those that it is certain not to have are free. */
   readonly fids: FidPool;
   /** Whether the server has Tcall, as far as it has shown. */
@@ -86,7 +86,11 @@ export class Session {
   /** Whom to tell of the end, by what they are known by. */
   #watchers: Map<unknown, (error: unknown) => void> | undefined;
 
-  constructor(link: Link, timeout: number | undefined, fidBase: number) {
+  constructor(
+    link: RequestSender,
+    timeout: number | undefined,
+    fidBase: number,
+  ) {
     this.#link = link;
     this.timeout = timeout;
     this.#fidBase = fidBase;
@@ -179,7 +183,7 @@ export class Session {
    * Starts another session on the connection. This one is over then: its
    * requests reject, those that are under way and all that come later.
    */
-  async renew(msize: number): Promise<Session> {
+  async renew(msize: number): Promise<ClientSession> {
     const error = new DOMException(
       `The session with "${this.peer}" was started anew: requests are given up, fids are void`,
       "AbortError",
@@ -187,7 +191,7 @@ export class Session {
     this.#over = error;
     this.#tellEnd();
     await this.#link.version(msize, error);
-    const next = new Session(this.#link, this.timeout, this.#fidBase);
+    const next = new ClientSession(this.#link, this.timeout, this.#fidBase);
     next.hasTcall = this.hasTcall;
     next.window = this.window;
     return next;
@@ -256,7 +260,7 @@ export class Session {
     afid: number = NOFID,
     signal?: AbortSignal,
   ): Promise<number> {
-    const [fid] = await this.#bearNew(
+    const [fid] = await this.#makeFid(
       (fid) => ({ type: "Tattach", tag: 0, fid, afid, uname, aname }),
       signal,
     );
@@ -269,7 +273,7 @@ export class Session {
     aname: string,
     signal?: AbortSignal,
   ): Promise<OpenFid> {
-    const [afid, { aqid: qid }] = await this.#bearNew(
+    const [afid, { aqid: qid }] = await this.#makeFid(
       (afid) => ({ type: "Tauth", tag: 0, afid, uname, aname }),
       signal,
     );
@@ -322,7 +326,7 @@ export class Session {
     signal?: AbortSignal,
     newfid?: number,
   ): Promise<[fid: number, reply: Rwalk]> {
-    return this.#bearNew(
+    return this.#makeFid(
       (newfid): Twalk => ({ type: "Twalk", tag: 0, fid: from, newfid, wname }),
       signal,
       newfid,
@@ -372,7 +376,7 @@ export class Session {
    *
    * @param own The only number to try; any free number by default.
    */
-  async #bearNew<T extends Bearing>(
+  async #makeFid<T extends NewFidRequest>(
     request: (fid: number) => T,
     signal: AbortSignal | undefined,
     own?: number,
@@ -436,7 +440,7 @@ export class Session {
    *
    * @throws {RangeError} The number is not the caller's.
    */
-  async bearOwn<T extends Bearing>(
+  async makeOwnFid<T extends NewFidRequest>(
     request: T,
     fid: number,
     signal?: AbortSignal,
@@ -596,7 +600,7 @@ function notFound(name: string | undefined): NinePError {
  * Recognizes an incomplete Rwalk, which has fewer names than were asked for and
  * makes no fid.
  */
-function isIncomplete(request: Bearing, reply: object): boolean {
+function isIncomplete(request: NewFidRequest, reply: object): boolean {
   return request.type === "Twalk" && "wqid" in reply &&
     Array.isArray(reply.wqid) && reply.wqid.length < request.wname.length;
 }

@@ -2,7 +2,7 @@
 
 import { explained } from "../operation.ts";
 import { RemoteFile } from "../file/remote_file.ts";
-import type { Session } from "./client_session.ts";
+import type { ClientSession } from "./client_session.ts";
 
 /**
  * The dialogue in which a user is authenticated: it reads and writes the file
@@ -25,7 +25,7 @@ export function nameOf({ uname, aname }: Omit<Login, "auth">): string {
 
 /** Begins the authentication of a user. */
 export async function openAuth(
-  session: Session,
+  session: ClientSession,
   { uname, aname }: Omit<Login, "auth">,
   signal?: AbortSignal,
 ): Promise<RemoteFile> {
@@ -34,7 +34,10 @@ export async function openAuth(
 }
 
 /** Gets the root of a tree: Tauth and the dialogue where there is one, and Tattach. */
-export async function login(session: Session, who: Login): Promise<number> {
+export async function login(
+  session: ClientSession,
+  who: Login,
+): Promise<number> {
   const { uname, aname, auth } = who;
   const { peer } = session;
   const attach = (afid?: number) =>

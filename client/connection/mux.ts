@@ -88,7 +88,7 @@ class Pending {
 const NONE: readonly Leftover[] = [];
 
 /** What a session is on: one connection, or one after the other. */
-export type Link = Pick<Mux, keyof Mux>;
+export type RequestSender = Pick<Mux, keyof Mux>;
 
 /**
  * A connection that carries any number of requests at once. All that are made

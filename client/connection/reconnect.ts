@@ -16,8 +16,13 @@ import { type Connection, dial } from "../../transport.ts";
 import { codeOf, isPermanent } from "../../transport/failure.ts";
 import type { RefGroup } from "../../transport/ref_group.ts";
 import type { Environment } from "./environment.ts";
-import type { Line } from "./recoverable_mux.ts";
-import { endsWithFid, type Leftover, type Link, treadInto } from "./mux.ts";
+import type { RecoverableMux } from "./recoverable_mux.ts";
+import {
+  endsWithFid,
+  type Leftover,
+  type RequestSender,
+  treadInto,
+} from "./mux.ts";
 import { abortable, bounded, TIMEOUT_MAX } from "../operation.ts";
 import type { PeerTraits } from "./peer.ts";
 import { Restoration, type RestorationPlan } from "./restoration.ts";
@@ -92,11 +97,11 @@ export interface ReconnectSettings {
   readonly dial: (signal: AbortSignal) => Promise<Connection>;
 }
 
-/** What a {@linkcode Reconnecting} works by. */
+/** What a {@linkcode ReconnectingSender} works by. */
 export interface ReconnectPlan
   extends Omit<ReconnectSettings, "dial">, RestorationPlan {
   /** Makes a connection, on which nothing was sent. */
-  readonly open: (signal: AbortSignal) => Promise<Line>;
+  readonly open: (signal: AbortSignal) => Promise<RecoverableMux>;
 }
 
 /** A request that is under way, on whatever connection. */
@@ -209,10 +214,10 @@ export function delayOf(
  * - A tag belongs to one connection: a request with a tag of the caller's own
  *   neither is repeated nor waits.
  */
-export class Reconnecting implements Link {
+export class ReconnectingSender implements RequestSender {
   readonly #plan: ReconnectPlan;
   /** The connection, or the last one. */
-  #line: Line;
+  #line: RecoverableMux;
   /** Resolves when there is a connection again, or never will be. */
   #again: Promise<void> | undefined;
   /** Number of attempts since the last steady connection. */
@@ -229,7 +234,7 @@ export class Reconnecting implements Link {
   /** Largest message that was asked for last. */
   #msize = 0;
 
-  constructor(line: Line, plan: ReconnectPlan) {
+  constructor(line: RecoverableMux, plan: ReconnectPlan) {
     this.#line = line;
     this.#plan = plan;
     this.#watch(line);
@@ -445,7 +450,7 @@ export class Reconnecting implements Link {
     }
   }
 
-  #watch(line: Line): void {
+  #watch(line: RecoverableMux): void {
     line.ended.then(() => {
       if (this.#refusal) this.#ended.resolve();
       else this.#lose(line);
@@ -453,7 +458,7 @@ export class Reconnecting implements Link {
   }
 
   /** A connection is lost; said as often as it is noticed. */
-  #lose(line: Line): void {
+  #lose(line: RecoverableMux): void {
     if (this.#line !== line || this.#again) return;
     this.#losses++;
     const age = performance.now() - this.#since;
@@ -462,7 +467,7 @@ export class Reconnecting implements Link {
   }
 
   /** Makes the next connection, or ends. */
-  async #reconnect(lost: Line): Promise<void> {
+  async #reconnect(lost: RecoverableMux): Promise<void> {
     const { attempts, attemptTimeout: timeout } = this.#plan;
     const { signal } = this.#ending;
     let cause = lost.error;
@@ -500,7 +505,7 @@ export class Reconnecting implements Link {
   }
 
   /** Makes a connection with the fids of another one, and takes it. */
-  async #restore(lost: Line, signal: AbortSignal): Promise<void> {
+  async #restore(lost: RecoverableMux, signal: AbortSignal): Promise<void> {
     const line = await this.#plan.open(signal);
     const onAbort = () => line.fail(signal.reason);
     signal.addEventListener("abort", onAbort, { once: true });
@@ -539,7 +544,7 @@ function waitFor(carried: Carried): Promise<void> {
 
 /** Sends a request, no larger than the connection takes: it may be of an earlier one. */
 function send(
-  line: Line,
+  line: RecoverableMux,
   request: Tmessage,
   into: Uint8Array | undefined,
   signal: AbortSignal | undefined,

@@ -58,7 +58,7 @@ export interface Origin {
 }
 
 /** A connection that remembers how its fids came to be. */
-export class Line extends Mux {
+export class RecoverableMux extends Mux {
   /** By number; of a fid that could not be made again, why. */
   readonly fids: Map<number, Origin | NinePError> = new Map();
 

@@ -4,9 +4,14 @@
 import { NinePError, NOFID, ORDWR, OTRUNC, type Tattach } from "../../codec.ts";
 import type { Qid } from "../../codec/messages.ts";
 import { isDirectory } from "../file_stat.ts";
-import { endOf, type Line, type Origin, stale } from "./recoverable_mux.ts";
+import {
+  endOf,
+  type Origin,
+  type RecoverableMux,
+  stale,
+} from "./recoverable_mux.ts";
 import { type Authenticate, login } from "./login.ts";
-import { Session } from "./client_session.ts";
+import { ClientSession } from "./client_session.ts";
 
 const OTHER = "it is not the same file any more";
 
@@ -20,18 +25,22 @@ export interface RestorationPlan {
 
 /** The fids of a lost connection, made again on another one. */
 export class Restoration {
-  readonly #line: Line;
+  readonly #line: RecoverableMux;
   /** Those of the lost connection that are not clunked meanwhile. */
   readonly #wanted: ReadonlyMap<number, Origin | NinePError>;
   /** Those that cannot be made, and why. */
   readonly #failed = new Map<number, NinePError>();
-  readonly #session: Session;
+  readonly #session: ClientSession;
   readonly #authOf: RestorationPlan["authOf"];
 
-  constructor(line: Line, lost: Line, { fidBase, authOf }: RestorationPlan) {
+  constructor(
+    line: RecoverableMux,
+    lost: RecoverableMux,
+    { fidBase, authOf }: RestorationPlan,
+  ) {
     this.#line = line;
     this.#wanted = lost.fids;
-    this.#session = new Session(line, undefined, fidBase);
+    this.#session = new ClientSession(line, undefined, fidBase);
     this.#authOf = authOf;
   }
 

@@ -3,7 +3,7 @@
 
 import { NinePError, OAPPEND } from "../../codec.ts";
 import { abortable, hasCode } from "../operation.ts";
-import type { OpenFid, Session } from "../connection/client_session.ts";
+import type { ClientSession, OpenFid } from "../connection/client_session.ts";
 
 /** A piece of work that waits for its turn. */
 interface Waiting {
@@ -190,7 +190,7 @@ export async function endOfFile(
  * @param open Sends the Topen or Tcreate with a mode.
  */
 export async function openToAppend(
-  { traits }: Session,
+  { traits }: ClientSession,
   mode: number,
   open: (mode: number) => Promise<OpenFid>,
 ): Promise<OpenFid> {

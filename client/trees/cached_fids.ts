@@ -3,13 +3,13 @@
 import { FunctionError, NinePError } from "../../codec.ts";
 import { isRemovedError } from "../../codec/call.ts";
 import { abortable, hasCode, leadsTo, namesOf } from "../operation.ts";
-import type { Session } from "../connection/client_session.ts";
+import type { ClientSession } from "../connection/client_session.ts";
 
 /** Requests that have done nothing when they are refused. */
 const ASKING: ReadonlySet<string> = new Set(["Twalk", "Topen", "Tstat"]);
 
 /** A fid that stays, or the walk to it. */
-interface Kept {
+interface CachedFid {
   /** Path from the root. */
   readonly path: string;
   readonly fid: Promise<number>;
@@ -26,16 +26,16 @@ interface Kept {
 export type Walk = (signal: AbortSignal) => Promise<number>;
 
 /** The fids of one tree that stay. Paths are those from its root. */
-export class KeptFids {
-  readonly #session: Session;
+export class CachedFids {
+  readonly #session: ClientSession;
   /** What who comes gets. */
-  readonly #byPath = new Map<string, Kept>();
+  readonly #byPath = new Map<string, CachedFid>();
   /** All that are there, also those that their paths do not lead to any more. */
-  readonly #byFid = new Map<number, Kept>();
+  readonly #byFid = new Map<number, CachedFid>();
   /** Walks that are under way. */
   readonly #walks = new Set<AbortController>();
 
-  constructor(session: Session) {
+  constructor(session: ClientSession) {
     this.#session = session;
   }
 
@@ -96,7 +96,7 @@ export class KeptFids {
    * fids back, so the server did not have the fid before, either.
    */
   async #isLost(
-    { number }: Kept,
+    { number }: CachedFid,
     error: unknown,
     signal: AbortSignal | undefined,
   ): Promise<boolean> {
@@ -109,7 +109,7 @@ export class KeptFids {
     }
   }
 
-  #begin(path: string, walk: Walk): Kept {
+  #begin(path: string, walk: Walk): CachedFid {
     const controller = new AbortController();
     const { signal } = controller;
     const stay = async () => {
@@ -127,7 +127,7 @@ export class KeptFids {
         this.#walks.delete(controller);
       }
     };
-    const kept: Kept = {
+    const kept: CachedFid = {
       path,
       fid: stay(),
       number: undefined,
@@ -141,12 +141,12 @@ export class KeptFids {
   }
 
   /** Who comes walks again. */
-  #unlist(kept: Kept): void {
+  #unlist(kept: CachedFid): void {
     if (this.#byPath.get(kept.path) === kept) this.#byPath.delete(kept.path);
   }
 
   /** Gives up what nobody uses, or can use. */
-  #settle(kept: Kept, reason?: unknown): void {
+  #settle(kept: CachedFid, reason?: unknown): void {
     const { path, number, walk, users, isGiven } = kept;
     if (users > 0) return;
     if (number === undefined) {

@@ -10,9 +10,9 @@ import {
 } from "../../codec.ts";
 import type { Qid } from "../../codec/messages.ts";
 import { setPermissions } from "../attributes.ts";
-import type { Base } from "./path_root.ts";
+import type { PathRoot } from "./path_root.ts";
 import { batchesOf, makeDirectory } from "./directory.ts";
-import { drain } from "./task_tree.ts";
+import { runTaskTree } from "./task_tree.ts";
 import { isDirectory, PERMISSIONS } from "../file_stat.ts";
 import {
   type CallerOptions,
@@ -22,9 +22,14 @@ import {
   join,
   namesOf,
 } from "../operation.ts";
-import type { Paths } from "./tree_paths.ts";
+import type { TreePaths } from "./tree_paths.ts";
 import type { OpenFid } from "../connection/client_session.ts";
-import { Bases, memberOf, type NearSpot, type Spot } from "./location.ts";
+import {
+  type Location,
+  memberOf,
+  type NearLocation,
+  PathRoots,
+} from "./location.ts";
 import type { ProgressMonitor } from "../transfer/stall.ts";
 import {
   chunkSize,
@@ -39,7 +44,7 @@ const AT_ONCE = 8;
 /** What an owner needs to make the members of a directory. */
 const OWNER = 0o700;
 
-/** How far a copy has come; see {@linkcode RemoteTree.copy}. */
+/** How far a copy has come; see {@linkcode Client.copy}. */
 export interface CopyProgress {
   /** Path of the file that is copied; in a tree, one of its files. */
   path: string;
@@ -60,14 +65,14 @@ export interface CopyPlan extends CallerOptions {
 }
 
 /** What is copied, or where to, as the caller names it. */
-export interface CopyEnd extends Spot {
-  readonly base: Paths;
+export interface CopyEnd extends Location {
+  readonly base: TreePaths;
 }
 
 /** A file or directory to copy. */
 interface Task {
-  readonly from: NearSpot;
-  readonly to: NearSpot;
+  readonly from: NearLocation;
+  readonly to: NearLocation;
   readonly stat: Stat;
   /** Whether a directory was made for it, with permissions that may be too wide. */
   isMade?: boolean;
@@ -80,8 +85,8 @@ interface Task {
 /** A directory whose members are copied in batches. */
 interface Descent {
   /** The spots that lead to the members. */
-  readonly from: NearSpot;
-  readonly to: NearSpot;
+  readonly from: NearLocation;
+  readonly to: NearLocation;
   /** The directory in the loop detector, once its first members are known. */
   step?: DirectoryLevel;
   readonly batches: AsyncGenerator<Task[], void, void>;
@@ -98,7 +103,7 @@ export async function copyTree(
   plan: CopyPlan,
 ): Promise<void> {
   const { signal } = plan;
-  const bases = new Bases();
+  const bases = new PathRoots();
   try {
     const source = await bases.hold(from, signal);
     const { session, fid } = source.base;
@@ -118,7 +123,11 @@ export async function copyTree(
 }
 
 /** Copies a directory to one that is there, and is a base. */
-async function copyAll(top: Task, bases: Bases, plan: CopyPlan): Promise<void> {
+async function copyAll(
+  top: Task,
+  bases: PathRoots,
+  plan: CopyPlan,
+): Promise<void> {
   const { signal } = plan;
   const { base } = top.to;
   const { qid } = await base.session.stat(base.fid, signal);
@@ -193,7 +202,7 @@ async function copyAll(top: Task, bases: Bases, plan: CopyPlan): Promise<void> {
     return [];
   };
   try {
-    await drain(top, AT_ONCE, (task) => {
+    await runTaskTree(top, AT_ONCE, (task) => {
       const { from, to } = task;
       plan.monitor?.note(); // The task before it has ended.
       return explained(
@@ -209,7 +218,7 @@ async function copyAll(top: Task, bases: Bases, plan: CopyPlan): Promise<void> {
 
 /** Makes a directory, its owner's for now, where there is none, and tells whether it did. */
 async function madeDirectory(
-  { base, path }: Spot,
+  { base, path }: Location,
   mode: number,
   signal: AbortSignal | undefined,
 ): Promise<boolean> {
@@ -226,9 +235,9 @@ async function madeDirectory(
 
 /** Copies a plain file; what is there is replaced. */
 async function copyFile(
-  from: Spot,
+  from: Location,
   source: OpenFid,
-  to: Spot,
+  to: Location,
   stat: Stat,
   plan: CopyPlan,
 ): Promise<void> {
@@ -289,9 +298,9 @@ interface Target {
 
 /** Opens the file to copy to, or makes it, whoever else makes or removes it meanwhile. */
 async function openTarget(
-  from: Spot,
+  from: Location,
   source: OpenFid,
-  to: Spot,
+  to: Location,
   sourceMode: number,
   signal: AbortSignal | undefined,
 ): Promise<Target> {
@@ -332,7 +341,7 @@ async function openTarget(
  * Twalk leads there from a base.
  */
 async function find(
-  { base, path }: Spot,
+  { base, path }: Location,
   signal: AbortSignal | undefined,
 ): Promise<{ fid: number; qid: Qid }> {
   const { session } = base;
@@ -352,7 +361,7 @@ async function find(
 }
 
 /** What is moved from a file to another one. */
-interface Load {
+interface FileCopy {
   /** As the source names it. */
   readonly length: number;
   /** Whether what lies behind that is left. */
@@ -372,7 +381,7 @@ interface Load {
 async function copyBytes(
   source: OpenFid,
   target: OpenFid,
-  { length, isBounded, path }: Load,
+  { length, isBounded, path }: FileCopy,
   { signal, onProgress }: CopyPlan,
 ): Promise<{ end: number; reach: number }> {
   const size = chunkSize(source);
@@ -445,8 +454,8 @@ async function copyBytes(
  * servers' addresses: what is made in one is then in the other.
  */
 async function isOneDirectory(
-  a: NearSpot,
-  b: NearSpot,
+  a: NearLocation,
+  b: NearLocation,
   signal: AbortSignal | undefined,
 ): Promise<boolean> {
   const name = `.copy-${crypto.randomUUID()}`;
@@ -483,7 +492,7 @@ function isWithin(from: CopyEnd, to: CopyEnd): boolean {
 }
 
 /** Recognizes a tree by its name and its server's address: qids mean something only within one. */
-function isSameTree(a: Base, b: Base): boolean {
+function isSameTree(a: PathRoot, b: PathRoot): boolean {
   const { session: { peer } } = a;
   const isOneServer = a.session === b.session ||
     (peer === b.session.peer && peer.includes("://"));
@@ -496,7 +505,7 @@ function isSameFile(a: Qid, b: Qid): boolean {
 }
 
 function statOf(
-  base: Base,
+  base: PathRoot,
   path: string | readonly string[],
   signal: AbortSignal | undefined,
 ): Promise<Stat> {

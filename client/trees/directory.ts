@@ -9,7 +9,7 @@ import {
   ProtocolError,
   type Stat,
 } from "../../codec.ts";
-import { Base } from "./path_root.ts";
+import { PathRoot } from "./path_root.ts";
 import { isDirectory } from "../file_stat.ts";
 import {
   type CallerOptions,
@@ -48,7 +48,7 @@ const MODE_ON_THE_WAY = 0o777;
  * @param options A timeout is for each request.
  */
 export async function* readMembers(
-  base: Base,
+  base: PathRoot,
   path: string | readonly string[],
   verb: string,
   label: FileRef,
@@ -139,7 +139,7 @@ export function tooMany(
  * @throws {RangeError} The directory has more members than `maxEntries`.
  */
 export async function* batchesOf<T>(
-  base: Base,
+  base: PathRoot,
   path: string | readonly string[],
   gathering: Gathering,
   take: (member: Stat) => T | undefined,
@@ -179,7 +179,7 @@ export async function* batchesOf<T>(
  * @throws {RangeError} The directory has more members than `maxEntries`.
  */
 export async function gatherMembers<T>(
-  base: Base,
+  base: PathRoot,
   path: string | readonly string[],
   gathering: Gathering,
   take: (member: Stat) => T | undefined,
@@ -192,7 +192,7 @@ export async function gatherMembers<T>(
 }
 
 async function openDirectory(
-  base: Base,
+  base: PathRoot,
   path: string | readonly string[],
   signal: AbortSignal | undefined,
 ): Promise<OpenFid> {
@@ -229,7 +229,7 @@ function members(data: Uint8Array): Stat[] {
 
 /** Makes a directory, which must not be there. */
 export async function makeDirectory(
-  base: Base,
+  base: PathRoot,
   path: string | readonly string[],
   mode: number,
   signal: AbortSignal | undefined,
@@ -249,7 +249,7 @@ export async function makeDirectory(
  *   nothing could be made in them.
  */
 export async function makeDirectories(
-  base: Base,
+  base: PathRoot,
   path: string | readonly string[],
   mode: number,
   signal: AbortSignal | undefined,
@@ -275,7 +275,7 @@ export async function makeDirectories(
 
 /** Walks to a directory's member, which is made where it is missing. */
 async function step(
-  { session, aname }: Base,
+  { session, aname }: PathRoot,
   fid: number,
   name: string,
   mode: number,
@@ -287,7 +287,12 @@ async function step(
     if (!hasCode(error, "ENOENT")) throw error;
   }
   try {
-    await makeDirectory(new Base(session, fid, aname), [name], mode, signal);
+    await makeDirectory(
+      new PathRoot(session, fid, aname),
+      [name],
+      mode,
+      signal,
+    );
   } catch (error) {
     if (!hasCode(error, "EEXIST")) throw error; // Another one was faster.
   }

@@ -10,11 +10,11 @@ import {
   OWRITE,
 } from "../../codec.ts";
 import { type FileRef, hasCode, namesOf } from "../operation.ts";
-import type { OpenFid, Session } from "../connection/client_session.ts";
+import type { ClientSession, OpenFid } from "../connection/client_session.ts";
 import { openToAppend } from "../file/turns.ts";
 
 /** How to open a path. */
-export interface How {
+export interface PathOpenOptions {
   read?: boolean | undefined;
   write?: boolean | undefined;
   truncate?: boolean | undefined;
@@ -29,13 +29,13 @@ export interface How {
 }
 
 /** A directory where paths start. */
-export class Base {
-  readonly session: Session;
+export class PathRoot {
+  readonly session: ClientSession;
   readonly fid: number;
   /** Tree that it is in: within one, qids tell which file is which. */
   readonly aname: string;
 
-  constructor(session: Session, fid: number, aname: string) {
+  constructor(session: ClientSession, fid: number, aname: string) {
     this.session = session;
     this.fid = fid;
     this.aname = aname;
@@ -59,7 +59,7 @@ export class Base {
   /** Opens a file, or makes it, whoever else makes or removes it meanwhile. */
   async open(
     file: FileRef,
-    how: How,
+    how: PathOpenOptions,
     signal: AbortSignal | undefined,
   ): Promise<OpenFid> {
     const mode = modeOf(how);
@@ -153,7 +153,7 @@ export class Base {
 }
 
 /** The mode of a Topen. */
-function modeOf(how: How): number {
+function modeOf(how: PathOpenOptions): number {
   const { read, write = false, truncate = false, append, flags } = how;
   if (flags !== undefined) {
     if (read || write || truncate || append) {

@@ -9,7 +9,7 @@ import {
   MAX_ENTRIES,
   tooMany,
 } from "./directory.ts";
-import { drain } from "./task_tree.ts";
+import { runTaskTree } from "./task_tree.ts";
 import { isDirectory } from "../file_stat.ts";
 import {
   type CallerOptions,
@@ -17,7 +17,7 @@ import {
   hasCode,
   isMissing,
 } from "../operation.ts";
-import { Bases, memberOf, type NearSpot } from "./location.ts";
+import { memberOf, type NearLocation, PathRoots } from "./location.ts";
 import { type DirectoryLevel, LoopDetector } from "./loop_detector.ts";
 
 /** Most files that are removed, and directories that are read, at a time. */
@@ -27,7 +27,7 @@ const ROUNDS = 16;
 
 /** A file or directory that is to be removed. */
 interface RemoveTask {
-  readonly spot: NearSpot;
+  readonly spot: NearLocation;
   readonly qid: Qid;
   /** Whether it has, or may have, members to be removed before it. */
   isFull: boolean;
@@ -40,7 +40,7 @@ interface RemoveTask {
   /** The directory in the loop detector, while its members are removed. */
   step: DirectoryLevel | undefined;
   /** The spot that leads to its members. */
-  inner: NearSpot;
+  inner: NearLocation;
 }
 
 /**
@@ -51,14 +51,14 @@ interface RemoveTask {
  * @param options Signal; a timeout is for each request.
  */
 export async function removeTree(
-  top: NearSpot,
+  top: NearLocation,
   options: CallerOptions & { readonly maxEntries?: number | undefined },
 ): Promise<void> {
   const { signal, maxEntries = MAX_ENTRIES } = options;
   const { session, fid } = top.base;
   const { name, qid } = await session.stat(fid, signal);
   if (name === "/") throw new NinePError("cannot remove root");
-  const bases = new Bases();
+  const bases = new PathRoots();
 
   const loops = new LoopDetector();
 
@@ -125,7 +125,7 @@ export async function removeTree(
   };
 
   try {
-    await drain(
+    await runTaskTree(
       removeTask(top, qid, undefined),
       AT_ONCE,
       (task) => explained("remove", task.spot.label, () => remove(task)),
@@ -136,7 +136,7 @@ export async function removeTree(
 }
 
 function removeTask(
-  spot: NearSpot,
+  spot: NearLocation,
   qid: Qid,
   parent: RemoveTask | undefined,
 ): RemoveTask {

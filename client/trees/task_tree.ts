@@ -16,7 +16,7 @@ interface Node<T> {
  *
  * @param most Most tasks that are worked on at a time.
  */
-export function drain<T>(
+export function runTaskTree<T>(
   top: T,
   most: number,
   work: (task: T) => Promise<readonly T[]>,

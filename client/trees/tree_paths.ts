@@ -2,9 +2,9 @@
 // as an operation needs them, from the root of a tree or its current directory.
 
 import { NinePError, OREAD, QTEXCL } from "../../codec.ts";
-import { Base, type How } from "./path_root.ts";
+import { type PathOpenOptions, PathRoot } from "./path_root.ts";
 import { isDirectory } from "../file_stat.ts";
-import { KeptFids } from "./cached_fids.ts";
+import { CachedFids } from "./cached_fids.ts";
 import {
   type CallerOptions,
   checkRange,
@@ -56,13 +56,13 @@ function isAbsolute(path: string | readonly string[]): boolean {
 }
 
 /** The files of one attach. */
-export class Paths extends Base {
+export class TreePaths extends PathRoot {
   /** Absolute path of the current directory. */
   cwd = "/";
   /** Fid of the current directory, unless it is the root. */
   #here: number | undefined;
   /** Fids that stay. */
-  readonly kept: KeptFids = new KeptFids(this.session);
+  readonly cachedFids: CachedFids = new CachedFids(this.session);
   #isReleased = false;
 
   /** Fid of the root. */
@@ -89,13 +89,13 @@ export class Paths extends Base {
   }
 
   /**
-   * Opens a file as {@linkcode Base.open} does.
+   * Opens a file as {@linkcode PathRoot.open} does.
    *
    * @throws {RangeError} The mode of a new file is out of its range.
    */
   override open(
     file: FileRef,
-    how: How,
+    how: PathOpenOptions,
     signal: AbortSignal | undefined,
   ): Promise<OpenFid> {
     const { mode } = how;
@@ -106,7 +106,7 @@ export class Paths extends Base {
   }
 
   /**
-   * Makes a file as {@linkcode Base.create} does.
+   * Makes a file as {@linkcode PathRoot.create} does.
    *
    * @throws {RangeError} Its permissions are out of their range.
    */
@@ -148,7 +148,7 @@ export class Paths extends Base {
     signal: AbortSignal | undefined,
   ): Promise<number> {
     const walk = (signal: AbortSignal) => this.walk(path, signal);
-    return this.kept.give(this.absolute(path), walk, signal);
+    return this.cachedFids.give(this.absolute(path), walk, signal);
   }
 
   /** Runs an operation on a fid that is walked to once and stays until the tree is closed. */
@@ -158,18 +158,18 @@ export class Paths extends Base {
     work: (fid: number) => Promise<T>,
   ): Promise<T> {
     const walk = (signal: AbortSignal) => this.walk(path, signal);
-    return this.kept.use(this.absolute(path), walk, signal, work);
+    return this.cachedFids.use(this.absolute(path), walk, signal, work);
   }
 
   /** Runs what takes a file away from its path, and what is below it: no fid stays for these. */
   async moving<T>(file: FileRef, work: () => Promise<T>): Promise<T> {
     const path = typeof file === "number"
-      ? this.kept.pathOf(file)
+      ? this.cachedFids.pathOf(file)
       : this.absolute(file);
     try {
       return await work();
     } finally {
-      if (path !== undefined) this.kept.forgetPath(path);
+      if (path !== undefined) this.cachedFids.forgetPath(path);
     }
   }
 
@@ -185,9 +185,9 @@ export class Paths extends Base {
         return this.visit(file, signal, (fid) => work(fid, signal));
       }
       // Most fids are not kept: for them there is no more to await.
-      if (!this.kept.has(file)) return work(file, signal);
+      if (!this.cachedFids.has(file)) return work(file, signal);
       return work(file, signal).catch((error) => {
-        this.kept.note(file, error);
+        this.cachedFids.note(file, error);
         throw error;
       });
     });
@@ -197,7 +197,7 @@ export class Paths extends Base {
   withOpen<T>(
     verb: string,
     path: string | readonly string[],
-    how: How,
+    how: PathOpenOptions,
     options: CallerOptions,
     work: (open: OpenFid, signal: AbortSignal | undefined) => Promise<T>,
   ): Promise<T> {
@@ -228,7 +228,7 @@ export class Paths extends Base {
       "AbortError",
     );
     // What is still walked to is clunked when it is there.
-    const kept = this.kept.release(closed);
+    const kept = this.cachedFids.release(closed);
     // A server may delay the Rclunk until the calls of the fid are answered.
     for (const fid of kept) session.flushFid(fid, () => closed);
     const fids = [this.root, ...kept];

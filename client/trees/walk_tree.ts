@@ -2,7 +2,7 @@
 
 import type { Stat } from "../../codec.ts";
 import type { Qid } from "../../codec/messages.ts";
-import type { Base } from "./path_root.ts";
+import type { PathRoot } from "./path_root.ts";
 import { readMembers } from "./directory.ts";
 import { type FileStat, fileStat, isDirectory } from "../file_stat.ts";
 import {
@@ -13,7 +13,7 @@ import {
   operate,
   pathOf,
 } from "../operation.ts";
-import { Bases, memberOf, type NearSpot } from "./location.ts";
+import { memberOf, type NearLocation, PathRoots } from "./location.ts";
 import { type DirectoryLevel, LoopDetector } from "./loop_detector.ts";
 
 /** Most subdirectories of one directory that are read ahead. */
@@ -21,13 +21,13 @@ const AHEAD = 8;
 /** Most directories of one walk that are read ahead. */
 const AHEAD_IN_ALL = 64;
 
-/** Options of {@linkcode RemoteTree.walkTree}. */
+/** Options of {@linkcode Client.walkTree}. */
 export interface WalkTreeOptions extends CallerOptions {
   /** Most levels to go down from the top, 0 or more; all of them by default. */
   maxDepth?: number | undefined;
 }
 
-/** A file or directory that {@linkcode RemoteTree.walkTree} came upon. */
+/** A file or directory that {@linkcode Client.walkTree} came upon. */
 export interface TreeEntry {
   /** Path: that of the top as the caller named it, and the names below it. */
   path: string;
@@ -35,9 +35,9 @@ export interface TreeEntry {
   stat: FileStat;
 }
 
-/** Goes through a tree; see {@linkcode RemoteTree.walkTree}. */
+/** Goes through a tree; see {@linkcode Client.walkTree}. */
 export async function* walkTree(
-  base: Base,
+  base: PathRoot,
   path: string | readonly string[],
   options: WalkTreeOptions,
 ): AsyncGenerator<TreeEntry, void, void> {
@@ -48,7 +48,7 @@ export async function* walkTree(
     );
   }
   const { session } = base;
-  const bases = new Bases();
+  const bases = new PathRoots();
   try {
     // From the top's fid on: the caller may change the directory meanwhile.
     const { top, stat } = await operate(
@@ -84,7 +84,7 @@ export async function* walkTree(
 
 /** A directory on the way down, or one that is read ahead. */
 interface Level {
-  spot: NearSpot;
+  spot: NearLocation;
   readonly qid: Qid;
   /** The directory in the loop detector, once its first members are known. */
   step: DirectoryLevel | undefined;
@@ -105,7 +105,7 @@ interface Level {
 
 /** The way down: it ends at the directory whose members come next. */
 class Descent {
-  readonly #bases: Bases;
+  readonly #bases: PathRoots;
   readonly #maxDepth: number;
   readonly #stop = new AbortController();
   readonly #options: CallerOptions;
@@ -115,8 +115,8 @@ class Descent {
   #ahead = 0;
 
   constructor(
-    bases: Bases,
-    top: NearSpot,
+    bases: PathRoots,
+    top: NearLocation,
     qid: Qid,
     maxDepth: number,
     { signal, timeout }: CallerOptions,
@@ -186,7 +186,7 @@ class Descent {
   }
 
   /** Gets the spot of a directory whose members are walked to. */
-  #near(spot: NearSpot): Promise<NearSpot> {
+  #near(spot: NearLocation): Promise<NearLocation> {
     return operate(
       spot.base.session,
       "list",
@@ -223,7 +223,7 @@ class Descent {
     return this.#begin(memberOf(spot, name), qid, depth + 1);
   }
 
-  #begin(spot: NearSpot, qid: Qid, depth: number): Level {
+  #begin(spot: NearLocation, qid: Qid, depth: number): Level {
     const { base, path, label } = spot;
     const batches = readMembers(base, path, "list", label, this.#options);
     const first = batches.next();

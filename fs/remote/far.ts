@@ -1,7 +1,7 @@
 // The far end of a remote tree: requests by fid, whose errors are those that a
 // near client gets.
 
-import type { RemoteTree, RpcReply, RpcRequest } from "../../client.ts";
+import type { Client, RpcReply, RpcRequest } from "../../client.ts";
 import {
   dontTouch,
   FunctionError,
@@ -33,14 +33,14 @@ export interface FarOpen {
 
 /** One tree of the far server, in the session that was there at the attach. */
 export class Far {
-  readonly #tree: RemoteTree;
+  readonly #tree: Client;
   readonly #closeTimeout: number;
 
   /**
-   * @param tree The tree, bound to its session; see `RemoteTree.pinned()`.
+   * @param tree The tree, bound to its session; see `Client.pinned()`.
    * @param closeTimeout Most milliseconds to wait for an Rclunk.
    */
-  constructor(tree: RemoteTree, closeTimeout: number) {
+  constructor(tree: Client, closeTimeout: number) {
     this.#tree = tree;
     this.#closeTimeout = closeTimeout;
   }
@@ -60,7 +60,7 @@ export class Far {
     signal: AbortSignal | undefined,
   ): Promise<RpcReply<R>> {
     try {
-      return await this.#tree.rpc(request, { signal });
+      return await this.#tree.protocol.rpc(request, { signal });
     } catch (error) {
       throw nearError(error, signal);
     }
@@ -73,7 +73,7 @@ export class Far {
   ): Promise<FarOpen> {
     let fid: number;
     try {
-      fid = await this.#tree.walk(`/${path.join("/")}`, { signal });
+      fid = await this.#tree.protocol.walk(`/${path.join("/")}`, { signal });
     } catch (error) {
       throw nearError(error, signal);
     }
@@ -101,13 +101,13 @@ export class Far {
     const request = { type: "Twalk", fid: from, newfid, wname } as const;
     const { wqid } = await this.request(request, signal);
     if (wqid.length === wname.length) return { fid: newfid, qid: wqid.at(-1) };
-    this.#tree.releaseFid(newfid); // An incomplete walk makes no fid.
+    this.#tree.protocol.releaseFid(newfid); // An incomplete walk makes no fid.
     return undefined;
   }
 
   #number(): number {
     try {
-      return this.#tree.allocFid();
+      return this.#tree.protocol.allocFid();
     } catch (cause) {
       throw new NinePError("Too many open files", { cause });
     }
@@ -190,7 +190,7 @@ export class Far {
   /** Gives a fid back. The wait is bounded, because no request of a client can abort it. */
   async clunk(fid: number): Promise<void> {
     try {
-      await this.#tree.clunk(fid, { timeout: this.#closeTimeout });
+      await this.#tree.protocol.clunk(fid, { timeout: this.#closeTimeout });
     } catch (error) {
       throw nearError(error, undefined);
     }
@@ -198,7 +198,7 @@ export class Far {
 
   /** Gives a fid back, and does not wait for the answer. */
   drop(fid: number): void {
-    this.#tree.clunk(fid).catch(() => {});
+    this.#tree.protocol.clunk(fid).catch(() => {});
   }
 
   /**
@@ -208,7 +208,7 @@ export class Far {
    */
   conceal(fid: number): void {
     const request = { type: "Tread", fid, offset: 1n, count: 0 } as const;
-    this.#tree.rpc(request, { timeout: this.#closeTimeout })
+    this.#tree.protocol.rpc(request, { timeout: this.#closeTimeout })
       .catch(() => {})
       .finally(() => this.drop(fid));
   }

@@ -173,37 +173,38 @@ test("serve(): a fid that was opened with OAPPEND writes at the end, whatever th
   const fs = new MemoryFs({ f: "abc" }, { uid: "none" });
   await using client = await reach(fs);
   for (const mode of [OWRITE | OAPPEND, ORDWR | OAPPEND]) {
-    const fid = await client.walk("f");
-    await client.rpc({ type: "Topen", fid, mode });
+    const fid = await client.protocol.walk("f");
+    await client.protocol.rpc({ type: "Topen", fid, mode });
     for (const offset of [0n, 1n << 63n]) {
       const data = new Uint8Array([0x78]);
-      await client.rpc({ type: "Twrite", fid, offset, data });
+      await client.protocol.rpc({ type: "Twrite", fid, offset, data });
     }
-    await client.clunk(fid);
+    await client.protocol.clunk(fid);
   }
   assertEquals(fs.readTextFile("f"), "abcxxxx");
-  const fid = await client.walk([]);
+  const fid = await client.protocol.walk([]);
   const perm = 0o666;
   const mode = ORDWR | OAPPEND;
-  await client.rpc({ type: "Tcreate", fid, name: "new", perm, mode });
+  await client.protocol.rpc({ type: "Tcreate", fid, name: "new", perm, mode });
   for (const text of ["a", "b"]) {
     const data = new TextEncoder().encode(text);
-    await client.rpc({ type: "Twrite", fid, offset: 0n, data });
+    await client.protocol.rpc({ type: "Twrite", fid, offset: 0n, data });
   }
   assertEquals(fs.readTextFile("new"), "ab");
 });
 
 test("serve(): an open directory takes no notice of OAPPEND; strict refuses the bit", async () => {
   await using client = await reach(new MemoryFs({}, { uid: "none" }));
-  const fid = await client.walk([]);
-  await client.rpc({ type: "Topen", fid, mode: OAPPEND });
+  const fid = await client.protocol.walk([]);
+  await client.protocol.rpc({ type: "Topen", fid, mode: OAPPEND });
   await using strict = await reach(
     new MemoryFs({ f: "" }, { uid: "none" }),
     true,
   );
-  const file = await strict.walk("f");
+  const file = await strict.protocol.walk("f");
   await assertRejects(
-    () => strict.rpc({ type: "Topen", fid: file, mode: OWRITE | OAPPEND }),
+    () =>
+      strict.protocol.rpc({ type: "Topen", fid: file, mode: OWRITE | OAPPEND }),
     NinePError,
     "illegal mode",
   );

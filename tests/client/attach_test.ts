@@ -17,7 +17,7 @@ import {
   start,
   stat,
 } from "./scripted.ts";
-import { Client, connect, normalizePath, RemoteTree } from "../../client.ts";
+import { Client, connect, normalizePath } from "../../client.ts";
 import { NinePError, NOFID, ProtocolError, QTDIR } from "../../codec.ts";
 import { MemoryFs } from "../../fs/mod.ts";
 import { serve } from "../../server.ts";
@@ -57,7 +57,7 @@ test("attach(): several users and trees, each with a current directory", async (
     for (
       const call of [
         () => other.readFile("mine"),
-        () => other.fid("mine"),
+        () => other.protocol.fid("mine"),
         () => other.chdir("a"),
         () => other.create("new"),
         () => other.stat("/"),
@@ -81,8 +81,8 @@ test("attach(): close() of a tree clunks its root, current directory and kept fi
   const file = await tree.open("f");
   await tree.chdir("d");
   await tree.chdir("e");
-  const kept = [await tree.fid("f"), await tree.fid("/g")];
-  assertEquals(tree.root, 1);
+  const kept = [await tree.protocol.fid("f"), await tree.protocol.fid("/g")];
+  assertEquals(tree.protocol.root, 1);
   const before = server.log.length;
   await Promise.all([tree.close(), tree[Symbol.asyncDispose]()]);
   await tree.close();
@@ -91,7 +91,7 @@ test("attach(): close() of a tree clunks its root, current directory and kept fi
     return request.fid;
   });
   assertEquals(clunks.length, 4);
-  assert([tree.root, ...kept].every((fid) => clunks.includes(fid)));
+  assert([tree.protocol.root, ...kept].every((fid) => clunks.includes(fid)));
   assertEquals([...server.fids].sort(), [0, file.fid]);
 });
 
@@ -100,7 +100,7 @@ test("attach(): close() of a tree does not wait for walks that the server does n
   const attaching = client.attach();
   await server.exchange("Tattach", { fid: 1 }, attached);
   const tree = await attaching;
-  const keeping = failure(tree.fid("slow"));
+  const keeping = failure(tree.protocol.fid("slow"));
   const changing = failure(tree.chdir("d"));
   const walk = await server.expect("Twalk", { newfid: 2 });
   await server.expect("Twalk", { newfid: 3 });
@@ -120,7 +120,7 @@ test("attach(): what is reached after close() of the tree is clunked", async () 
   const attaching = client.attach();
   await server.exchange("Tattach", { fid: 1 }, attached);
   const tree = await attaching;
-  const keeping = failure(tree.fid("slow"));
+  const keeping = failure(tree.protocol.fid("slow"));
   const changing = failure(tree.chdir("d"));
   const walk = await server.expect("Twalk", { newfid: 2 });
   const other = await server.expect("Twalk", { newfid: 3 });
@@ -242,7 +242,7 @@ test("close() of the client ends all its trees; attach() rejects then", async ()
   const tree = await client.attach();
   const file = await tree.open("f");
   await tree.chdir("d");
-  await tree.fid("g");
+  await tree.protocol.fid("g");
   await client.chdir("d");
   await scene[Symbol.asyncDispose](); // Looks for fids that were left.
   assertEquals(server.fids.size, 0);
@@ -253,7 +253,7 @@ test("close() of the client ends all its trees; attach() rejects then", async ()
       () => tree.stat("f"),
       () => tree.stat(0),
       () => file.stat(),
-      () => client.fid("f"),
+      () => client.protocol.fid("f"),
     ]
   ) {
     await assertRejects(call, ProtocolError, 'Connection to "pair" is closed');
@@ -270,8 +270,7 @@ test("Client: recognized by instanceof; its connection is the one it was made of
     await using client = await connect(near);
     await using tree = await client.attach();
     assert(client instanceof Client);
-    assert(client instanceof RemoteTree);
-    assert(!(tree instanceof Client));
+    assert(tree instanceof Client);
     assertStrictEquals(client.connection, near);
     assertStrictEquals(tree.connection, near);
   }
@@ -365,7 +364,7 @@ test("chdir() that fails changes nothing", async () => {
     assertEquals(client.cwd, "/d");
     await settled(scene);
   }
-  const walking = client.walk("f");
+  const walking = client.protocol.walk("f");
   await server.exchange("Twalk", { fid: 1, newfid: 2 }, walked);
   await walking;
 });
@@ -421,7 +420,7 @@ for (
     }
     await settled(scene);
     assertEquals([client.cwd, nextFid(scene)], ["/", 1]);
-    const walking = client.walk("f");
+    const walking = client.protocol.walk("f");
     await server.exchange("Twalk", { fid: 0, newfid: 1 }, walked);
     await walking;
   });

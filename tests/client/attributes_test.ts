@@ -90,7 +90,7 @@ test("isDirectory() and isFile() of both kinds, by path and fid", async () => {
     const { client } = scene;
     assertEquals(await client.isDirectory("a"), isDirectory);
     assertEquals(await client.isFile("a"), !isDirectory);
-    assertEquals(await client.isDirectory(client.root), isDirectory);
+    assertEquals(await client.isDirectory(client.protocol.root), isDirectory);
   }
 });
 
@@ -116,7 +116,7 @@ test("truncate(), chgrp(), utime(), sync() ask for what they should, and nothing
   willing(scene);
   const { client } = scene;
   await client.truncate("a");
-  await client.truncate(client.root, 2 ** 53 - 1);
+  await client.truncate(client.protocol.root, 2 ** 53 - 1);
   await client.chgrp("a", "sys");
   await client.utime("a", 1, 2.9);
   await client.utime("a", undefined, new Date(1999));
@@ -181,7 +181,7 @@ test("wstat() names the attribute that is out of its range", async () => {
     );
   }
   await assertRejects(
-    () => client.wstat(client.root, { name: "y", mode: 0.5 }),
+    () => client.wstat(client.protocol.root, { name: "y", mode: 0.5 }),
     RangeError,
     "Cannot change fid 0: mode is 0.5, the range is",
   );
@@ -230,7 +230,7 @@ test("what is no path is a TypeError that says so", async () => {
       () => client.mkdir(path, { recursive: true }),
       () => client.remove(path),
       () => client.copy(path, "b"),
-      () => client.walk(path),
+      () => client.protocol.walk(path),
       () => client.chdir(path),
       () => client.proxy(path),
     ];
@@ -296,7 +296,7 @@ test("wstat() and chmod() of a directory keep DMDIR, and give it to no other fil
   await client.wstat("d", { mode: 0o755, mtime: 5 });
   const { mode, mtime } = await client.stat("d");
   assertEquals([mode, mtime], [DMDIR + 0o755, 5]);
-  await client.wstat(await client.walk("d"), { mode: DMDIR + 0o700 });
+  await client.wstat(await client.protocol.walk("d"), { mode: DMDIR + 0o700 });
   assertEquals((await client.stat("d")).mode, DMDIR + 0o700);
   await client.chmod("d", 0o711);
   assertEquals((await client.stat("d")).mode, DMDIR + 0o711);

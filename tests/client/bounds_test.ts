@@ -26,8 +26,8 @@ async function on(
     await use(client);
     // The stat comes after the clunks that no call waits for; some of these run
     // functions.
-    for (let i = 0; i < 5; i++) await client.stat(client.root);
-    assertEquals(client.allocFid(), 1, "fids left");
+    for (let i = 0; i < 5; i++) await client.stat(client.protocol.root);
+    assertEquals(client.protocol.allocFid(), 1, "fids left");
   } finally {
     await client.close();
     await serving;

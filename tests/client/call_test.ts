@@ -83,7 +83,7 @@ test("call() sends its arguments and decodes the value", async () => {
 test("call() of a fid", async () => {
   await using scene = await start();
   scene.run((request) => request.type === "Tcall" ? rcall("1") : undefined);
-  const fid = await scene.client.walk("f");
+  const fid = await scene.client.protocol.walk("f");
   assertEquals(await scene.client.call(fid), 1);
   assertEquals(await scene.client.call(fid), 1);
   assertEquals(sent(scene), ["Twalk", "Tcall", "Tcall"]);
@@ -330,7 +330,7 @@ test("call() without Tcall on the server: two at once do not mix", async () => {
     }
   });
   const { client } = scene;
-  const fid = await client.fid("f");
+  const fid = await client.protocol.fid("f");
   const calls = Array.from(
     { length: 20 },
     (_, i) => client.call(i % 2 === 0 ? fid : "f", { kwarg: { a: i } }),

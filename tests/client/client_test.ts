@@ -80,7 +80,11 @@ test("K1 Tversion has NOTAG; nothing else is sent before Rversion", async () => 
     "write Tattach",
     "read Rattach",
   ]);
-  assertEquals([client.msize, client.root, client.peer], [4096, 0, "watched"]);
+  assertEquals([client.msize, client.protocol.root, client.peer], [
+    4096,
+    0,
+    "watched",
+  ]);
   const closing = client.close();
   await server.run(() => undefined);
   await closing;
@@ -118,7 +122,7 @@ test("K5 paths of more than 16 elements take several walks", async () => {
   await using scene = await start();
   const { client, server } = scene;
   const names = Array.from({ length: 40 }, (_, i) => `d${i}`);
-  const walking = client.walk(`/./${names.join("//")}/`);
+  const walking = client.protocol.walk(`/./${names.join("//")}/`);
   for (const [fid, at, end] of [[0, 0, 16], [1, 16, 32], [1, 32, 40]]) {
     const wname = names.slice(at, end);
     const wqid = wname.map((_, i) => qid(i));
@@ -133,14 +137,14 @@ test("K5 paths of more than 16 elements take several walks", async () => {
 test("K5 names that msize does not hold together take several walks", async () => {
   await using scene = await start({ msize: 256 });
   const names = ["x".repeat(200), "y".repeat(30), "z".repeat(10)];
-  const walking = scene.client.walk(names);
+  const walking = scene.client.protocol.walk(names);
   for (const wname of [names.slice(0, 2), names.slice(2)]) {
     const wqid = wname.map((_, i) => qid(i));
     await scene.server.exchange("Twalk", { wname }, { type: "Rwalk", wqid });
   }
   await walking;
   await assertRejects(
-    () => scene.client.walk("n".repeat(300)),
+    () => scene.client.protocol.walk("n".repeat(300)),
     RangeError,
     "Cannot send Twalk: it has 319 bytes, the session's msize is 256",
   );
@@ -170,7 +174,10 @@ test("K6 an incomplete Rwalk of a later walk: the fid is clunked", async () => {
   const { client, server } = scene;
   const names = Array.from({ length: 20 }, (_, i) => `d${i}`);
   for (const reply of ["incomplete", "Rerror"]) {
-    const walking = assertRejects(() => client.walk(names), NinePError);
+    const walking = assertRejects(
+      () => client.protocol.walk(names),
+      NinePError,
+    );
     await walkTo(scene, 1, 16);
     const second = await server.expect("Twalk", { fid: 1, newfid: 1 });
     if (reply === "Rerror") server.refuse(second, "permission denied");
@@ -186,14 +193,16 @@ test("K6 an incomplete Rwalk of a later walk: the fid is clunked", async () => {
 test("K7 after an error to Twalk the number is free, and is not clunked", async () => {
   await using scene = await start();
   const { client, server } = scene;
-  for (const call of [() => client.walk("a"), () => client.stat("a")]) {
+  for (
+    const call of [() => client.protocol.walk("a"), () => client.stat("a")]
+  ) {
     const failing = assertRejects(call, NinePError, 'a": permission denied');
     server.refuse(await server.expect("Twalk"), "permission denied");
     assertEquals((await failing).code, "EACCES");
     assertEquals(nextFid(scene), 1);
   }
-  const newfid = client.allocFid();
-  const attaching = client.rpc({
+  const newfid = client.protocol.allocFid();
+  const attaching = client.protocol.rpc({
     type: "Tattach",
     fid: newfid,
     afid: 0xffffffff,
@@ -202,9 +211,9 @@ test("K7 after an error to Twalk the number is free, and is not clunked", async 
   });
   server.refuse(await server.expect("Tattach", { fid: 1 }));
   await assertRejects(() => attaching, NinePError);
-  const authenticating = client.rpc({
+  const authenticating = client.protocol.rpc({
     type: "Tauth",
-    afid: client.allocFid(),
+    afid: client.protocol.allocFid(),
     uname: "u",
     aname: "",
   });
@@ -252,7 +261,7 @@ test("K8 reads and writes are cut to iounit and msize - 24", async () => {
     });
     assertEquals([data.length, await writing], [limit, limit]);
     assertEquals(file.position, 1 + limit!);
-    const raw = client.read(1, { count: 10000 });
+    const raw = client.protocol.read(1, { count: 10000 });
     await server.exchange("Tread", { count: 8168 }, {
       type: "Rread",
       data: new Uint8Array(0),
@@ -340,9 +349,11 @@ test("K14 a number is used again only after the reply to its Tclunk", async () =
   await using scene = await start();
   const { client, server } = scene;
   for (const outcome of ["Rclunk", "Rerror"]) {
-    const walking = client.walk("a");
+    const walking = client.protocol.walk("a");
     await walkTo(scene);
-    const clunking = client.clunk(await walking).catch((error) => error);
+    const clunking = client.protocol.clunk(await walking).catch((error) =>
+      error
+    );
     const clunk = await server.expect("Tclunk", { fid: 1 });
     assertEquals(nextFid(scene), 2);
     if (outcome === "Rclunk") server.answer(clunk, { type: "Rclunk" });
@@ -611,7 +622,7 @@ test("K23 a frame whose size cannot be ends the connection, and takes no memory"
 test("K23 Rwalk with more qids than names: in doubt the fid is clunked", async () => {
   await using scene = await start();
   const { client, server } = scene;
-  const walking = assertRejects(() => client.walk("a"), ProtocolError);
+  const walking = assertRejects(() => client.protocol.walk("a"), ProtocolError);
   const walk = await server.expect("Twalk");
   server.answer(walk, { type: "Rwalk", wqid: [qid(1), qid(2)] });
   server.refuse(await server.expect("Tclunk", { fid: 1 }), "unknown fid");
@@ -625,7 +636,7 @@ test("K24 close() clunks open fids", async () => {
   const scene = await start();
   const { client, server } = scene;
   await openFile(scene);
-  const walking = client.walk("a");
+  const walking = client.protocol.walk("a");
   await walkTo(scene, 2);
   await walking;
   await scene[Symbol.asyncDispose](); // Looks for fids that were left.
@@ -644,14 +655,14 @@ test("K24 close() of a silent server ends in bounded time", async () => {
 
 test("K24 close() of a server that takes no bytes ends in bounded time", async () => {
   const { client, server } = await start({ closeTimeout: 0 });
-  const writing = client.rpc({
+  const writing = client.protocol.rpc({
     type: "Twrite",
     fid: 0,
     offset: 0n,
     data: new Uint8Array(8000),
   });
   const full = Array.from({ length: 100 }, () =>
-    client.rpc({
+    client.protocol.rpc({
       type: "Twrite",
       fid: 0,
       offset: 0n,

@@ -45,7 +45,8 @@ function waitingFs(): {
 /** The kinds of pending calls. */
 const calls: Record<string, (client: Client) => Promise<unknown>> = {
   "a call": (client) => client.call("next"),
-  "a call of a fid": async (client) => client.call(await client.fid("next")),
+  "a call of a fid": async (client) =>
+    client.call(await client.protocol.fid("next")),
   "a method of a proxy": async (client) => {
     const api = await client.proxy<{ next(): void }>("/");
     return await api.next();
@@ -117,7 +118,7 @@ test("close() flushes pending calls, then clunks, and ignores late data", async 
   const file = await openFile(scene);
   const buffer = new Uint8Array(4);
   const pending = failure(file.read(buffer));
-  const walking = failure(client.walk("x"));
+  const walking = failure(client.protocol.walk("x"));
   const read = await server.expect("Tread");
   const walk = await server.expect("Twalk");
   const closing = client.close();

@@ -41,8 +41,8 @@ async function served(content: Content = {}, msize = 8192): Promise<Served> {
     client,
     fs,
     async [Symbol.asyncDispose]() {
-      await client.stat(client.root); // Behind the clunks for which nobody waits.
-      assertEquals(client.allocFid(), 1, "fids left");
+      await client.stat(client.protocol.root); // Behind the clunks for which nobody waits.
+      assertEquals(client.protocol.allocFid(), 1, "fids left");
       await client.close();
       await serving;
     },

@@ -107,10 +107,16 @@ for (const [how, end] of Object.entries(ENDS)) {
     test(`K17 ${lender}() whose function waits for something else rejects: ${how}`, async () => {
       await using scene = await served();
       const isLent = Promise.withResolvers<void>();
-      const using = failure(scene.client[lender]("f", () => {
+      const use = () => {
         isLent.resolve();
         return new Promise(() => {});
-      }));
+      };
+      const { client } = scene;
+      const using = failure(
+        lender === "withFile"
+          ? client.withFile("f", use)
+          : client.protocol.withFid("f", use),
+      );
       await isLent.promise;
       await end(scene);
       assertInstanceOf(await using, ProtocolError);

@@ -59,10 +59,10 @@ for (const isKnown of [true, false]) {
   test(`call() by write and read on a server ${which}: the requests`, async () => {
     await using scene = await start();
     scene.run(answering(() => {}));
-    const file = await scene.client.walk("f");
+    const file = await scene.client.protocol.walk("f");
     if (isKnown) await scene.client.call(file);
     assertEquals(await scene.client.call(file, { kwarg }), 42);
-    await scene.client.clunk(file);
+    await scene.client.protocol.clunk(file);
     assertEquals(asked(scene), [
       "Topen",
       ...(isKnown ? ["Tread at 1"] : []),
@@ -96,7 +96,7 @@ for (const isKnown of [true, false]) {
             throw error;
           }
         });
-        const file = await client.walk("f");
+        const file = await client.protocol.walk("f");
         assertEquals(file, FILE);
         if (isKnown) await client.call(file);
         const error = await client.call(file, { kwarg, signal })
@@ -106,7 +106,7 @@ for (const isKnown of [true, false]) {
         } else if (error !== undefined) {
           assert(error instanceof NinePError, String(error));
         }
-        await client.clunk(file);
+        await client.protocol.clunk(file);
         await client.stat(0);
         // Our server shares what a fid wrote, unless the fid has also read.
         const all = asked(scene);
@@ -146,7 +146,7 @@ test("call() by write and read is not repeated when the connection ends in it", 
       scene.server.close();
     }
   }));
-  const file = await scene.client.walk("f");
+  const file = await scene.client.protocol.walk("f");
   await scene.client.call(file);
   const error = await failure(scene.client.call(file, { kwarg }));
   assert(error instanceof ProtocolError);

@@ -100,7 +100,7 @@ test("open() asks for the mode that its options say", async () => {
 test("open() of a fid opens that fid, and leaves it alone when it fails", async () => {
   await using scene = await start();
   const { client, server } = scene;
-  const walking = client.walk("a");
+  const walking = client.protocol.walk("a");
   await walkTo(scene);
   const fid = await walking;
   const failing = assertRejects(
@@ -381,7 +381,7 @@ test("mkdir(), rename(), wstat(), truncate() send what they should", async () =>
   await client.mkdir("a/b", { mode: 0o750 });
   await client.rename("a/b", "/a/c");
   await client.wstat("a", { mode: 0o600 });
-  await client.wstat(client.root, {});
+  await client.wstat(client.protocol.root, {});
   await using file = await client.open("a");
   await file.truncate(5);
   const create = server.log.find(({ type }) => type === "Tcreate");
@@ -422,10 +422,10 @@ test("remove() of a fid gives its number back", async () => {
   await using scene = await start();
   scene.run(() => undefined);
   const { client } = scene;
-  const fid = await client.walk("a");
+  const fid = await client.protocol.walk("a");
   await client.remove(fid);
-  assertEquals(client.allocFid(), fid);
-  client.releaseFid(fid);
+  assertEquals(client.protocol.allocFid(), fid);
+  client.protocol.releaseFid(fid);
 });
 
 test("read() and write() of a fid", async () => {
@@ -434,10 +434,10 @@ test("read() and write() of a fid", async () => {
   scene.run(file.handler);
   const { client } = scene;
   await using open = await client.open("f", { read: true, write: true });
-  assertEquals(await client.write(open.fid, "žž", { offset: 3 }), 4);
-  const all = await client.read(open.fid);
+  assertEquals(await client.protocol.write(open.fid, "žž", { offset: 3 }), 4);
+  const all = await client.protocol.read(open.fid);
   assertEquals(utf8.decode(all), "helžž");
-  const part = await client.read(open.fid, { offset: 1n, count: 2 });
+  const part = await client.protocol.read(open.fid, { offset: 1n, count: 2 });
   assertEquals(utf8.decode(part), "el");
 });
 
@@ -552,7 +552,7 @@ test("RemoteFile: close() after the connection has ended is quiet", async () => 
 test("abort of open() of a fid leaves the fid to its owner", async () => {
   await using scene = await start();
   const { client, server } = scene;
-  const walking = client.walk("a");
+  const walking = client.protocol.walk("a");
   await walkTo(scene);
   const fid = await walking;
   const controller = new AbortController();
@@ -573,7 +573,7 @@ test("rpc() takes any request, and refuses what is the client's own", async () =
   await using scene = await start();
   const { client, server } = scene;
   const request = { type: "Tcall", fid: 0, text: "", data: text.encode("x") };
-  const calling = client.rpc({ ...request, type: "Tcall" });
+  const calling = client.protocol.rpc({ ...request, type: "Tcall" });
   await server.exchange("Tcall", { fid: 0 }, {
     type: "Rcall",
     err: 0,
@@ -589,8 +589,14 @@ test("rpc() takes any request, and refuses what is the client's own", async () =
   });
   for (const type of ["Tversion", "Tflush"]) {
     // As a caller without types may do.
-    const wrong = { type } as unknown as Parameters<typeof client.rpc>[0];
-    await assertRejects(() => client.rpc(wrong), TypeError, "Cannot send");
+    const wrong = { type } as unknown as Parameters<
+      typeof client.protocol.rpc
+    >[0];
+    await assertRejects(
+      () => client.protocol.rpc(wrong),
+      TypeError,
+      "Cannot send",
+    );
   }
 });
 
@@ -598,17 +604,17 @@ test("rpc() refuses what cannot be encoded, and goes on", async () => {
   await using scene = await start();
   const { client } = scene;
   await assertRejects(
-    () => client.rpc({ type: "Topen", fid: 0, mode: 256 }),
+    () => client.protocol.rpc({ type: "Topen", fid: 0, mode: 256 }),
     RangeError,
   );
   await assertRejects(
-    () => client.rpc({ type: "Tclunk", fid: -1 }),
+    () => client.protocol.rpc({ type: "Tclunk", fid: -1 }),
     RangeError,
   );
   await assertRejects(() => client.stat("a\0b"), RangeError);
   await assertRejects(
     () =>
-      client.rpc({
+      client.protocol.rpc({
         type: "Twrite",
         fid: 0,
         offset: 0n,

@@ -205,7 +205,9 @@ test("a server that answers Tversion with an error is named", async () => {
 test("the error for an Rlerror to a later request says so", async () => {
   await using scene = await start();
   const { client, server } = scene;
-  const asking = assertRejects(() => client.rpc({ type: "Tstat", fid: 0 }));
+  const asking = assertRejects(() =>
+    client.protocol.rpc({ type: "Tstat", fid: 0 })
+  );
   const { tag } = await server.expect("Tstat");
   server.open.delete(tag);
   server.send(Uint8Array.of(11, 0, 0, 0, 7, tag, 0, 2, 0, 0, 0));

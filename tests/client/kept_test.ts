@@ -60,17 +60,17 @@ test("fid() walks again behind rename(); the fid before it stays with its file",
   await withTree(
     new MemoryFs({ a: "old", ab: "" }, { uid: "none" }),
     async (client) => {
-      const before = await client.fid("a");
-      const other = await client.fid("ab");
+      const before = await client.protocol.fid("a");
+      const other = await client.protocol.fid("ab");
       await client.rename("a", "b");
       await client.writeTextFile("a", "new one");
-      const after = await client.fid("a");
+      const after = await client.protocol.fid("a");
       assertEquals((await client.stat(after)).length, 7);
       assertEquals((await client.stat(before)).name, "b");
       // It can be clunked without an effect on the other fid.
-      await client.clunk(before);
-      assertEquals(await client.fid("a"), after);
-      assertEquals(await client.fid("ab"), other);
+      await client.protocol.clunk(before);
+      assertEquals(await client.protocol.fid("a"), after);
+      assertEquals(await client.protocol.fid("ab"), other);
     },
   );
 });
@@ -79,7 +79,8 @@ test("fid() walks again below a directory that rename() or wstat() moves", async
   const renames: ((client: Client) => Promise<void>)[] = [
     (client) => client.rename("d", "e"),
     (client) => client.wstat("d", { name: "e" }),
-    async (client) => client.wstat(await client.fid("d"), { name: "e" }),
+    async (client) =>
+      client.wstat(await client.protocol.fid("d"), { name: "e" }),
   ];
   for (const rename of renames) {
     const fs = new MemoryFs({ d: { x: { f: "old" } }, dx: { f: "" } }, {
@@ -87,16 +88,16 @@ test("fid() walks again below a directory that rename() or wstat() moves", async
     });
     await withTree(fs, async (client) => {
       await client.chdir("d");
-      const before = await client.fid("x/f");
-      const other = await client.fid("/dx/f");
+      const before = await client.protocol.fid("x/f");
+      const other = await client.protocol.fid("/dx/f");
       await client.chdir("/");
       await rename(client);
       await client.mkdir("d/x", { recursive: true });
       await client.writeTextFile("d/x/f", "new one");
-      const after = await client.fid("d/x/f");
+      const after = await client.protocol.fid("d/x/f");
       assertEquals((await client.stat(after)).length, 7);
       assertEquals((await client.stat(before)).length, 3);
-      assertEquals(await client.fid("dx/f"), other);
+      assertEquals(await client.protocol.fid("dx/f"), other);
     });
   }
 });
@@ -109,7 +110,7 @@ test("fid() walks again behind remove(), also below a directory", async () => {
       await client.remove("d");
     },
     async (client) => {
-      const fid = await client.fid("d");
+      const fid = await client.protocol.fid("d");
       await client.remove(fid, { recursive: true });
     },
   ];
@@ -117,11 +118,11 @@ test("fid() walks again behind remove(), also below a directory", async () => {
     await withTree(
       new MemoryFs({ d: { f: "old" } }, { uid: "none" }),
       async (client) => {
-        await client.fid("d/f");
+        await client.protocol.fid("d/f");
         await remove(client);
         await client.mkdir("d");
         await client.writeTextFile("d/f", "new one");
-        const { length } = await client.stat(await client.fid("d/f"));
+        const { length } = await client.stat(await client.protocol.fid("d/f"));
         assertEquals(length, 7);
       },
     );
@@ -131,7 +132,7 @@ test("fid() walks again behind remove(), also below a directory", async () => {
 test("fid() of a walk that rename() overtakes is not kept", async () => {
   await using scene = await start();
   const { client, server } = scene;
-  const keeping = client.fid("a");
+  const keeping = client.protocol.fid("a");
   const walk = await server.expect("Twalk", { newfid: 1 });
   const renaming = client.rename("a", "b");
   await walkTo(scene, 2);
@@ -140,7 +141,7 @@ test("fid() of a walk that rename() overtakes is not kept", async () => {
   await server.exchange("Tclunk", { fid: 2 }, { type: "Rclunk" });
   server.answer(walk, walked);
   assertEquals(await keeping, 1);
-  const again = client.fid("a");
+  const again = client.protocol.fid("a");
   await walkTo(scene, 2);
   assertEquals(await again, 2);
 });
@@ -325,13 +326,13 @@ test("proxy(): a fid that the server does not have is walked to again, when a Ts
 test("fid() walks again when a call of the fid says that its function was removed", async () => {
   await using scene = await start();
   const { client, server } = scene;
-  const keeping = client.fid("f");
+  const keeping = client.protocol.fid("f");
   await walkTo(scene);
   const fid = await keeping;
   const failing = assertRejects(() => client.call(fid), FunctionError);
   server.refuse(await server.expect("Tcall"), REMOVED);
   await failing;
-  const again = client.fid("f");
+  const again = client.protocol.fid("f");
   await walkTo(scene, 2);
   assertEquals(await again, 2);
 });
@@ -339,20 +340,20 @@ test("fid() walks again when a call of the fid says that its function was remove
 test("fid() walks again when a call on the fid says that its file is gone", async () => {
   await using scene = await start();
   const { client, server } = scene;
-  const keeping = client.fid("f");
+  const keeping = client.protocol.fid("f");
   await walkTo(scene);
   const fid = await keeping;
   const failing = assertRejects(() => client.stat(fid), NinePError);
   server.refuse(await server.expect("Tstat"), "file has been removed");
   await failing;
-  const again = client.fid("f");
+  const again = client.protocol.fid("f");
   await walkTo(scene, 2);
   assertEquals(await again, 2);
   // The number is the caller's until he gives it back.
-  const clunking = client.clunk(fid);
+  const clunking = client.protocol.clunk(fid);
   await server.exchange("Tclunk", { fid: 1 }, { type: "Rclunk" });
   await clunking;
-  assertEquals(await client.fid("f"), 2);
+  assertEquals(await client.protocol.fid("f"), 2);
   assertEquals(sent(scene), ["Twalk", "Tstat", "Twalk", "Tclunk"]);
 });
 
@@ -368,9 +369,12 @@ test("proxy(): its methods live through a reconnect to other files", async () =>
   home.answer(call);
   assertEquals(await api.f(), 2);
   // The remaining fid has one of the numbers 1 and 2.
-  const free = [home.client.allocFid(), home.client.allocFid()];
+  const free = [
+    home.client.protocol.allocFid(),
+    home.client.protocol.allocFid(),
+  ];
   assertEquals(free[1], 3, "one fid stays");
-  for (const fid of free) home.client.releaseFid(fid);
+  for (const fid of free) home.client.protocol.releaseFid(fid);
 });
 
 test("proxy(): behind a reconnect one walk and one Tcall replace the fid that is lost", async () => {
@@ -432,10 +436,10 @@ test("close() of a tree clunks a fid whose path leads elsewhere, and the walk to
     qid: qid(0, QTDIR),
   });
   const tree = await attaching;
-  const keeping = tree.fid("a");
+  const keeping = tree.protocol.fid("a");
   await server.exchange("Twalk", { fid: 1, newfid: 2 }, walked);
   await keeping;
-  const late = tree.fid("a/b");
+  const late = tree.protocol.fid("a/b");
   const walk = await server.expect("Twalk", { newfid: 3 });
   const renaming = tree.rename("a", "c");
   await server.exchange("Twalk", { fid: 1, newfid: 4 }, walked);

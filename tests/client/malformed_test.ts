@@ -28,7 +28,7 @@ async function callOf(
   const { client, server } = scene;
   switch (request.type) {
     case "Twalk":
-      return { call: client.walk("a") };
+      return { call: client.protocol.walk("a") };
     case "Tstat":
       return { call: client.stat(0) };
     case "Twrite": {

@@ -57,7 +57,7 @@ test("a path that no message holds is a RangeError that says what was tried", as
     ["open", (path) => client.open(path)],
     ["remove", (path) => client.remove(path)],
     ["list", (path) => client.readDirNames(path)],
-    ["walk to", (path) => client.fid(path)],
+    ["walk to", (path) => client.protocol.fid(path)],
     ['copy "a" to', (path) => client.copy("a", path)],
   ];
   for (
@@ -86,8 +86,8 @@ test("a list of elements with a slash in one is a TypeError everywhere", async (
   const calls: ((client: Client) => Promise<unknown>)[] = [
     () => client.stat(list),
     () => client.exists(list),
-    () => client.fid(list),
-    () => client.walk(list),
+    () => client.protocol.fid(list),
+    () => client.protocol.walk(list),
     () => client.chdir(list),
     () => client.writeFile(list, ""),
     () => client.mkdir(list),
@@ -129,16 +129,24 @@ test("client: a message of wrong types is refused, and costs no other", async ()
       () => client.chgrp("a", five),
       () => client.attach({ uname: five }),
       () => {
-        const newfid = client.allocFid();
-        return client.rpc({ type: "Twalk", fid: client.root, newfid, wname });
+        const newfid = client.protocol.allocFid();
+        return client.protocol.rpc({
+          type: "Twalk",
+          fid: client.protocol.root,
+          newfid,
+          wname,
+        });
       },
     ]
   ) {
     await assertRejects(wrong, TypeError, "is number, not a text");
     assertEquals(await client.readTextFile("a"), "data");
   }
-  assertThrows(() => client.releaseFid(client.root), RangeError);
-  assertThrows(() => client.releaseFid(77), RangeError);
+  assertThrows(
+    () => client.protocol.releaseFid(client.protocol.root),
+    RangeError,
+  );
+  assertThrows(() => client.protocol.releaseFid(77), RangeError);
   await client.close();
   await served;
 });

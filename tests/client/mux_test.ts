@@ -139,7 +139,7 @@ test("mux: maxInFlight holds requests back, in order", async () => {
   await using scene = await start({ maxInFlight: 2 });
   const { client, server } = scene;
   const replies = [1, 2, 3, 4, 5].map((fid) =>
-    client.rpc({ type: "Tread", fid, offset: 0n, count: 1 })
+    client.protocol.rpc({ type: "Tread", fid, offset: 0n, count: 1 })
   );
   const first = await server.expect("Tread", { fid: 1, tag: 0 });
   const second = await server.expect("Tread", { fid: 2, tag: 1 });
@@ -158,13 +158,15 @@ test("K18 tags never are NOTAG, and are waited for when all are in use", async (
   const count = 0xffff + 10;
   const replies: Promise<unknown>[] = [];
   for (let i = 0; i < count; i++) {
-    replies.push(client.rpc({ type: "Tstat", fid: 0 }));
+    replies.push(client.protocol.rpc({ type: "Tstat", fid: 0 }));
   }
   // One tag is kept for a Tflush.
   for (let tag = 0; tag < 0xfffe; tag++) await server.expect("Tstat", { tag });
   const controller = new AbortController();
   const aborted = failure(
-    client.rpc({ type: "Tstat", fid: 0 }, { signal: controller.signal }),
+    client.protocol.rpc({ type: "Tstat", fid: 0 }, {
+      signal: controller.signal,
+    }),
   );
   controller.abort("enough"); // It waits for a tag: nothing is sent.
   assertEquals(await aborted, "enough");
@@ -187,7 +189,9 @@ test("mux: a Tflush has a tag when all others are in use", async () => {
   const replies = Array.from(
     { length: 0xfffe },
     (_, i) =>
-      failure(client.rpc({ type: "Tstat", fid: 0 }, i < 3 ? { signal } : {})),
+      failure(
+        client.protocol.rpc({ type: "Tstat", fid: 0 }, i < 3 ? { signal } : {}),
+      ),
   );
   for (let tag = 0; tag < 0xfffe; tag++) await server.expect("Tstat");
   controller.abort("enough");
@@ -210,7 +214,7 @@ test("K17 the loss of the connection rejects everything pending, with one error"
   const signal = new AbortController().signal;
   const errors = [
     client.stat(0),
-    client.rpc({ type: "Tstat", fid: 0 }, { signal }),
+    client.protocol.rpc({ type: "Tstat", fid: 0 }, { signal }),
     client.readFile("a", { signal }),
     client.call("f"), // This one waits for a tag.
   ].map(failure);
@@ -309,7 +313,7 @@ test("abort before the call sends nothing", async () => {
     const call of [
       () => client.stat(0, { signal }),
       () => client.stat("a", { signal }),
-      () => client.rpc({ type: "Tstat", fid: 0 }, { signal }),
+      () => client.protocol.rpc({ type: "Tstat", fid: 0 }, { signal }),
       () => client.readFile("a", { signal }),
       () => client.writeFile("a", new Uint8Array(1), { signal }),
       () => client.readDir("a", { signal }).next(),
@@ -319,7 +323,7 @@ test("abort before the call sends nothing", async () => {
       () => client.open("a", { signal }),
       () => client.create("a", { signal }),
       () => client.call("a", { signal }),
-      () => client.walk("a", { signal }),
+      () => client.protocol.walk("a", { signal }),
     ]
   ) {
     assertStrictEquals(await failure(call()), reason);
@@ -473,17 +477,17 @@ const bearing: [
   string,
   (client: Client, signal: AbortSignal) => Promise<unknown>,
 ][] = [
-  ["walk", (client, signal) => client.walk("a", { signal })],
+  ["walk", (client, signal) => client.protocol.walk("a", { signal })],
   ["stat", (client, signal) => client.stat("a", { signal })],
   ["open", (client, signal) => client.open("a", { signal })],
   ["readFile", (client, signal) => client.readFile("a", { signal })],
   ["remove", (client, signal) => client.remove("a", { signal })],
   ["call", (client, signal) => client.call("a", { signal })],
   ["rpc", (client, signal) =>
-    client.rpc({
+    client.protocol.rpc({
       type: "Twalk",
       fid: 0,
-      newfid: client.allocFid(),
+      newfid: client.protocol.allocFid(),
       wname: ["a"],
     }, { signal })],
 ];
@@ -498,15 +502,15 @@ for (const [name, call] of bearing) {
     controller.abort(reason);
     assertStrictEquals(await error, reason);
     const flush = await server.expect("Tflush", { oldtag: walk.tag });
-    assertEquals(client.allocFid(), 2);
+    assertEquals(client.protocol.allocFid(), 2);
     server.answer(walk, { type: "Rwalk", wqid: [qid(1)] });
     const clunk = await server.expect("Tclunk", { fid: 1 });
     server.answer(flush, { type: "Rflush" });
-    assertEquals(client.allocFid(), 3);
+    assertEquals(client.protocol.allocFid(), 3);
     server.answer(clunk, { type: "Rclunk" });
     await nextTag(scene);
-    assertEquals(client.allocFid(), 1);
-    for (const fid of [1, 2, 3]) client.releaseFid(fid);
+    assertEquals(client.protocol.allocFid(), 1);
+    for (const fid of [1, 2, 3]) client.protocol.releaseFid(fid);
   });
 
   test(`K13 abort of ${name}: without a reply the number is free at once, and not clunked`, async () => {
@@ -520,8 +524,8 @@ for (const [name, call] of bearing) {
     const flush = await server.expect("Tflush");
     server.answer(flush, { type: "Rflush" });
     await nextTag(scene);
-    assertEquals(client.allocFid(), 1);
-    client.releaseFid(1);
+    assertEquals(client.protocol.allocFid(), 1);
+    client.protocol.releaseFid(1);
   });
 
   test(`K13 abort of ${name}: a late Rerror makes the number free, without a clunk`, async () => {
@@ -536,8 +540,8 @@ for (const [name, call] of bearing) {
     server.refuse(walk);
     server.answer(flush, { type: "Rflush" });
     await nextTag(scene);
-    assertEquals(client.allocFid(), 1);
-    client.releaseFid(1);
+    assertEquals(client.protocol.allocFid(), 1);
+    client.protocol.releaseFid(1);
   });
 }
 
@@ -578,8 +582,8 @@ for (const late of ["Rcreate", "Rflush only", "Rerror"]) {
       await server.exchange("Tclunk", { fid: 1 }, { type: "Rclunk" });
     }
     await nextTag(scene);
-    assertEquals(client.allocFid(), 1);
-    client.releaseFid(1);
+    assertEquals(client.protocol.allocFid(), 1);
+    client.protocol.releaseFid(1);
   });
 }
 

@@ -169,7 +169,7 @@ for (const strict of [false, true]) {
     await using client = await connect(near);
     const api = await client.proxy<{ price(): string }>("/");
     assertEquals(await api.price(), "old");
-    const fid = await client.fid("price");
+    const fid = await client.protocol.fid("price");
     assertEquals(await client.call(fid), "old");
     fs.remove("price");
     await assertRejects(() => api.price(), NinePError, "does not exist");
@@ -180,7 +180,7 @@ for (const strict of [false, true]) {
     });
     assertEquals(await client.call("price"), "new");
     assertEquals(await Promise.all([api.price(), api.price()]), ["new", "new"]);
-    assertEquals(await client.call(await client.fid("price")), "new");
+    assertEquals(await client.call(await client.protocol.fid("price")), "new");
     assertEquals(calls, 6);
   });
 }

@@ -127,9 +127,11 @@ test("peer pyroute2: fids start at random, those of two connections do not meet"
   using stage = new Stage();
   await using one = await stage.client();
   await using two = await stage.client();
-  assert(one.root !== two.root && one.root < 2 ** 31);
-  const fid = await one.walk("data");
-  assertEquals(fid, one.root + 1);
+  assert(
+    one.protocol.root !== two.protocol.root && one.protocol.root < 2 ** 31,
+  );
+  const fid = await one.protocol.walk("data");
+  assertEquals(fid, one.protocol.root + 1);
   assertEquals(await two.call("add", { argv: [1, 2] }), 3);
   assertEquals((await one.stat(fid)).name, "data");
 });
@@ -138,19 +140,19 @@ test("fidBase of connect() is the first fid, the next ones follow", async () => 
   using stage = new Stage();
   const fidBase = 0xfffffffc;
   await using client = await stage.client({ fidBase });
-  assertEquals(client.root, fidBase);
-  const fids = [client.allocFid(), client.allocFid()];
+  assertEquals(client.protocol.root, fidBase);
+  const fids = [client.protocol.allocFid(), client.protocol.allocFid()];
   assertEquals(fids, [fidBase + 1, fidBase + 2]);
   // NOFID, 0xffffffff, is none.
   await assertRejects(
-    () => client.walk("data"),
+    () => client.protocol.walk("data"),
     RangeError,
     "all 3 are in use",
   );
-  for (const fid of fids) client.releaseFid(fid);
-  assertThrows(() => client.releaseFid(0), RangeError); // Not one of its own.
-  assertEquals(client.allocFid(), fidBase + 1);
-  client.releaseFid(fidBase + 1);
+  for (const fid of fids) client.protocol.releaseFid(fid);
+  assertThrows(() => client.protocol.releaseFid(0), RangeError); // Not one of its own.
+  assertEquals(client.protocol.allocFid(), fidBase + 1);
+  client.protocol.releaseFid(fidBase + 1);
   for (const fidBase of [-1, 0.5, 0xffffffff]) {
     const error = await assertRejects(
       () => stage.client({ fidBase }),
@@ -167,7 +169,7 @@ test("peer pyroute2: options of one's own come before its defaults", async () =>
   using stage = new Stage();
   const options = { msize: 4096, fidBase: 7 };
   await using client = await stage.client(options);
-  assertEquals([client.msize, client.root], [4096, 7]);
+  assertEquals([client.msize, client.protocol.root], [4096, 7]);
 });
 
 test("peer pyroute2: an abort is told at once, sends no Tflush, and its result is dropped", async () => {
@@ -231,15 +233,19 @@ test("peer pyroute2: an aborted walk that succeeds late is clunked", async () =>
     return free.promise;
   };
   const abort = new AbortController();
-  const walk = client.walk("data", { signal: abort.signal });
+  const walk = client.protocol.walk("data", { signal: abort.signal });
   await held.promise;
   abort.abort();
   await assertRejects(() => walk, DOMException);
   free.resolve();
-  await client.stat(client.root);
-  await client.stat(client.root);
+  await client.stat(client.protocol.root);
+  await client.stat(client.protocol.root);
   assertEquals(stage.sent, ["Twalk", "Tstat", "Tclunk", "Tstat"]);
-  await assertRejects(() => client.flush(0), NinePError, "not supported");
+  await assertRejects(
+    () => client.protocol.flush(0),
+    NinePError,
+    "not supported",
+  );
 });
 
 test("peer pyroute2: closing does not wait for a call that never ends", async () => {
@@ -376,7 +382,7 @@ test("peer pyroute2: the frames of a real server and a real client", async () =>
   await answer("attach");
   const client = await connecting;
   assertAlike("attach");
-  const walking = client.fid("add");
+  const walking = client.protocol.fid("add");
   await answer("walk");
   const fid = await walking;
   assertAlike("walk");
@@ -388,11 +394,11 @@ test("peer pyroute2: the frames of a real server and a real client", async () =>
   await answer("call result");
   assertEquals(await naming, 42);
   assertAlike("call with keywords");
-  const writing = client.write(fid, '{"a": 17, "b": 25}');
+  const writing = client.protocol.write(fid, '{"a": 17, "b": 25}');
   await answer("write");
   assertEquals(await writing, 18);
   assertAlike("write arguments");
-  const reading = client.read(fid);
+  const reading = client.protocol.read(fid);
   await answer("result read");
   assertEquals(new TextDecoder().decode(await reading), "42");
   const errors = {

@@ -37,7 +37,7 @@ test("reconnect: open files, kept fids and the current directory go on", async (
   await using home = await Home.open(fs);
   const { client } = home;
   await client.chdir("d");
-  const kept = await client.fid("e");
+  const kept = await client.protocol.fid("e");
   const reader = await client.open("e/f");
   const writer = await client.open("/g", { write: true });
   const buffer = new Uint8Array(4);
@@ -48,7 +48,7 @@ test("reconnect: open files, kept fids and the current directory go on", async (
   assertEquals(new TextDecoder().decode(buffer), "4567");
   await writer.write(text.encode("two"));
   assertEquals(await client.readTextFile("/g"), "one two");
-  assertEquals(await client.fid("e"), kept);
+  assertEquals(await client.protocol.fid("e"), kept);
   assertEquals((await client.stat(kept)).name, "e");
   assertEquals((await client.stat("e")).name, "e");
   assertEquals(client.cwd, "/d");
@@ -85,10 +85,10 @@ test("reconnect: a tree whose root was closed leaves its files", async () => {
 test("reconnect: the fids are the same, walked to by their paths without ..", async () => {
   await using on = await stage();
   const { client, server } = on;
-  const walking = client.walk("a/b/../c");
+  const walking = client.protocol.walk("a/b/../c");
   await walked(server, 0, 1, ["a", "b", "..", "c"]);
   await walking;
-  const copying = client.walk([], { from: 1 });
+  const copying = client.protocol.walk([], { from: 1 });
   await walked(server, 1, 2, []);
   await copying;
   server.close();
@@ -123,7 +123,7 @@ test("reconnect: a path that has become a dead end in the middle leaves no fid",
   await using on = await stage();
   const { client, server } = on;
   const path = Array.from({ length: 20 }, (_, i) => `d${i}`);
-  const walking = client.walk(path);
+  const walking = client.protocol.walk(path);
   await walked(server, 0, 1, path.slice(0, 16));
   await walked(server, 1, 1, path.slice(16));
   await walking;
@@ -141,12 +141,12 @@ test("reconnect: a path that has become a dead end in the middle leaves no fid",
 test("reconnect: a clunk without a connection is done at once; nothing is made again for it", async () => {
   await using on = await stage();
   const { client, server } = on;
-  const walking = client.walk("a");
+  const walking = client.protocol.walk("a");
   await walked(server, 0, 1, ["a"]);
   await walking;
   server.close();
   const call = await on.exchange.call();
-  await client.clunk(1);
+  await client.protocol.clunk(1);
   on.exchange.giveBack(call);
   run(await restored(on));
   await client.stat(0);
@@ -155,15 +155,15 @@ test("reconnect: a clunk without a connection is done at once; nothing is made a
 test("reconnect: a clunk while fids are made again leaves none", async () => {
   await using on = await stage();
   const { client, server } = on;
-  const walking = client.walk("a");
+  const walking = client.protocol.walk("a");
   await walked(server, 0, 1, ["a"]);
   await walking;
   server.close();
   const next = await welcome(on);
   await walked(next.server, 2, 0, []);
-  await client.clunk(1);
+  await client.protocol.clunk(1);
   // The number is taken again at once, but what is asked with it waits.
-  const other = client.walk("b");
+  const other = client.protocol.walk("b");
   await walked(next.server, 2, 1, ["a"]);
   const clunked = new Set<number>();
   for (let i = 0; i < 2; i++) {
@@ -202,8 +202,8 @@ test("reconnect: a file that was replaced or removed is lost, others go on", asy
   assertEquals(await client.readTextFile("b"), "another");
   // Closing is quiet, and sets the numbers free.
   await Promise.all([a!.close(), b!.close(), c!.close()]);
-  assertEquals(client.allocFid(), a!.fid);
-  client.releaseFid(a!.fid);
+  assertEquals(client.protocol.allocFid(), a!.fid);
+  client.protocol.releaseFid(a!.fid);
 });
 
 test("reconnect: what is lost stays lost after another loss", async () => {
@@ -245,7 +245,7 @@ test("reconnect: a fid whose open or qid fails is clunked on the server", async 
     const message = how === "refused" ? /permission denied$/ : /not the same/;
     assertStale(await failure(client.stat(1)), message);
     assertEquals([...next.server.fids], [0], how);
-    await client.clunk(1);
+    await client.protocol.clunk(1);
   }
 });
 
@@ -407,7 +407,7 @@ test("reconnect: the user of connect() is authenticated again", async () => {
     servers.at(-1)?.close();
     await welcome();
     await client.stat(0);
-    assertEquals([...servers.at(-1)?.fids ?? []], [client.root]);
+    assertEquals([...servers.at(-1)?.fids ?? []], [client.protocol.root]);
   }
   assertEquals(dialogues, 4);
 });
@@ -420,7 +420,7 @@ test("reconnect: a root is what the server attaches to; what is open must be the
   const open = { type: "Ropen", qid: qid(0, QTDIR), iounit: 0 } as const;
   await server.exchange("Topen", {}, open);
   const dir = await opening;
-  const walking = client.walk("a");
+  const walking = client.protocol.walk("a");
   await walked(server, 0, 2, ["a"]);
   const below = await walking;
   server.close();

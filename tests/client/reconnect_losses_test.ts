@@ -131,7 +131,10 @@ for (let seed = 1; seed <= 20; seed++) {
           () => client.readFile(path, { signal }),
           () => client.writeFile(path, new Uint8Array(9), { signal }),
           () => client.remove([...path, "a"], { signal }),
-          () => client.withFid(path, (fid) => client.stat(fid), { signal }),
+          () =>
+            client.protocol.withFid(path, (fid) => client.stat(fid), {
+              signal,
+            }),
         ];
         // Some fail: what matters is what is left.
         await calls[below(calls.length)]?.().catch(() => {});
@@ -140,14 +143,14 @@ for (let seed = 1; seed <= 20; seed++) {
     await Promise.all(Array.from({ length: 8 }, work));
     while (true) {
       const server = servers.at(-1);
-      await client.stat(client.root);
+      await client.stat(client.protocol.root);
       if (server === servers.at(-1)) break;
     }
-    await client.stat(client.root);
+    await client.stat(client.protocol.root);
     assertEquals([...servers.at(-1)?.fids ?? []], [0]);
     assert(servers.length > 5);
-    assertEquals(client.allocFid(), 1);
-    client.releaseFid(1);
+    assertEquals(client.protocol.allocFid(), 1);
+    client.protocol.releaseFid(1);
     await client.close();
     await Promise.all(running);
   });

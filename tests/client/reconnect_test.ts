@@ -119,7 +119,7 @@ test("reconnect: 64 reads under way are repeated, and nothing is read twice", as
   const { fid } = await opening;
   const reads = Array.from(
     { length: 64 },
-    (_, i) => client.read(fid, { offset: i, count: 1 }),
+    (_, i) => client.protocol.read(fid, { offset: i, count: 1 }),
   );
   const data = (offset: bigint) => Uint8Array.of(Number(offset));
   for (let i = 0; i < 64; i++) {
@@ -202,31 +202,55 @@ test("reconnect: what changes something is not repeated", async () => {
     [
       "Tcreate",
       (client) =>
-        client.rpc({ type: "Tcreate", fid: 0, name: "a", perm: 0, mode: 0 }),
+        client.protocol.rpc({
+          type: "Tcreate",
+          fid: 0,
+          name: "a",
+          perm: 0,
+          mode: 0,
+        }),
     ],
-    ["Tremove", (client) => client.rpc({ type: "Tremove", fid: 5 })],
+    ["Tremove", (client) => client.protocol.rpc({ type: "Tremove", fid: 5 })],
     [
       "Twstat",
-      (client) => client.rpc({ type: "Twstat", fid: 0, stat: stat("a") }),
+      (client) =>
+        client.protocol.rpc({ type: "Twstat", fid: 0, stat: stat("a") }),
     ],
     [
       "Tcall",
       (client) =>
-        client.rpc({ type: "Tcall", fid: 0, text: "", data: new Uint8Array() }),
+        client.protocol.rpc({
+          type: "Tcall",
+          fid: 0,
+          text: "",
+          data: new Uint8Array(),
+        }),
     ],
     [
       "Tauth",
       (client) => {
-        const afid = client.allocFid();
-        return client.rpc({ type: "Tauth", afid, uname: "u", aname: "" });
+        const afid = client.protocol.allocFid();
+        return client.protocol.rpc({
+          type: "Tauth",
+          afid,
+          uname: "u",
+          aname: "",
+        });
       },
     ],
     [
       "Topen",
-      (client) => client.rpc({ type: "Topen", fid: 0, mode: OTRUNC | ORDWR }),
+      (client) =>
+        client.protocol.rpc({ type: "Topen", fid: 0, mode: OTRUNC | ORDWR }),
     ],
-    ["Topen", (client) => client.rpc({ type: "Topen", fid: 0, mode: ORCLOSE })],
-    ["Tstat", (client) => client.rpc({ type: "Tstat", fid: 0 }, { tag: 7 })],
+    [
+      "Topen",
+      (client) => client.protocol.rpc({ type: "Topen", fid: 0, mode: ORCLOSE }),
+    ],
+    [
+      "Tstat",
+      (client) => client.protocol.rpc({ type: "Tstat", fid: 0 }, { tag: 7 }),
+    ],
   ];
   for (const [type, send] of requests) {
     await using on = await stage();
@@ -245,18 +269,27 @@ test("reconnect: what changes something is not repeated", async () => {
 
 test("reconnect: what only asks is repeated", async () => {
   const requests: [Tmessage["type"], (client: Client) => Promise<unknown>][] = [
-    ["Tstat", (client) => client.rpc({ type: "Tstat", fid: 0 })],
+    ["Tstat", (client) => client.protocol.rpc({ type: "Tstat", fid: 0 })],
     [
       "Twalk",
       (client) => {
-        const newfid = client.allocFid();
-        return client.rpc({ type: "Twalk", fid: 0, newfid, wname: [] });
+        const newfid = client.protocol.allocFid();
+        return client.protocol.rpc({
+          type: "Twalk",
+          fid: 0,
+          newfid,
+          wname: [],
+        });
       },
     ],
-    ["Topen", (client) => client.rpc({ type: "Topen", fid: 0, mode: OREAD })],
+    [
+      "Topen",
+      (client) => client.protocol.rpc({ type: "Topen", fid: 0, mode: OREAD }),
+    ],
     [
       "Tread",
-      (client) => client.rpc({ type: "Tread", fid: 0, offset: 0n, count: 9 }),
+      (client) =>
+        client.protocol.rpc({ type: "Tread", fid: 0, offset: 0n, count: 9 }),
     ],
   ];
   for (const [type, send] of requests) {
@@ -288,15 +321,15 @@ test("reconnect: an attach under way is repeated", async () => {
 test("reconnect: a clunk under way counts as done", async () => {
   await using on = await stage();
   const { client, server } = on;
-  const walking = client.walk("a");
+  const walking = client.protocol.walk("a");
   await walked(server, 0, 1, ["a"]);
-  const clunk = client.clunk(await walking);
+  const clunk = client.protocol.clunk(await walking);
   await server.expect("Tclunk", { fid: 1 });
   server.close();
   await clunk;
   run(await restored(on));
-  assertEquals(client.allocFid(), 1);
-  client.releaseFid(1);
+  assertEquals(client.protocol.allocFid(), 1);
+  client.protocol.releaseFid(1);
 });
 
 test("reconnect: writes that come without a connection wait for one", async () => {
@@ -318,7 +351,7 @@ test("reconnect: the connection is lost again at each step on the way back", asy
   const open = { type: "Ropen", qid: qid(1), iounit: 0 } as const;
   await server.exchange("Topen", {}, open);
   await opening;
-  const reading = client.read(1);
+  const reading = client.protocol.read(1);
   await server.expect("Tread");
   server.close();
   for (let steps = 0; steps < 6; steps++) {
@@ -376,7 +409,7 @@ test("reconnect: attempts end, and all that waits rejects with one error", async
   const waiting = [
     client.stat(0),
     client.readFile("a"),
-    client.rpc({ type: "Tclunk", fid: 7 }).then(() => client.stat(0)),
+    client.protocol.rpc({ type: "Tclunk", fid: 7 }).then(() => client.stat(0)),
   ].map(failure);
   server.close();
   for (const detail of ["no", "not yet"]) {
@@ -468,7 +501,9 @@ test("reconnect: close() while waiting for the next attempt ends it", async () =
   const asking = failure(client.stat(0));
   await server.expect("Tstat");
   // This one is told of the loss.
-  const told = failure(client.rpc({ type: "Tcall", fid: 0, text: "", data }));
+  const told = failure(
+    client.protocol.rpc({ type: "Tcall", fid: 0, text: "", data }),
+  );
   await server.expect("Tcall");
   server.close();
   await told;
@@ -519,9 +554,11 @@ test("reconnect: an abort without a connection rejects at once, and sends nothin
   const { signal } = controller;
   const outcomes = [
     client.stat(0, { signal }),
-    client.walk("a", { signal }),
+    client.protocol.walk("a", { signal }),
     client.writeTextFile("a", "", { signal }),
-    client.rpc({ type: "Tread", fid: 0, offset: 0n, count: 1 }, { signal }),
+    client.protocol.rpc({ type: "Tread", fid: 0, offset: 0n, count: 1 }, {
+      signal,
+    }),
   ].map(failure);
   const reason = { my: "reason" };
   controller.abort(reason);
@@ -531,8 +568,8 @@ test("reconnect: an abort without a connection rejects at once, and sends nothin
   run(next);
   await client.stat(0);
   assertEquals(next.log.slice(4).map(({ type }) => type), ["Tstat"]);
-  assertEquals(client.allocFid(), 1);
-  client.releaseFid(1);
+  assertEquals(client.protocol.allocFid(), 1);
+  client.protocol.releaseFid(1);
 });
 
 test("reconnect: a timeout holds without a connection", async () => {
@@ -551,7 +588,7 @@ test("reconnect: a request that was aborted before the loss is not repeated", as
   const { client, server } = on;
   const controller = new AbortController();
   const { signal } = controller;
-  const walking = failure(client.walk("a", { signal }));
+  const walking = failure(client.protocol.walk("a", { signal }));
   await server.expect("Twalk", { newfid: 1 });
   controller.abort("enough");
   assertEquals(await walking, "enough");
@@ -562,8 +599,8 @@ test("reconnect: a request that was aborted before the loss is not repeated", as
   await client.stat(0);
   assertEquals(next.log.slice(4).map(({ type }) => type), ["Tstat"]);
   assertEquals([...next.fids], [0]);
-  assertEquals(client.allocFid(), 1);
-  client.releaseFid(1);
+  assertEquals(client.protocol.allocFid(), 1);
+  client.protocol.releaseFid(1);
 });
 
 test("reconnect: a smaller msize cuts what is repeated and what comes", async () => {
@@ -610,17 +647,19 @@ test("reconnect: a smaller msize cuts what is repeated and what comes", async ()
 test("reconnect: flush() of a request that ended with its connection", async () => {
   await using on = await stage();
   const { client, server } = on;
-  const asking = failure(client.rpc({ type: "Tstat", fid: 0 }, { tag: 7 }));
+  const asking = failure(
+    client.protocol.rpc({ type: "Tstat", fid: 0 }, { tag: 7 }),
+  );
   await server.expect("Tstat", { tag: 7 });
-  const flushing = client.flush(7);
+  const flushing = client.protocol.flush(7);
   await server.expect("Tflush");
   server.close();
   assertInstanceOf(await asking, ProtocolError);
   await flushing;
   const call = await on.exchange.call();
-  await client.flush(7);
+  await client.protocol.flush(7);
   const error = await failure(
-    client.rpc({ type: "Tstat", fid: 0 }, { tag: 7 }),
+    client.protocol.rpc({ type: "Tstat", fid: 0 }, { tag: 7 }),
   );
   assertMatch(String(error), /Cannot send Tstat with a tag of its own/);
   on.exchange.giveBack(call);

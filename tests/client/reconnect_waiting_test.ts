@@ -34,7 +34,7 @@ function assertAborted(error: unknown, detail: string): void {
 
 /** Plays the next connection, on which the number of what was given back is another file's. */
 async function reuse(on: Stage, fid: number): Promise<void> {
-  const walking = on.client.walk("g");
+  const walking = on.client.protocol.walk("g");
   const next = await restored(on);
   run(next);
   assertEquals(await walking, fid);
@@ -73,7 +73,7 @@ test("reconnect: a clunk has what waits for its fid fail, and nothing of that is
   const attached = { type: "Rattach", qid: qid(0, QTDIR) } as const;
   await server.exchange("Tattach", { fid: 1 }, attached);
   const tree = await attaching;
-  const walking = client.walk("f");
+  const walking = client.protocol.walk("f");
   await walked(server, 0, 2, ["f"]);
   const fid = await walking;
   server.close();
@@ -82,9 +82,9 @@ test("reconnect: a clunk has what waits for its fid fail, and nothing of that is
   const outcomes = [
     tree.stat("a", { signal }),
     client.stat(fid, { signal }),
-    client.rpc({ type: "Tremove", fid }, { signal }),
+    client.protocol.rpc({ type: "Tremove", fid }, { signal }),
   ].map(failure);
-  await Promise.all([tree.close(), client.clunk(fid)]);
+  await Promise.all([tree.close(), client.protocol.clunk(fid)]);
   for (const outcome of outcomes) {
     const error = await outcome;
     assertInstanceOf(error, NinePError);

@@ -241,7 +241,7 @@ async function withEvents(
   {
     await using client = await connect(near);
     await use(client);
-    assertEquals(client.allocFid(), 1, "a fid is left");
+    assertEquals(client.protocol.allocFid(), 1, "a fid is left");
   }
   await served;
 }
@@ -298,8 +298,8 @@ for (const how of ["signal", "timeout"] as const) {
       ? { signal: controller.signal }
       : { timeout: 1 };
     const inner = Promise.withResolvers<unknown>();
-    const outcome = failure(client.withFid("a", async (fid) => {
-      inner.resolve(await failure(client.read(fid)));
+    const outcome = failure(client.protocol.withFid("a", async (fid) => {
+      inner.resolve(await failure(client.protocol.read(fid)));
     }, options));
     await walkTo(scene);
     const read = await server.expect("Tread", { fid: 1 });

@@ -40,7 +40,7 @@ async function tagged(
   { client, server }: Scene,
   tag: number,
 ): Promise<{ reply: Promise<unknown>; request: Tmessage }> {
-  const reply = client.rpc({ type: "Tstat", fid: 0 }, { tag });
+  const reply = client.protocol.rpc({ type: "Tstat", fid: 0 }, { tag });
   reply.catch(() => {}); // The test may look at it later.
   return { reply, request: await server.expect("Tstat", { tag }) };
 }
@@ -54,15 +54,18 @@ test("rpc() with a tag in use, or none at all, sends nothing", async () => {
   const other = await tagged(scene, 65534);
   for (const tag of [0, 65534, 65535, -1, 0.5, NaN, 2 ** 32]) {
     await assertRejects(
-      () => client.rpc({ type: "Tstat", fid: 0 }, { tag }),
+      () => client.protocol.rpc({ type: "Tstat", fid: 0 }, { tag }),
       RangeError,
       `Cannot take ${tag} as a tag`,
     );
   }
   // A number for a new fid is given back.
-  const newfid = client.allocFid();
+  const newfid = client.protocol.allocFid();
   await assertRejects(
-    () => client.rpc({ type: "Twalk", fid: 0, newfid, wname: [] }, { tag: 0 }),
+    () =>
+      client.protocol.rpc({ type: "Twalk", fid: 0, newfid, wname: [] }, {
+        tag: 0,
+      }),
     RangeError,
   );
   assertEquals(nextFid(scene), newfid);
@@ -93,10 +96,10 @@ test("rpc() with a tag counts once against maxInFlight", async () => {
   const { client, server } = scene;
   const first = await tagged(scene, 7);
   // These wait; one of them has a tag already.
-  const second = client.rpc({ type: "Tstat", fid: 0 }, { tag: 9 });
-  const third = client.rpc({ type: "Tclunk", fid: 77 });
+  const second = client.protocol.rpc({ type: "Tstat", fid: 0 }, { tag: 9 });
+  const third = client.protocol.rpc({ type: "Tclunk", fid: 77 });
   await assertRejects(
-    () => client.rpc({ type: "Tstat", fid: 0 }, { tag: 9 }),
+    () => client.protocol.rpc({ type: "Tstat", fid: 0 }, { tag: 9 }),
     RangeError,
     "in use",
   );
@@ -115,7 +118,7 @@ test("rpc() with a tag aborted while it waits gives the tag back", async () => {
   const controller = new AbortController();
   const { signal } = controller;
   const waiting = failure(
-    client.rpc({ type: "Tstat", fid: 0 }, { tag: 9, signal }),
+    client.protocol.rpc({ type: "Tstat", fid: 0 }, { tag: 9, signal }),
   );
   controller.abort("enough");
   assertEquals(await waiting, "enough");
@@ -141,7 +144,7 @@ test("flush(): the reply that comes before the Rflush counts", async () => {
   await using scene = await start();
   const { client, server } = scene;
   const { request, reply } = await tagged(scene, 7);
-  const flushing = client.flush(7);
+  const flushing = client.protocol.flush(7);
   const flush = await server.expect("Tflush", { oldtag: 7 });
   server.answer(request, statted);
   server.answer(flush, { type: "Rflush" });
@@ -153,17 +156,19 @@ test("flush(): without a reply the request rejects with an AbortError", async ()
   await using scene = await start();
   const { client, server } = scene;
   const { reply } = await tagged(scene, 7);
-  const flushing = client.flush(7);
+  const flushing = client.protocol.flush(7);
   await server.exchange("Tflush", { oldtag: 7 }, { type: "Rflush" });
   await flushing;
   assertFlushed(await failure(reply), 7);
   // With a fid: it was not made, so that its number is free.
-  const newfid = client.allocFid();
+  const newfid = client.protocol.allocFid();
   const walking = failure(
-    client.rpc({ type: "Twalk", fid: 0, newfid, wname: ["a"] }, { tag: 8 }),
+    client.protocol.rpc({ type: "Twalk", fid: 0, newfid, wname: ["a"] }, {
+      tag: 8,
+    }),
   );
   await server.expect("Twalk", { newfid });
-  const again = client.flush(8);
+  const again = client.protocol.flush(8);
   await server.exchange("Tflush", { oldtag: 8 }, { type: "Rflush" });
   await again;
   assertFlushed(await walking, 8);
@@ -174,12 +179,12 @@ test("flush(): the tag is taken until the Rflush", async () => {
   await using scene = await start();
   const { client, server } = scene;
   const { request, reply } = await tagged(scene, 7);
-  const flushing = client.flush(7);
+  const flushing = client.protocol.flush(7);
   const flush = await server.expect("Tflush", { oldtag: 7 });
   server.answer(request, statted);
   await reply;
   await assertRejects(
-    () => client.rpc({ type: "Tstat", fid: 0 }, { tag: 7 }),
+    () => client.protocol.rpc({ type: "Tstat", fid: 0 }, { tag: 7 }),
     RangeError,
     "Cannot take 7 as a tag: it is in use",
   );
@@ -194,9 +199,9 @@ test("flush() twice sends one Tflush", async () => {
   await using scene = await start();
   const { client, server } = scene;
   const { reply } = await tagged(scene, 7);
-  const flushing = [client.flush(7), client.flush(7)];
+  const flushing = [client.protocol.flush(7), client.protocol.flush(7)];
   const flush = await server.expect("Tflush", { oldtag: 7 });
-  flushing.push(client.flush(7));
+  flushing.push(client.protocol.flush(7));
   server.answer(flush, { type: "Rflush" });
   await Promise.all(flushing);
   assertFlushed(await failure(reply), 7);
@@ -210,12 +215,12 @@ test("flush() and an abort of the same request send one Tflush", async () => {
   const controller = new AbortController();
   const { signal } = controller;
   const reply = failure(
-    client.rpc({ type: "Tstat", fid: 0 }, { tag: 7, signal }),
+    client.protocol.rpc({ type: "Tstat", fid: 0 }, { tag: 7, signal }),
   );
   await server.expect("Tstat", { tag: 7 });
   controller.abort("enough");
   assertEquals(await reply, "enough");
-  const flushing = client.flush(7);
+  const flushing = client.protocol.flush(7);
   await server.exchange("Tflush", { oldtag: 7 }, { type: "Rflush" });
   await flushing;
   await settled(scene);
@@ -225,11 +230,11 @@ test("flush() and an abort of the same request send one Tflush", async () => {
 test("flush() of a tag that no request has is answered all the same", async () => {
   await using scene = await start();
   const { client, server } = scene;
-  const flushing = client.flush(7);
+  const flushing = client.protocol.flush(7);
   await server.exchange("Tflush", { oldtag: 7 }, { type: "Rflush" });
   await flushing;
   for (const tag of [-1, 65536, 0.5, NaN]) {
-    await assertRejects(() => client.flush(tag), RangeError);
+    await assertRejects(() => client.protocol.flush(tag), RangeError);
   }
   await settled(scene);
 });
@@ -238,8 +243,10 @@ test("flush() of a request that waits for its turn sends nothing", async () => {
   await using scene = await start({ maxInFlight: 1 });
   const { client, server } = scene;
   const first = await hold(scene);
-  const waiting = failure(client.rpc({ type: "Tstat", fid: 0 }, { tag: 7 }));
-  await client.flush(7);
+  const waiting = failure(
+    client.protocol.rpc({ type: "Tstat", fid: 0 }, { tag: 7 }),
+  );
+  await client.protocol.flush(7);
   assertFlushed(await waiting, 7);
   server.answer(first.request, statted);
   await first.reply;
@@ -254,7 +261,7 @@ test("flush() that the server refuses: the request goes on", async () => {
   const { client, server } = scene;
   const { request, reply } = await tagged(scene, 7);
   for (let i = 0; i < 2; i++) {
-    const flushing = assertRejects(() => client.flush(7), NinePError);
+    const flushing = assertRejects(() => client.protocol.flush(7), NinePError);
     const flush = await server.expect("Tflush", { oldtag: 7 });
     server.refuse(flush, "unknown message");
     await flushing;
@@ -269,8 +276,10 @@ test("flush() when the connection is lost, when it is lost already, and aborted"
   const { client, server } = scene;
   const { reply } = await tagged(scene, 7);
   const controller = new AbortController();
-  const aborted = failure(client.flush(7, { signal: controller.signal }));
-  const flushing = failure(client.flush(7));
+  const aborted = failure(
+    client.protocol.flush(7, { signal: controller.signal }),
+  );
+  const flushing = failure(client.protocol.flush(7));
   await server.expect("Tflush");
   controller.abort("enough");
   assertEquals(await aborted, "enough");
@@ -278,7 +287,7 @@ test("flush() when the connection is lost, when it is lost already, and aborted"
   const error = await flushing;
   assertInstanceOf(error, ProtocolError);
   assertStrictEquals(await failure(reply), error);
-  assertStrictEquals(await failure(client.flush(7)), error);
+  assertStrictEquals(await failure(client.protocol.flush(7)), error);
 });
 
 test("flush(), clunk(), remove() of a fid and close() do their work also with a signal that is aborted", async () => {
@@ -290,22 +299,24 @@ test("flush(), clunk(), remove() of a fid and close() do their work also with a 
       : undefined;
   });
   const tree = await client.attach();
-  await tree.fid("kept");
+  await tree.protocol.fid("kept");
   const fids: number[] = [];
-  for (const path of ["a", "b", "c"]) fids.push(await client.walk(path));
+  for (const path of ["a", "b", "c"]) {
+    fids.push(await client.protocol.walk(path));
+  }
   const [a = -1, b = -1, c = -1] = fids;
   const signal = AbortSignal.abort("no");
   const calls = [
-    client.flush(7, { signal }),
-    client.clunk(a, { signal }),
+    client.protocol.flush(7, { signal }),
+    client.protocol.clunk(a, { signal }),
     client.remove(b, { signal }),
     client.remove(c, { signal, recursive: true }),
-    client.remove(client.root, { signal }),
+    client.remove(client.protocol.root, { signal }),
     tree.close({ signal }),
   ];
   for (const call of calls) assertEquals(await failure(call), "no");
-  await client.stat(client.root);
-  assertEquals([...server.fids], [client.root]);
+  await client.stat(client.protocol.root);
+  assertEquals([...server.fids], [client.protocol.root]);
   assertEquals(nextFid(scene), 1);
   const types = sent(scene);
   assertEquals(types.filter((type) => type === "Tflush").length, 1);
@@ -322,24 +333,24 @@ test("flush(), clunk(), remove() of a fid and close() do their work also with a 
 test("walk() from a fid, to a number of one's own", async () => {
   await using scene = await start();
   const { client, server } = scene;
-  const walking = client.walk("d");
+  const walking = client.protocol.walk("d");
   await walkTo(scene);
   const from = await walking;
-  client.allocFid(); // 2
-  const newfid = client.allocFid();
+  client.protocol.allocFid(); // 2
+  const newfid = client.protocol.allocFid();
   // The path starts at the fid, whatever it looks like.
-  const moving = client.walk("/a/..", { from, newfid });
+  const moving = client.protocol.walk("/a/..", { from, newfid });
   await server.exchange("Twalk", { fid: 1, newfid: 3, wname: ["a", ".."] }, {
     type: "Rwalk",
     wqid: [qid(2), qid(3)],
   });
   assertEquals(await moving, 3);
   await assertRejects(
-    () => client.walk("a", { from, newfid: from }),
+    () => client.protocol.walk("a", { from, newfid: from }),
     TypeError,
     'Cannot walk to "a": from and newfid are both 1',
   );
-  client.releaseFid(2);
+  client.protocol.releaseFid(2);
   await settled(scene);
 });
 
@@ -351,14 +362,17 @@ test("K7 walk() that fails gives back a number of the caller's like any other", 
     (walk) => server.answer(walk, { type: "Rwalk", wqid: [] }),
   ];
   for (const fail of failures) {
-    const newfid = client.allocFid();
-    const walking = failure(client.walk("a", { newfid }));
+    const newfid = client.protocol.allocFid();
+    const walking = failure(client.protocol.walk("a", { newfid }));
     fail(await server.expect("Twalk", { newfid: 1 }));
     assertInstanceOf(await walking, NinePError);
     assertEquals(nextFid(scene), 1);
   }
   await assertRejects(
-    () => client.walk("n".repeat(9000), { newfid: client.allocFid() }),
+    () =>
+      client.protocol.walk("n".repeat(9000), {
+        newfid: client.protocol.allocFid(),
+      }),
     RangeError,
   );
   assertEquals(nextFid(scene), 1);
@@ -382,11 +396,23 @@ test("walk() and rpc() refuse a number that is a fid's or nobody's, before anyth
   ];
   for (const [fid, detail] of bad) {
     const calls = [
-      () => client.walk("lib", { newfid: fid }),
-      () => client.rpc({ type: "Twalk", fid: 0, newfid: fid, wname: ["a"] }),
-      () => client.rpc({ type: "Tauth", afid: fid, uname: "u", aname: "" }),
+      () => client.protocol.walk("lib", { newfid: fid }),
       () =>
-        client.rpc({
+        client.protocol.rpc({
+          type: "Twalk",
+          fid: 0,
+          newfid: fid,
+          wname: ["a"],
+        }),
+      () =>
+        client.protocol.rpc({
+          type: "Tauth",
+          afid: fid,
+          uname: "u",
+          aname: "",
+        }),
+      () =>
+        client.protocol.rpc({
           type: "Tattach",
           fid,
           afid: NOFID,
@@ -411,23 +437,23 @@ test("walk() and rpc() refuse a number that is a fid's or nobody's, before anyth
 test("walk() and rpc() use a number of allocFid() once", async () => {
   await using scene = await start();
   const { client, server } = scene;
-  const newfid = client.allocFid();
-  const walking = client.walk("a", { newfid });
+  const newfid = client.protocol.allocFid();
+  const walking = client.protocol.walk("a", { newfid });
   const twice = assertRejects(
-    () => client.walk("b", { newfid }),
+    () => client.protocol.walk("b", { newfid }),
     RangeError,
     "in use",
   );
   await walkTo(scene);
   await Promise.all([walking, twice]);
   const again = () =>
-    client.rpc({ type: "Twalk", fid: 0, newfid, wname: ["c"] });
+    client.protocol.rpc({ type: "Twalk", fid: 0, newfid, wname: ["c"] });
   await assertRejects(again, RangeError, "in use");
-  const clunking = client.clunk(newfid);
+  const clunking = client.protocol.clunk(newfid);
   await server.exchange("Tclunk", { fid: newfid }, { type: "Rclunk" });
   await clunking;
   await assertRejects(again, RangeError, "not from allocFid()");
-  client.releaseFid(client.allocFid());
+  client.protocol.releaseFid(client.protocol.allocFid());
   await assertRejects(again, RangeError, "not from allocFid()");
   assertEquals(sent(scene), ["Twalk", "Tclunk"]);
 });
@@ -435,9 +461,9 @@ test("walk() and rpc() use a number of allocFid() once", async () => {
 test("rpc(): an incomplete Rwalk leaves the number to the caller", async () => {
   await using scene = await start();
   const { client, server } = scene;
-  const newfid = client.allocFid();
+  const newfid = client.protocol.allocFid();
   const walk = () =>
-    client.rpc({ type: "Twalk", fid: 0, newfid, wname: ["a", "b"] });
+    client.protocol.rpc({ type: "Twalk", fid: 0, newfid, wname: ["a", "b"] });
   for (const wqid of [[qid(1)], [qid(1), qid(2)]]) {
     const walking = walk();
     await server.exchange("Twalk", { newfid }, { type: "Rwalk", wqid });
@@ -449,11 +475,11 @@ test("rpc(): an incomplete Rwalk leaves the number to the caller", async () => {
 test("allocFid() says that it is fids there are no more of", async () => {
   await using scene = await start({ fidBase: 2 ** 32 - 3 });
   const { client } = scene;
-  assertEquals(client.root, 2 ** 32 - 3);
-  const last = client.allocFid();
+  assertEquals(client.protocol.root, 2 ** 32 - 3);
+  const last = client.protocol.allocFid();
   const message = "Cannot take a fid: all 2 are in use";
-  assertThrows(() => client.allocFid(), RangeError, message);
-  client.releaseFid(last);
+  assertThrows(() => client.protocol.allocFid(), RangeError, message);
+  client.protocol.releaseFid(last);
 });
 
 // fid().
@@ -463,19 +489,19 @@ test("fid() walks once for a path, however it is written", async () => {
   await using scene = await start();
   const { client, server } = scene;
   const keeping = [
-    client.fid("a"),
-    client.fid("/a"),
-    client.fid(["", "a", "."]),
-    client.fid("b/../a"),
+    client.protocol.fid("a"),
+    client.protocol.fid("/a"),
+    client.protocol.fid(["", "a", "."]),
+    client.protocol.fid("b/../a"),
   ];
   await walkTo(scene);
   assertEquals(await Promise.all(keeping), [1, 1, 1, 1]);
-  assertEquals(await client.fid("a/"), 1);
+  assertEquals(await client.protocol.fid("a/"), 1);
   assertEquals(sent(scene), ["Twalk"]);
   // A clunk forgets it, whether anybody waits for it or not.
   const signal = AbortSignal.abort("no");
-  assertEquals(await failure(client.clunk(1, { signal })), "no");
-  const again = client.fid("a");
+  assertEquals(await failure(client.protocol.clunk(1, { signal })), "no");
+  const again = client.protocol.fid("a");
   await server.exchange("Tclunk", { fid: 1 }, { type: "Rclunk" });
   await walkTo(scene, 2);
   assertEquals(await again, 2);
@@ -484,13 +510,16 @@ test("fid() walks once for a path, however it is written", async () => {
 test("fid(): a walk that failed is not remembered", async () => {
   await using scene = await start();
   const { client, server } = scene;
-  const failing = [failure(client.fid("a")), failure(client.fid("a"))];
+  const failing = [
+    failure(client.protocol.fid("a")),
+    failure(client.protocol.fid("a")),
+  ];
   server.refuse(await server.expect("Twalk"), "file does not exist");
   for (const error of await Promise.all(failing)) {
     assertInstanceOf(error, NinePError);
     assertEquals(error.message, 'Cannot walk to "a": file does not exist');
   }
-  const again = client.fid("a");
+  const again = client.protocol.fid("a");
   await walkTo(scene);
   assertEquals(await again, 1);
 });
@@ -500,8 +529,8 @@ test("fid(): an abort fails nobody else who waits for the same walk", async () =
   const { client } = scene;
   const one = new AbortController();
   const two = new AbortController();
-  const aborted = failure(client.fid("a", { signal: one.signal }));
-  const kept = client.fid("a", { signal: two.signal });
+  const aborted = failure(client.protocol.fid("a", { signal: one.signal }));
+  const kept = client.protocol.fid("a", { signal: two.signal });
   await new Promise((resolve) => setTimeout(resolve));
   one.abort("enough");
   assertEquals(await aborted, "enough");
@@ -509,7 +538,7 @@ test("fid(): an abort fails nobody else who waits for the same walk", async () =
   assertEquals(await kept, 1);
   two.abort("too late");
   one.abort();
-  assertEquals(await client.fid("a"), 1);
+  assertEquals(await client.protocol.fid("a"), 1);
   await settled(scene);
   assertEquals(sent(scene), ["Twalk", "Tstat"]);
 });
@@ -522,8 +551,8 @@ for (const late of [true, false]) {
     const { signal } = controller;
     const other = new AbortController();
     const aborted = [
-      failure(client.fid("a", { signal })),
-      failure(client.fid("a", { signal: other.signal })),
+      failure(client.protocol.fid("a", { signal })),
+      failure(client.protocol.fid("a", { signal: other.signal })),
     ];
     const walk = await server.expect("Twalk", { newfid: 1 });
     other.abort("one");
@@ -531,7 +560,7 @@ for (const late of [true, false]) {
     assertEquals(await Promise.all(aborted), ["two", "one"]);
     const flush = await server.expect("Tflush", { oldtag: walk.tag });
     // Who comes now has a walk of his own.
-    const kept = client.fid("a");
+    const kept = client.protocol.fid("a");
     await walkTo(scene, 2);
     if (late) server.answer(walk, walked);
     server.answer(flush, { type: "Rflush" });
@@ -539,19 +568,19 @@ for (const late of [true, false]) {
     assertEquals(await kept, 2);
     await settled(scene);
     assertEquals(nextFid(scene), 1);
-    assertEquals(await client.fid("a"), 2);
+    assertEquals(await client.protocol.fid("a"), 2);
   });
 }
 
 test("fid(): a removed file is not kept", async () => {
   await using scene = await start();
   const { client, server } = scene;
-  const keeping = client.fid("a");
+  const keeping = client.protocol.fid("a");
   await walkTo(scene);
   const removing = client.remove(await keeping);
   await server.exchange("Tremove", { fid: 1 }, { type: "Rremove" });
   await removing;
-  const again = client.fid("a");
+  const again = client.protocol.fid("a");
   await walkTo(scene);
   assertEquals(await again, 1);
 });
@@ -562,24 +591,26 @@ test("fid(): a removed file is not kept", async () => {
 test("withFid() clunks after the function, whatever comes of it", async () => {
   await using scene = await start();
   const { client, server } = scene;
-  const using = client.withFid("a", (fid) => fid + 10);
+  const using = client.protocol.withFid("a", (fid) => fid + 10);
   await walkTo(scene);
   await server.exchange("Tclunk", { fid: 1 }, { type: "Rclunk" });
   assertEquals(await using, 11);
   const mine = new Error("mine");
-  const failing = failure(client.withFid("a", () => Promise.reject(mine)));
+  const failing = failure(
+    client.protocol.withFid("a", () => Promise.reject(mine)),
+  );
   await walkTo(scene);
   // The server's error is the second, nobody's.
   server.refuse(await server.expect("Tclunk", { fid: 1 }), "i/o error");
   assertStrictEquals(await failing, mine);
   await settled(scene);
-  const clunking = failure(client.withFid("a", () => {}));
+  const clunking = failure(client.protocol.withFid("a", () => {}));
   await walkTo(scene);
   server.refuse(await server.expect("Tclunk", { fid: 1 }), "i/o error");
   const error = await clunking;
   assertInstanceOf(error, NinePError);
   assertEquals(error.message, 'Cannot clunk "a": i/o error');
-  const missing = failure(client.withFid("a", () => assert(false)));
+  const missing = failure(client.protocol.withFid("a", () => assert(false)));
   server.refuse(await server.expect("Twalk", { newfid: 1 }));
   assertInstanceOf(await missing, NinePError);
   await settled(scene);
@@ -591,7 +622,7 @@ test("withFid() aborted while the function runs rejects at once; the fid is clun
   const controller = new AbortController();
   const { promise, resolve } = Promise.withResolvers<void>();
   const begun = Promise.withResolvers<void>();
-  const using = failure(client.withFid("a", () => {
+  const using = failure(client.protocol.withFid("a", () => {
     begun.resolve();
     return promise;
   }, { signal: controller.signal }));
@@ -608,7 +639,7 @@ test("write() refuses what is neither bytes nor text", async () => {
   await using scene = await start();
   // As callers without types pass it.
   for (const data of [42, null, new ArrayBuffer(1)] as never[]) {
-    await assertRejects(() => scene.client.write(0, data), TypeError);
+    await assertRejects(() => scene.client.protocol.write(0, data), TypeError);
   }
   assertEquals(sent(scene), []);
 });
@@ -618,7 +649,7 @@ test("read() and write() take offsets as numbers and bigints, and refuse others"
   const { client, server } = scene;
   const file = await openFile(scene);
   for (const offset of [5, 5n, 2n ** 64n - 1n]) {
-    const reading = client.read(file.fid, { offset, count: 3 });
+    const reading = client.protocol.read(file.fid, { offset, count: 3 });
     await server.exchange("Tread", { offset: BigInt(offset), count: 3 }, {
       type: "Rread",
       data: new Uint8Array(2),
@@ -628,10 +659,13 @@ test("read() and write() take offsets as numbers and bigints, and refuse others"
   for (const offset of [-1, 0.5, NaN, 2 ** 53, -1n, 2n ** 64n]) {
     const wrong =
       /^Cannot (read fid 1|encode Tread): .*offset.* is .* the range is 0 to/;
-    const reading = await failure(client.read(1, { offset }));
+    const reading = await failure(client.protocol.read(1, { offset }));
     assertInstanceOf(reading, RangeError);
     assertMatch(reading.message, wrong);
-    await assertRejects(() => client.write(1, "x", { offset }), RangeError);
+    await assertRejects(
+      () => client.protocol.write(1, "x", { offset }),
+      RangeError,
+    );
   }
 });
 
@@ -641,7 +675,10 @@ test("read() and write() say what was attempted, and with which fid", async () =
   scene.run(() => ({ type: "Rerror", ename: "fid unknown or out of range" }));
   for (const verb of ["read", "write"] as const) {
     const error = await assertRejects(
-      () => verb === "read" ? client.read(99) : client.write(99, "x"),
+      () =>
+        verb === "read"
+          ? client.protocol.read(99)
+          : client.protocol.write(99, "x"),
       NinePError,
     );
     assertEquals(
@@ -651,7 +688,7 @@ test("read() and write() say what was attempted, and with which fid", async () =
     assertEquals(error.code, "EBADF");
   }
   await assertRejects(
-    () => client.read(99, { count: -1 }),
+    () => client.protocol.read(99, { count: -1 }),
     RangeError,
     "Cannot read fid 99: ",
   );
@@ -663,21 +700,25 @@ test("Requests: a request that is aborted before it is sent gives its number bac
   const { client } = scene;
   const signal = AbortSignal.abort(new Error("too late"));
   for (let i = 0; i < 3; i++) {
-    const newfid = client.allocFid();
+    const newfid = client.protocol.allocFid();
     assertEquals(newfid, 1);
     const wname: string[] = [];
     const request = { type: "Twalk", fid: 0, newfid, wname } as const;
-    await assertRejects(() => client.rpc(request, { signal }), Error, "late");
-    const again = client.allocFid();
+    await assertRejects(
+      () => client.protocol.rpc(request, { signal }),
+      Error,
+      "late",
+    );
+    const again = client.protocol.allocFid();
     assertEquals(again, 1);
     await assertRejects(
-      () => client.walk("a", { newfid: again, signal }),
+      () => client.protocol.walk("a", { newfid: again, signal }),
       Error,
       "late",
     );
   }
   await assertRejects(
-    () => client.walk("a", { newfid: 1, signal }),
+    () => client.protocol.walk("a", { newfid: 1, signal }),
     RangeError,
   );
 });

@@ -365,15 +365,15 @@ export async function hold(
   { client, server }: Scene,
   request: RpcRequest = { type: "Tstat", fid: 0 },
 ): Promise<{ reply: Promise<unknown>; request: Tmessage }> {
-  const reply = client.rpc(request);
+  const reply = client.protocol.rpc(request);
   reply.catch(() => {}); // The test may look at it later.
   return { reply, request: await server.expect(request.type) };
 }
 
 /** The lowest free fid, left free. */
 export function nextFid({ client }: Scene): number {
-  const fid = client.allocFid();
-  client.releaseFid(fid);
+  const fid = client.protocol.allocFid();
+  client.protocol.releaseFid(fid);
   return fid;
 }
 

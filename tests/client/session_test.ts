@@ -91,7 +91,11 @@ test("K1 version() starts a session with the same user and tree; nothing else is
   assertEquals(await renewing, { msize: 2048, version: "9P2000" });
   assertAnew(await early);
   assertAnew(await late);
-  assertEquals([client.msize, client.root, client.cwd], [2048, 0, "/"]);
+  assertEquals([client.msize, client.protocol.root, client.cwd], [
+    2048,
+    0,
+    "/",
+  ]);
   const again = client.version(); // With the msize of connect().
   await server.exchange("Tversion", { msize: 8192 }, agreed());
   await server.exchange("Tattach", who, attached);
@@ -106,9 +110,9 @@ test("version() rejects what is under way, with one error", async () => {
   const { client, server } = scene;
   const pending = [
     failure(client.stat(0)),
-    failure(client.rpc({ type: "Tstat", fid: 0 }, { tag: 7 })),
-    failure(client.walk("waits")),
-    failure(client.flush(5)), // Waits for no one.
+    failure(client.protocol.rpc({ type: "Tstat", fid: 0 }, { tag: 7 })),
+    failure(client.protocol.walk("waits")),
+    failure(client.protocol.flush(5)), // Waits for no one.
   ];
   await server.expect("Tstat");
   await server.expect("Tstat", { tag: 7 });
@@ -130,7 +134,7 @@ test("version() drops replies that come before the Rversion", async () => {
   await using scene = await start();
   const { client, server } = scene;
   const error = failure(client.stat(0));
-  const other = failure(client.read(0, { count: 8000 }));
+  const other = failure(client.protocol.read(0, { count: 8000 }));
   const one = await server.expect("Tstat");
   const two = await server.expect("Tread");
   const renewing = client.version({ msize: 256 });
@@ -175,7 +179,9 @@ test("version() with a Tflush under way: tag and request are free of each other"
   await using scene = await start();
   const { client, server } = scene;
   const controller = new AbortController();
-  const error = failure(client.walk("a", { signal: controller.signal }));
+  const error = failure(
+    client.protocol.walk("a", { signal: controller.signal }),
+  );
   const walk = await server.expect("Twalk", { newfid: 1 });
   controller.abort("enough");
   assertEquals(await error, "enough");
@@ -227,12 +233,12 @@ test("version() makes other trees, kept fids and the current directory void", as
     const tree = await client.attach();
     await client.chdir("d");
     await tree.chdir("d");
-    await client.fid("f");
+    await client.protocol.fid("f");
     assertEquals(await client.readTextFile("f"), "inner");
     await client.version();
     assertEquals(client.cwd, "/");
     assertEquals(await client.readTextFile("f"), "outer");
-    const kept = await client.fid("d/f");
+    const kept = await client.protocol.fid("d/f");
     assertEquals((await client.stat(kept)).length, 5);
     assertAnew(await failure(tree.readFile("f")));
     assertAnew(await failure(tree.chdir("/")));
@@ -253,7 +259,7 @@ test("version() in the middle of a transfer: what cleans up leaves the new sessi
     data: new Uint8Array(256),
   });
   const making = failure(client.create("new"));
-  const using = failure(client.withFid("b", () => hold(scene)));
+  const using = failure(client.protocol.withFid("b", () => hold(scene)));
   const renewing = client.version();
   assertAnew(await reading);
   assertAnew(await making);
@@ -395,7 +401,7 @@ test("version() of a client that reconnects: a connection lost meanwhile is made
   for (const phase of ["Tversion", "Tattach"] as const) {
     await using on = await stage();
     const { client } = on;
-    const old = client.fid("a");
+    const old = client.protocol.fid("a");
     await on.server.exchange("Twalk", {}, { type: "Rwalk", wqid: [qid(1)] });
     await old;
     const renewing = client.version({ msize: 4096 });
@@ -493,7 +499,7 @@ test("connect() with auth speaks with the server before the attach; the afid is 
     await using client = await connect(near, {
       auth: (afile) => answer(file = afile),
     });
-    assertEquals(client.root, 1); // The afid was 0.
+    assertEquals(client.protocol.root, 1); // The afid was 0.
     assertEquals(file?.qid, qid(1, QTAUTH));
     await assertRejects(() => file!.stat(), TypeError, "closed"); // Just set.
     await assertRejects(() => client.stat("a"), NinePError);

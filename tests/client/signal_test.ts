@@ -70,7 +70,7 @@ for (
     await client.writeFile("g", new Uint8Array(300_000), { signal });
     await using file = await client.open("g", { signal });
     await file.read(new Uint8Array(10), { signal });
-    await client.withFid("f", (fid) => client.stat(fid, { signal }), {
+    await client.protocol.withFid("f", (fid) => client.stat(fid, { signal }), {
       signal,
     });
     assertEquals([most(), listeners.size], [1, 0]);

@@ -44,8 +44,8 @@ const operations: Record<
   mkdir: (client, options) => client.mkdir("plain", options),
   remove: (client, options) => client.remove("gone", options),
   rename: (client, options) => client.rename("gone", "x", options),
-  walk: (client, options) => client.walk("gone", options),
-  fid: (client, options) => client.fid("gone", options),
+  walk: (client, options) => client.protocol.walk("gone", options),
+  fid: (client, options) => client.protocol.fid("gone", options),
   "call by write and read": (client, options) =>
     client.call("boom", { kwarg: { fill: "x".repeat(70_000) }, ...options }),
   readDirNames: (client, options) => client.readDirNames("gone", options),
@@ -118,7 +118,7 @@ test("an error of a function says which file was called, and keeps its parts", a
       ["FunctionError", "RangeError", "no such day", "EINVAL"],
     );
     assertInstanceOf(error.cause, FunctionError);
-    const fid = await client.walk("boom");
+    const fid = await client.protocol.walk("boom");
     await assertRejects(
       () => client.call(fid),
       FunctionError,
@@ -159,7 +159,7 @@ test("errors: maskErrors hides what another server sent to a function, and tells
     const fs = new MemoryFs();
     const maskErrors = true;
     fs.register("relay", () => asking.call("boom"), { maskErrors });
-    fs.register("rpc", () => asking.rpc({ type: "Tstat", fid: 99 }), {
+    fs.register("rpc", () => asking.protocol.rpc({ type: "Tstat", fid: 99 }), {
       maskErrors,
     });
     fs.register("open", () => asking.readFile("missing"));

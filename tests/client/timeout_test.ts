@@ -31,31 +31,42 @@ const bytes = new Uint8Array(3);
 const calls: [string, Call, string, Tmessage["type"][]][] = [
   [
     "rpc",
-    (client, options) => client.rpc({ type: "Tstat", fid: 0 }, options),
+    (client, options) =>
+      client.protocol.rpc({ type: "Tstat", fid: 0 }, options),
     'send Tstat to "pair"',
     ["Tstat"],
   ],
-  ["walk", (client, options) => client.walk("a", options), 'walk to "a"', [
-    "Twalk",
-  ]],
-  ["fid", (client, options) => client.fid("a", options), 'walk to "a"', [
-    "Twalk",
-  ]],
+  [
+    "walk",
+    (client, options) => client.protocol.walk("a", options),
+    'walk to "a"',
+    [
+      "Twalk",
+    ],
+  ],
+  [
+    "fid",
+    (client, options) => client.protocol.fid("a", options),
+    'walk to "a"',
+    [
+      "Twalk",
+    ],
+  ],
   [
     "withFid",
-    (client, options) => client.withFid("a", () => {}, options),
+    (client, options) => client.protocol.withFid("a", () => {}, options),
     'use "a"',
     ["Twalk"],
   ],
   [
     "read",
-    (client, options) => client.read(0, options),
+    (client, options) => client.protocol.read(0, options),
     'send Tread to "pair"',
     ["Tread"],
   ],
   [
     "write",
-    (client, options) => client.write(0, "x", options),
+    (client, options) => client.protocol.write(0, "x", options),
     'send Twrite to "pair"',
     ["Twrite"],
   ],
@@ -199,7 +210,7 @@ test("timeout of all calls is that of connect(); a call's own one counts instead
   const { held, done } = answerAllBut(scene, "Tstat", false);
   const failing = failure(client.stat("a"));
   await held;
-  const other = client.walk("b", { timeout: 200 });
+  const other = client.protocol.walk("b", { timeout: 200 });
   assertEquals([...clock.timers.keys()], [100, 200]);
   await other;
   assertEquals([...clock.timers.keys()], [100]);
@@ -223,7 +234,7 @@ test("timeout of a file's own calls, of version() and flush()", async () => {
   clock.expire(5);
   assertTimeout(await reading, 'Cannot read "f": no answer within 5 ms');
   const flush = await server.expect("Tflush", { oldtag: read.tag });
-  const flushing = failure(client.flush(77, { timeout: 6 }));
+  const flushing = failure(client.protocol.flush(77, { timeout: 6 }));
   const other = await server.expect("Tflush", { oldtag: 77 });
   clock.expire(6);
   const message = 'Cannot flush tag 77 of "pair": no answer within 6 ms';
@@ -283,9 +294,9 @@ test("timeout of connect() is not for what withFile() and withFid() run", async 
   scene.run(() => undefined);
   const timers = () => clock.timers.size;
   assertEquals(await client.withFile("f", timers), 0);
-  assertEquals(await client.withFid("f", timers), 0);
+  assertEquals(await client.protocol.withFid("f", timers), 0);
   assertEquals(await client.withFile("f", timers, { timeout: 7 }), 1);
-  assertEquals(await client.withFid("f", timers, { timeout: 7 }), 1);
+  assertEquals(await client.protocol.withFid("f", timers, { timeout: 7 }), 1);
   assertEquals(clock.timers.size, 0);
   await client.close();
   scene.server.close();
@@ -374,7 +385,7 @@ test("timeout must be above 0; nothing is sent otherwise", async () => {
       }
     }
     assertEquals((await client.stat("/", { timeout: 2 ** 31 - 1 })).name, "/");
-    assertEquals(client.allocFid() <= 2, true);
+    assertEquals(client.protocol.allocFid() <= 2, true);
   }
   await served;
 });

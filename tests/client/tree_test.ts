@@ -39,8 +39,8 @@ async function served(content: Content = {}): Promise<
     client,
     fs,
     async [Symbol.asyncDispose]() {
-      await client.stat(client.root); // Behind the clunks for which nobody waits.
-      assertEquals(client.allocFid(), 1, "fids left");
+      await client.stat(client.protocol.root); // Behind the clunks for which nobody waits.
+      assertEquals(client.protocol.allocFid(), 1, "fids left");
       await client.close();
       await serving;
     },
@@ -276,8 +276,8 @@ test("walkTree() of a wide and bushy tree, whatever msize", async () => {
     {
       await using client = await connect(near, { msize });
       assertEquals(await pathsOf(client.walkTree("")), expected);
-      await client.stat(client.root);
-      assertEquals(client.allocFid(), 1);
+      await client.stat(client.protocol.root);
+      assertEquals(client.protocol.allocFid(), 1);
     }
     await serving;
   }
@@ -333,8 +333,8 @@ test("walkTree(), copy() and remove() of deep trees walk a few names for each di
       assert(walked < 50 * levels, `${name} walked ${walked} names`);
     }
     assertEquals(await client.readDirNames(""), ["e"]);
-    await client.stat(client.root);
-    assertEquals(client.allocFid(), 1, "fids left");
+    await client.stat(client.protocol.root);
+    assertEquals(client.protocol.allocFid(), 1, "fids left");
   }
   await serving;
 });
@@ -508,7 +508,7 @@ test("remove() with recursive takes the whole tree, and nothing else", async () 
   await client.remove("/doomed/", { recursive: true });
   await client.remove("f", { recursive: true });
   assertEquals(fs.readDir("/").map(({ name }) => name), ["keep"]);
-  const fid = await client.walk("keep");
+  const fid = await client.protocol.walk("keep");
   await client.remove(fid, { recursive: true });
   assertEquals(fs.readDir("/"), []);
   const missing = await assertRejects(
@@ -523,7 +523,7 @@ test("remove() refuses the root before anything is sent", async () => {
   await using scene = await start();
   scene.run(() => undefined);
   const { client, server } = scene;
-  for (const path of ["", "/", ".", "a/..", "..", [], client.root]) {
+  for (const path of ["", "/", ".", "a/..", "..", [], client.protocol.root]) {
     for (const recursive of [true, false]) {
       const error = await assertRejects(
         () => client.remove(path, { recursive }),
@@ -539,7 +539,7 @@ test("remove() refuses the root before anything is sent", async () => {
 test("remove() with recursive refuses a fid of the root", async () => {
   await using scene = await served({ a: "" });
   const { client } = scene;
-  const fid = await client.walk("");
+  const fid = await client.protocol.walk("");
   await assertRejects(
     () => client.remove(fid, { recursive: true }),
     NinePError,

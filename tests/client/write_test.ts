@@ -369,7 +369,7 @@ test("open() of a fid with createNew is refused; the fid stays", async () => {
   await using scene = await start();
   scene.run(() => undefined);
   const { client } = scene;
-  await client.withFid("f", (fid) =>
+  await client.protocol.withFid("f", (fid) =>
     assertRejects(
       () => client.open(fid, { write: true, createNew: true }),
       TypeError,

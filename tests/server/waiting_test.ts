@@ -79,7 +79,7 @@ for (const msize of [1024 * 1024 + 24, 65536, 8192]) {
     const maxCalls = 600;
     await using scene = await serveTree(makeTree(maxCalls), { msize });
     const { client } = scene;
-    const fid = await client.fid("next");
+    const fid = await client.protocol.fid("next");
     const abort = new AbortController();
     const calls = Array.from(
       { length: maxCalls },
@@ -122,7 +122,7 @@ test("a request that the client itself holds back is withdrawn by an abort", asy
 test("close() rejects requests that the client itself holds back", async () => {
   await using scene = await serveTree(makeTree(100), { maxInFlight: 1 });
   const { client } = scene;
-  const fid = await client.fid("next");
+  const fid = await client.protocol.fid("next");
   const calls = Array.from({ length: 50 }, () => client.call(fid));
   const ended = Promise.allSettled(calls);
   await client.close();

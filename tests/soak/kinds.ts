@@ -89,7 +89,7 @@ export class Kinds {
       const waiting = Array.from({ length: count }, (_, at) => {
         const request = at % 8 === 0
           ? client.call("fn/wait", options)
-          : client.read(file.fid, { ...options, count: 100 });
+          : client.protocol.read(file.fid, { ...options, count: 100 });
         const ended = () => new Error("a request that waits has ended");
         return request.then(ended, (error: unknown) => error);
       });
@@ -168,13 +168,13 @@ export class Kinds {
         );
       };
       await call(path);
-      const fid = await client.walk(path, { signal });
+      const fid = await client.protocol.walk(path, { signal });
       try {
         await call(fid);
         if (replaces) this.#replace(at);
         await call(fid);
       } finally {
-        await client.clunk(fid);
+        await client.protocol.clunk(fid);
       }
       await call(path);
     };

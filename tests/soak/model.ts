@@ -371,13 +371,13 @@ export class Chance {
   #removeOnClose(state: State, path: string): Step {
     const text = this.#text().slice(0, this.limit);
     const run: Run = async ({ client }, signal) => {
-      const fid = await client.walk(path, { signal });
+      const fid = await client.protocol.walk(path, { signal });
       try {
         const mode = OWRITE | ORCLOSE;
-        await client.rpc({ type: "Topen", fid, mode }, { signal });
-        await client.write(fid, text, { signal });
+        await client.protocol.rpc({ type: "Topen", fid, mode }, { signal });
+        await client.protocol.write(fid, text, { signal });
       } finally {
-        await client.clunk(fid);
+        await client.protocol.clunk(fid);
       }
     };
     const codes = cannotOpen(state, path, WRITE);

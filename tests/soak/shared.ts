@@ -243,7 +243,7 @@ export class Shared {
     const run: Run = async ({ client }, signal) => {
       await using file = await client.open(path, { signal });
       await register.read(async () => {
-        const data = await client.read(file.fid, { signal });
+        const data = await client.protocol.read(file.fid, { signal });
         return data.length === 0
           ? undefined
           : readMark(decoder.decode(data), length);
@@ -269,7 +269,7 @@ export class Shared {
         this.#holder = user;
         const data = encoder.encode(who.padEnd(8));
         await file.writeAt(data, 0, { signal });
-        const read = await client.read(file.fid, { signal });
+        const read = await client.protocol.read(file.fid, { signal });
         assertEquals(decoder.decode(read), who.padEnd(8));
       } finally {
         if (this.#holder === user) this.#holder = undefined;
@@ -351,7 +351,7 @@ export class Shared {
       await using file = await client.open(path, how);
       const data = encoder.encode(JSON.stringify({ from }));
       await file.writeAt(data, 0, { signal });
-      const value = await client.read(file.fid, { signal });
+      const value = await client.protocol.read(file.fid, { signal });
       assertEquals(decoder.decode(value), JSON.stringify(from));
     };
     const run = random.below(2) ? byTcall : byFile;

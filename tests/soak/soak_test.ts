@@ -187,10 +187,10 @@ class Person {
     const { client } = this;
     // What was given up comes to its end, and then is clunked.
     for (let round = 0; round < 6; round++) {
-      await client.rpc({ type: "Tstat", fid: client.root });
+      await client.protocol.rpc({ type: "Tstat", fid: client.protocol.root });
     }
-    const fid = client.allocFid(); // The lowest that is free.
-    client.releaseFid(fid);
+    const fid = client.protocol.allocFid(); // The lowest that is free.
+    client.protocol.releaseFid(fid);
     assertEquals(fid, 1, "the client holds fids");
     assertEquals(this.#served?.lastTag ?? 0, 0, "the client holds tags");
   }

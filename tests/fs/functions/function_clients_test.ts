@@ -109,7 +109,7 @@ async function write(
   args: Args,
 ): Promise<void> {
   const data = encoder.encode(JSON.stringify(args));
-  assertEquals(await client.write(file.fid, data), data.length);
+  assertEquals(await client.protocol.write(file.fid, data), data.length);
 }
 
 /** Reads a value: from offset 0, then on in small pieces. */
@@ -117,7 +117,7 @@ async function read(client: Client, file: RemoteFile): Promise<string> {
   const { fid } = file;
   const parts: string[] = [];
   for (let offset = 0;; offset += parts.at(-1)?.length ?? 0) {
-    const data = await client.read(fid, { offset, count: 100 });
+    const data = await client.protocol.read(fid, { offset, count: 100 });
     if (data.length === 0) return parts.join("");
     parts.push(decoder.decode(data));
   }
@@ -153,8 +153,8 @@ for (const path of FUNCTIONS) {
         const args = argsOf(who, seq);
         const written = write(client, file, args);
         const values = [
-          client.read(file.fid, { count }),
-          client.read(file.fid, { count }),
+          client.protocol.read(file.fid, { count }),
+          client.protocol.read(file.fid, { count }),
         ];
         return { args, written, values };
       });
@@ -230,7 +230,7 @@ test(`${CLIENTS} clients call the same functions, several calls of each under wa
   await using functions = await Functions.start();
   await functions.all(async (client, who) => {
     const fids = await Promise.all(
-      FUNCTIONS.map((path) => client.walk(path)),
+      FUNCTIONS.map((path) => client.protocol.walk(path)),
     );
     const calls = Array.from({ length: 4 * ROUNDS }, async (_, seq) => {
       const args = argsOf(who, seq);

@@ -1,7 +1,7 @@
 // A RemoteFs whose far server dies: clear errors, no wait without an end, and
 // with `reconnect` the same tree again.
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { type Client, connect, type RemoteTree } from "../../../client.ts";
+import { type Client, connect } from "../../../client.ts";
 import { DMDIR, NinePError, ORDWR, OREAD } from "../../../codec.ts";
 import { type CallContext, MemoryFs, RemoteFs } from "../../../fs/mod.ts";
 import { type Servable, serve } from "../../../server.ts";
@@ -155,7 +155,7 @@ test("RemoteFs: with reconnect, paths and fids work again", async () => {
   await using l = await link(fs, { reconnects: true });
   const near = await l.dial();
   const file = await near.open("motd");
-  const fid = await near.walk("lib");
+  const fid = await near.protocol.walk("lib");
   l.lose();
   await l.restart(fs);
   assertEquals(await near.readTextFile("motd"), "hello\n");
@@ -163,7 +163,7 @@ test("RemoteFs: with reconnect, paths and fids work again", async () => {
   const buffer = new Uint8Array(10);
   assertEquals(await file.read(buffer), 6);
   await file.close();
-  await near.clunk(fid);
+  await near.protocol.clunk(fid);
   l.lose();
   await l.restart(fs);
   assertEquals(await near.readDirNames("lib"), ["a", "b"]);
@@ -242,7 +242,7 @@ test("RemoteFs: fids of before Client.version() are not those of other files", a
   await l.between.version();
   // The same numbers, for other files.
   const fids = [];
-  for (let i = 0; i < 5; i++) fids.push(await l.between.walk("b"));
+  for (let i = 0; i < 5; i++) fids.push(await l.between.protocol.walk("b"));
   await near.ask(T.stat(1, 1), "Rerror 1 Stale file handle");
   await near.ask(T.read(1, 2), "Rerror 1 Stale file handle");
   await near.ask(T.remove(1, 1), "Rerror 1 Stale file handle");
@@ -252,7 +252,7 @@ test("RemoteFs: fids of before Client.version() are not those of other files", a
   await near.rpc(T.clunk(1, 2));
   for (const fid of fids) {
     assertEquals((await l.between.stat(fid)).name, "b");
-    await l.between.clunk(fid);
+    await l.between.protocol.clunk(fid);
   }
   assertEquals(fs.readDir("/").length, 2);
 });
@@ -272,7 +272,7 @@ test("RemoteFs: a client that is closed ends the tree, not the near server", asy
 test("RemoteFs: an attach that never ends ends with its near client", async () => {
   const { fs } = waiting();
   await using l = await link(fs);
-  const late = Promise.withResolvers<RemoteTree>();
+  const late = Promise.withResolvers<Client>();
   const attaching = Promise.withResolvers<void>();
   const tree = new RemoteFs(l.between, {
     attach: () => {

@@ -129,7 +129,7 @@ export async function bridge(
   };
   const clients: { close(): unknown }[] = [];
   const count = async () => {
-    await between.stat(between.root); // Behind all that was sent before.
+    await between.stat(between.protocol.root); // Behind all that was sent before.
     return watch.fids.size;
   };
   return {
