@@ -28,7 +28,7 @@ import type { Leftover, RequestSender } from "./mux.ts";
 import { FidPool } from "./numbers.ts";
 import type { PeerTraits } from "./peer.ts";
 import type { ProgressMonitor } from "../transfer/stall.ts";
-import { Appends } from "../file/turns.ts";
+import { Appends } from "./appends.ts";
 
 /** Most bytes of a transfer that are in flight by default: more gain nothing, see bench/README.md. */
 export const WINDOW: number = 1024 * 1024;

@@ -9,7 +9,8 @@ import {
   operate,
 } from "../operation.ts";
 import type { OpenFid } from "../connection/client_session.ts";
-import { type Access, endOfFile, PositionTurns, READ, WRITE } from "./turns.ts";
+import { endOfFile } from "../transfer/append.ts";
+import { type Access, PositionTurns, READ, WRITE } from "./turns.ts";
 import { lengthOf } from "../transfer/transfer.ts";
 
 /** The position of an open file. */

@@ -2,7 +2,7 @@
 
 import type { OpenFid } from "../connection/client_session.ts";
 import { chunkSize, lanesBehind, writeAll } from "./transfer.ts";
-import { endOfFile } from "../file/turns.ts";
+import { endOfFile } from "./append.ts";
 
 const encoder = new TextEncoder();
 

@@ -11,7 +11,7 @@ import {
 } from "../../codec.ts";
 import { type FileRef, hasCode, namesOf } from "../operation.ts";
 import type { ClientSession, OpenFid } from "../connection/client_session.ts";
-import { openToAppend } from "../file/turns.ts";
+import { openToAppend } from "../transfer/append.ts";
 
 /** How to open a path. */
 export interface PathOpenOptions {

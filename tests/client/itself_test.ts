@@ -119,7 +119,7 @@ test("copy() to a target that is no tree rejects", async () => {
       // As a caller without types may do.
       () => client.copy("f", "g", { target: target as unknown as Client }),
       TypeError,
-      `Cannot copy "f" to "g": target is ${target}, not a tree`,
+      `Cannot copy "f" to "g": target is ${target}, not a client`,
     );
   }
 });
