@@ -13,11 +13,11 @@ import {
   operate,
 } from "./operation.ts";
 import type { TreePaths } from "./trees/tree_paths.ts";
-import {
-  type ClientSession,
-  newFidOf,
-  type NewFidRequest,
+import type {
+  ClientSession,
+  NewFidRequest,
 } from "./connection/client_session.ts";
+import { newFidOf } from "./connection/message_table.ts";
 
 /** Options of {@linkcode Protocol.rpc}. */
 export interface RpcOptions extends CallerOptions {

@@ -25,6 +25,7 @@ import { utf8Length } from "../../codec/wire.ts";
 import type { Connection } from "../../transport.ts";
 import type { Environment } from "./environment.ts";
 import type { Leftover, RequestSender } from "./mux.ts";
+import { isIncomplete } from "./message_table.ts";
 import { FidPool } from "./numbers.ts";
 import type { PeerTraits } from "./peer.ts";
 import type { ProgressMonitor } from "../transfer/stall.ts";
@@ -597,15 +598,6 @@ function notFound(name: string | undefined): NinePError {
 }
 
 /**
- * Recognizes an incomplete Rwalk, which has fewer names than were asked for and
- * makes no fid.
- */
-function isIncomplete(request: NewFidRequest, reply: object): boolean {
-  return request.type === "Twalk" && "wqid" in reply &&
-    Array.isArray(reply.wqid) && reply.wqid.length < request.wname.length;
-}
-
-/**
  * Tells whether the server refuses a number because it has a fid of that
  * number, which the client takes to be free.
  *
@@ -617,18 +609,4 @@ function isInUse(error: unknown, isDoubtful: boolean): boolean {
   const { code, ename } = error;
   const isUnclear = code === undefined || code === "EBADF";
   return IN_USE.test(ename) || isDoubtful && isUnclear;
-}
-
-/** The fid that a request makes when it succeeds; undefined for any other request. */
-export function newFidOf(request: Tmessage): number | undefined {
-  switch (request.type) {
-    case "Tattach":
-      return request.fid;
-    case "Tauth":
-      return request.afid;
-    case "Twalk":
-      return request.newfid === request.fid ? undefined : request.newfid;
-    default:
-      return undefined;
-  }
 }

@@ -5,7 +5,6 @@ import {
   type Dialect,
   dialect9P2000,
   HEADERSZ,
-  type Message,
   MSIZE_MIN,
   NinePError,
   NOTAG,
@@ -24,6 +23,7 @@ import { Intake } from "../../transport/intake.ts";
 import { Outbox } from "../../transport/outbox.ts";
 import type { AbortListeners } from "./abort.ts";
 import type { Environment } from "./environment.ts";
+import { checkReply, isGivenUpWith } from "./message_table.ts";
 import { NumberPool } from "./numbers.ts";
 import type { PeerTraits } from "./peer.ts";
 
@@ -257,7 +257,7 @@ export class Mux {
   flushFid(fid: number, reason: () => unknown): void {
     for (const pending of [...this.#waiting, ...this.#pending]) {
       if (!pending || pending.settled) continue;
-      if (endsWithFid(pending.request, fid)) this.#abort(pending, reason());
+      if (isGivenUpWith(pending.request, fid)) this.#abort(pending, reason());
     }
   }
 
@@ -552,7 +552,7 @@ export class Mux {
         `Cannot take the reply to ${request.type}: it is ${reply.type}`,
       );
     }
-    check(request, reply);
+    checkReply(request, reply);
     if (!("data" in reply)) return reply;
     // The read buffer is used again, so data must leave it now.
     if (into === undefined) {
@@ -572,32 +572,4 @@ export function treadInto(
 ): Tread {
   const count = into.length;
   return { type: "Tread", tag: 0, fid, offset: BigInt(offset), count };
-}
-
-/** Whether a request is given up with a fid: all but what gives it back. */
-export function endsWithFid(request: Tmessage, fid: number): boolean {
-  const { type } = request;
-  if (type === "Tclunk" || type === "Tremove") return false;
-  return "fid" in request && request.fid === fid;
-}
-
-/** Checks a reply against its request, as far as the two must agree. */
-function check(request: Tmessage, reply: Message): void {
-  let most = 0;
-  let got = 0;
-  if (request.type === "Tread" && reply.type === "Rread") {
-    most = request.count;
-    got = reply.data.length;
-  } else if (request.type === "Twrite" && reply.type === "Rwrite") {
-    most = request.data.length;
-    got = reply.count;
-  } else if (request.type === "Twalk" && reply.type === "Rwalk") {
-    most = request.wname.length;
-    got = reply.wqid.length;
-  }
-  if (got > most) {
-    throw new ProtocolError(
-      `Cannot take the reply to ${request.type}: ${reply.type} counts ${got}, the maximum is ${most}`,
-    );
-  }
 }

@@ -4,8 +4,6 @@
 import {
   type Dialect,
   NinePError,
-  ORCLOSE,
-  OTRUNC,
   ProtocolError,
   type ReplyTo,
   type Rread,
@@ -17,12 +15,8 @@ import { codeOf, isPermanent } from "../../transport/failure.ts";
 import type { RefGroup } from "../../transport/ref_group.ts";
 import type { Environment } from "./environment.ts";
 import type { RecoverableMux } from "./recoverable_mux.ts";
-import {
-  endsWithFid,
-  type Leftover,
-  type RequestSender,
-  treadInto,
-} from "./mux.ts";
+import { isGivenUpWith, isRepeatable } from "./message_table.ts";
+import { type Leftover, type RequestSender, treadInto } from "./mux.ts";
 import { abortable, bounded, TIMEOUT_MAX } from "../operation.ts";
 import type { PeerTraits } from "./peer.ts";
 import { Restoration, type RestorationPlan } from "./restoration.ts";
@@ -341,7 +335,7 @@ export class ReconnectingSender implements RequestSender {
 
   /** Has the server give up all that is under way with a fid; see {@linkcode Mux.flushFid}. */
   flushFid(fid: number, reason: () => unknown): void {
-    this.#withdraw((request) => endsWithFid(request, fid), reason);
+    this.#withdraw((request) => isGivenUpWith(request, fid), reason);
     this.#line.flushFid(fid, reason);
   }
 
@@ -433,7 +427,7 @@ export class ReconnectingSender implements RequestSender {
     this.#withdraw(
       (request) =>
         request.type === "Tremove" && request.fid === fid ||
-        endsWithFid(request, fid),
+        isGivenUpWith(request, fid),
       () => new NinePError("fid unknown or out of range"),
     );
   }
@@ -570,22 +564,6 @@ function countOf(reply: unknown): number {
   if (typeof reply === "number") return reply; // The count of a read into a buffer.
   const moved = reply as Rread | Rwrite; // Checked against the request.
   return moved.type === "Rread" ? moved.data.length : moved.count;
-}
-
-/** Whether a request that may have been done can be sent again. */
-function isRepeatable(request: Tmessage): boolean {
-  switch (request.type) {
-    case "Tattach":
-    case "Twalk":
-    case "Tread":
-    case "Tstat":
-    case "Tclunk": // It is told to have been done.
-      return true;
-    case "Topen":
-      return (request.mode & (OTRUNC | ORCLOSE)) === 0;
-    default:
-      return false;
-  }
 }
 
 function unknownOutcome({ type }: Tmessage, cause: unknown): ProtocolError {

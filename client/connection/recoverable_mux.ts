@@ -17,6 +17,7 @@ import {
   type Twrite,
 } from "../../codec.ts";
 import type { Qid } from "../../codec/messages.ts";
+import { endsItsFid, neededFidOf } from "./message_table.ts";
 import { Mux } from "./mux.ts";
 import { leadsTo } from "../operation.ts";
 
@@ -78,9 +79,8 @@ export class RecoverableMux extends Mux {
     tag?: number,
   ): Promise<ReplyTo<T>> {
     // Whatever the answer, the fid is gone.
-    const { type } = request;
-    if (type === "Tclunk" || type === "Tremove") this.fids.delete(request.fid);
-    else if (type === "Twrite") {
+    if (endsItsFid(request)) this.fids.delete(request.fid);
+    else if (request.type === "Twrite") {
       const origin = this.origin(request.fid);
       if (origin) origin.isWritten = true;
     }
@@ -100,9 +100,9 @@ export class RecoverableMux extends Mux {
    * @throws {NinePError} What it is about was lost with another connection.
    */
   check(request: Tmessage): void {
-    if (!("fid" in request)) return;
+    const fid = neededFidOf(request);
+    if (fid === undefined) return;
     const { type } = request;
-    const fid = type === "Tattach" ? request.afid : request.fid;
     const origin = this.fids.get(fid);
     if (origin instanceof NinePError) {
       if (type === "Tremove") this.fids.delete(fid); // As on a server.

@@ -4,9 +4,7 @@ import { FunctionError, NinePError } from "../../codec.ts";
 import { isRemovedError } from "../../codec/call.ts";
 import { abortable, hasCode, leadsTo, namesOf } from "../operation.ts";
 import type { ClientSession } from "../connection/client_session.ts";
-
-/** Requests that have done nothing when they are refused. */
-const ASKING: ReadonlySet<string> = new Set(["Twalk", "Topen", "Tstat"]);
+import { onlyAsks } from "../connection/message_table.ts";
 
 /** A fid that stays, or the walk to it. */
 interface CachedFid {
@@ -218,7 +216,7 @@ function isUndone(error: unknown): boolean {
   if (error instanceof FunctionError) return true;
   // An error without a request is that of the client, which did not send it.
   const request = error instanceof NinePError ? error.request : undefined;
-  return request === undefined || ASKING.has(request);
+  return request === undefined || onlyAsks(request);
 }
 
 /** Recognizes the error for a fid that the server does not have. */
