@@ -1,5 +1,6 @@
 // The attributes of files: read and changed by path or fid. See stat(9P).
 
+import { rangeError } from "./error_brand.ts";
 import { DMDIR, NinePError, type Stat } from "../codec.ts";
 import type { ClientSession } from "./connection/client_session.ts";
 import {
@@ -103,7 +104,7 @@ export async function changePermissions(
 ): Promise<void> {
   if (!Number.isInteger(mode) || mode < 0 || mode > PERMISSIONS) {
     const what = `Cannot chmod ${labelOf(file)}`;
-    throw new RangeError(`${what}: mode is ${mode}, the range is 0 to 0o777`);
+    throw rangeError(`${what}: mode is ${mode}, the range is 0 to 0o777`);
   }
   await paths.withFid(
     "chmod",

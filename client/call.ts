@@ -1,6 +1,7 @@
 // Function files: one round trip with Tcall, or arguments written and the
 // value read where the server has no Tcall.
 
+import { rangeError } from "./error_brand.ts";
 import {
   FunctionError,
   NinePError,
@@ -136,9 +137,9 @@ function encode<A>(
 
 /** The error for arguments that are too long for a Tcall. */
 function tooLong(label: string, cause: RangeError): RangeError {
-  return new RangeError(
+  return rangeError(
     `Cannot call ${label}: the arguments are too long for a Tcall, and only keyword arguments can be written instead, where that is allowed (${cause.message})`,
-    { cause },
+    cause,
   );
 }
 

@@ -1,6 +1,7 @@
 // What the file API gives for a stat record: numbers, and answers to the usual
 // questions.
 
+import { rangeError } from "./error_brand.ts";
 import { NOFID, QTDIR, type Stat } from "../codec.ts";
 import type { Qid } from "../codec/messages.ts";
 import { checkRange, type FileRef, labelOf } from "./operation.ts";
@@ -80,7 +81,7 @@ function refuseLength(attributes: FileStat, { name, length }: Stat): void {
     configurable: true,
     enumerable: false,
     get() {
-      throw new RangeError(
+      throw rangeError(
         `Cannot tell the length of "${name}": ${length} is beyond 2^53 - 1`,
       );
     },

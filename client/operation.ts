@@ -3,6 +3,13 @@
 // tried.
 
 import { FunctionError, NinePError, Plan9Exit } from "../codec.ts";
+import {
+  branded,
+  COMPLETE,
+  hasBrand,
+  rangeError,
+  UNSENDABLE,
+} from "./error_brand.ts";
 import type { AbortListeners } from "./connection/abort.ts";
 import type { Environment } from "./connection/environment.ts";
 import type { Leftover } from "./connection/mux.ts";
@@ -96,7 +103,7 @@ export function checkRange(
   most: number,
 ): void {
   if (Number.isInteger(value) && value >= least && value <= most) return;
-  throw new RangeError(
+  throw rangeError(
     `Cannot ${verb}: ${name} is ${value}, the range is ${least} to ${most}`,
   );
 }
@@ -262,7 +269,7 @@ export function abortable<T>(
  */
 export function checkMost(what: string, name: string, most = 0): void {
   if (Number.isSafeInteger(most) && most >= 0 || most === Infinity) return;
-  throw new RangeError(
+  throw rangeError(
     `Cannot ${what}: ${name} is ${most}, the range is 0 to 2^53 - 1, or Infinity`,
   );
 }
@@ -288,16 +295,14 @@ export async function explained<T>(
   } catch (error) {
     const messageOf = ({ message }: Error) =>
       `Cannot ${verb} ${labelOf(file)}: ${message}`;
-    if (isUnsendable(error)) {
-      throw new RangeError(messageOf(error), { cause: error });
-    }
-    if (error instanceof RangeError && isAbout(error, verb)) {
-      throw new RangeError(error.message, { cause: error.cause });
+    if (isUnsendable(error)) throw rangeError(messageOf(error), error);
+    if (error instanceof RangeError && hasBrand(error, COMPLETE)) {
+      throw rangeError(error.message, error.cause);
     }
     if (!(error instanceof NinePError)) throw error;
     if (signal?.aborted && error === signal.reason) throw error;
-    if (isExplained(error)) throw withMessage(error, error.message);
-    throw withMessage(error, messageOf(error));
+    const isComplete = hasBrand(error, COMPLETE);
+    throw withMessage(error, isComplete ? error.message : messageOf(error));
   }
 }
 
@@ -306,8 +311,16 @@ export async function explained<T>(
  * original error.
  */
 export function withMessage(error: NinePError, message: string): NinePError {
+  const cause = hasBrand(error, COMPLETE) ? error.cause : error;
+  return branded(copyOf(error, message, cause), COMPLETE);
+}
+
+function copyOf(
+  error: NinePError,
+  message: string,
+  cause: unknown,
+): NinePError {
   const { ename, code, request } = error;
-  const cause = isExplained(error) ? error.cause : error;
   if (error instanceof Plan9Exit) {
     return new Plan9Exit(error.str, { ename, message, cause });
   }
@@ -319,15 +332,5 @@ export function withMessage(error: NinePError, message: string): NinePError {
 
 /** Recognizes that a request could not be encoded, or is too long. */
 export function isUnsendable(error: unknown): error is RangeError {
-  return error instanceof RangeError &&
-    /^Cannot (encode|send) T/.test(error.message);
-}
-
-/** Tells whether an error names the operation already. */
-function isAbout({ message }: Error, verb: string): boolean {
-  return message.startsWith(`Cannot ${verb} `);
-}
-
-function isExplained({ message, cause }: NinePError): boolean {
-  return message.startsWith("Cannot ") && cause instanceof NinePError;
+  return error instanceof RangeError && hasBrand(error, UNSENDABLE);
 }

@@ -21,6 +21,7 @@ import { type Channel, openChannel } from "../../transport/channel.ts";
 import { lost } from "../../transport/failure.ts";
 import { Intake } from "../../transport/intake.ts";
 import { Outbox } from "../../transport/outbox.ts";
+import { branded, MALFORMED_REPLY, UNSENDABLE } from "../error_brand.ts";
 import type { AbortListeners } from "./abort.ts";
 import type { Environment } from "./environment.ts";
 import { checkReply, isGivenUpWith } from "./message_table.ts";
@@ -392,6 +393,7 @@ export class Mux {
     } catch (error) {
       this.#release(pending);
       pending.settle(this.environment.aborts);
+      if (error instanceof RangeError) branded(error, UNSENDABLE);
       pending.reject(error);
     }
   }
@@ -526,6 +528,7 @@ export class Mux {
     try {
       pending.resolve(this.#take(pending));
     } catch (error) {
+      if (error instanceof ProtocolError) branded(error, MALFORMED_REPLY);
       pending.reject(error);
     }
   }

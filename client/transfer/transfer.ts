@@ -1,6 +1,7 @@
 // Much data through an open fid: cut into requests that the server takes, and
 // several of them in flight. See read(9P).
 
+import { rangeError } from "../error_brand.ts";
 import {
   NinePError,
   ProtocolError,
@@ -123,7 +124,7 @@ export async function readAll(
 
 /** The error for a file or value that is longer than `maxLength`. */
 export function tooLarge(what: string, maxLength: number): RangeError {
-  return new RangeError(
+  return rangeError(
     `Cannot ${what}: it has more than ${maxLength} bytes (maxLength)`,
   );
 }

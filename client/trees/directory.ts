@@ -1,5 +1,6 @@
 // Directories: their members, read while the caller works on those before.
 
+import { rangeError } from "../error_brand.ts";
 import {
   decodeDir,
   DMDIR,
@@ -122,7 +123,7 @@ export interface Gathering extends CallerOptions {
 export function tooMany(
   { verb, label, maxEntries = MAX_ENTRIES }: Gathering,
 ): RangeError {
-  return new RangeError(
+  return rangeError(
     `Cannot ${verb} ${
       labelOf(label)
     }: a directory has more than ${maxEntries} members (maxEntries)`,

@@ -1,5 +1,6 @@
 // Whole trees, from the top down.
 
+import { rangeError } from "../error_brand.ts";
 import type { Stat } from "../../codec.ts";
 import type { Qid } from "../../codec/messages.ts";
 import type { PathRoot } from "./path_root.ts";
@@ -43,7 +44,7 @@ export async function* walkTree(
 ): AsyncGenerator<TreeEntry, void, void> {
   const { maxDepth = Infinity, signal } = options;
   if (!(maxDepth >= 0)) {
-    throw new RangeError(
+    throw rangeError(
       `Cannot walk a tree: maxDepth is ${maxDepth}, the minimum is 0`,
     );
   }

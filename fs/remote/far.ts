@@ -1,6 +1,11 @@
 // The far end of a remote tree: requests by fid, whose errors are those that a
 // near client gets.
 
+import {
+  hasBrand,
+  MALFORMED_REPLY,
+  UNSENDABLE,
+} from "../../client/error_brand.ts";
 import type { Client, RpcReply, RpcRequest } from "../../client.ts";
 import {
   dontTouch,
@@ -250,7 +255,7 @@ export function nearError(
   if (error instanceof NinePError) return error;
   if (error instanceof ProtocolError) {
     // One reply was wrong, or the connection has ended.
-    if (/^Cannot (take|decode) /.test(error.message)) return botch(error);
+    if (hasBrand(error, MALFORMED_REPLY)) return botch(error);
     return new NinePError("Connection reset by peer", {
       code: "ECONNRESET",
       cause: error,
@@ -263,9 +268,7 @@ export function nearError(
     // The session was started anew, or the tree was closed.
     if (error.name === "AbortError") return staleError(error);
   }
-  if (
-    error instanceof RangeError && /^Cannot (encode|send) T/.test(error.message)
-  ) {
+  if (error instanceof RangeError && hasBrand(error, UNSENDABLE)) {
     return new NinePError("i/o count too large", { cause: error });
   }
   return error;
