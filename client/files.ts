@@ -19,7 +19,7 @@ import {
 } from "./operation.ts";
 import { RemoteFile } from "./file/remote_file.ts";
 import type { OpenFid } from "./connection/client_session.ts";
-import { monitored, type TransferOptions } from "./transfer/stall.ts";
+import type { TransferOptions } from "./transfer/stall.ts";
 import type { TreePaths } from "./trees/tree_paths.ts";
 import { LANES, MAX_LENGTH, readAll, writeAll } from "./transfer/transfer.ts";
 
@@ -164,19 +164,12 @@ export function readWholeFile(
   options: ReadFileOptions,
 ): Promise<Uint8Array<ArrayBuffer>> {
   const { maxLength = MAX_LENGTH } = options;
-  const what = () => `read ${labelOf(path)}`;
-  return monitored(
-    paths.session,
-    what,
-    options,
-    (own, monitor) =>
-      paths.withOpen("read", path, {}, own, (open, signal) => {
-        checkMost(what(), "maxLength", maxLength);
-        if (isDirectory(open.qid)) throw new NinePError("Is a directory");
-        open.monitor = monitor;
-        return readAll(open, signal, { maxLength, what: what() });
-      }),
-  );
+  return paths.withOpen("read", path, {}, options, (open, signal) => {
+    const what = `read ${labelOf(path)}`;
+    checkMost(what, "maxLength", maxLength);
+    if (isDirectory(open.qid)) throw new NinePError("Is a directory");
+    return readAll(open, signal, { maxLength, what });
+  });
 }
 
 /** Replaces the content of a file, appends to a file, or makes one. */
@@ -195,18 +188,8 @@ export async function writeWholeFile(
     create,
   };
   const write = (
-    work: (open: OpenFid, signal: AbortSignal | undefined) => Promise<void>,
-  ) =>
-    monitored(
-      paths.session,
-      () => `write ${labelOf(path)}`,
-      options,
-      (own, monitor) =>
-        paths.withOpen("write", path, openOptions, own, (open, signal) => {
-          open.monitor = monitor;
-          return work(open, signal);
-        }),
-    );
+    transfer: (open: OpenFid, signal: AbortSignal | undefined) => Promise<void>,
+  ) => paths.withOpen("write", path, openOptions, options, transfer);
   if (typeof data === "string" || data instanceof Uint8Array) {
     const bytes = bytesOf(data);
     return await write(async (open, signal) => {

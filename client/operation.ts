@@ -134,7 +134,7 @@ export interface Limits {
  * The work itself goes on after an abort until it knows what the server did,
  * so that it can clean up; `undo` is for a result that comes too late.
  */
-export function operate<T>(
+export async function operate<T>(
   limits: Limits,
   verb: string,
   file: FileRef,
@@ -143,14 +143,11 @@ export function operate<T>(
   undo?: (result: T) => void,
 ): Promise<T> {
   const what = () => `${verb} ${labelOf(file)}`;
-  // The caller awaits the promise of explained() itself: only then does the
-  // stack of its error have the frames of the caller.
-  return explained(
-    verb,
-    file,
-    () => bounded(limits, what, options, work, undo),
-    options.signal,
-  );
+  try {
+    return await bounded(limits, what, options, work, undo);
+  } catch (error) {
+    throw explain(error, verb, file, options.signal);
+  }
 }
 
 /** Waits for work that is under way in any case: an abort and a timeout only end the waiting. */
@@ -175,7 +172,9 @@ export function bounded<T>(
   const { signal, timeout = limits.timeout } = options;
   const { environment } = limits;
   const { aborts } = environment;
-  if (timeout === undefined) return abortable(aborts, signal, work, undo);
+  if (timeout === undefined) {
+    return signal ? abortable(aborts, signal, work, undo) : work(undefined);
+  }
   return timed(
     { timeout, environment },
     signal,
@@ -293,17 +292,27 @@ export async function explained<T>(
   try {
     return await work();
   } catch (error) {
-    const messageOf = ({ message }: Error) =>
-      `Cannot ${verb} ${labelOf(file)}: ${message}`;
-    if (isUnsendable(error)) throw rangeError(messageOf(error), error);
-    if (error instanceof RangeError && hasBrand(error, COMPLETE)) {
-      throw rangeError(error.message, error.cause);
-    }
-    if (!(error instanceof NinePError)) throw error;
-    if (signal?.aborted && error === signal.reason) throw error;
-    const isComplete = hasBrand(error, COMPLETE);
-    throw withMessage(error, isComplete ? error.message : messageOf(error));
+    throw explain(error, verb, file, signal);
   }
+}
+
+/** Returns the error that the caller gets; see {@linkcode explained}. */
+function explain(
+  error: unknown,
+  verb: string,
+  file: FileRef,
+  signal: AbortSignal | undefined,
+): unknown {
+  const messageOf = ({ message }: Error) =>
+    `Cannot ${verb} ${labelOf(file)}: ${message}`;
+  if (isUnsendable(error)) return rangeError(messageOf(error), error);
+  if (error instanceof RangeError && hasBrand(error, COMPLETE)) {
+    return rangeError(error.message, error.cause);
+  }
+  if (!(error instanceof NinePError)) return error;
+  if (signal?.aborted && error === signal.reason) return error;
+  const isComplete = hasBrand(error, COMPLETE);
+  return withMessage(error, isComplete ? error.message : messageOf(error));
 }
 
 /**

@@ -12,7 +12,6 @@ import {
   type Rcreate,
   type ReplyTo,
   type Ropen,
-  type Rwalk,
   type Stat,
   type Tattach,
   type Tauth,
@@ -293,7 +292,11 @@ export class ClientSession {
     newfid?: number,
   ): Promise<number> {
     const wname = this.#step(names, 0);
-    const [fid, { wqid }] = await this.#walkFirst(from, wname, signal, newfid);
+    const [fid, { wqid }] = await this.#makeFid(
+      twalk(from, wname),
+      signal,
+      newfid,
+    );
     if (wqid.length < wname.length) throw notFound(names[wqid.length]);
     if (wqid.length === names.length) return fid;
     try {
@@ -316,22 +319,12 @@ export class ClientSession {
     wname: string[],
     signal?: AbortSignal,
   ): Promise<[fid: number, wqid: readonly Qid[]]> {
-    const [fid, { wqid }] = await this.#walkFirst(from, wname, signal);
+    const [fid, { wqid }] = await this.#makeFid(
+      twalk(from, wname),
+      signal,
+    );
     if (wqid.length < wname.length) throw notFound(wname[wqid.length]);
     return [fid, wqid];
-  }
-
-  #walkFirst(
-    from: number,
-    wname: string[],
-    signal?: AbortSignal,
-    newfid?: number,
-  ): Promise<[fid: number, reply: Rwalk]> {
-    return this.#makeFid(
-      (newfid): Twalk => ({ type: "Twalk", tag: 0, fid: from, newfid, wname }),
-      signal,
-      newfid,
-    );
   }
 
   /** Walks on with a fid, in as many steps as it takes. */
@@ -586,6 +579,11 @@ export class ClientSession {
     this.#link.fail(error);
     await this.#link.ended;
   }
+}
+
+/** Returns the Twalk from a fid to a new one. */
+function twalk(from: number, wname: string[]): (newfid: number) => Twalk {
+  return (newfid) => ({ type: "Twalk", tag: 0, fid: from, newfid, wname });
 }
 
 /**

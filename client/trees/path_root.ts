@@ -9,7 +9,13 @@ import {
   OTRUNC,
   OWRITE,
 } from "../../codec.ts";
-import { type FileRef, hasCode, namesOf } from "../operation.ts";
+import {
+  checkRange,
+  type FileRef,
+  hasCode,
+  labelOf,
+  namesOf,
+} from "../operation.ts";
 import type { ClientSession, OpenFid } from "../connection/client_session.ts";
 import { openToAppend } from "../transfer/append.ts";
 
@@ -64,6 +70,7 @@ export class PathRoot {
   ): Promise<OpenFid> {
     const mode = modeOf(how);
     const { create = false, createNew = false, mode: perm = 0o666 } = how;
+    checkRange(`open ${labelOf(file)}`, "mode", perm, 0, 0xffffffff);
     const open = (fid: number) =>
       this.#opened(mode, (mode) => this.session.open(fid, mode, signal));
     if (typeof file === "number") {
@@ -95,6 +102,7 @@ export class PathRoot {
     mode: number,
     signal: AbortSignal | undefined,
   ): Promise<OpenFid> {
+    checkRange(`create ${labelOf(path)}`, "perm", perm, 0, 0xffffffff);
     const dir = namesOf(path);
     const name = dir.pop();
     if (name === undefined) throw new NinePError("file already exists");

@@ -7,12 +7,12 @@ import { isDirectory } from "../file_stat.ts";
 import { CachedFids } from "./cached_fids.ts";
 import {
   type CallerOptions,
-  checkRange,
   type FileRef,
   labelOf,
   namesOf,
   operate,
 } from "../operation.ts";
+import { monitored, type TransferOptions } from "../transfer/stall.ts";
 import type { OpenFid } from "../connection/client_session.ts";
 
 /**
@@ -88,38 +88,6 @@ export class TreePaths extends PathRoot {
     );
   }
 
-  /**
-   * Opens a file as {@linkcode PathRoot.open} does.
-   *
-   * @throws {RangeError} The mode of a new file is out of its range.
-   */
-  override open(
-    file: FileRef,
-    how: PathOpenOptions,
-    signal: AbortSignal | undefined,
-  ): Promise<OpenFid> {
-    const { mode } = how;
-    if (mode !== undefined) {
-      checkRange(`open ${labelOf(file)}`, "mode", mode, 0, 0xffffffff);
-    }
-    return super.open(file, how, signal);
-  }
-
-  /**
-   * Makes a file as {@linkcode PathRoot.create} does.
-   *
-   * @throws {RangeError} Its permissions are out of their range.
-   */
-  override create(
-    path: string | readonly string[],
-    perm: number,
-    mode: number,
-    signal: AbortSignal | undefined,
-  ): Promise<OpenFid> {
-    checkRange(`create ${labelOf(path)}`, "perm", perm, 0, 0xffffffff);
-    return super.create(path, perm, mode, signal);
-  }
-
   /** The path from the root, without `..`. */
   absolute(path: string | readonly string[]): string {
     return normalizePath(path, this.cwd);
@@ -193,30 +161,47 @@ export class TreePaths extends PathRoot {
     });
   }
 
-  /** Runs an operation on an open file that lives as long as the operation. */
+  /** Opens a file, runs a transfer on it, and closes it. */
   withOpen<T>(
     verb: string,
     path: string | readonly string[],
-    how: PathOpenOptions,
-    options: CallerOptions,
-    work: (open: OpenFid, signal: AbortSignal | undefined) => Promise<T>,
+    openOptions: PathOpenOptions,
+    options: TransferOptions,
+    transfer: (open: OpenFid, signal: AbortSignal | undefined) => Promise<T>,
   ): Promise<T> {
-    return operate(this.session, verb, path, options, async (signal) => {
-      const open = await this.open(path, how, signal);
-      const { fid, mode, qid } = open;
-      let result: T;
-      try {
-        result = await work(open, signal);
-      } catch (error) {
-        this.session.drop(fid);
-        throw error;
-      }
-      // Worth waiting for: failed writes are told, others may open it now.
-      const isHeld = mode !== OREAD || (qid.type & QTEXCL) !== 0;
-      if (isHeld) await this.session.clunk(fid);
-      else this.session.drop(fid);
-      return result;
-    });
+    const { session } = this;
+    return monitored(
+      session,
+      () => `${verb} ${labelOf(path)}`,
+      options,
+      (bounds, monitor) =>
+        operate(session, verb, path, bounds, async (signal) => {
+          const open = await this.open(path, openOptions, signal);
+          open.monitor = monitor;
+          return await this.#closing(open, () => transfer(open, signal));
+        }),
+    );
+  }
+
+  /** Runs a transfer on an open file, and closes the file. */
+  async #closing<T>(
+    { fid, mode, qid }: OpenFid,
+    transfer: () => Promise<T>,
+  ): Promise<T> {
+    const { session } = this;
+    let result: T;
+    try {
+      result = await transfer();
+    } catch (error) {
+      session.drop(fid);
+      throw error;
+    }
+    // The Rclunk of a written file may say that a write has failed, and a file
+    // of exclusive use is free for others only then. No other Rclunk is awaited.
+    const isAwaited = mode !== OREAD || (qid.type & QTEXCL) !== 0;
+    if (isAwaited) await session.clunk(fid);
+    else session.drop(fid);
+    return result;
   }
 
   /** Gives back the root, the current directory and the fids that stay. */
