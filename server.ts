@@ -22,7 +22,7 @@
 
 export { Budget } from "./server/budget.ts";
 export type { AttributeChanges, Attributes } from "./server/attributes.ts";
-export type { Fid, Node } from "./server/fid.ts";
+export type { Fid, FidNode } from "./server/fid.ts";
 export type * from "./server/handler.ts";
 export { listen, type ListenOptions, type Server } from "./server/listen.ts";
 export type { ErrorContext } from "./server/error_log.ts";

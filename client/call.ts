@@ -25,6 +25,7 @@ import {
   tooLarge,
   writeAll,
 } from "./transfer/transfer.ts";
+import { NO_BYTES } from "../codec/wire.ts";
 
 /** Err of an Rcall when the file is not a function. */
 const NOT_A_FUNCTION = 255;
@@ -42,8 +43,6 @@ const UNKNOWN_TYPE =
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true });
-const NOTHING = new Uint8Array(0);
-
 /** Options of {@linkcode Client.call}. */
 export interface CallOptions<T = unknown> extends CallerOptions {
   /**
@@ -91,7 +90,7 @@ export function callFile<T>(
   signal: AbortSignal | undefined,
   label: string = labelOf(fid),
 ): Promise<T> {
-  const { argv = [], kwarg = {}, data = NOTHING, dataArg = "data" } = options;
+  const { argv = [], kwarg = {}, data = NO_BYTES, dataArg = "data" } = options;
   const { fallback = true, maxLength = MAX_LENGTH } = options;
   const bounds = { maxLength, what: `call ${label}` };
   checkMost(bounds.what, "maxLength", maxLength);

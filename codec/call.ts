@@ -158,7 +158,7 @@ export function envelopeOf(error: unknown): ErrorEnvelope {
   }
   const str = error instanceof NinePError
     ? error.ename
-    : textOf(error instanceof Error ? error.message : error);
+    : textOfValue(error instanceof Error ? error.message : error);
   const code = codeIn(error);
   const errno = code === undefined ? undefined : errnoOf(code);
   if (errno !== undefined) {
@@ -178,10 +178,10 @@ function codeIn(error: unknown): string | undefined {
 function classOf(error: unknown): string {
   if (!(error instanceof Error)) return "Error";
   const name = error.name === "Error" ? error.constructor?.name : error.name;
-  return textOf(name || "Error");
+  return textOfValue(name || "Error");
 }
 
-function textOf(value: unknown): string {
+function textOfValue(value: unknown): string {
   try {
     return String(value);
   } catch {

@@ -59,10 +59,10 @@ function formatText(text: string): string {
 function formatData(data: Uint8Array): string {
   const start = data.subarray(0, MOST);
   const rest = data.length > MOST ? "…" : "";
-  return `${data.length} ${textOf(start) ?? hexOf(start)}${rest}`;
+  return `${data.length} ${printableText(start) ?? hexOf(start)}${rest}`;
 }
 
-function textOf(bytes: Uint8Array): string | undefined {
+function printableText(bytes: Uint8Array): string | undefined {
   let text: string;
   try {
     text = decoder.decode(bytes);

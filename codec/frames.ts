@@ -6,9 +6,7 @@ import { ProtocolError } from "./errors.ts";
 import { quoteStart } from "./format.ts";
 import { type Dialect, dialect9P2000, encode, getMessage } from "./layout.ts";
 import type { Message } from "./messages.ts";
-import { Reader, utf8Length } from "./wire.ts";
-
-const NOTHING = new Uint8Array(0);
+import { NO_BYTES, Reader, utf8Length } from "./wire.ts";
 
 /**
  * The splitter behind {@linkcode FrameSplitter}, for client and server: it
@@ -19,14 +17,14 @@ export class Splitter {
   /** Largest frame, in bytes, that is taken. */
   msize: number;
   /** Stands on the frame that advance() found, from `at` to `end`. */
-  readonly reader: Reader = new Reader(NOTHING, "a message");
+  readonly reader: Reader = new Reader(NO_BYTES, "a message");
   // The last chunk, and how much of it is given.
-  #chunk: Uint8Array = NOTHING;
+  #chunk: Uint8Array = NO_BYTES;
   #view: DataView = new DataView(this.#chunk.buffer);
   #next = 0;
   #end = 0;
   // A frame that crosses chunks is put together here.
-  #partial: Uint8Array = NOTHING;
+  #partial: Uint8Array = NO_BYTES;
   #filled = 0;
 
   constructor(msize: number) {
@@ -107,7 +105,7 @@ export class Splitter {
 
   /** Gives the memory back that frames were put together in, when none is. */
   shrink(): void {
-    if (this.#filled === 0) this.#partial = NOTHING;
+    if (this.#filled === 0) this.#partial = NO_BYTES;
   }
 
   /** Goes on with a frame that began in an earlier chunk. */

@@ -22,7 +22,8 @@ const recent: string[] = new Array(256).fill("");
 
 /** Where numbers of 64 bits pass from a bigint to bytes: shifts would make a bigint for each part. */
 const scratch = new DataView(new ArrayBuffer(8));
-const NOTHING = new Uint8Array(0);
+/** No bytes. */
+export const NO_BYTES: Uint8Array<ArrayBuffer> = new Uint8Array(0);
 const U64_MAX = 0xffff_ffff_ffff_ffffn;
 /** Room for a few messages: the least that a writer grows to. */
 const LEAST = 256;
@@ -178,7 +179,7 @@ export class Reader {
     const length = this.u32();
     const at = this.skip(length);
     // Most calls have none, and a view takes 100 ns.
-    return length === 0 ? NOTHING : this.bytes.subarray(at, at + length);
+    return length === 0 ? NO_BYTES : this.bytes.subarray(at, at + length);
   }
 
   #count(most: number): number {

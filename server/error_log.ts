@@ -4,7 +4,7 @@
 import { ProtocolError } from "../codec.ts";
 import { quote } from "../codec/format.ts";
 import { RefGroup, type Timer } from "../transport/ref_group.ts";
-import type { Fid, Node } from "./fid.ts";
+import type { Fid, FidNode } from "./fid.ts";
 
 /** Most errors that are logged in one window of time. */
 const MOST = 10;
@@ -45,7 +45,7 @@ export function contextOf(
   { type, fid, expected = false }: ErrorSource,
 ): ErrorContext {
   // An attach that failed has no node yet.
-  const node: Node | undefined = fid?.node;
+  const node: FidNode | undefined = fid?.node;
   const path = node?.path;
   return {
     peer,

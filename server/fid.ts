@@ -7,7 +7,7 @@ import type { Qid } from "../codec.ts";
  * What a fid stands for: any object that tells its qid. Objects of a handler's
  * own are bound to fids by attach, walk and create.
  */
-export interface Node {
+export interface FidNode {
   /** Identity of the file; read again for each reply, so it may change its version. */
   readonly qid: Qid;
   /**
@@ -21,7 +21,7 @@ export interface Node {
 }
 
 /** A fid of a session: the file that it stands for, and for whom. See `intro(9P)`. */
-export interface Fid<N extends Node = Node> {
+export interface Fid<N extends FidNode = FidNode> {
   /** Number that the client chose. */
   readonly fid: number;
   /** User of the attach that the fid descends from. */

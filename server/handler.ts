@@ -5,7 +5,7 @@ import type { Awaitable } from "../codec/_awaitable.ts";
 import type { Connection } from "../transport.ts";
 import type { Attributes } from "./attributes.ts";
 import type { Budget } from "./budget.ts";
-import type { Fid, Node } from "./fid.ts";
+import type { Fid, FidNode } from "./fid.ts";
 
 export type { Awaitable };
 
@@ -14,7 +14,7 @@ export type { Awaitable };
  * and what the request may use. A context is passed on as it is; only its own
  * request has it.
  */
-export interface RequestContext<N extends Node = Node> {
+export interface RequestContext<N extends FidNode = FidNode> {
   /** Fid that the request works with. */
   readonly fid: Fid<N>;
   /** User in whose name the request is made: that of the fid. */
@@ -50,7 +50,8 @@ export interface AuthRequest {
 }
 
 /** The data of a Tattach. See `attach(9P)`. */
-export interface AttachRequest<N extends Node = Node> extends AuthRequest {
+export interface AttachRequest<N extends FidNode = FidNode>
+  extends AuthRequest {
   /** Authentication that was made before, by the auth handler's node; undefined for none. */
   readonly afid: Fid<N> | undefined;
 }
@@ -139,13 +140,13 @@ export type Listing =
   | AsyncIterable<DirEntry>;
 
 /** A file that attach, auth or walk found. */
-export interface Found<N extends Node> {
+export interface Found<N extends FidNode> {
   /** The file. */
   node: N;
 }
 
 /** What a walk found. */
-export interface Walked<N extends Node> {
+export interface Walked<N extends FidNode> {
   /** The files of the names walked, in order; fewer than names when one was not found. */
   nodes: readonly N[];
 }
@@ -175,7 +176,7 @@ export interface CallAnswer {
 }
 
 /** The answer to a Topen. */
-export interface Opened<N extends Node> {
+export interface Opened<N extends FidNode> {
   /** File that the fid stands for from now on, when it is another one. */
   node?: N;
   /** Largest transfer in bytes that is atomic; 0, the default, leaves it to msize. */
@@ -183,7 +184,7 @@ export interface Opened<N extends Node> {
 }
 
 /** The answer to a Tcreate. */
-export interface Created<N extends Node> extends Opened<N> {
+export interface Created<N extends FidNode> extends Opened<N> {
   /** The new file. */
   node: N;
 }
@@ -203,11 +204,11 @@ export interface Created<N extends Node> extends Opened<N> {
  *
  * @example One file, made up at each read
  * ```ts
- * import { connect, type Handler, type Node, pair, serve } from "@ninep/ninep";
+ * import { connect, type Handler, type FidNode, pair, serve } from "@ninep/ninep";
  * import { assertEquals } from "@std/assert";
  *
- * const root: Node = { qid: { type: 0x80, vers: 0, path: 0n } };
- * const hello: Node = { qid: { type: 0, vers: 0, path: 1n } };
+ * const root: FidNode = { qid: { type: 0x80, vers: 0, path: 0n } };
+ * const hello: FidNode = { qid: { type: 0, vers: 0, path: 1n } };
  * const text = new TextEncoder().encode("hello\n");
  * const handler: Handler = {
  *   attach: () => root,
@@ -224,7 +225,7 @@ export interface Created<N extends Node> extends Opened<N> {
  * await served;
  * ```
  */
-export interface Handler<N extends Node = Node> {
+export interface Handler<N extends FidNode = FidNode> {
   /**
    * Bounds the msize of a session, in bytes. See `version(9P)`.
    *
@@ -384,7 +385,7 @@ export interface Handler<N extends Node = Node> {
 }
 
 /** Something that has a handler, such as a MemoryFs: it can be served as it is. */
-export interface Servable<N extends Node = Node> {
+export interface Servable<N extends FidNode = FidNode> {
   /** What a server asks. */
   readonly handler: Handler<N>;
 }
@@ -413,7 +414,7 @@ export interface Answerable<Type extends string, Answer> {
 }
 
 /** The data of a Twalk: all of its names. See `walk(9P)`. */
-export interface WalkRequest<N extends Node = Node> {
+export interface WalkRequest<N extends FidNode = FidNode> {
   /** Names to walk; the fid's node is where they start. */
   readonly wname: readonly string[];
   /** Fid for the file reached; may be the fid itself. */
@@ -421,7 +422,7 @@ export interface WalkRequest<N extends Node = Node> {
 }
 
 /** What each request of a session has, beside its data. */
-export interface SessionContext<N extends Node = Node> {
+export interface SessionContext<N extends FidNode = FidNode> {
   /** Fid that the request works with. */
   readonly fid: Fid<N>;
   /** Who asks, and what the request may use. */
@@ -429,7 +430,7 @@ export interface SessionContext<N extends Node = Node> {
 }
 
 /** A request that a session gives, told apart by `type`; only what the protocol allows. */
-export type SessionRequest<N extends Node = Node> =
+export type SessionRequest<N extends FidNode = FidNode> =
   & SessionContext<N>
   & (
     | AuthRequest & Answerable<"Tauth", Found<N>>

@@ -7,7 +7,7 @@ import {
 } from "../transport.ts";
 import { RefGroup } from "../transport/ref_group.ts";
 import { Budget } from "./budget.ts";
-import type { Node } from "./fid.ts";
+import type { FidNode } from "./fid.ts";
 import type { Handler, Servable } from "./handler.ts";
 import type { ErrorContext } from "./error_log.ts";
 import { settingsOf } from "./options.ts";
@@ -83,7 +83,7 @@ export interface Server extends AsyncDisposable {
  * await server.finished;
  * ```
  */
-export async function listen<N extends Node>(
+export async function listen<N extends FidNode>(
   address: string,
   handler: Handler<N> | Servable<N>,
   options: ListenOptions = {},
@@ -115,7 +115,7 @@ export async function listen<N extends Node>(
   return new ListeningServer(listener, handler, own, endLog);
 }
 
-class ListeningServer<N extends Node> implements Server {
+class ListeningServer<N extends FidNode> implements Server {
   readonly addr: string;
   readonly finished: Promise<void>;
   readonly #listener: Listener;

@@ -2,7 +2,7 @@
 
 import type { Connection } from "../transport.ts";
 import { RefGroup } from "../transport/ref_group.ts";
-import type { Node } from "./fid.ts";
+import type { FidNode } from "./fid.ts";
 import type { Handler, Servable } from "./handler.ts";
 import type { SessionOptions } from "./options.ts";
 import { SessionCore } from "./session/core.ts";
@@ -32,7 +32,7 @@ import { HandlerResponder } from "./session/handler_responder.ts";
  * await served;
  * ```
  */
-export function serve<N extends Node>(
+export function serve<N extends FidNode>(
   connection: Connection,
   handler: Handler<N> | Servable<N>,
   options: ServeOptions = {},
@@ -44,7 +44,7 @@ export function serve<N extends Node>(
  * Serves as {@linkcode serve} does. `refs` decides whether the connection keeps
  * the process alive.
  */
-export async function serveWith<N extends Node>(
+export async function serveWith<N extends FidNode>(
   connection: Connection,
   handler: Handler<N> | Servable<N>,
   options: ServeOptions,

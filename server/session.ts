@@ -2,7 +2,7 @@
 
 import type { Connection } from "../transport.ts";
 import { RefGroup } from "../transport/ref_group.ts";
-import type { Fid, Node } from "./fid.ts";
+import type { Fid, FidNode } from "./fid.ts";
 import { BoundFids } from "./fids/bound_fids.ts";
 import type { SessionRequest } from "./handler.ts";
 import type { SessionOptions } from "./options.ts";
@@ -10,7 +10,7 @@ import { SessionCore } from "./session/core.ts";
 import { RequestQueue } from "./session/request_queue.ts";
 
 /** Options of a {@linkcode Session}. */
-export interface SessionLoopOptions<N extends Node = Node>
+export interface SessionLoopOptions<N extends FidNode = FidNode>
   extends SessionOptions {
   /**
    * Told of each fid that ends without a Tclunk or Tremove that the loop has
@@ -36,14 +36,14 @@ export interface SessionLoopOptions<N extends Node = Node>
  *
  * @example A server of one empty directory
  * ```ts
- * import { connect, type Node, NinePError, pair, Session } from "@ninep/ninep";
+ * import { connect, type FidNode, NinePError, pair, Session } from "@ninep/ninep";
  * import { assertEquals } from "@std/assert";
  *
- * const root: Node = { qid: { type: 0x80, vers: 0, path: 0n } };
+ * const root: FidNode = { qid: { type: 0x80, vers: 0, path: 0n } };
  * const [here, there] = pair();
  *
  * async function run() {
- *   for await (const request of new Session<Node>(there)) {
+ *   for await (const request of new Session<FidNode>(there)) {
  *     if (request.type === "Tattach") request.respond({ node: root });
  *     else if (request.type === "Tclunk") request.respond();
  *     else request.error(new NinePError("permission denied"));
@@ -57,7 +57,7 @@ export interface SessionLoopOptions<N extends Node = Node>
  * await served;
  * ```
  */
-export class Session<N extends Node = Node>
+export class Session<N extends FidNode = FidNode>
   implements AsyncIterable<SessionRequest<N>>, AsyncDisposable {
   readonly #core: SessionCore<N>;
   readonly #responder: RequestQueue<N>;

@@ -1,6 +1,6 @@
 // Sockets of Deno. Nothing here touches `Deno` before it is called.
 
-import { cannot, closed, codeOf, lost } from "./failure.ts";
+import { cannot, closed, lost, systemCodeOf } from "./failure.ts";
 import { RefGroup } from "./ref_group.ts";
 import { SocketFile } from "./socket_file.ts";
 import { type Streams, streamsOf } from "./streams.ts";
@@ -355,6 +355,6 @@ export class DenoListener<C extends Conn> implements Listener {
  */
 function isEarlyDeath(error: unknown): boolean {
   return /^(ECONNABORTED|ECONNRESET|ENOTCONN|EPERM|EPROTO|EINTR)$/.test(
-    codeOf(error) ?? "",
+    systemCodeOf(error) ?? "",
   );
 }

@@ -5,7 +5,7 @@ import { ProtocolError } from "../codec.ts";
 import { formatAddress, parseAddress, type UnixAddress } from "./address.ts";
 import { bunSockets } from "./bun.ts";
 import { denoSockets } from "./deno.ts";
-import { badAddress, cannot, codeOf } from "./failure.ts";
+import { badAddress, cannot, systemCodeOf } from "./failure.ts";
 import { isOtherFile, removeFile, withLock } from "./socket_file.ts";
 import type {
   Connection,
@@ -95,7 +95,7 @@ export async function listen(
   try {
     return sockets.listen(target, options);
   } catch (error) {
-    const inUse = codeOf(error) === "EADDRINUSE";
+    const inUse = systemCodeOf(error) === "EADDRINUSE";
     if (!inUse || target.scheme !== "unix") {
       throw cannot("listen on", addr, error);
     }
@@ -148,7 +148,7 @@ async function isAlive(
     (await sockets.connect(target)).close();
     return true;
   } catch (error) {
-    const code = codeOf(error);
+    const code = systemCodeOf(error);
     return code !== "ECONNREFUSED" && code !== "ENOENT";
   }
 }

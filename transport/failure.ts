@@ -28,7 +28,7 @@ export function cannot(
 ): ProtocolError {
   return new ProtocolError(`Cannot ${attempt} "${addr}": ${detailOf(cause)}`, {
     cause,
-    code: codeOf(cause),
+    code: systemCodeOf(cause),
   });
 }
 
@@ -39,7 +39,7 @@ export function lost(peer: string, cause?: unknown): ProtocolError {
   const detail = cause === undefined ? "the peer closed it" : detailOf(cause);
   return new ProtocolError(`Connection to "${peer}" lost: ${detail}`, {
     cause,
-    code: cause === undefined ? "EPIPE" : codeOf(cause),
+    code: cause === undefined ? "EPIPE" : systemCodeOf(cause),
   });
 }
 
@@ -84,12 +84,12 @@ const TLS_REFUSAL =
  */
 export function isPermanent(error: unknown): boolean {
   if (error instanceof NinePError) return false; // The server has answered.
-  const code = codeOf(error);
+  const code = systemCodeOf(error);
   return code !== undefined && (PERMANENT.has(code) || TLS_REFUSAL.test(code));
 }
 
 /** Code of a system's error: `ECONNREFUSED`. */
-export function codeOf(error: unknown): string | undefined {
+export function systemCodeOf(error: unknown): string | undefined {
   if (!(error instanceof Error)) return undefined;
   if ("code" in error && typeof error.code === "string") return error.code;
   if (isNotCapable(error)) return "ENOTCAPABLE";
@@ -107,7 +107,7 @@ function isNotCapable(error: Error): boolean {
 }
 
 function detailOf(error: unknown): string {
-  const text = TEXTS.get(codeOf(error) ?? "");
+  const text = TEXTS.get(systemCodeOf(error) ?? "");
   if (text !== undefined) return text;
   const message = error instanceof Error ? error.message : String(error);
   const [line = ""] = message.split("\n");

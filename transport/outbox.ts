@@ -3,11 +3,8 @@
 
 import type { Dialect, Message } from "../codec.ts";
 import { putMessage } from "../codec/layout.ts";
-import { Writer } from "../codec/wire.ts";
+import { NO_BYTES, Writer } from "../codec/wire.ts";
 import type { Channel } from "./channel.ts";
-
-/** Where nothing was written yet: an idle connection needs but one buffer. */
-const NOTHING = new Uint8Array(0);
 
 // A buffer is kept for the next write up to a size: in a bulk transfer, whose
 // batches are about 1 MiB; after a few small writes; when it is over for good.
@@ -38,7 +35,7 @@ interface Part {
 /** Frames on their way to a channel. */
 export class Outbox {
   /** The frames that wait; put further ones behind them, then call schedule(). */
-  writer: Writer = new Writer(NOTHING);
+  writer: Writer = new Writer(NO_BYTES);
   readonly #channel: Channel;
   readonly #onError: (error: unknown) => void;
   readonly #onTaken: (() => void) | undefined;
@@ -144,7 +141,7 @@ export class Outbox {
   }
 
   #renewWriter(): void {
-    this.writer.bytes = this.#spare ?? NOTHING;
+    this.writer.bytes = this.#spare ?? NO_BYTES;
     this.writer.at = 0;
     this.#spare = undefined;
   }

@@ -11,7 +11,7 @@ import {
   type Tmessage,
 } from "../../codec.ts";
 import { type Connection, dial } from "../../transport.ts";
-import { codeOf, isPermanent } from "../../transport/failure.ts";
+import { isPermanent, systemCodeOf } from "../../transport/failure.ts";
 import type { RefGroup } from "../../transport/ref_group.ts";
 import type { Environment } from "./environment.ts";
 import type { RecoverableMux } from "./recoverable_mux.ts";
@@ -568,26 +568,26 @@ function countOf(reply: unknown): number {
 
 function unknownOutcome({ type }: Tmessage, cause: unknown): ProtocolError {
   return new ProtocolError(
-    `Cannot repeat ${type}, which may have been done: ${textOf(cause)}`,
-    { cause, code: codeOf(cause) },
+    `Cannot repeat ${type}, which may have been done: ${messageOf(cause)}`,
+    { cause, code: systemCodeOf(cause) },
   );
 }
 
 function noConnection({ type }: Tmessage, cause: unknown): ProtocolError {
   return new ProtocolError(
-    `Cannot send ${type} with a tag of its own: ${textOf(cause)}`,
-    { cause, code: codeOf(cause) },
+    `Cannot send ${type} with a tag of its own: ${messageOf(cause)}`,
+    { cause, code: systemCodeOf(cause) },
   );
 }
 
 function lostForGood(peer: string, cause: unknown): ProtocolError {
   return new ProtocolError(
-    `Cannot reconnect to "${peer}": ${textOf(cause)}`,
-    { cause, code: codeOf(cause) },
+    `Cannot reconnect to "${peer}": ${messageOf(cause)}`,
+    { cause, code: systemCodeOf(cause) },
   );
 }
 
-function textOf(error: unknown): string {
+function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 

@@ -20,11 +20,10 @@ import type { Qid } from "../../codec/messages.ts";
 import { endsItsFid, neededFidOf } from "./message_table.ts";
 import { Mux } from "./mux.ts";
 import { leadsTo } from "../operation.ts";
+import { NO_BYTES } from "../../codec/wire.ts";
 
 /** Most bytes of a write that are kept, to recognize them later. */
 const TAIL = 64;
-const NOTHING: Uint8Array = new Uint8Array(0);
-
 /** How a fid came to be. */
 export interface Origin {
   /** The request that made its root; an afid is the root and the afid of its own. */
@@ -152,10 +151,10 @@ export class RecoverableMux extends Mux {
   async prove(fid: number): Promise<void> {
     const origin = this.origin(fid);
     if (!origin) return;
-    const { offset = 0, data = NOTHING } = origin.tail ?? {};
+    const { offset = 0, data = NO_BYTES } = origin.tail ?? {};
     const skipped = offset === 0 ? 1 : 0;
     const expected = data.subarray(skipped);
-    let read = NOTHING;
+    let read: Uint8Array = NO_BYTES;
     if (expected.length > 0) {
       const reply = await super.rpc<Tread>({
         type: "Tread",

@@ -1,9 +1,9 @@
 // Trees of tasks, some of them at a time.
 
 /** A task, and where it came from. */
-interface Node<T> {
+interface TaskNode<T> {
   readonly task: T;
-  readonly parent: Node<T> | undefined;
+  readonly parent: TaskNode<T> | undefined;
   /** Tasks that it gave and that are not done. */
   left: number;
 }
@@ -22,10 +22,10 @@ export function runTaskTree<T>(
   work: (task: T) => Promise<readonly T[]>,
 ): Promise<void> {
   return new Promise((resolve, reject) => {
-    const stack: Node<T>[] = [{ task: top, parent: undefined, left: 0 }];
+    const stack: TaskNode<T>[] = [{ task: top, parent: undefined, left: 0 }];
     let running = 0;
     let failure: { error: unknown } | undefined;
-    const advance = async (node: Node<T>) => {
+    const advance = async (node: TaskNode<T>) => {
       const { task, parent } = node;
       const tasks = await work(task);
       node.left = tasks.length;

@@ -8,14 +8,13 @@ import type {
   RequestContext,
 } from "../../server.ts";
 import type { Ending, OpenFile, TreeFile } from "../tree.ts";
+import { NO_BYTES } from "../../codec/wire.ts";
 
 /** A file that may be in another tree later. */
 export interface Movable {
   /** Where it is now. */
   readonly file: TreeFile;
 }
-
-const NOTHING: Uint8Array = new Uint8Array(0);
 
 /** Reads a file of a lower tree; when the file was copied, it reads the copy. */
 export class LowerOpen implements OpenFile {
@@ -35,7 +34,7 @@ export class LowerOpen implements OpenFile {
 
   read(request: ReadRequest, context: RequestContext): Awaitable<Uint8Array> {
     if (this.#node.file === this.#file && this.#following === undefined) {
-      return this.#open.read?.(request, context) ?? NOTHING;
+      return this.#open.read?.(request, context) ?? NO_BYTES;
     }
     return this.#readCopy(request, context);
   }
@@ -48,7 +47,7 @@ export class LowerOpen implements OpenFile {
       this.#following = undefined;
     });
     await this.#following;
-    return await this.#open.read?.(request, context) ?? NOTHING;
+    return await this.#open.read?.(request, context) ?? NO_BYTES;
   }
 
   async #follow(context: RequestContext): Promise<void> {

@@ -35,8 +35,7 @@ import type {
   TreeFile,
 } from "../tree.ts";
 import { connectionHooks } from "./connections.ts";
-
-const NOTHING: Uint8Array = new Uint8Array(0);
+import { NO_BYTES } from "../../codec/wire.ts";
 
 /** What {@linkcode wrapTree} changes; all else is passed on. */
 export interface TreeChanges {
@@ -556,7 +555,7 @@ export class WrappedOpen implements OpenFile {
 
   read(request: ReadRequest, context: RequestContext): Awaitable<Uint8Array> {
     return this.#inner.read?.(request, this.#view.contextOf(context)) ??
-      NOTHING;
+      NO_BYTES;
   }
 
   write(

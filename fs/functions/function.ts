@@ -21,12 +21,12 @@ import {
   type FileMethods,
   type RunningCalls,
 } from "./callable.ts";
-import { NOTHING } from "../memory/data.ts";
 import { FileNode, NodeOpen } from "../memory/file.ts";
 import type { NodeInit } from "../memory/node.ts";
 import { HeldRoom, type Room } from "../memory/quota.ts";
 import { type Caller, CallRecord, forOthers } from "./record.ts";
 import type { Ending } from "../tree.ts";
+import { NO_BYTES } from "../../codec/wire.ts";
 
 /** How a function is bound to a file. */
 export interface FunctionOptions extends CallableOptions {
@@ -181,10 +181,10 @@ export class FunctionNode extends FileNode {
     if (this.#callOnRead) {
       // Each read calls: with the arguments of the record, in one of its own.
       if (record !== undefined) record.done = true; // Its text is complete.
-      const text = record?.text ?? NOTHING;
+      const text = record?.text ?? NO_BYTES;
       record = new CallRecord(record?.caller ?? callerOf(context), text);
     }
-    if (record === undefined) return NOTHING;
+    if (record === undefined) return NO_BYTES;
     const kept = record;
     calls.lastRead = replace(calls.lastRead, kept, calls.room, () => {
       calls.lastRead = undefined;
@@ -278,7 +278,7 @@ export class FunctionNode extends FileNode {
     request: RequestContext,
   ): Promise<Uint8Array> {
     const { call } = record;
-    if (call === undefined) return record.value ?? NOTHING;
+    if (call === undefined) return record.value ?? NO_BYTES;
     call.waiting++;
     try {
       return await abortable(call.promise, request.signal);
@@ -432,5 +432,5 @@ function slice(
   value: Uint8Array | undefined,
   { offset, count }: ReadRequest,
 ): Uint8Array {
-  return value?.subarray(offset, offset + count) ?? NOTHING;
+  return value?.subarray(offset, offset + count) ?? NO_BYTES;
 }

@@ -11,12 +11,13 @@ import type {
   RequestContext,
   WriteRequest,
 } from "../../server.ts";
-import { FileData, isLength, NOTHING } from "../memory/data.ts";
+import { FileData, isLength } from "../memory/data.ts";
 import { FileNode, NodeOpen } from "../memory/file.ts";
 import { DirNode, type NodeInit, type TreeNode } from "../memory/node.ts";
 import { checkLimit, HeldRoom } from "../memory/quota.ts";
 import { bytesOf, kindOf, relayError } from "./request_hooks.ts";
 import type { Ending, OpenFile, TreeFile } from "../tree.ts";
+import { NO_BYTES } from "../../codec/wire.ts";
 
 /** Default of `maxLength`. */
 const LENGTH_MAX = 64 * 1024;
@@ -372,7 +373,7 @@ class HookOpen extends NodeOpen {
     }
     this.#node.checkPresent();
     const hooks = this.#hooks;
-    if (hooks.read === undefined) return NOTHING;
+    if (hooks.read === undefined) return NO_BYTES;
     return hooks.read(request, context, this.#state);
   }
 

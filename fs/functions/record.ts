@@ -3,8 +3,8 @@
 
 import { FunctionError, Plan9Exit } from "../../codec.ts";
 import type { RequestContext } from "../../server.ts";
-import { NOTHING } from "../memory/data.ts";
 import type { Room } from "../memory/quota.ts";
+import { NO_BYTES } from "../../codec/wire.ts";
 
 /** A call that several reads may wait for. */
 export interface SharedCall {
@@ -48,7 +48,7 @@ export class CallRecord {
    * Buffer that begins with the text, so that adding a piece does not copy the
    * text.
    */
-  #room: Uint8Array = NOTHING;
+  #room: Uint8Array = NO_BYTES;
   #value: Uint8Array | undefined = undefined;
   #error: unknown = undefined;
   /**
@@ -114,7 +114,7 @@ export class CallRecord {
    */
   succeed(value: Uint8Array): void {
     this.#count(value.length - this.#size);
-    this.#text = this.#room = NOTHING;
+    this.#text = this.#room = NO_BYTES;
     this.#value = value;
     this.#end();
   }
@@ -122,7 +122,7 @@ export class CallRecord {
   /** The call failed. */
   fail(error: unknown): void {
     this.#count(-this.#size);
-    this.#text = this.#room = NOTHING;
+    this.#text = this.#room = NO_BYTES;
     this.#error = forOthers(error);
     this.#end();
   }

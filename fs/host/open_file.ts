@@ -5,6 +5,7 @@ import type { ReadRequest, WriteRequest } from "../../server.ts";
 import type { OpenFile } from "../tree.ts";
 import { Batches, type Span, type Waiting } from "./batches.ts";
 import { BIG, codeOfError, type Handle, type HostStats } from "./system.ts";
+import { NO_BYTES } from "../../codec/wire.ts";
 
 /**
  * Bytes that a read asks for at least, where the client wants so many: a small
@@ -17,8 +18,6 @@ const READS = 2;
 
 /** Writes of the host at once: of two writes to one file, one waits for the other in the kernel, and keeps a thread. */
 const WRITES = 1;
-
-const NOTHING: Uint8Array = new Uint8Array(0);
 
 /** What an open file tells its file. */
 export interface OpenFileEvents {
@@ -72,7 +71,7 @@ export class HostOpenFile implements OpenFile {
 
   /** Reads at an offset; fewer bytes where the file ends. */
   async read({ offset, count }: ReadRequest): Promise<Uint8Array> {
-    if (count === 0) return NOTHING;
+    if (count === 0) return NO_BYTES;
     const length = Math.min(count, Math.max(this.#size - offset, LEAST));
     const data = await this.#use(() => this.#reads.add({ offset, length }));
     const end = offset + data.length;

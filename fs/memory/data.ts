@@ -1,6 +1,7 @@
 // Bytes that grow: the content of a plain file, or what is written to a file
 // before its function gets it.
 
+import { NO_BYTES } from "../../codec/wire.ts";
 import { NinePError } from "../../codec.ts";
 import { BLOCK, type Room } from "./quota.ts";
 
@@ -8,9 +9,6 @@ import { BLOCK, type Room } from "./quota.ts";
 export function isLength(length: number): boolean {
   return Number.isSafeInteger(length) && length >= 0;
 }
-
-/** No bytes. They can be shared, because no code can change them. */
-export const NOTHING: Uint8Array<ArrayBuffer> = new Uint8Array(0);
 
 /** Least bytes that are taken at a time. */
 const LEAST = 64;
@@ -27,7 +25,7 @@ export class FileData {
   // Up to the length of the file, bytes that a block lacks are 0. Behind the
   // length a block may hold anything, because blocks are reused.
   /** The first block grows with what is in it, since most files are short. */
-  #first: Uint8Array = NOTHING;
+  #first: Uint8Array = NO_BYTES;
   /** Further ones are whole; by their number, for a file may have gaps. */
   #more: Map<number, Uint8Array> | undefined;
   /** Blocks that a reader may have a view of. */
@@ -50,7 +48,7 @@ export class FileData {
   /** Some of them: a view that is good until the next change, or a copy where they are not in one piece. */
   slice(offset: number, count: number): Uint8Array {
     const end = Math.min(offset + count, this.#length);
-    if (offset >= end) return NOTHING;
+    if (offset >= end) return NO_BYTES;
     const start = blockAt(offset);
     const block = this.#block(start);
     if (block !== undefined && end - start <= block.length) {
@@ -134,7 +132,7 @@ export class FileData {
       if (!this.#lent?.delete(block)) this.#room.giveBlock(block);
     }
     if (length === 0) {
-      this.#first = NOTHING;
+      this.#first = NO_BYTES;
     } else if (this.#first.length > Math.max(length * 2, LEAST)) {
       // What is counted as given back must be given back. Since growing is by
       // half, this copies no more than a few times what was cut.

@@ -13,7 +13,7 @@ import type {
   RequestContext,
   WriteRequest,
 } from "../../server.ts";
-import { FileData, NOTHING } from "./data.ts";
+import { FileData } from "./data.ts";
 import { closed, type NodeInit, opened, TreeNode } from "./node.ts";
 import {
   type AddedHooks,
@@ -28,6 +28,7 @@ import {
 } from "../functions/request_hooks.ts";
 import type { Ending, OpenFile, TreeDir, TreeFile } from "../tree.ts";
 import { now } from "./volume.ts";
+import { NO_BYTES } from "../../codec/wire.ts";
 
 /** A file of any kind: the rules hand it the requests that a client is allowed to make. */
 export abstract class FileNode extends TreeNode {
@@ -237,7 +238,7 @@ export abstract class NodeOpen implements OpenFile {
     _request: ReadRequest,
     _context: RequestContext,
   ): Awaitable<Uint8Array> {
-    return NOTHING;
+    return NO_BYTES;
   }
 
   /**
@@ -297,7 +298,7 @@ export class PlainNode extends FileNode {
 
   /** The content, a copy. Setting it does not move version and times: see modified(). */
   get content(): Uint8Array {
-    return this.#data?.copy() ?? NOTHING;
+    return this.#data?.copy() ?? NO_BYTES;
   }
   set content(content: Uint8Array) {
     if (this.isRemoved && this.opens === 0) {
@@ -333,7 +334,7 @@ export class PlainNode extends FileNode {
    * @ignore
    */
   read({ offset, count }: ReadRequest): Uint8Array {
-    return this.#data?.slice(offset, count) ?? NOTHING;
+    return this.#data?.slice(offset, count) ?? NO_BYTES;
   }
 
   /**

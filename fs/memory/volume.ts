@@ -9,7 +9,7 @@ export function now(): number {
 }
 
 /** What a node is made with. */
-export interface NodeInit<Node> {
+export interface NodeInit<N> {
   /** Name in its directory. */
   name: string;
   /** Number for its qid, never used before in the tree. */
@@ -21,19 +21,19 @@ export interface NodeInit<Node> {
   /** Group. */
   gid: string;
   /** The tree that the node is of. */
-  volume: Volume<Node>;
+  volume: Volume<N>;
 }
 
 /** What all nodes of a tree share. */
-export class Volume<Node> {
+export class Volume<N> {
   /** What the tree may hold. */
   readonly quota: Quota;
   /** Most bytes of a name. */
   readonly maxName: number;
   /** Makes a plain file, as clients do. */
-  readonly makeFile: (init: NodeInit<Node>) => Node;
+  readonly makeFile: (init: NodeInit<N>) => N;
   /** Makes a further name of a file. */
-  readonly makeLink: (target: Node, name: string) => Node;
+  readonly makeLink: (target: N, name: string) => N;
   // Qid paths come from a counter, so none is given twice. The counter starts
   // at a random number, so that a client of a restarted server does not take
   // another file for the file that it had.
@@ -42,8 +42,8 @@ export class Volume<Node> {
   constructor(
     quota: Quota,
     maxName: number,
-    makeFile: (init: NodeInit<Node>) => Node,
-    makeLink: (target: Node, name: string) => Node,
+    makeFile: (init: NodeInit<N>) => N,
+    makeLink: (target: N, name: string) => N,
   ) {
     this.quota = quota;
     this.maxName = maxName;
@@ -52,7 +52,7 @@ export class Volume<Node> {
   }
 
   /** What a new node is made with: a qid that no other had. */
-  init(name: string, mode: number, uid: string, gid: string): NodeInit<Node> {
+  init(name: string, mode: number, uid: string, gid: string): NodeInit<N> {
     return { name, path: ++this.#lastPath, mode, uid, gid, volume: this };
   }
 }
@@ -68,9 +68,9 @@ function randomPath(): bigint {
 }
 
 /** What all names of a file share. */
-export class SharedAttributes<Node> {
+export class SharedAttributes<N> {
   readonly qid: Qid;
-  readonly volume: Volume<Node>;
+  readonly volume: Volume<N>;
   mode: number;
   uid: string;
   gid: string;
@@ -82,11 +82,11 @@ export class SharedAttributes<Node> {
   /** Number of its names. */
   links = 0;
   /** Its further names, if it has ever had one. */
-  furtherNames: Set<Node> | undefined = undefined;
+  furtherNames: Set<N> | undefined = undefined;
   /** Counts changes, for who keeps an encoded record. */
   changes = 0;
 
-  constructor(init: NodeInit<Node>) {
+  constructor(init: NodeInit<N>) {
     this.qid = { type: init.mode >>> 24, vers: 0, path: init.path };
     this.volume = init.volume;
     this.mode = init.mode;

@@ -3,11 +3,10 @@
 import { decodeStat, isName, type Stat } from "../../codec.ts";
 import type { Attributes, DirEntry } from "../../server.ts";
 import { botch, type Far, type FarOpen } from "./far.ts";
+import { NO_BYTES } from "../../codec/wire.ts";
 
 /** Most bytes of one read: no record is larger. */
 const CHUNK = 64 * 1024;
-const NOTHING: Uint8Array = new Uint8Array(0);
-
 /** The members of a directory. One read of them is held at a time. */
 export class RemoteListing
   implements AsyncIterable<DirEntry>, AsyncIterator<DirEntry, undefined> {
@@ -19,7 +18,7 @@ export class RemoteListing
   #count = 0;
   #offset = 0;
   /** Bytes that were read, and are not decoded; the last record may be cut. */
-  #bytes = NOTHING;
+  #bytes: Uint8Array = NO_BYTES;
   #isOver = false;
   /** Ends the requests under way. They may be for any read of the near client. */
   readonly #end = new AbortController();
@@ -70,7 +69,7 @@ export class RemoteListing
 
   #close(): void {
     this.#isOver = true;
-    this.#bytes = NOTHING;
+    this.#bytes = NO_BYTES;
     if (this.#fid !== undefined) this.#far.drop(this.#fid);
     this.#fid = undefined;
   }

@@ -1,12 +1,12 @@
 // What a fid of a tree stands for: a file, and the way to it. The way is the
 // business of the rules, so that no tree has to know about `..`.
 
-import type { Awaitable, Node, RequestContext } from "../../server.ts";
+import type { Awaitable, FidNode, RequestContext } from "../../server.ts";
 import type { Qid } from "../../codec.ts";
 import type { OpenFile, Rules, TreeFile } from "../tree.ts";
 
 /** A file of a tree with the directory and the name by which it was found. */
-export class PathNode implements Node {
+export class PathNode implements FidNode {
   /** The file. */
   readonly file: TreeFile;
   /** The rules that stand above the file. */

@@ -11,7 +11,7 @@ import {
   QTEXCL,
 } from "../../codec.ts";
 import { then } from "../../codec/_awaitable.ts";
-import { utf8Length } from "../../codec/wire.ts";
+import { NO_BYTES, utf8Length } from "../../codec/wire.ts";
 import type {
   AttachRequest,
   AttributeChanges,
@@ -49,8 +49,6 @@ import {
   removedError,
 } from "./checks.ts";
 import { movedNode, PathNode } from "./path_node.ts";
-
-const NOTHING: Uint8Array = new Uint8Array(0);
 
 /** What a fid has open: kept as its state. */
 interface Use {
@@ -396,7 +394,7 @@ export class TreeRules {
     context: RequestContext,
   ): Awaitable<Uint8Array> {
     const open = openOf(fid);
-    return open?.read === undefined ? NOTHING : open.read(request, context);
+    return open?.read === undefined ? NO_BYTES : open.read(request, context);
   }
 
   list(

@@ -4,7 +4,7 @@
 
 import { NinePError } from "../../codec.ts";
 import type { Budget } from "../budget.ts";
-import type { Node } from "../fid.ts";
+import type { FidNode } from "../fid.ts";
 import type { FidState } from "../fids/fid_state.ts";
 import type { SessionSettings } from "../options.ts";
 import type { Operation } from "../requests/operation.ts";
@@ -22,7 +22,7 @@ const OBJECTS = 1024;
 const SMALL = 512;
 
 /** What an Admission needs. */
-export interface AdmissionInit<N extends Node> extends ReplyRoomInit {
+export interface AdmissionInit<N extends FidNode> extends ReplyRoomInit {
   /** The read buffers, which hold the data of operations. */
   readonly input: Input;
   /** Called when there may be room for further requests. */
@@ -35,7 +35,7 @@ export interface AdmissionInit<N extends Node> extends ReplyRoomInit {
  * Decides which operations of a session may begin, and keeps those that are not
  * answered.
  */
-export class Admission<N extends Node> {
+export class Admission<N extends FidNode> {
   /** The operations that are not answered, by tag. */
   readonly pending: Map<number, Operation<N>> = new Map();
   /**

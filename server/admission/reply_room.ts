@@ -3,7 +3,7 @@
 import type { Outbox } from "../../transport/outbox.ts";
 import type { RefGroup, Timer } from "../../transport/ref_group.ts";
 import type { Budget } from "../budget.ts";
-import type { Node } from "../fid.ts";
+import type { FidNode } from "../fid.ts";
 import type { SessionSettings } from "../options.ts";
 import type { Operation } from "../requests/operation.ts";
 
@@ -23,7 +23,7 @@ export interface ReplyRoomInit {
  * Keeps room for the largest answer of each operation, until the operation
  * counts as one that waits for an event.
  */
-export class ReplyRoom<N extends Node> {
+export class ReplyRoom<N extends FidNode> {
   readonly #settings: SessionSettings;
   readonly #outbox: Outbox;
   readonly #memory: Budget;

@@ -1,10 +1,11 @@
 // The fids that the client of a session may use.
 
-import type { Fid, Node } from "../fid.ts";
+import type { Fid, FidNode } from "../fid.ts";
 import type { FidState } from "./fid_state.ts";
 
 /** The fids of a session that stand for a file: those that its client may use. */
-export class BoundFids<N extends Node> implements ReadonlyMap<number, Fid<N>> {
+export class BoundFids<N extends FidNode>
+  implements ReadonlyMap<number, Fid<N>> {
   readonly #fids: ReadonlyMap<number, FidState<N>>;
 
   /**

@@ -2,7 +2,7 @@
 
 import type { Connection } from "../../transport.ts";
 import type { Budget } from "../budget.ts";
-import type { Node } from "../fid.ts";
+import type { FidNode } from "../fid.ts";
 import type { RequestContext } from "../handler.ts";
 import type { ErrorReports } from "../replies/error_reports.ts";
 import type { FidState } from "./fid_state.ts";
@@ -18,7 +18,7 @@ export interface ContextParts {
 }
 
 /** What a handler is asked with when a fid ends, and no request has asked for that. */
-export class EndingContext<N extends Node> implements RequestContext<N> {
+export class EndingContext<N extends FidNode> implements RequestContext<N> {
   readonly fid: FidState<N>;
   readonly #parts: ContextParts;
 

@@ -2,7 +2,7 @@
 
 import { OAPPEND, ORDWR, OWRITE, QTDIR } from "../../codec.ts";
 import type { Attributes } from "../attributes.ts";
-import type { Fid, Node } from "../fid.ts";
+import type { Fid, FidNode } from "../fid.ts";
 import type { DirectoryRead } from "../replies/directory_read.ts";
 
 /** How many fids stand for a node that was given once. */
@@ -11,7 +11,7 @@ export interface Sharing {
 }
 
 /** A fid, with what only its session knows. */
-export class FidState<N extends Node = Node> implements Fid<N> {
+export class FidState<N extends FidNode = FidNode> implements Fid<N> {
   readonly fid: number;
   readonly uname: string;
   readonly aname: string;

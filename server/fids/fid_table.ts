@@ -2,7 +2,7 @@
 
 import { NinePError, NOFID } from "../../codec.ts";
 import type { Budget } from "../budget.ts";
-import type { Node } from "../fid.ts";
+import type { FidNode } from "../fid.ts";
 import { FidState } from "./fid_state.ts";
 
 /** Memory of a fid, with what a tree keeps for it: up to 2.8 KB were measured. */
@@ -11,7 +11,7 @@ const FID_BYTES = 2048;
 const FIDS_LEAST = 256;
 
 /** The fids of one connection; each counts in the memory of the server. */
-export class FidTable<N extends Node> {
+export class FidTable<N extends FidNode> {
   /** By number, those included whose walk or attach is under way. */
   readonly byNumber: Map<number, FidState<N>> = new Map();
   readonly #most: number;

@@ -1,13 +1,13 @@
 // What becomes of a fid's file when the fid moves or ends.
 
-import type { Node } from "../fid.ts";
+import type { FidNode } from "../fid.ts";
 import type { Awaitable, RequestContext } from "../handler.ts";
 import type { Background } from "../session/background.ts";
 import { type ContextParts, EndingContext } from "./ending_context.ts";
 import type { FidState } from "./fid_state.ts";
 
 /** Callbacks about fids and nodes, of the program that answers requests. */
-export interface FidHooks<N extends Node> {
+export interface FidHooks<N extends FidNode> {
   /** Releases a fid that ended without a Tclunk or Tremove. */
   release(fid: FidState<N>, context: RequestContext<N>): Awaitable<void>;
   /** Ends the use of a file by a fid that moves. */
@@ -19,7 +19,7 @@ export interface FidHooks<N extends Node> {
 }
 
 /** Lets go of the nodes that fids stand for, each exactly once. */
-export class Releases<N extends Node> {
+export class Releases<N extends FidNode> {
   readonly #hooks: FidHooks<N>;
   readonly #parts: ContextParts;
   readonly #background: Background;

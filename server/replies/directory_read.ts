@@ -10,14 +10,13 @@ import type {
   RequestContext,
 } from "../handler.ts";
 import { type KeptListing, recordOf, recordsOf } from "./records.ts";
+import { NO_BYTES } from "../../codec/wire.ts";
 
 /**
  * Most bytes of a reply whose members come one by one. A longer reply would
  * keep the client waiting for the first members.
  */
 const GRADUAL_MAX = 32 * 1024;
-
-const NOTHING: Uint8Array = new Uint8Array(0);
 
 type Entries = Iterator<DirEntry> | AsyncIterator<DirEntry>;
 
@@ -71,7 +70,7 @@ export class DirectoryRead {
     const { count } = room;
     if (count === 0) {
       this.#next = this.#index;
-      return NOTHING;
+      return NO_BYTES;
     }
     const kept = this.#keptListing();
     if (kept !== undefined) {
@@ -103,7 +102,7 @@ export class DirectoryRead {
     if (this.#offset === 0 || record.length > most) {
       throw new NinePError("Invalid argument");
     }
-    return NOTHING;
+    return NO_BYTES;
   }
 
   #gather(room: Room): Uint8Array {
@@ -116,7 +115,7 @@ export class DirectoryRead {
     if (used === 0) {
       if (held.length > 0) return this.#tooLong(held[0], room);
       if (this.#error !== undefined) throw this.#error.error;
-      return NOTHING;
+      return NO_BYTES;
     }
     const data = new Uint8Array(used);
     let at = 0;

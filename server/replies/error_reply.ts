@@ -41,7 +41,7 @@ export function errorReply(
   most: number,
 ): ErrorReply {
   try {
-    const ename = asJson ? jsonOf(error, most) : textOf(error, most);
+    const ename = asJson ? jsonOf(error, most) : enameWithin(error, most);
     return { ename, exits: error instanceof Plan9Exit };
   } catch {
     // A caller without types made an error without its texts.
@@ -50,7 +50,7 @@ export function errorReply(
 }
 
 /** One line that every client takes: of at most `most` bytes, and 126. */
-function textOf(error: NinePError, most: number): string {
+function enameWithin(error: NinePError, most: number): string {
   const text = error instanceof FunctionError
     ? error.str.split("\n", 1)[0]
     : error.ename;

@@ -3,7 +3,7 @@
 
 import { NinePError } from "../../codec.ts";
 import { systemError } from "../../codec/system_error.ts";
-import type { Node } from "../fid.ts";
+import type { FidNode } from "../fid.ts";
 import { type FidState, isDirectory } from "../fids/fid_state.ts";
 import type { ErrorReports } from "../replies/error_reports.ts";
 import type { Replies } from "../replies/replies.ts";
@@ -17,7 +17,7 @@ const ANSWERED = 2;
 const ABANDONED = 3;
 
 /** Decides on the turns of the operations of a session. */
-export interface Turns<N extends Node> {
+export interface Turns<N extends FidNode> {
   /** Begins the operations that wait for a fid. */
   wake(fid: FidState<N>): void;
   /** A waiting operation is given up. */
@@ -33,13 +33,13 @@ export interface Turns<N extends Node> {
 }
 
 /** What answers operations. */
-export interface Deliverer<N extends Node> {
+export interface Deliverer<N extends FidNode> {
   /** Answers the operation, now or later. */
   deliver(operation: Operation<N>): void;
 }
 
 /** The parts of a session that its operations work with. */
-export interface OperationSession<N extends Node> {
+export interface OperationSession<N extends FidNode> {
   /** Decides which operations may begin. */
   readonly turns: Turns<N>;
   /** Sends the replies. */
@@ -61,7 +61,7 @@ export interface OperationSession<N extends Node> {
  * class: with objects of one shape, a Tstat among requests of many kinds takes
  * half the time.
  */
-export class Operation<N extends Node = Node> implements Course {
+export class Operation<N extends FidNode = FidNode> implements Course {
   /** Tag that the client gave it. */
   readonly tag: number;
   /** Fid that the request works with. */

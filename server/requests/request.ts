@@ -5,7 +5,7 @@
 import { NinePError } from "../../codec.ts";
 import type { Connection } from "../../transport.ts";
 import type { Budget } from "../budget.ts";
-import type { Node } from "../fid.ts";
+import type { FidNode } from "../fid.ts";
 import type { ContextParts } from "../fids/ending_context.ts";
 import type { FidState } from "../fids/fid_state.ts";
 import type { FidTable } from "../fids/fid_table.ts";
@@ -26,7 +26,7 @@ export type Sharing =
   | "beside";
 
 /** The parts of a session that its requests work with. */
-export interface SessionParts<N extends Node> extends ContextParts {
+export interface SessionParts<N extends FidNode> extends ContextParts {
   /** The options of the session. */
   readonly settings: SessionSettings;
   /** The fids of the client. */
@@ -64,7 +64,7 @@ export interface Course {
 }
 
 /** A request, as the program that answers it gets it. */
-export abstract class Request<N extends Node = Node, Answer = unknown>
+export abstract class Request<N extends FidNode = FidNode, Answer = unknown>
   implements RequestContext<N> {
   /** Kind of the request, by its message. */
   abstract readonly type: string;

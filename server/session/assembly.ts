@@ -6,7 +6,7 @@ import { Outbox } from "../../transport/outbox.ts";
 import type { Connection } from "../../transport.ts";
 import { Admission } from "../admission/admission.ts";
 import { Budget } from "../budget.ts";
-import type { Node } from "../fid.ts";
+import type { FidNode } from "../fid.ts";
 import { FidTable } from "../fids/fid_table.ts";
 import { Releases } from "../fids/releases.ts";
 import { type SessionOptions, settingsOf } from "../options.ts";
@@ -28,7 +28,7 @@ import type { Responder } from "./responder.ts";
 import { Tracer } from "./tracer.ts";
 
 /** What a session is made of. */
-export interface SessionInit<N extends Node> {
+export interface SessionInit<N extends FidNode> {
   /** Connection to the client. */
   readonly connection: Connection;
   /** The options of the session. */
@@ -40,7 +40,7 @@ export interface SessionInit<N extends Node> {
 }
 
 /** The parts that run a session, beside those that its requests work with. */
-export interface Assembly<N extends Node> {
+export interface Assembly<N extends FidNode> {
   /** What requests and operations work with. */
   readonly session: SessionParts<N> & OperationSession<N>;
   /** The bytes of the connection. */
@@ -70,7 +70,7 @@ export interface Assembly<N extends Node> {
 }
 
 /** Makes the parts of a session; throws a RangeError for options out of range. */
-export function assemble<N extends Node>(
+export function assemble<N extends FidNode>(
   { connection, options, responder, refs }: SessionInit<N>,
 ): Assembly<N> {
   const settings = settingsOf(options);
@@ -189,7 +189,7 @@ export function assemble<N extends Node>(
 }
 
 /** Gives up all operations of a session, and releases all of its fids. */
-export function resetSession<N extends Node>(
+export function resetSession<N extends FidNode>(
   { flushes, admission, session }: Pick<
     Assembly<N>,
     "flushes" | "admission" | "session"

@@ -1,7 +1,7 @@
 // A session: one connection of a server, from its first byte until all is
 // released.
 
-import type { Node } from "../fid.ts";
+import type { FidNode } from "../fid.ts";
 import type { FidState } from "../fids/fid_state.ts";
 import type { SessionSettings } from "../options.ts";
 import {
@@ -15,7 +15,7 @@ import {
 const GOODBYE_MS = 1000;
 
 /** One connection of a server. */
-export class SessionCore<N extends Node> {
+export class SessionCore<N extends FidNode> {
   readonly #parts: Assembly<N>;
 
   /** Makes a session; it begins with run(). */

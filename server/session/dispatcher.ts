@@ -5,7 +5,7 @@ import { type Message, ProtocolError } from "../../codec.ts";
 import { getMessage } from "../../codec/layout.ts";
 import type { Reader } from "../../codec/wire.ts";
 import type { Admission } from "../admission/admission.ts";
-import type { Node } from "../fid.ts";
+import type { FidNode } from "../fid.ts";
 import type { Replies } from "../replies/replies.ts";
 import { requestOf } from "../requests/9p2000/request_of.ts";
 import { Operation, type OperationSession } from "../requests/operation.ts";
@@ -16,7 +16,7 @@ import type { Negotiation } from "./negotiation.ts";
 import type { Tracer } from "./tracer.ts";
 
 /** What a Dispatcher passes messages on to. */
-export interface DispatcherInit<N extends Node> {
+export interface DispatcherInit<N extends FidNode> {
   /** The session that requests work with. */
   readonly session: SessionParts<N> & OperationSession<N>;
   /** Starts sessions. */
@@ -32,7 +32,7 @@ export interface DispatcherInit<N extends Node> {
 }
 
 /** Passes on the messages of a client. */
-export class Dispatcher<N extends Node> {
+export class Dispatcher<N extends FidNode> {
   readonly #session: SessionParts<N> & OperationSession<N>;
   readonly #negotiation: Negotiation;
   readonly #flushes: Flushes<N>;

@@ -1,7 +1,7 @@
 // The Tflushes of a session that wait for their requests. See flush(9P).
 
 import { ProtocolError } from "../../codec.ts";
-import type { Node } from "../fid.ts";
+import type { FidNode } from "../fid.ts";
 import type { Replies } from "../replies/replies.ts";
 import type { Operation } from "../requests/operation.ts";
 
@@ -12,7 +12,7 @@ import type { Operation } from "../requests/operation.ts";
 const FLUSHES_MAX = 0xffff;
 
 /** What Flushes need. */
-export interface FlushesInit<N extends Node> {
+export interface FlushesInit<N extends FidNode> {
   /** The operations that are not answered, by tag. */
   readonly pending: ReadonlyMap<number, Operation<N>>;
   /** The replies. */
@@ -24,7 +24,7 @@ export interface FlushesInit<N extends Node> {
 }
 
 /** Keeps the tags of Tflushes until they are answered. */
-export class Flushes<N extends Node> {
+export class Flushes<N extends FidNode> {
   readonly #init: FlushesInit<N>;
   #tags: Set<number> | undefined;
   /** Number of waiting Tflushes; a client may use a tag twice. */

@@ -1,7 +1,7 @@
 // Answers the requests of a session with a handler.
 
 import type { Connection } from "../../transport.ts";
-import type { Node } from "../fid.ts";
+import type { FidNode } from "../fid.ts";
 import type { FidState } from "../fids/fid_state.ts";
 import type { Awaitable, Handler, RequestContext } from "../handler.ts";
 import { release } from "../requests/9p2000/clunk.ts";
@@ -9,7 +9,7 @@ import type { Operation } from "../requests/operation.ts";
 import type { Responder } from "./responder.ts";
 
 /** Asks a handler; an answer that is there at once costs no promise. */
-export class HandlerResponder<N extends Node> implements Responder<N> {
+export class HandlerResponder<N extends FidNode> implements Responder<N> {
   readonly #handler: Handler<N>;
   /** Whether the handler has nodes to let go of. */
   readonly releases: boolean;

@@ -6,7 +6,7 @@ import type { Outbox } from "../../transport/outbox.ts";
 import type { RefGroup } from "../../transport/ref_group.ts";
 import type { Admission } from "../admission/admission.ts";
 import { TimeSlice } from "../admission/time_slice.ts";
-import type { Node } from "../fid.ts";
+import type { FidNode } from "../fid.ts";
 import type { SessionSettings } from "../options.ts";
 import type { Condition } from "../timeouts/condition.ts";
 import type { Background } from "./background.ts";
@@ -30,7 +30,7 @@ const PATIENCE = 20;
 const TIMEOUT_MAX = 2 ** 31 - 1;
 
 /** What a Pump needs. */
-export interface PumpInit<N extends Node> {
+export interface PumpInit<N extends FidNode> {
   /** The options. */
   readonly settings: SessionSettings;
   /** What the client sends. */
@@ -54,7 +54,7 @@ export interface PumpInit<N extends Node> {
 }
 
 /** Reads the frames of a client, and passes each of them on. */
-export class Pump<N extends Node> {
+export class Pump<N extends FidNode> {
   readonly #init: PumpInit<N>;
 
   constructor(init: PumpInit<N>) {

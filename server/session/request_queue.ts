@@ -1,7 +1,7 @@
 // Queues the requests of a session for a loop.
 
 import { NinePError } from "../../codec.ts";
-import type { Fid, Node } from "../fid.ts";
+import type { Fid, FidNode } from "../fid.ts";
 import type { FidState } from "../fids/fid_state.ts";
 import type { SessionRequest } from "../handler.ts";
 import type { Operation } from "../requests/operation.ts";
@@ -14,7 +14,7 @@ import type { Responder } from "./responder.ts";
 const TAKEN_MAX = 1024;
 
 /** Callbacks for a program that takes requests from a queue. */
-export interface QueueHooks<N extends Node> {
+export interface QueueHooks<N extends FidNode> {
   /** Called with each fid that ends without a Tclunk or Tremove that the loop has seen. */
   onRelease?: (fid: Fid<N>) => void;
   /** Called with each node that no fid stands for any more. */
@@ -22,7 +22,7 @@ export interface QueueHooks<N extends Node> {
 }
 
 /** A queue of requests, from which a loop takes them. */
-export class RequestQueue<N extends Node> implements Responder<N> {
+export class RequestQueue<N extends FidNode> implements Responder<N> {
   /** All requests in order of arrival, withdrawn ones included. */
   #queue: Request<N>[] = [];
   /** Number of requests at the head of the queue that the loop has passed. */

@@ -1,13 +1,13 @@
 // The contract between a session and the program that answers its requests.
 
 import type { Connection } from "../../transport.ts";
-import type { Node } from "../fid.ts";
+import type { FidNode } from "../fid.ts";
 import type { FidHooks } from "../fids/releases.ts";
 import type { Awaitable } from "../handler.ts";
 import type { Operation } from "../requests/operation.ts";
 
 /** Answers a session's operations. */
-export interface Responder<N extends Node> extends FidHooks<N> {
+export interface Responder<N extends FidNode> extends FidHooks<N> {
   /** Accepts a connection before its first request, or refuses it by an error. */
   connect(connection: Connection): Awaitable<void>;
   /** Called when an accepted connection has ended and all is released. */

@@ -9,7 +9,12 @@ import {
 } from "../../client/trees/loop_detector.ts";
 import { DMDIR, NinePError, QTDIR, type Stat } from "../../codec.ts";
 import { MemoryFs } from "../../fs/mod.ts";
-import { type DirEntry, type Handler, type Node, serve } from "../../server.ts";
+import {
+  type DirEntry,
+  type FidNode,
+  type Handler,
+  serve,
+} from "../../server.ts";
 import { pair } from "../../transport.ts";
 
 /** Runs a test with a client of a server. */
@@ -139,7 +144,7 @@ test("maxLength must be a whole number from 0 on", async () => {
 });
 
 /** A file or directory of {@linkcode Made}. */
-interface MadeNode extends Node {
+interface MadeNode extends FidNode {
   readonly name: string;
   /** Its members, made anew for each listing. */
   readonly members: () => Iterable<MadeNode>;

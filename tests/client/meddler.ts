@@ -20,7 +20,7 @@ import { type Connection, pair } from "../../transport.ts";
 import type { Connect } from "../conformance/mod.ts";
 
 /** What a meddler can do. */
-export interface Link {
+export interface MeddledLink {
   toServer(message: Message | Uint8Array): void;
   toClient(message: Message): void;
   /** Ends the connection to both. */
@@ -30,17 +30,21 @@ export interface Link {
 /** Alters one connection. What it does not name goes on as it is. */
 export interface Meddler {
   /** A request, or whatever else decodes. */
-  request?(message: Message, link: Link): void;
+  request?(message: Message, link: MeddledLink): void;
   /** A reply, and what it answers. */
-  reply?(reply: Rmessage, request: Tmessage | undefined, link: Link): void;
+  reply?(
+    reply: Rmessage,
+    request: Tmessage | undefined,
+    link: MeddledLink,
+  ): void;
   /** A frame that does not decode. */
-  garbage?(frame: Uint8Array, link: Link): void;
+  garbage?(frame: Uint8Array, link: MeddledLink): void;
   /** Bytes behind which there are no frames. */
-  nonsense?(link: Link): void;
+  nonsense?(link: MeddledLink): void;
   /** The client has ended its direction. */
-  clientEnds?(link: Link): void;
+  clientEnds?(link: MeddledLink): void;
   /** The server has ended the connection. */
-  serverEnds?(link: Link): void;
+  serverEnds?(link: MeddledLink): void;
   /** Bytes as they come, before they are frames. */
   chunk?(bytes: Uint8Array): Uint8Array;
 }
@@ -57,7 +61,7 @@ export function meddle(connect: Connect, meddler: () => Meddler): Connect {
 
 const HUGE = 2 ** 30;
 
-class Middle implements Link {
+class Middle implements MeddledLink {
   readonly #client: Connection;
   readonly #server: Connection;
   readonly #meddler: Meddler;

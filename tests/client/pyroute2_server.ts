@@ -44,7 +44,7 @@ export class PythonError extends Error {
 /** Largest message that arrives in one piece. */
 const PIECE = 8192;
 
-interface Node {
+interface FidNode {
   readonly name: string;
   readonly qid: Qid;
   content: Uint8Array | PythonFunction | PythonTree;
@@ -63,9 +63,9 @@ export class Pyroute2Server {
   hold: (request: Tmessage) => Promise<void> | undefined = () => undefined;
   /** Whether the reply of an exit is lost with its connection. */
   losesExit = false;
-  readonly #fids = new Map<number, Node>();
-  readonly #nodes = new Map<unknown, Node>();
-  readonly #root: Node;
+  readonly #fids = new Map<number, FidNode>();
+  readonly #nodes = new Map<unknown, FidNode>();
+  readonly #root: FidNode;
   readonly #channels: Channel[] = [];
 
   constructor(tree: PythonTree) {
@@ -206,7 +206,7 @@ export class Pyroute2Server {
     return { type: "Rwalk", wqid };
   }
 
-  #read(node: Node): Uint8Array {
+  #read(node: FidNode): Uint8Array {
     const { content } = node;
     if (typeof content === "function") {
       if (node.isWritten) {
@@ -242,7 +242,7 @@ export class Pyroute2Server {
     return { type: "Rcall", err: 0, text: "", data };
   }
 
-  #node(name: string, content: Node["content"]): Node {
+  #node(name: string, content: FidNode["content"]): FidNode {
     const known = this.#nodes.get(content);
     if (known) return known;
     const type = isTree(content) ? QTDIR : 0;
@@ -253,14 +253,14 @@ export class Pyroute2Server {
     return node;
   }
 
-  #find(fid: number): Node {
+  #find(fid: number): FidNode {
     const node = this.#fids.get(fid);
     if (!node) throw new PythonError("KeyError", String(fid));
     return node;
   }
 }
 
-function isTree(content: Node["content"]): content is PythonTree {
+function isTree(content: FidNode["content"]): content is PythonTree {
   return typeof content === "object" && !(content instanceof Uint8Array);
 }
 
@@ -268,13 +268,15 @@ function json(value: unknown): Uint8Array {
   return new TextEncoder().encode(JSON.stringify(value ?? null));
 }
 
-function attributes({ content, data }: Node): { mode: number; length: bigint } {
+function attributes(
+  { content, data }: FidNode,
+): { mode: number; length: bigint } {
   if (isTree(content)) return { mode: (DMDIR | 0o755) >>> 0, length: 0n };
   return { mode: 0o640, length: BigInt(data.length) };
 }
 
 /** A record of a directory, whose sizes count characters: texts are cut to as many bytes. */
-function record(node: Node): Uint8Array {
+function record(node: FidNode): Uint8Array {
   const texts = [node.name, "root", "root", ""].map((text) => {
     const length = [...text].length;
     return {

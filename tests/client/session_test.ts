@@ -33,7 +33,7 @@ import {
   QTDIR,
 } from "../../codec.ts";
 import { MemoryFs } from "../../fs/mod.ts";
-import { type Handler, type Node, serve } from "../../server.ts";
+import { type FidNode, type Handler, serve } from "../../server.ts";
 import { pair } from "../../transport.ts";
 
 const text = new TextEncoder();
@@ -450,10 +450,10 @@ test("version() refuses an msize out of range; the session goes on", async () =>
 
 /** Asks each user for a word. */
 function guarded(): { handler: Handler; clunked: string[] } {
-  interface Dialogue extends Node {
+  interface Dialogue extends FidNode {
     word: string;
   }
-  const root: Node = { qid: qid(0, QTDIR) };
+  const root: FidNode = { qid: qid(0, QTDIR) };
   const clunked: string[] = [];
   const handler: Handler = {
     auth: (_fid, { uname }) => {

@@ -8,7 +8,7 @@ export class Failure extends Error {
 }
 
 /** The server sent nothing for as long as a reply may take. */
-export class Silence extends Failure {}
+export class NoReply extends Failure {}
 
 /** The connection to the server was refused. */
 export class NoConnection extends Failure {}

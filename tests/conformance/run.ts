@@ -9,7 +9,7 @@ import type {
   Status,
 } from "./case.ts";
 import { NOTAG, printable } from "../../codec.ts";
-import { Failure, NoConnection, Silence, Skip } from "./check.ts";
+import { Failure, NoConnection, NoReply, Skip } from "./check.ts";
 import type { Line } from "./line.ts";
 import { T } from "./requests.ts";
 import { ROOT } from "./session.ts";
@@ -166,7 +166,7 @@ async function endOf(
     try {
       if (await isThere()) return undefined;
     } catch (error) {
-      if (error instanceof Silence) return `server says nothing since ${id}`;
+      if (error instanceof NoReply) return `server says nothing since ${id}`;
       if (!(error instanceof NoConnection)) return undefined; // The server answers, with nonsense.
     }
     if (Date.now() >= last) return `server ended at ${id}`;

@@ -11,7 +11,7 @@ import type {
   Fixtures,
   ServerLimits,
 } from "./case.ts";
-import { fail, Failure, NoConnection, Silence, skip } from "./check.ts";
+import { fail, Failure, NoConnection, NoReply, skip } from "./check.ts";
 import { T } from "./requests.ts";
 import { DIR, ROOT, Session, split } from "./session.ts";
 import { brief, END } from "./wire.ts";
@@ -105,7 +105,7 @@ export class Trial {
     let timer;
     const late = new Promise<never>((_, reject) => {
       timer = setTimeout(
-        () => reject(new Silence("got no connection, wanted one")),
+        () => reject(new NoReply("got no connection, wanted one")),
         this.patience,
       );
     });

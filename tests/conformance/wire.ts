@@ -11,7 +11,7 @@ import {
   type Tmessage,
 } from "../../codec.ts";
 import type { Connection } from "../../transport.ts";
-import { fail, Failure, hex, show, Silence, unhex } from "./check.ts";
+import { fail, Failure, hex, NoReply, show, unhex } from "./check.ts";
 import type { AnswerTo, Request } from "./requests.ts";
 
 /** Largest frame that is taken before a session has set its msize. */
@@ -273,7 +273,7 @@ export class Wire {
       timer = setTimeout(
         () =>
           reject(
-            new Silence(`got nothing in ${patience} ms, wanted ${wanted}`),
+            new NoReply(`got nothing in ${patience} ms, wanted ${wanted}`),
           ),
         patience,
       );

@@ -24,7 +24,7 @@ import {
   each,
   error,
   type Fault,
-  type Link,
+  type MeddledLink,
   NOTHING,
   QID,
   replies,
@@ -361,7 +361,7 @@ export const faults: readonly Fault[] = [
     () => {
       const waiting: Message[] = [];
       let isBusy = false;
-      const next = (link: Link) => {
+      const next = (link: MeddledLink) => {
         const message = waiting.shift();
         isBusy = message !== undefined;
         if (message !== undefined) link.toServer(message);

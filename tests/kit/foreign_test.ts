@@ -16,7 +16,12 @@ import {
 } from "../conformance/mod.ts";
 import { inMemory, makeHandler, override } from "./host.ts";
 import { test } from "../harness.ts";
-import { error, type Link, meddle, type Meddler } from "../client/meddler.ts";
+import {
+  error,
+  meddle,
+  type MeddledLink,
+  type Meddler,
+} from "../client/meddler.ts";
 
 const quiet = { onError: () => {} };
 const hasty: ConformanceOptions = { patience: 500, randomTime: 50 };
@@ -219,7 +224,7 @@ async function mortal(
   rises = false,
 ): Promise<CaseResult[]> {
   await using host = await inMemory(makeHandler(), quiet);
-  const links = new Set<Link>();
+  const links = new Set<MeddledLink>();
   let isDead = false;
   const connect = meddle(() => {
     if (isDead) throw new Error("connection refused");

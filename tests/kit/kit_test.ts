@@ -30,7 +30,7 @@ import {
 } from "./host.ts";
 import { faults } from "./faults.ts";
 import { test } from "../harness.ts";
-import { type Link, meddle } from "../client/meddler.ts";
+import { meddle, type MeddledLink } from "../client/meddler.ts";
 
 const quiet = { onError: () => {} };
 
@@ -172,7 +172,7 @@ for (
 
 for (
   const [what, garbage] of [
-    ["ends at", (_frame: Uint8Array, link: Link) => link.end()],
+    ["ends at", (_frame: Uint8Array, link: MeddledLink) => link.end()],
     ["drops", () => {}],
   ] as const
 ) {

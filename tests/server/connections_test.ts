@@ -5,9 +5,9 @@ import { assert, assertEquals, assertStrictEquals } from "@std/assert";
 import { NinePError } from "../../codec.ts";
 import {
   type ErrorContext,
+  type FidNode,
   type Handler,
   listen,
-  type Node,
   serve,
   type ServeOptions,
 } from "../../server.ts";
@@ -15,7 +15,7 @@ import { type Connection, dial, pair } from "../../transport.ts";
 import { test } from "../harness.ts";
 import { soon, T, WireClient } from "./wire_client.ts";
 
-const root: Node = { qid: { type: 0x80, vers: 0, path: 0n } };
+const root: FidNode = { qid: { type: 0x80, vers: 0, path: 0n } };
 
 /** A handler of one empty directory, with hooks of its own. */
 function handlerWith(hooks: Partial<Handler>): Handler {

@@ -4,10 +4,10 @@
 
 import process from "node:process";
 import { QTDIR } from "../../codec.ts";
-import { type Fid, type Handler, listen, type Node } from "../../server.ts";
+import { type Fid, type FidNode, type Handler, listen } from "../../server.ts";
 
 /** A file, whose name decides what it does. */
-class File implements Node {
+class File implements FidNode {
   readonly qid: { type: number; vers: number; path: bigint };
   readonly name: string;
 

@@ -3,7 +3,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { ORCLOSE, ProtocolError, QTDIR } from "../../codec.ts";
 import { type TreeDir, type TreeFile, treeOf } from "../../fs/mod.ts";
-import { type Handler, type Node, serve } from "../../server.ts";
+import { type FidNode, type Handler, serve } from "../../server.ts";
 import { pair } from "../../transport.ts";
 import { test } from "../harness.ts";
 import { Gate, nextTask } from "./toy.ts";
@@ -36,7 +36,7 @@ class Ledger {
   }
 }
 
-interface Named extends Node {
+interface Named extends FidNode {
   readonly name: string;
 }
 

@@ -2,7 +2,7 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { NinePError, ORDWR, QTAUTH, QTDIR } from "../../codec.ts";
 import {
-  type Node,
+  type FidNode,
   Session,
   type SessionLoopOptions,
   type SessionRequest,
@@ -447,7 +447,7 @@ test("Session ends its loop when the client goes", async () => {
 test("Session is closed by leaving the loop", async () => {
   const [near, far] = pair();
   const client = new WireClient(near);
-  const session = new Session<Node>(far);
+  const session = new Session<FidNode>(far);
   client.send(T.version(), T.attach(0, 0), T.auth(1, 5), T.auth(2, 6));
   for await (const request of session) {
     assertEquals(request.type, "Tattach");
@@ -498,7 +498,7 @@ test("Session: close() is not held up by requests that nobody has seen", async (
 test("Session is closed by an error in the loop", async () => {
   const [near, far] = pair();
   const client = new WireClient(near);
-  const session = new Session<Node>(far);
+  const session = new Session<FidNode>(far);
   client.send(T.version(), T.attach(0, 0));
   await assertRejects(
     async () => {
@@ -585,7 +585,7 @@ test("Session does not give requests that an end of their session overtook", asy
 test("Session gives reads of directories, and holds them to their offsets", async () => {
   await using scene = await start();
   const { client } = scene;
-  const root: Node = { qid: { type: QTDIR, vers: 0, path: 0n } };
+  const root: FidNode = { qid: { type: QTDIR, vers: 0, path: 0n } };
   assertEquals(root.qid.type, toy.root.qid.type);
   client.send(T.open(1, 0));
   (await scene.take("Topen")).respond();
@@ -605,7 +605,7 @@ test("Session gives reads of directories, and holds them to their offsets", asyn
 test("Session lets go of a loop that waits when it is closed", async () => {
   const gate = new Gate();
   const [near, far] = pair();
-  const session = new Session<Node>(far);
+  const session = new Session<FidNode>(far);
   const loop = (async () => {
     gate.open();
     for await (const _ of session);

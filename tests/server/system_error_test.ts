@@ -6,8 +6,8 @@ import { enameOf } from "../../codec/error_table.ts";
 import { systemError } from "../../codec/system_error.ts";
 import {
   type ErrorContext,
+  type FidNode,
   type Handler,
-  type Node,
   serve,
 } from "../../server.ts";
 import { pair } from "../../transport.ts";
@@ -256,7 +256,7 @@ test("systemError() takes nothing from a hostile Proxy", () => {
   assertEquals(systemError(proxy), undefined);
 });
 
-const root: Node & { path: string } = {
+const root: FidNode & { path: string } = {
   qid: { type: 0x80, vers: 0, path: 0n },
   path: "/",
 };

@@ -11,8 +11,8 @@ import { assert, assertEquals } from "@std/assert";
 import { NinePError, ORDWR, QTAUTH, QTDIR, type Stat } from "../../codec.ts";
 import {
   type Fid,
+  type FidNode,
   type Handler,
-  type Node,
   serve,
   type ServeOptions,
 } from "../../server.ts";
@@ -20,7 +20,7 @@ import { type Connection, pair } from "../../transport.ts";
 import { bytes, soon, T, WireClient } from "./wire_client.ts";
 
 /** A file of the tree. */
-export class ToyNode implements Node {
+export class ToyNode implements FidNode {
   readonly qid: { type: number; vers: number; path: bigint };
   readonly name: string;
   parent: ToyNode;

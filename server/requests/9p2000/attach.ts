@@ -9,7 +9,7 @@ import {
   type Tauth,
 } from "../../../codec.ts";
 import { then } from "../../../codec/_awaitable.ts";
-import type { Node } from "../../fid.ts";
+import type { FidNode } from "../../fid.ts";
 import type { FidState } from "../../fids/fid_state.ts";
 import type {
   AttachRequest,
@@ -21,7 +21,7 @@ import type {
 import { Request, type SessionParts } from "../request.ts";
 
 /** A request that makes a fid for a user and a tree. */
-abstract class NewFid<N extends Node> extends Request<N, Found<N>> {
+abstract class NewFid<N extends FidNode> extends Request<N, Found<N>> {
   /** Tree. */
   readonly aname: string;
   #found: N | undefined;
@@ -55,7 +55,7 @@ abstract class NewFid<N extends Node> extends Request<N, Found<N>> {
 }
 
 /** A Tauth. See `attach(9P)`. */
-export class Auth<N extends Node> extends NewFid<N> {
+export class TauthRequest<N extends FidNode> extends NewFid<N> {
   /** Kind of the request. */
   readonly type = "Tauth";
 
@@ -98,7 +98,7 @@ export class Auth<N extends Node> extends NewFid<N> {
 }
 
 /** A Tattach. See `attach(9P)`. */
-export class Attach<N extends Node> extends NewFid<N> {
+export class TattachRequest<N extends FidNode> extends NewFid<N> {
   /** Kind of the request. */
   readonly type = "Tattach";
   /** Authentication that was made before; undefined for none. */

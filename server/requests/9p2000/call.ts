@@ -2,7 +2,7 @@
 
 import { NinePError, ORDWR, type Tcall } from "../../../codec.ts";
 import { then } from "../../../codec/_awaitable.ts";
-import type { Node } from "../../fid.ts";
+import type { FidNode } from "../../fid.ts";
 import type {
   Awaitable,
   CallAnswer,
@@ -12,12 +12,10 @@ import type {
 import { checkBytes, type SessionParts } from "../request.ts";
 import { BOTH, mayUse, openImplicitly } from "./implicit.ts";
 import { Sending } from "./sending.ts";
-
-/** No data. */
-const NOTHING: Uint8Array = new Uint8Array(0);
+import { NO_BYTES } from "../../../codec/wire.ts";
 
 /** A Tcall. */
-export class Call<N extends Node> extends Sending<N, CallAnswer> {
+export class TcallRequest<N extends FidNode> extends Sending<N, CallAnswer> {
   /** Kind of the request. */
   readonly type = "Tcall";
   /** Arguments: JSON, unless the function has another loader. */
@@ -73,7 +71,7 @@ export class Call<N extends Node> extends Sending<N, CallAnswer> {
         tag,
         err: 255,
         text: "",
-        data: NOTHING,
+        data: NO_BYTES,
       });
       return;
     }

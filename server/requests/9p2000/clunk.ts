@@ -6,13 +6,13 @@ import {
   type Tclunk,
   type Tremove,
 } from "../../../codec.ts";
-import type { Node } from "../../fid.ts";
+import type { FidNode } from "../../fid.ts";
 import type { FidState } from "../../fids/fid_state.ts";
 import type { Awaitable, Handler, RequestContext } from "../../handler.ts";
 import { notSupported, Request, type SessionParts } from "../request.ts";
 
 /** A request that ends its fid, whatever the answer is. */
-abstract class Ending<N extends Node> extends Request<N, void> {
+abstract class Ending<N extends FidNode> extends Request<N, void> {
   #hasBegun = false;
 
   /** Made by a session. */
@@ -39,7 +39,7 @@ abstract class Ending<N extends Node> extends Request<N, void> {
 }
 
 /** A Tclunk. See `clunk(9P)`. */
-export class Clunk<N extends Node> extends Ending<N> {
+export class TclunkRequest<N extends FidNode> extends Ending<N> {
   /** Kind of the request. */
   readonly type = "Tclunk";
 
@@ -53,7 +53,7 @@ export class Clunk<N extends Node> extends Ending<N> {
 }
 
 /** A Tremove. See `remove(9P)`. */
-export class Remove<N extends Node> extends Ending<N> {
+export class TremoveRequest<N extends FidNode> extends Ending<N> {
   /** Kind of the request. */
   readonly type = "Tremove";
 
@@ -76,7 +76,7 @@ export class Remove<N extends Node> extends Ending<N> {
  * Releases a fid that is out of the table. Tremove and ORCLOSE remove its file;
  * then the handler's clunk() is called, whether the removal worked or not.
  */
-export function release<N extends Node>(
+export function release<N extends FidNode>(
   fid: FidState<N>,
   handler: Handler<N>,
   context: RequestContext<N>,

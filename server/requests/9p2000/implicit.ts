@@ -1,7 +1,7 @@
 // Use of a fid that is not open: the first read, write or call opens the file.
 
 import { NinePError, ORDWR, OREAD } from "../../../codec.ts";
-import type { Node } from "../../fid.ts";
+import type { FidNode } from "../../fid.ts";
 import type { FidState } from "../../fids/fid_state.ts";
 import type { Awaitable, Handler } from "../../handler.ts";
 import type { Request } from "../request.ts";
@@ -14,7 +14,7 @@ export const WRITE = 2;
 export const BOTH = 3;
 
 /** Throws unless a fid that is not open in the right mode may be used as if it were. */
-export function checkImplicit<N extends Node>(request: Request<N>): void {
+export function checkImplicit<N extends FidNode>(request: Request<N>): void {
   const { fid, allowsImplicit } = request;
   if (fid.open || fid.auth || !(allowsImplicit || fid.node.implicitOpen)) {
     throw new NinePError("bad use of fid");
@@ -22,7 +22,7 @@ export function checkImplicit<N extends Node>(request: Request<N>): void {
 }
 
 /** Tells whether a fid is open, or was opened implicitly for an access. */
-export function mayUse<N extends Node>(
+export function mayUse<N extends FidNode>(
   fid: FidState<N>,
   access: number,
 ): boolean {
@@ -30,7 +30,7 @@ export function mayUse<N extends Node>(
 }
 
 /** Opens a fid that is not open, once for each access, and goes on. */
-export function openImplicitly<N extends Node, Answer>(
+export function openImplicitly<N extends FidNode, Answer>(
   request: Request<N>,
   mode: number,
   handler: Handler<N>,

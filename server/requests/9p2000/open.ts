@@ -15,7 +15,7 @@ import {
   type Tcreate,
   type Topen,
 } from "../../../codec.ts";
-import type { Node } from "../../fid.ts";
+import type { FidNode } from "../../fid.ts";
 import { isDirectory } from "../../fids/fid_state.ts";
 import type {
   Awaitable,
@@ -29,7 +29,8 @@ import { notSupported, Request, type SessionParts } from "../request.ts";
 import { checkName } from "./names.ts";
 
 /** A Topen. See `open(9P)`. */
-export class Open<N extends Node> extends Request<N, Opened<N> | void> {
+export class TopenRequest<N extends FidNode>
+  extends Request<N, Opened<N> | void> {
   /** Kind of the request. */
   readonly type = "Topen";
   /** OREAD, OWRITE, ORDWR or OEXEC, with OTRUNC, ORCLOSE, OAPPEND. */
@@ -82,7 +83,7 @@ export class Open<N extends Node> extends Request<N, Opened<N> | void> {
 }
 
 /** A Tcreate. See `open(9P)`. */
-export class Create<N extends Node> extends Request<N, Created<N>> {
+export class TcreateRequest<N extends FidNode> extends Request<N, Created<N>> {
   /** Kind of the request. */
   readonly type = "Tcreate";
   /** Name of the new file. */

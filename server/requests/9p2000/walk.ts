@@ -2,7 +2,7 @@
 
 import { NinePError, type Qid, QTDIR, type Twalk } from "../../../codec.ts";
 import { systemError } from "../../../codec/system_error.ts";
-import type { Node } from "../../fid.ts";
+import type { FidNode } from "../../fid.ts";
 import { type FidState, isDirectory } from "../../fids/fid_state.ts";
 import type { Awaitable, Handler, Walked, WalkRequest } from "../../handler.ts";
 import { isForClient } from "../../replies/error_reply.ts";
@@ -12,7 +12,7 @@ import { Request, type SessionParts } from "../request.ts";
 const NONE: readonly never[] = [];
 
 /** A Twalk. See `walk(9P)`. */
-export class Walk<N extends Node> extends Request<N, Walked<N>> {
+export class TwalkRequest<N extends FidNode> extends Request<N, Walked<N>> {
   /** Kind of the request. */
   readonly type = "Twalk";
   /** Names to walk. */
@@ -170,7 +170,7 @@ export class Walk<N extends Node> extends Request<N, Walked<N>> {
 }
 
 /** A loop, because map() takes a twentieth of the time of a walk. */
-function qidsOf(nodes: readonly Node[]): Qid[] {
+function qidsOf(nodes: readonly FidNode[]): Qid[] {
   const qids: Qid[] = [];
   for (let i = 0; i < nodes.length; i++) qids.push(nodes[i].qid);
   return qids;

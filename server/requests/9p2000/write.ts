@@ -2,7 +2,7 @@
 
 import { NinePError, OWRITE, QTAPPEND, type Twrite } from "../../../codec.ts";
 import { then } from "../../../codec/_awaitable.ts";
-import type { Node } from "../../fid.ts";
+import type { FidNode } from "../../fid.ts";
 import { isDirectory } from "../../fids/fid_state.ts";
 import type {
   Awaitable,
@@ -15,7 +15,7 @@ import { checkImplicit, mayUse, openImplicitly, WRITE } from "./implicit.ts";
 import { Sending } from "./sending.ts";
 
 /** A Twrite. See `read(9P)`. */
-export class Write<N extends Node> extends Sending<N, WriteAnswer> {
+export class TwriteRequest<N extends FidNode> extends Sending<N, WriteAnswer> {
   /** Kind of the request. */
   readonly type = "Twrite";
   /**
