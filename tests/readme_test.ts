@@ -1,17 +1,27 @@
-// The TypeScript of the README, as pasted: only the imports and the port
+// The TypeScript of the README and of docs/, as pasted: only the imports and the port
 // differ, so that it runs against this checkout and beside other servers.
 
-import { assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 
 const root = new URL("../", import.meta.url);
 const readme = await Deno.readTextFile(new URL("README.md", root));
-const blocks = [...readme.matchAll(/```ts[^\n]*\n(.*?)```/gs)]
-  .map(([, code]) => code);
-const first = blocks[0] ?? "";
-/** What a client does, from connecting to errors. */
-const client = blocks.slice(1, -8);
-const [tree, hooks, jobs, composed = "", own, handler, forPython, fixture] =
-  blocks.slice(-8);
+
+/** The blocks of TypeScript in a page. */
+async function blocksOf(page: string): Promise<string[]> {
+  const text = await Deno.readTextFile(new URL(page, root));
+  return [...text.matchAll(/```ts[^\n]*\n(.*?)```/gs)].map(([, code = ""]) =>
+    code
+  );
+}
+
+const [service = "", script = "", child = "", parent = ""] = await blocksOf(
+  "README.md",
+);
+const client = await blocksOf("docs/client.md");
+const [functions, hooks, jobs] = await blocksOf("docs/functions.md");
+const [composed = "", own, handler, forPython, fixture] = await blocksOf(
+  "docs/server.md",
+);
 
 /** A port that was free a moment ago. */
 function freePort(): number {
@@ -19,12 +29,16 @@ function freePort(): number {
   return listener.addr.port;
 }
 
+/** The program, with imports of this checkout. */
+function located(program: string): string {
+  return program
+    .replaceAll('"jsr:@ninep/ninep"', JSON.stringify(`${root}mod.ts`))
+    .replace("jsr:@ninep/ninep/testing", `${root}tests/testing.ts`);
+}
+
 /** Type-checks a program and runs it: what it printed. */
 async function run(program: string, ...more: string[]): Promise<string> {
-  const source = program
-    .replaceAll('"jsr:@ninep/ninep"', JSON.stringify(`${root}mod.ts`))
-    .replace("jsr:@ninep/ninep/testing", `${root}tests/testing.ts`)
-    .replaceAll(":5640", `:${freePort()}`);
+  const source = located(program).replaceAll(":5640", `:${freePort()}`);
   const dir = await Deno.makeTempDir();
   try {
     await Deno.writeTextFile(`${dir}/example.ts`, source);
@@ -42,13 +56,47 @@ async function run(program: string, ...more: string[]): Promise<string> {
   }
 }
 
-Deno.test("README: the first example runs as pasted", async () => {
-  assertStringIncludes(first, '"jsr:@ninep/ninep"');
-  assertStringIncludes(first, "tcp://127.0.0.1:5640");
-  assertEquals(await run(first), "hello\n\n42\n");
+Deno.test("README: a microservice, and a script against it", async () => {
+  const output = await run(`
+    ${service.replace("await server.finished;", "")}
+    ${script.replace(/^import.*$/m, "").replace("{ connect }", "{}")}
+    const uptime = await client.readTextFile("uptime");
+    console.log(/^[0-9]+ ms\\n$/.test(uptime));
+  `.replace("{ listen, MemoryFs }", "{ connect, listen, MemoryFs }"));
+  const [listening = "", ...lines] = output.split("\n");
+  assertStringIncludes(listening, "listening on tcp://127.0.0.1:");
+  assertEquals(lines, [
+    "motd 6",
+    "add 0",
+    "uptime 0",
+    "hello",
+    "",
+    "42",
+    "true",
+    "",
+  ]);
+  for (const block of [service, script, child, parent]) {
+    assert(block.trimEnd().split("\n").length <= 15);
+  }
 });
 
-Deno.test("README: what a client does", async () => {
+Deno.test("README: a parent and its child", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    await Deno.writeTextFile(`${folder}/child.ts`, located(child));
+    const program = parent
+      .replace('"deno"', JSON.stringify(Deno.execPath()))
+      .replace('"run", "child.ts"', `"run", "--quiet", "${folder}/child.ts"`);
+    assertEquals(
+      await run(program, `--allow-run=${Deno.execPath()}`),
+      "HELLO\n",
+    );
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+Deno.test("docs/client.md: what a client does", async () => {
   const [connecting, ...others] = client;
   const output = await run(`
     import {
@@ -79,14 +127,14 @@ Deno.test("README: what a client does", async () => {
   ]);
 });
 
-Deno.test("README: what trees and files do", async () => {
+Deno.test("docs/functions.md: functions and files", async () => {
   const output = await run(`
     import { connect, MemoryFs, pair, serve } from "jsr:@ninep/ninep";
     const log = (data: Uint8Array) =>
       console.log("log:", new TextDecoder().decode(data));
     const configure = (data: Uint8Array) =>
       console.log("config:", new TextDecoder().decode(data));
-    ${tree}
+    ${functions}
     ${hooks}
     const [here, there] = pair();
     serve(there, fs);
@@ -109,7 +157,7 @@ Deno.test("README: what trees and files do", async () => {
   ]);
 });
 
-Deno.test("README: a directory of jobs", async () => {
+Deno.test("docs/functions.md: a directory of jobs", async () => {
   const output = await run(`
     import {
       connect, type DirHooks, MemoryFs, pair, serve,
@@ -143,7 +191,7 @@ Deno.test("README: a directory of jobs", async () => {
   ]);
 });
 
-Deno.test("README: several trees as one", async () => {
+Deno.test("docs/server.md: several trees as one", async () => {
   const folder = await Deno.makeTempDir();
   try {
     await Deno.writeTextFile(`${folder}/hosts`, "localhost\n");
@@ -176,7 +224,7 @@ Deno.test("README: several trees as one", async () => {
   }
 });
 
-Deno.test("README: a tree of your own", async () => {
+Deno.test("docs/server.md: a tree of your own", async () => {
   const output = await run(`
     import {
       connect, listen, type TreeDir, type TreeFile, treeOf,
@@ -189,7 +237,7 @@ Deno.test("README: a tree of your own", async () => {
   assertEquals(output, "hello\nhello\n");
 });
 
-Deno.test("README: a handler answers", async () => {
+Deno.test("docs/server.md: a handler answers", async () => {
   const output = await run(`
     import { connect, listen } from "jsr:@ninep/ninep";
     ${handler?.replace("await server.finished;", "")}
@@ -201,33 +249,54 @@ Deno.test("README: a handler answers", async () => {
   assertEquals(output, "20\nENOENT\n");
 });
 
-Deno.test("README: a server for clients of pyroute2", async () => {
+Deno.test("docs/server.md: a server for clients of pyroute2", async () => {
   const output = await run(`
     import { connect, listen, MemoryFs } from "jsr:@ninep/ninep";
     const fs = new MemoryFs({ motd: "hello" });
     ${forPython}
     await using client = await connect(forPython.addr);
     // The client opens no file.
-    const fid = await client.walk("motd");
+    const { protocol } = client;
+    const fid = await protocol.walk("motd");
     const read = { type: "Tread", fid, offset: 0n, count: 8192 } as const;
-    const { data } = await client.rpc(read);
+    const { data } = await protocol.rpc(read);
     console.log(new TextDecoder().decode(data));
-    const error = await client.rpc({ type: "Tstat", fid: 99 }).catch((e) => e);
+    const error = await protocol.rpc({ type: "Tstat", fid: 99 }).catch((e) => e);
     console.log(error.class, error.str);
   `);
   assertEquals(output, "hello\nOSError fid unknown or out of range\n");
 });
 
-Deno.test("README: the fixture for tests", async () => {
+Deno.test("docs/server.md: the fixture for tests", async () => {
   assertEquals(await run(fixture ?? ""), "changed\n");
 });
 
-Deno.test("README: no block of TypeScript is left out", () => {
-  assertEquals(blocks.length, 19);
+Deno.test("README and docs/: no block of TypeScript is left out", async () => {
+  const pages = ["README.md"];
+  for await (const { name } of Deno.readDir(new URL("docs", root))) {
+    pages.push(`docs/${name}`);
+  }
+  const counts = await Promise.all(
+    pages.sort().map(async (page) =>
+      `${page} ${(await blocksOf(page)).length}`
+    ),
+  );
+  assertEquals(counts, [
+    "README.md 4",
+    "docs/client.md 10",
+    "docs/functions.md 3",
+    "docs/limits.md 0",
+    "docs/linux.md 0",
+    "docs/protocol.md 0",
+    "docs/server.md 5",
+  ]);
 });
 
-/** The commands of the README that run an example under Deno. */
-const commands = [...readme.matchAll(/^deno run (--\S+) (examples\/.*)$/gm)]
+/** The commands that run an example under Deno. */
+const protocol = await Deno.readTextFile(new URL("docs/protocol.md", root));
+const commands = [
+  ...(readme + protocol).matchAll(/^deno run (--\S+) (examples\/.*)$/gm),
+]
   .map(([, flag = "", words = ""]) => ({ flag, words }));
 
 /** Starts a command of the README, at another port; `<` gives it a file to read. */
