@@ -13,8 +13,8 @@ class SignalCalls {
   }
 
   handleEvent(): void {
-    // A call that ends because of another call is not called: remove() takes it
-    // out of the set. So the set must be found until all calls were called.
+    // One call may end another one, and remove() then takes the other call out
+    // of the set. So the set must be found until all calls were called.
     for (const call of this.calls) call();
     this.#forget();
   }

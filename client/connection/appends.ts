@@ -10,12 +10,12 @@ interface AppendedFile {
   readonly qid: Qid;
 }
 
-/** Lets pieces of work run one after the other, in order of arrival. */
+/** Runs pieces of work one after the other, in order of arrival. */
 class Turns {
   #isTaken = false;
   readonly #waiting: (() => void)[] = [];
 
-  /** Takes the turn if no work has it, and tells whether it did. */
+  /** Takes the turn if it is free, and returns true if so. */
   take(): boolean {
     if (this.#isTaken) return false;
     this.#isTaken = true;
@@ -28,7 +28,7 @@ class Turns {
     return new Promise((begin) => this.#waiting.push(begin));
   }
 
-  /** Passes the turn on to the work that has waited longest. */
+  /** Passes the turn to the work that has waited longest. */
   pass(): void {
     const begin = this.#waiting.shift();
     if (begin) begin();
@@ -37,9 +37,9 @@ class Turns {
 }
 
 /**
- * The appends of one session. Appends to one file run one after the other: a
- * server that does not know OAPPEND writes at the given offset, so two appends
- * at once would overwrite each other.
+ * The appends of one session. Appends to one file run one after the other,
+ * because a server that does not know OAPPEND writes at the given offset. Two
+ * appends at once would overwrite each other.
  */
 export class Appends {
   /** The files by the path of their qids. */

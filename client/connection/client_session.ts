@@ -1,5 +1,5 @@
-// Fids: the client's half of semantics that every operation stands on. After
-// each failure, abort and surprise it is known which numbers the server has.
+// The fids of a session. After each failure and each abort, the session knows
+// which numbers the server has.
 
 import {
   dontTouch,
@@ -30,60 +30,77 @@ import type { PeerTraits } from "./peer.ts";
 import type { ProgressMonitor } from "../transfer/stall.ts";
 import { Appends } from "./appends.ts";
 
-/** Most bytes of a transfer that are in flight by default: more gain nothing, see bench/README.md. */
+/**
+ * Most bytes of a transfer that are in flight by default. More bytes gain
+ * nothing, see bench/README.md.
+ */
 export const WINDOW: number = 1024 * 1024;
 
 /**
- * Most numbers that are tried for a new fid: a server may have fids that the
- * client does not know.
+ * Most numbers that the client tries for a new fid. A server may have fids that
+ * the client does not know.
  */
 const FID_ATTEMPTS = 8;
-/** Error texts of servers for a number that is in use. */
+/** Error texts of servers when the number of a new fid is in use. */
 const IN_USE = /\bfid\b.*\b(in use|exists)\b|\bduplicate fid\b/i;
 
-/** A fid that is open. */
+/** An open fid. */
 export interface OpenFid {
   readonly session: ClientSession;
   readonly fid: number;
-  /** Access and further bits, as in Topen. */
+  /** Mode of the Topen. */
   readonly mode: number;
   readonly qid: Qid;
   iounit: number;
-  /** Largest transfer in bytes, at this time. */
+  /** Largest transfer in bytes; the msize of the session may change it. */
   readonly limit: number;
-  /** Notes the progress of the transfer that the file was opened for. */
+  /**
+   * Watches the progress of the transfer, if the transfer has a `stall` limit.
+   */
   monitor?: ProgressMonitor | undefined;
 }
 
 /** A request that makes a fid. */
 export type NewFidRequest = Tattach | Tauth | Twalk;
 
-/** A session on a link: its fids, and the requests that change them. */
+/** A session with a server: its fids, and the requests that change them. */
 export class ClientSession {
   /** Most milliseconds that an operation takes by default. */
   readonly timeout: number | undefined;
   /** Most bytes of file data that one transfer has in flight. */
   window: number = WINDOW;
   readonly #link: RequestSender;
-  /** Numbers the server may have; those that it is certain not to have are free. */
+  /**
+   * The numbers of fids. A number is free only if the server certainly has no
+   * such fid.
+   */
   readonly fids: FidPool;
-  /** Whether the server has Tcall, as far as it has shown. */
+  /**
+   * True or false when the server has shown that it has Tcall, or has not;
+   * undefined before.
+   */
   hasTcall: boolean | undefined;
   /**
    * True when the server has shown that it keeps the new fid of an incomplete
    * walk, against walk(9P).
    */
   #keepsFids = false;
-  /** Numbers of incomplete walks, as long as that is not known. */
+  /**
+   * Numbers of incomplete walks, while the session does not know whether the
+   * server keeps them.
+   */
   readonly #doubtful = new Set<number>();
   /** The order of appends to files. */
   readonly appends: Appends = new Appends();
-  /** Clunks under way, so that a fid is clunked once. */
+  /** Clunks under way, so that a fid is clunked only once. */
   readonly #clunks = new Map<number, Promise<void>>();
   readonly #fidBase: number;
-  /** Why it is over while its connection is not. */
+  /**
+   * The error of all requests after the session has ended and the connection
+   * goes on.
+   */
   #over: DOMException | undefined;
-  /** Whom to tell of the end, by what they are known by. */
+  /** Callbacks for the end of the session, by their keys. */
   #watchers: Map<unknown, (error: unknown) => void> | undefined;
 
   constructor(
@@ -97,17 +114,17 @@ export class ClientSession {
     this.fids = new FidPool(fidBase);
   }
 
-  /** What is known of the kind of the server. */
+  /** How the server differs from the manual. */
   get traits(): PeerTraits {
     return this.#link.traits;
   }
 
-  /** What all calls of the client share. */
+  /** The state that all calls of the client share. */
   get environment(): Environment {
     return this.#link.environment;
   }
 
-  /** What it goes over. */
+  /** The connection. */
   get connection(): Connection {
     return this.#link.connection;
   }
@@ -117,7 +134,7 @@ export class ClientSession {
     return this.#link.peer;
   }
 
-  /** What is spoken: `9P2000`. */
+  /** Version of the protocol: `9P2000`. */
   get version(): string {
     return this.#link.dialect.version;
   }
@@ -127,24 +144,26 @@ export class ClientSession {
     return this.#link.msize;
   }
 
-  /** Largest transfer in bytes, whatever the file. */
+  /** Largest transfer in bytes that msize allows. */
   get limit(): number {
     return this.msize - IOHDRSZ;
   }
 
-  /** Why there can be no more requests, or undefined. */
+  /**
+   * The error of all new requests, or undefined while requests are possible.
+   */
   get error(): unknown {
     const { error } = this.#link;
     return error === undefined ? this.#over : error;
   }
 
   /**
-   * Tells once that it has ended, and why, those who wait for other things than
-   * the server. Unlike a callback on `ended`, which stays there for as long as
-   * the session does, this one can be taken back.
+   * Calls a function once when the session has ended. A callback of the promise
+   * `ended` lives as long as the session; this one can be removed.
    *
-   * @param key Another one with the same key takes its place.
-   * @returns Takes it back.
+   * @param key Key of the callback. A further callback with the same key
+   *   replaces it.
+   * @returns A function that removes the callback.
    */
   onEnd(key: unknown, tell: (error: unknown) => void): () => void {
     if (this.error !== undefined) {
@@ -169,7 +188,7 @@ export class ClientSession {
     for (const tell of told?.values() ?? []) tell(this.error);
   }
 
-  /** How often the connection was lost, and requests went on with another one. */
+  /** Number of lost connections that were replaced. */
   get losses(): number {
     return this.#link.losses;
   }
@@ -180,8 +199,8 @@ export class ClientSession {
   }
 
   /**
-   * Starts another session on the connection. This one is over then: its
-   * requests reject, those that are under way and all that come later.
+   * Starts another session on the connection. This session ends: its requests
+   * reject, both those under way and later ones.
    */
   async renew(msize: number): Promise<ClientSession> {
     const error = new DOMException(
@@ -197,12 +216,12 @@ export class ClientSession {
     return next;
   }
 
-  /** Ends the connection; everything pending rejects with `error`. */
+  /** Ends the connection. All pending requests reject with `error`. */
   fail(error: unknown): void {
     this.#link.fail(error);
   }
 
-  /** Sends a request and gives its reply; see {@linkcode Mux.rpc}. */
+  /** Sends a request and returns its reply; see {@linkcode Mux.rpc}. */
   rpc<T extends Tmessage>(
     request: T,
     signal?: AbortSignal,
@@ -223,7 +242,7 @@ export class ClientSession {
     return this.#link.read(fid, offset, into, signal);
   }
 
-  /** Sends one Twrite and gives the count of the reply. */
+  /** Sends one Twrite and returns the count of the reply. */
   async write(
     fid: number,
     offset: number,
@@ -237,13 +256,18 @@ export class ClientSession {
     return count;
   }
 
-  /** Has the server give up the request with a tag; see {@linkcode Mux.flush}. */
+  /**
+   * Makes the server give up the request with a tag; see {@linkcode Mux.flush}.
+   */
   flush(oldtag: number, reason: unknown): Promise<void> {
     if (this.#over) return Promise.reject(this.error);
     return this.#link.flush(oldtag, reason);
   }
 
-  /** Has the server give up all that is under way with a fid; see {@linkcode Mux.flushFid}. */
+  /**
+   * Makes the server give up all requests for a fid; see {@linkcode
+   * Mux.flushFid}.
+   */
   flushFid(fid: number, reason: () => unknown): void {
     if (!this.#over) this.#link.flushFid(fid, reason);
   }
@@ -267,7 +291,7 @@ export class ClientSession {
     return fid;
   }
 
-  /** Makes a fid for the dialogue in which a user proves who he is. See `attach(9P)`. */
+  /** Makes a fid for the authentication of a user. See `attach(9P)`. */
   async auth(
     uname: string,
     aname: string,
@@ -283,7 +307,7 @@ export class ClientSession {
   /**
    * Walks to a new fid, in as many steps as it takes. See `walk(9P)`.
    *
-   * @throws {NinePError} An element was not found; the message says which.
+   * @throws {NinePError} A name was not found; the message has the name.
    */
   async walk(
     from: number,
@@ -312,7 +336,7 @@ export class ClientSession {
    * Walks to a new fid with one Twalk, which must take all names.
    *
    * @returns The fid, and the qids of the names.
-   * @throws {NinePError} An element was not found; the message says which.
+   * @throws {NinePError} A name was not found; the message has the name.
    */
   async walkStep(
     from: number,
@@ -345,12 +369,15 @@ export class ClientSession {
     }
   }
 
-  /** Whether one Twalk takes all names. */
+  /** Tells whether one Twalk can carry all names. */
   isOneStep(names: readonly string[]): boolean {
     return this.#step(names, 0).length === names.length;
   }
 
-  /** The next names for a Twalk: at most MAXWELEM, and no more than msize holds. */
+  /**
+   * Returns the next names for a Twalk: at most MAXWELEM, and as many as msize
+   * holds.
+   */
   #step(names: readonly string[], start: number): string[] {
     let size = 17; // size[4] Twalk tag[2] fid[4] newfid[4] nwname[2]
     let end = start;
@@ -363,12 +390,12 @@ export class ClientSession {
   }
 
   /**
-   * Sends a request that makes a fid, with a number that both the client and
-   * the server take to be free. When the promise rejects, and after an
-   * incomplete Rwalk, there is no fid: the number is given back, or clunked
-   * first if the server may have a fid of that number.
+   * Sends a request that makes a fid, with a number that is free for the client
+   * and the server. When the promise rejects, and after an incomplete Rwalk,
+   * there is no fid. The number is then free, and is clunked first if the
+   * server may have a fid of that number.
    *
-   * @param own The only number to try; any free number by default.
+   * @param own The only number to try; by default any free number.
    */
   async #makeFid<T extends NewFidRequest>(
     request: (fid: number) => T,
@@ -394,7 +421,7 @@ export class ClientSession {
     }
   }
 
-  /** Gives back, or clunks, the number of an incomplete walk. */
+  /** Frees, or clunks, the number of an incomplete walk. */
   #returnIncomplete(fid: number): void {
     if (this.#keepsFids) return this.drop(fid);
     this.#doubtful.add(fid);
@@ -402,8 +429,8 @@ export class ClientSession {
   }
 
   /**
-   * Gives back, or clunks, the number of a failed request. Returns true when
-   * the server has a fid of that number.
+   * Frees, or clunks, the number of a failed request. Returns true when the
+   * server has a fid of that number.
    */
   #returnFailed(fid: number, error: unknown, isDoubtful: boolean): boolean {
     const isKept = isInUse(error, isDoubtful);
@@ -414,8 +441,8 @@ export class ClientSession {
   }
 
   /**
-   * Clunks the free numbers that the server may have, because it has shown that
-   * it keeps fids.
+   * Clunks the free numbers that the server may have. The server has shown that
+   * it keeps the fids of incomplete walks.
    */
   #clearDoubtful(): void {
     this.#keepsFids = true;
@@ -428,11 +455,11 @@ export class ClientSession {
   }
 
   /**
-   * Sends a request that makes a fid whose number is the caller's own. When the
-   * promise rejects, the number is looked after as any other one. An incomplete
-   * Rwalk makes no fid: the number stays the caller's.
+   * Sends a request that makes a fid with a number of the caller. When the
+   * promise rejects, the session frees the number or clunks it. An incomplete
+   * Rwalk makes no fid, and the number still belongs to the caller.
    *
-   * @throws {RangeError} The number is not the caller's.
+   * @throws {RangeError} The number does not belong to the caller.
    */
   async makeOwnFid<T extends NewFidRequest>(
     request: T,
@@ -464,7 +491,10 @@ export class ClientSession {
     return this.#opened(fid, mode, await this.rpc(request, signal));
   }
 
-  /** Makes a file in the directory that fid stands for; fid then stands for the file, open. See `open(9P)`. */
+  /**
+   * Makes a file in the directory of a fid. The fid then stands for the open
+   * file. See `open(9P)`.
+   */
   async create(
     fid: number,
     name: string,
@@ -513,7 +543,10 @@ export class ClientSession {
     await this.rpc({ type: "Twstat", tag: 0, fid, stat }, signal);
   }
 
-  /** Removes a file; fid is gone, whatever happens. See `remove(9P)`. */
+  /**
+   * Removes a file. The fid is gone afterwards, also after an error. See
+   * `remove(9P)`.
+   */
   async remove(fid: number, signal?: AbortSignal): Promise<void> {
     try {
       await this.rpc({ type: "Tremove", tag: 0, fid }, signal);
@@ -529,7 +562,10 @@ export class ClientSession {
     }
   }
 
-  /** Gives a fid back; its number is free when the reply is there, also an error. See `clunk(9P)`. */
+  /**
+   * Gives a fid back. Its number is free when the reply has come, also when the
+   * reply is an error. See `clunk(9P)`.
+   */
   clunk(fid: number): Promise<void> {
     let clunk = this.#clunks.get(fid);
     if (!clunk) this.#clunks.set(fid, clunk = this.#clunk(fid));
@@ -554,14 +590,14 @@ export class ClientSession {
     }
   }
 
-  /** Clunks a fid for which nobody waits. */
+  /** Clunks a fid, and does not wait for the reply. */
   drop(fid: number): void {
     this.clunk(fid).catch(() => {});
   }
 
   /**
-   * Gives up pending requests, clunks all fids, and ends the connection. Waits
-   * no longer than `timeout` milliseconds.
+   * Gives up pending requests, clunks all fids, and ends the connection, within
+   * `timeout` milliseconds.
    */
   async close(timeout: number): Promise<void> {
     const error = new ProtocolError(
@@ -587,8 +623,8 @@ function twalk(from: number, wname: string[]): (newfid: number) => Twalk {
 }
 
 /**
- * The error for an incomplete walk. Its reply does not say why; this is the
- * usual reason.
+ * Makes the error for an incomplete walk. Its reply gives no reason; this is
+ * the usual one.
  */
 function notFound(name: string | undefined): NinePError {
   const ename = "file does not exist";
@@ -597,9 +633,9 @@ function notFound(name: string | undefined): NinePError {
 
 /**
  * Tells whether the server refuses a number because it has a fid of that
- * number, which the client takes to be free.
+ * number.
  *
- * @param isDoubtful True for the number of an incomplete walk: then any text
+ * @param isDoubtful True for the number of an incomplete walk. Then any text
  *   counts that is not known for another error.
  */
 function isInUse(error: unknown, isDoubtful: boolean): boolean {

@@ -1,12 +1,15 @@
-// What all calls of one client share.
+// The state that all calls of one client share.
 
 import { RefGroup } from "../../transport/ref_group.ts";
 import { AbortListeners } from "./abort.ts";
 
-/** What all calls of one client share, whatever their session and connection. */
+/**
+ * The state that all calls of one client share, on all its sessions and
+ * connections.
+ */
 export class Environment {
-  /** Where calls listen to the signals of their callers. */
+  /** The listeners on the signals of callers. */
   readonly aborts: AbortListeners = new AbortListeners();
-  /** The connections and timers: whether they keep the process alive. */
+  /** The connections and timers. They keep the process alive, or do not. */
   readonly refs: RefGroup = new RefGroup();
 }

@@ -1,24 +1,24 @@
-// Who a client is to its server: authentication, if any, and attach.
+// How a client gets the root of a tree: authentication, if any, and attach.
 
 import { explained } from "../operation.ts";
 import { RemoteFile } from "../file/remote_file.ts";
 import type { ClientSession } from "./client_session.ts";
 
 /**
- * The dialogue in which a user is authenticated: it reads and writes the file
- * as the server's way of authentication asks for, and returns when the server
- * is satisfied. The file is closed after it.
+ * Authenticates a user. The function reads and writes the file as the server's
+ * way of authentication demands, and returns when the server is satisfied. The
+ * client then closes the file.
  */
 export type Authenticate = (file: RemoteFile) => void | Promise<void>;
 
-/** A user, and the tree that he wants. */
+/** A user and a tree. */
 export interface Login {
   readonly uname: string;
   readonly aname: string;
   readonly auth: Authenticate | undefined;
 }
 
-/** Names a user and a tree in messages. */
+/** Returns the text for a user and a tree in error messages. */
 export function nameOf({ uname, aname }: Omit<Login, "auth">): string {
   return `user "${uname}" to tree "${aname}" of`;
 }
@@ -33,7 +33,10 @@ export async function openAuth(
   return new RemoteFile(open, open.fid);
 }
 
-/** Gets the root of a tree: Tauth and the dialogue where there is one, and Tattach. */
+/**
+ * Gets the root of a tree: Tauth and the authentication, if there is one, and
+ * Tattach.
+ */
 export async function login(
   session: ClientSession,
   who: Login,
@@ -53,7 +56,7 @@ export async function login(
     () => openAuth(session, who),
   );
   try {
-    // It may wait for other things than the server.
+    // The function may wait for something other than the server.
     const dialogue = (async () => await auth(file))();
     const isOver = session.ended.then(() => Promise.reject(session.error));
     await Promise.race([dialogue, isOver]);

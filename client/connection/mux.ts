@@ -1,5 +1,5 @@
-// Many requests on one connection at once: each gets a tag, and the reply
-// that has its tag. See intro(9P), version(9P) and flush(9P).
+// Many requests on one connection at once. Each request gets a tag, and the
+// reply with this tag. See intro(9P), version(9P) and flush(9P).
 
 import {
   type Dialect,
@@ -28,41 +28,55 @@ import { checkReply, isGivenUpWith } from "./message_table.ts";
 import { NumberPool } from "./numbers.ts";
 import type { PeerTraits } from "./peer.ts";
 
-/** Largest reply to the first Tversion, in bytes; what another protocol sends looks larger. */
+/**
+ * Largest reply to the first Tversion, in bytes. The first bytes of most other
+ * protocols look like a larger frame.
+ */
 const GREETING_MSIZE = 8192;
 /** Number of Rlerror, the error of 9P2000.L: `size[4] Rlerror tag[2] ecode[4]`. */
 const RLERROR = 7;
 
 /** An aborted request that the server may still answer. */
 export interface Leftover {
-  /** When its last reply came, by `performance.now()`; -Infinity before. */
+  /**
+   * Time of its last reply, by `performance.now()`; -Infinity before the first.
+   */
   at: number;
 }
 
-/** A request whose reply has not come, or whose Rflush has not. */
+/** A request that waits for its reply, or for its Rflush. */
 class Pending {
   readonly request: Tmessage;
-  /** Where the data of an Rread go; the caller then gets only their count. */
+  /**
+   * Buffer for the data of an Rread. With a buffer, the caller gets only the
+   * count of the data.
+   */
   readonly into: Uint8Array | undefined;
   readonly signal: AbortSignal | undefined;
   readonly resolve: (value: unknown) => void;
   readonly reject: (reason: unknown) => void;
   onAbort: (() => void) | undefined;
-  /** Number of the right reply. */
+  /** Type number of the right reply. */
   code = 0;
   /** Tag that the caller chose. */
   claimed: number | undefined;
-  /** A Tflush was sent for it: the tag is taken until the Rflush. */
+  /**
+   * True when a Tflush was sent for the request. The tag is then taken until
+   * the Rflush.
+   */
   flushing = false;
   /** Settles with that Tflush. */
   flush: Promise<void> | undefined;
-  /** True when its caller has given it up and the server still works on it. */
+  /**
+   * Set when the caller has given the request up and the server still works on
+   * it.
+   */
   leftover: Leftover | undefined;
-  /** True when its outcome is known. */
+  /** True when the outcome of the request is known. */
   settled = false;
   /**
-   * True when the caller was told that the connection ends, and needs no data
-   * any more.
+   * True when the request has rejected because the connection ends. Its data
+   * are not stored any more.
    */
   abandoned = false;
 
@@ -88,32 +102,35 @@ class Pending {
 
 const NONE: readonly Leftover[] = [];
 
-/** What a session is on: one connection, or one after the other. */
+/**
+ * Sends requests and gives their replies: over one connection, or over one
+ * connection after the other.
+ */
 export type RequestSender = Pick<Mux, keyof Mux>;
 
 /**
- * A connection that carries any number of requests at once. All that are made
- * in one turn go out with one write.
+ * Carries any number of requests at once on one connection. The requests of one
+ * turn of the event loop go out in one write.
  *
- * An abort sends a Tflush, and the promise of the request then waits for what
- * comes of it: the reply, which counts, or the Rflush, which means that the
- * request did not happen: only then does it reject with the signal's reason.
- * So who awaits it always knows which fids there are. Callers who must hear of
- * an abort at once are told by `abortable()`. On a server that cannot flush an
- * abort sends nothing, and the reply counts.
+ * An abort sends a Tflush. The promise of the request then waits for the
+ * server. If the reply comes, the promise resolves with the reply. If the
+ * Rflush comes, the server has not done the request, and the promise rejects
+ * with the signal's reason. So the code that awaits the promise always knows
+ * which fids the server has. `abortable()` rejects at once for the callers. To
+ * a server that cannot flush, an abort sends nothing, and the reply counts.
  */
 export class Mux {
   /** Resolves when the connection has ended; never rejects. */
   readonly ended: Promise<void>;
-  /** What it was made of. */
+  /** The connection. */
   readonly connection: Connection;
-  /** What is known of the kind of the server. */
+  /** How the server differs from the manual. */
   readonly traits: PeerTraits;
-  /** What all calls of the client share. */
+  /** The state that all calls of the client share. */
   readonly environment: Environment;
-  /** What is spoken. */
+  /** Dialect of the session. */
   readonly dialect: Dialect = dialect9P2000;
-  /** How often the connection was lost, and requests went on with another one. */
+  /** Number of lost connections that were replaced. */
   readonly losses: number = 0;
   readonly #channel: Channel;
   readonly #intake: Intake;
@@ -121,21 +138,30 @@ export class Mux {
   #msize = MSIZE_MIN;
   #tags = new NumberPool("tag", NOTAG);
   readonly #limit: number;
-  /** By tag. */
+  /** Requests that were sent, by tag. */
   readonly #pending: (Pending | undefined)[] = [];
   /** The Tversion, whose tag is NOTAG. */
   #greeting: Pending | undefined;
-  /** Tags that a Tversion has freed, of requests whose replies may come before its own. */
+  /**
+   * Tags of requests that a Tversion has ended. Their replies may still come
+   * before the Rversion.
+   */
   #stale = new Set<number>();
-  /** Requests that were not sent, in order; without a tag, unless the caller chose it. */
+  /**
+   * Requests that wait to be sent, in order. They have no tag, unless the
+   * caller has chosen one.
+   */
   readonly #waiting = new Set<Pending>();
-  /** How many of them have a tag. */
+  /** Number of waiting requests that have a tag. */
   #reserved = 0;
-  /** The same for Tflushes, which must not wait for what they are to end. */
+  /**
+   * Tflushes that wait to be sent. They must not wait for the requests that
+   * they end.
+   */
   readonly #urgent = new Set<Pending>();
   /** Aborted requests, until the server has finished them. */
   readonly #leftovers = new Set<Leftover>();
-  /** Why there are no new requests. */
+  /** The error of all new requests, when the Mux takes no more. */
   #refusal: { error: unknown } | undefined;
   #dead = false;
 
@@ -143,8 +169,8 @@ export class Mux {
    * @param connection Connection, which the Mux takes over.
    * @param limit Most requests that are outstanding at once, besides Tflushes;
    *   at most NOTAG - 1, so that there is a tag for a Tflush.
-   * @param traits What is known of the kind of the server.
-   * @param environment What all calls of the client share.
+   * @param traits How the server differs from the manual.
+   * @param environment The state that all calls of the client share.
    */
   constructor(
     connection: Connection,
@@ -177,17 +203,19 @@ export class Mux {
     return this.#msize;
   }
 
-  /** Why there can be no more requests, or undefined. */
+  /**
+   * The error of all new requests, or undefined while requests are possible.
+   */
   get error(): unknown {
     return this.#refusal?.error;
   }
 
   /**
-   * Starts a session: the first one, or another one, to which the server gives
-   * up all requests and fids.
+   * Starts a session. When there was a session before, the server ends all its
+   * requests and fids.
    *
-   * @param reason What requests that are under way reject with.
-   * @throws {ProtocolError} The server's answer cannot be worked with.
+   * @param reason Error for the requests that are under way.
+   * @throws {ProtocolError} The client cannot work with the server's answer.
    */
   async version(msize: number, reason?: unknown): Promise<void> {
     if (this.#refusal) throw this.#refusal.error;
@@ -196,7 +224,8 @@ export class Mux {
     this.#stale = new Set(this.#tags.all());
     this.#tags = new NumberPool("tag", NOTAG);
     this.#pending.length = 0;
-    // Replies that come before the Rversion are of the size that was agreed on.
+    // Replies that come before the Rversion may have the size of the old
+    // session.
     const { splitter } = this.#intake;
     splitter.msize = Math.max(GREETING_MSIZE, splitter.msize);
     const request: Tversion = { type: "Tversion", tag: NOTAG, msize, version };
@@ -221,12 +250,12 @@ export class Mux {
   }
 
   /**
-   * Sends a request, whose tag is set here, and gives its reply.
+   * Sends a request and returns its reply. The Mux sets the tag.
    *
-   * @param tag Tag that the request is to have; any that is free by default.
-   * @throws {NinePError} The server said no.
+   * @param tag Tag for the request; by default any free tag.
+   * @throws {NinePError} The server refused.
    * @throws {ProtocolError} The reply is malformed, or the connection ended.
-   * @throws {RangeError} The request cannot be encoded, or not in msize bytes;
+   * @throws {RangeError} The request cannot be encoded, is longer than msize,
    *   or its tag is in use.
    */
   rpc<T extends Tmessage>(
@@ -234,14 +263,14 @@ export class Mux {
     signal?: AbortSignal,
     tag?: number,
   ): Promise<ReplyTo<T>> {
-    // #take() resolves with nothing but the reply that belongs to the request.
+    // #take() always returns the reply that belongs to the request.
     return this.#start(request, undefined, signal, tag) as Promise<ReplyTo<T>>;
   }
 
   /**
-   * Has the server give up the request with a tag, as an abort does.
+   * Makes the server give up the request with a tag, as an abort does.
    *
-   * @param reason What the request rejects with if it did not happen.
+   * @param reason Error for the request, if the server has not done it.
    * @throws {NinePError} The server cannot flush.
    */
   async flush(oldtag: number, reason: unknown): Promise<void> {
@@ -254,7 +283,10 @@ export class Mux {
     else await this.#flush(pending, reason);
   }
 
-  /** Has the server give up all that is under way with a fid, as an abort does, but for what gives it back. */
+  /**
+   * Makes the server give up all requests for a fid, as an abort does, except
+   * the requests that end the fid.
+   */
   flushFid(fid: number, reason: () => unknown): void {
     for (const pending of [...this.#waiting, ...this.#pending]) {
       if (!pending || pending.settled) continue;
@@ -262,7 +294,10 @@ export class Mux {
     }
   }
 
-  /** Reads into a buffer, at most as much as it holds, and gives the count; after an abort nothing is put there. */
+  /**
+   * Reads into a buffer and returns the number of bytes. After an abort, no
+   * byte is written to the buffer.
+   */
   read(
     fid: number,
     offset: number,
@@ -270,17 +305,17 @@ export class Mux {
     signal?: AbortSignal,
   ): Promise<number> {
     const request = treadInto(fid, offset, into);
-    // #take() resolves with the count when there is `into`.
+    // With a buffer, #take() returns the count.
     return this.#start(request, into, signal, undefined) as Promise<number>;
   }
 
   /**
-   * Gives up all requests but Tclunks, because the connection is to end. Their
-   * callers are told at once, and the server gets a Tflush for each request.
+   * Gives up all requests but Tclunks, before the connection ends. They reject
+   * at once, and the client sends a Tflush for each.
    *
-   * @param error What the requests reject with.
+   * @param error Error for the requests.
    * @returns True if the server can answer a Tclunk soon. A server that cannot
-   *   flush may first work on the requests for any time.
+   *   flush may work on the requests for any time first.
    */
   giveUp(error: unknown): boolean {
     const { flushes } = this.traits;
@@ -298,17 +333,17 @@ export class Mux {
     return isFree;
   }
 
-  /** The aborted requests whose replies the next reply may have to wait for. */
+  /** The aborted requests that the server may answer before the next reply. */
   leftovers(): readonly Leftover[] {
     return this.#leftovers.size === 0 ? NONE : [...this.#leftovers];
   }
 
-  /** Refuses new requests; those that are made go on. */
+  /** Refuses new requests. Requests under way go on. */
   seal(error: unknown): void {
     this.#refusal ??= { error };
   }
 
-  /** Ends the connection; everything pending rejects with `error`. */
+  /** Ends the connection. All pending requests reject with `error`. */
   fail(error: unknown): void {
     if (this.#dead) return;
     this.#dead = true;
@@ -362,7 +397,7 @@ export class Mux {
     });
   }
 
-  /** Whether one more request may be outstanding. */
+  /** True when one more request may be under way. */
   get #hasRoom(): boolean {
     return this.#tags.size - this.#reserved < this.#limit;
   }
@@ -387,7 +422,7 @@ export class Mux {
           `Cannot send ${request.type}: it has ${size} bytes, the session's msize is ${this.msize}`,
         );
       }
-      // In all of 9P the reply's number is the request's plus 1.
+      // In 9P the type number of a reply is that of its request plus 1.
       pending.code = writer.bytes[start + 4] + 1;
       this.#outbox.schedule();
     } catch (error) {
@@ -398,7 +433,7 @@ export class Mux {
     }
   }
 
-  /** Sends what waited for a tag. */
+  /** Sends the requests that have waited for a tag. */
   #admit(): void {
     for (const pending of this.#urgent) {
       if (this.#tags.size === NOTAG) return;
@@ -413,7 +448,7 @@ export class Mux {
     }
   }
 
-  /** Frees the tag. */
+  /** Frees the tag of a request. */
   #release(pending: Pending): void {
     const { tag } = pending.request;
     if (tag === NOTAG) {
@@ -472,7 +507,7 @@ export class Mux {
       pending.flushing = false;
       this.#noteReply(pending);
     } catch (error) {
-      // A server that cannot flush: the request's own reply frees the tag.
+      // The server cannot flush. The reply of the request will free the tag.
       pending.flushing = false;
       pending.flush = undefined;
       this.#noteReply(pending);
@@ -510,7 +545,7 @@ export class Mux {
     }
   }
 
-  /** Takes the frame that the splitter stands on to its request. */
+  /** Passes the present frame to its request. */
   #dispatch(): void {
     const { reader } = this.#intake.splitter;
     const tag = reader.view.getUint16(reader.at + 5, true);
@@ -521,7 +556,8 @@ export class Mux {
         `Connection to "${this.peer}" failed: a reply has tag ${tag}, which no request has`,
       );
     }
-    // The tag is free before its reply can be seen, or it is kept by a Tflush.
+    // The tag is free before the caller sees the reply, unless a Tflush still
+    // needs it.
     if (!pending.flushing) this.#release(pending);
     pending.settle(this.environment.aborts);
     this.#noteReply(pending);
@@ -533,7 +569,7 @@ export class Mux {
     }
   }
 
-  /** Decodes the reply and makes of it what the caller gets. */
+  /** Decodes the reply and returns the value for the caller. */
   #take(pending: Pending): unknown {
     const { reader } = this.#intake.splitter;
     const { request, into } = pending;
@@ -557,7 +593,7 @@ export class Mux {
     }
     checkReply(request, reply);
     if (!("data" in reply)) return reply;
-    // The read buffer is used again, so data must leave it now.
+    // The read buffer is used again, so the data are copied now.
     if (into === undefined) {
       reply.data = reply.data.slice();
       return reply;
@@ -567,7 +603,7 @@ export class Mux {
   }
 }
 
-/** The request of a read that fills a buffer, as far as there is something. */
+/** Returns the Tread that fills a buffer. */
 export function treadInto(
   fid: number,
   offset: number,

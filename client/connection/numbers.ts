@@ -1,17 +1,19 @@
-// Tags and fids are the same to a client: small numbers that it chooses, and
-// that the server must not see twice at a time.
+// The numbers of tags and fids. The client chooses small numbers, and uses no
+// number twice at the same time.
 
 import { NOFID } from "../../codec.ts";
 
-/** Numbers of one kind; the lowest one that is free is taken next. */
+/** A pool of numbers. The lowest free number is taken next. */
 export class NumberPool {
   readonly #kind: "tag" | "fid";
   readonly #base: number;
-  /** How many numbers there are. */
+  /** Number of all numbers. */
   readonly #count: number;
-  /** By number, counted from the base; there are holes. */
+  /**
+   * True for each taken number, counted from the base. The array has holes.
+   */
   readonly #taken: boolean[] = [];
-  /** No number below it is free, counted from the base. */
+  /** No number below this one is free, counted from the base. */
   #lowest = 0;
   #size = 0;
 
@@ -22,7 +24,7 @@ export class NumberPool {
     this.#count = limit - base;
   }
 
-  /** How many numbers are taken. */
+  /** Number of taken numbers. */
   get size(): number {
     return this.#size;
   }
@@ -30,8 +32,8 @@ export class NumberPool {
   /**
    * Takes the lowest free number.
    *
-   * @param above The number is above this one; any number by default.
-   * @throws {RangeError} All are taken.
+   * @param above Take a number above this one; by default any number.
+   * @throws {RangeError} All numbers are taken.
    */
   take(above?: number): number {
     let at = above === undefined ? this.#lowest : above - this.#base + 1;
@@ -46,10 +48,10 @@ export class NumberPool {
   }
 
   /**
-   * Takes one number, which must not be far above the others: all() counts up
-   * to it.
+   * Takes a given number. It must not be far above the others, because all()
+   * counts up to it.
    *
-   * @throws {RangeError} It is taken, or not one of the pool's.
+   * @throws {RangeError} The number is taken, or out of the range of the pool.
    */
   claim(number: number): void {
     const base = this.#base;
@@ -67,7 +69,7 @@ export class NumberPool {
     this.#size++;
   }
 
-  /** Gives a number back; one that is not taken is ignored. */
+  /** Frees a number. A number that is not taken is ignored. */
   give(number: number): void {
     const at = number - this.#base;
     if (!this.#taken[at]) return;
@@ -76,12 +78,12 @@ export class NumberPool {
     this.#size--;
   }
 
-  /** Whether a number is taken. */
+  /** Tells whether a number is taken. */
   has(number: number): boolean {
     return this.#taken[number - this.#base] ?? false;
   }
 
-  /** The numbers that are taken, in order. */
+  /** Returns the taken numbers, in order. */
   all(): number[] {
     const all: number[] = [];
     this.#taken.forEach((isTaken, at) => {
@@ -91,16 +93,16 @@ export class NumberPool {
   }
 }
 
-/** Numbers for fids. Callers take some for themselves, each of them for one fid. */
+/** The numbers of fids. Callers may reserve numbers, each for one fid. */
 export class FidPool extends NumberPool {
-  /** Those that callers have taken, and that no fid has. */
+  /** Numbers that callers have reserved, and that no fid has yet. */
   readonly #reserved = new Set<number>();
 
   constructor(base: number) {
     super("fid", NOFID, base);
   }
 
-  /** Takes the lowest free number for a caller. */
+  /** Reserves the lowest free number for a caller. */
   reserve(): number {
     const number = this.take();
     this.#reserved.add(number);
@@ -108,9 +110,9 @@ export class FidPool extends NumberPool {
   }
 
   /**
-   * A caller makes a fid with a number of his own.
+   * Uses a reserved number for a fid.
    *
-   * @throws {RangeError} Another fid has it, or it was not taken for a caller.
+   * @throws {RangeError} Another fid has the number, or it was not reserved.
    */
   use(number: number): void {
     if (this.#reserved.delete(number)) return;
@@ -120,7 +122,7 @@ export class FidPool extends NumberPool {
     throw new RangeError(`Cannot take ${number} as a fid: ${detail}`);
   }
 
-  /** A caller's number was used, but there is no fid. */
+  /** Reserves a used number again, because there is no fid. */
   unuse(number: number): void {
     this.#reserved.add(number);
   }

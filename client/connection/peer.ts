@@ -1,13 +1,18 @@
-// Kinds of servers that are known to differ from what the manual says, as far
-// as a client must know.
+// How kinds of servers differ from the manual, as far as the client must know.
 
-/** What a client must know of the kind of its server. */
+/** How a server differs from the manual. */
 export interface PeerTraits {
-  /** It can flush. Otherwise what is aborted runs to its end, and the reply is dropped. */
+  /**
+   * True when the server can flush. Otherwise an aborted request runs to its
+   * end, and its reply is dropped.
+   */
   readonly flushes: boolean;
-  /** Reads of a directory end between two records, as read(9P) has it. */
+  /**
+   * True when reads of a directory end between two records, as read(9P)
+   * demands.
+   */
   readonly wholeRecords: boolean;
-  /** The arguments of a function file may be written in pieces. */
+  /** True when the arguments of a function file may be written in pieces. */
   readonly longArguments: boolean;
   /**
    * Largest reply in bytes for a server that ignores msize; 0 for all other
@@ -15,8 +20,8 @@ export interface PeerTraits {
    */
   readonly largestReply: number;
   /**
-   * True if the client may send OAPPEND. Other servers take the bit for
-   * something else.
+   * True when the client may send OAPPEND. Some servers give the bit another
+   * meaning.
    */
   readonly appendMode: boolean;
 }
@@ -39,5 +44,8 @@ export const PYROUTE2: PeerTraits = {
   appendMode: false,
 };
 
-/** Largest message for pyroute2, which takes none that arrives in two pieces. */
+/**
+ * Largest message for pyroute2, which takes no message that arrives in two
+ * pieces.
+ */
 export const PYROUTE2_MSIZE = 8192;

@@ -1,5 +1,5 @@
-// A session that outlives its connection: the next one is made when it is
-// lost, and requests wait for it or are repeated.
+// A session that outlives its connection. When the connection is lost, the
+// client makes another one. Requests wait for it or are repeated.
 
 import {
   type Dialect,
@@ -22,11 +22,10 @@ import type { PeerTraits } from "./peer.ts";
 import { Restoration, type RestorationPlan } from "./restoration.ts";
 
 /**
- * How a client connects again after the connection was lost.
+ * How a client connects again after a lost connection.
  *
- * The delay before an attempt is a random part of a time that doubles with
- * each attempt that fails, so that the clients of a server that comes back do
- * not come all at once.
+ * The delay before an attempt is a random part of a time that doubles with each
+ * failed attempt. So the clients of a restarted server do not come all at once.
  *
  * @example A file stays open
  * ```ts
@@ -75,8 +74,8 @@ export interface ReconnectOptions {
   /** Most milliseconds before any attempt, 0 to 2^31 - 1; 30000 by default. */
   maxDelay?: number | undefined;
   /**
-   * Makes a new connection; by default the address is dialled again, so that
-   * it is needed only where `connect()` was given a connection.
+   * Makes a new connection. By default the client dials the address again, so
+   * this option is needed only if `connect()` was given a connection.
    */
   dial?: ((signal: AbortSignal) => Promise<Connection>) | undefined;
 }
@@ -91,19 +90,21 @@ export interface ReconnectSettings {
   readonly dial: (signal: AbortSignal) => Promise<Connection>;
 }
 
-/** What a {@linkcode ReconnectingSender} works by. */
+/** Settings and functions for a {@linkcode ReconnectingSender}. */
 export interface ReconnectPlan
   extends Omit<ReconnectSettings, "dial">, RestorationPlan {
-  /** Makes a connection, on which nothing was sent. */
+  /** Makes a new connection, before any message. */
   readonly open: (signal: AbortSignal) => Promise<RecoverableMux>;
 }
 
-/** A request that is under way, on whatever connection. */
+/** A request that is under way, on any connection. */
 interface Carried {
   readonly request: Tmessage;
-  /** Why it is not sent to another connection. */
+  /**
+   * The error of the request, when it must not be sent on another connection.
+   */
   refusal: { readonly error: unknown } | undefined;
-  /** Has it wait no longer for the next connection. */
+  /** Ends the wait for the next connection. */
   wake: (() => void) | undefined;
 }
 
@@ -159,10 +160,10 @@ function check(
 }
 
 /**
- * The milliseconds to wait before an attempt.
+ * Returns the milliseconds to wait before an attempt.
  *
- * @param failures Attempts that have failed.
- * @param random Gives a number from 0 to 1, as Math.random() does.
+ * @param failures Number of failed attempts.
+ * @param random Returns a number from 0 to 1, as Math.random() does.
  */
 export function delayOf(
   failures: number,
@@ -174,45 +175,46 @@ export function delayOf(
 }
 
 /**
- * Connections to one server, one after the other: when one is lost, the next
- * gets the same fids, as far as their files are still there, and the requests
- * that can be repeated.
+ * Sends requests over one connection after the other. When a connection is
+ * lost, the next one gets the same fids, as far as their files still exist, and
+ * the requests that can be repeated.
  *
- * - A fid is made again by its path from the root, and opened again in its
- *   mode, without OTRUNC. Type and path of its qids must be what they were,
- *   unless it is a root that is not open: that is what an Rattach makes it. The
- *   version of a file must not be lower than it was.
+ * - The client walks to the path of a fid from the root, and opens it again in
+ *   its mode, without OTRUNC. Type and path of its qids must be the same as
+ *   before, except for a root that is not open. The version of a file must not
+ *   be lower than before.
  * - A file must still be as long as the part that was read or written through
- *   its fid. Otherwise a restarted server may have another file with the same
+ *   its fid. Otherwise a restarted server may have given another file the same
  *   qid.
  * - A fid that has written can be read when the file still has the last bytes
  *   that the fid wrote, or when the fid writes anew. Otherwise a server may
  *   keep the data of a write for the fid, as for a function file, and would
  *   give the value of another user.
- * - Not made again is what the loss itself has ended: an afid and the trees
- *   that were attached with one; a file of exclusive use (QTEXCL), for others
- *   may have had it meanwhile; a file that was opened with ORCLOSE, for the
- *   server removes it; and a fid through which something was written to a file
- *   without a version (the `vers` of its qid is 0), for such a file is made up
- *   by the server, which may have kept what was written with the fid.
+ * - Some fids end with the connection: an afid and the trees that were attached
+ *   with one; a file of exclusive use (QTEXCL), because others may have had it
+ *   meanwhile; a file that was opened with ORCLOSE, because the server removes
+ *   it; and a fid that wrote to a file without a version (the `vers` of its qid
+ *   is 0), because the server may have kept the data for the fid.
  * - Requests for a fid that was not made again fail with the code `ESTALE`,
- *   but Tclunk succeeds.
+ *   except Tclunk, which succeeds.
  * - Tattach, Twalk, Tstat, Tread, and Topen without OTRUNC and ORCLOSE are
- *   repeated. What the server had taken from a stream for a Tread is lost. A
- *   directory can be read on only from its beginning.
- * - A Tclunk counts as done, and a Tversion is sent again: it makes all fids
- *   void, so there are none to be made again.
- * - Any other request rejects when it may have been sent, for nobody knows
- *   whether it was done. When it comes while there is no connection, it waits
- *   for the next one. It rejects when its fid is given back before.
- * - A tag belongs to one connection: a request with a tag of the caller's own
- *   neither is repeated nor waits.
+ *   repeated. Data that the server had taken from a stream for a Tread are
+ *   lost. A directory must be read again from its beginning.
+ * - A Tclunk counts as done. A Tversion is sent again; it ends all fids, so no
+ *   fid is made again.
+ * - Any other request rejects if it may have been sent, because the client
+ *   cannot know whether it was done. A request that comes without a connection
+ *   waits for the next one. It rejects when its fid is given back before.
+ * - A tag belongs to one connection, so a request with a tag of the caller is
+ *   not repeated, and does not wait.
  */
 export class ReconnectingSender implements RequestSender {
   readonly #plan: ReconnectPlan;
-  /** The connection, or the last one. */
+  /** The present connection, or the last one. */
   #line: RecoverableMux;
-  /** Resolves when there is a connection again, or never will be. */
+  /**
+   * Resolves when there is a connection again, or when the client has given up.
+   */
   #again: Promise<void> | undefined;
   /** Number of attempts since the last steady connection. */
   #failures = 0;
@@ -220,12 +222,12 @@ export class ReconnectingSender implements RequestSender {
   #since = performance.now();
   #losses = 0;
   readonly #carried = new Set<Carried>();
-  /** Why there are no new requests. */
+  /** The error of all new requests, when there are no more. */
   #refusal: { error: unknown } | undefined;
-  /** Aborts what is done for a new connection. */
+  /** Aborts the attempts to make a new connection. */
   readonly #ending = new AbortController();
   readonly #ended: PromiseWithResolvers<void> = Promise.withResolvers();
-  /** Largest message that was asked for last. */
+  /** The msize that was asked for last. */
   #msize = 0;
 
   constructor(line: RecoverableMux, plan: ReconnectPlan) {
@@ -244,7 +246,7 @@ export class ReconnectingSender implements RequestSender {
     return this.#line.msize;
   }
 
-  /** What is known of the kind of the server. */
+  /** How the server differs from the manual. */
   get traits(): PeerTraits {
     return this.#line.traits;
   }
@@ -254,17 +256,19 @@ export class ReconnectingSender implements RequestSender {
     return this.#line.dialect;
   }
 
-  /** What all calls of the client share. */
+  /** The state that all calls of the client share. */
   get environment(): Environment {
     return this.#line.environment;
   }
 
-  /** How often a connection was lost. */
+  /** Number of lost connections. */
   get losses(): number {
     return this.#losses;
   }
 
-  /** Why there can be no more requests, or undefined. */
+  /**
+   * The error of all new requests, or undefined while requests are possible.
+   */
   get error(): unknown {
     return this.#refusal?.error;
   }
@@ -274,14 +278,14 @@ export class ReconnectingSender implements RequestSender {
     return this.#ended.promise;
   }
 
-  /** The connection, or the last one. */
+  /** The present connection, or the last one. */
   get connection(): Connection {
     return this.#line.connection;
   }
 
   /** Starts another session; see {@linkcode Mux.version}. */
   async version(msize: number, reason?: unknown): Promise<void> {
-    // Before the first one there is nothing to go on with.
+    // Before the first session, a lost connection is an error.
     const isFirst = this.#msize === 0;
     this.#msize = msize;
     this.#withdraw(() => true, () => reason);
@@ -298,14 +302,14 @@ export class ReconnectingSender implements RequestSender {
     }
   }
 
-  /** Sends a request and gives its reply; see {@linkcode Mux.rpc}. */
+  /** Sends a request and returns its reply; see {@linkcode Mux.rpc}. */
   rpc<T extends Tmessage>(
     request: T,
     signal?: AbortSignal,
     tag?: number,
   ): Promise<ReplyTo<T>> {
     const reply = this.#carry(request, undefined, signal, tag);
-    // Without `into` it is the reply that belongs to the request.
+    // Without a buffer, the result is the reply of the request.
     return reply as Promise<ReplyTo<T>>;
   }
 
@@ -317,11 +321,13 @@ export class ReconnectingSender implements RequestSender {
     signal?: AbortSignal,
   ): Promise<number> {
     const request = treadInto(fid, offset, into);
-    // With `into` it is the count.
+    // With a buffer, the result is the count.
     return this.#carry(request, into, signal) as Promise<number>;
   }
 
-  /** Has the server give up the request with a tag; see {@linkcode Mux.flush}. */
+  /**
+   * Makes the server give up the request with a tag; see {@linkcode Mux.flush}.
+   */
   async flush(oldtag: number, reason: unknown): Promise<void> {
     if (this.#refusal) throw this.#refusal.error;
     const line = this.#line;
@@ -333,7 +339,10 @@ export class ReconnectingSender implements RequestSender {
     }
   }
 
-  /** Has the server give up all that is under way with a fid; see {@linkcode Mux.flushFid}. */
+  /**
+   * Makes the server give up all requests for a fid; see {@linkcode
+   * Mux.flushFid}.
+   */
   flushFid(fid: number, reason: () => unknown): void {
     this.#withdraw((request) => isGivenUpWith(request, fid), reason);
     this.#line.flushFid(fid, reason);
@@ -350,21 +359,24 @@ export class ReconnectingSender implements RequestSender {
     return this.#line.leftovers();
   }
 
-  /** Refuses new requests; those that were sent go on. */
+  /** Refuses new requests. Requests that were sent go on. */
   seal(error: unknown): void {
     this.#refusal ??= { error };
     if (this.#again) this.#ending.abort(error);
     else this.#line.seal(error);
   }
 
-  /** Ends the connection and all attempts; everything pending rejects with `error`. */
+  /**
+   * Ends the connection and all attempts. All pending requests reject with
+   * `error`.
+   */
   fail(error: unknown): void {
     this.#refusal ??= { error };
     this.#ending.abort(error);
     this.#line.fail(error);
   }
 
-  /** Sends a request, on as many connections as it takes. */
+  /** Sends a request, on as many connections as needed. */
   async #carry(
     request: Tmessage,
     into: Uint8Array | undefined,
@@ -421,7 +433,10 @@ export class ReconnectingSender implements RequestSender {
     }
   }
 
-  /** A fid is given back without a request: from here on its number may be another file's. */
+  /**
+   * Forgets a fid that is given back without a request. From now on, another
+   * file may have its number.
+   */
   #forget(fid: number): void {
     this.#line.fids.delete(fid);
     this.#withdraw(
@@ -432,7 +447,10 @@ export class ReconnectingSender implements RequestSender {
     );
   }
 
-  /** Has requests reject that wait for the next connection, or would if this one were lost. */
+  /**
+   * Rejects requests that wait for the next connection, and requests under way
+   * if this connection is lost.
+   */
   #withdraw(
     isMeant: (request: Tmessage) => boolean,
     reason: () => unknown,
@@ -451,7 +469,10 @@ export class ReconnectingSender implements RequestSender {
     });
   }
 
-  /** A connection is lost; said as often as it is noticed. */
+  /**
+   * Notes that a connection is lost. Further calls for the same connection do
+   * nothing.
+   */
   #lose(line: RecoverableMux): void {
     if (this.#line !== line || this.#again) return;
     this.#losses++;
@@ -460,14 +481,15 @@ export class ReconnectingSender implements RequestSender {
     this.#again = this.#reconnect(line);
   }
 
-  /** Makes the next connection, or ends. */
+  /** Makes the next connection, or gives up. */
   async #reconnect(lost: RecoverableMux): Promise<void> {
     const { attempts, attemptTimeout: timeout } = this.#plan;
     const { signal } = this.#ending;
     let cause = lost.error;
     await lost.ended;
     while (!signal.aborted && this.#failures < attempts) {
-      // At least one turn: what the loss has ended was told by then.
+      // The delay is at least one turn of the event loop, so that requests have
+      // rejected by then.
       const delay = delayOf(this.#failures++, this.#plan);
       await sleep(delay, signal, this.environment.refs);
       try {
@@ -475,7 +497,7 @@ export class ReconnectingSender implements RequestSender {
           { timeout, environment: this.environment },
           () => `connect to "${this.peer}"`,
           { signal },
-          // There is one, as one was given.
+          // bounded() passes a signal, because it was given one.
           (both = signal) => this.#restore(lost, both),
         );
         return;
@@ -489,16 +511,15 @@ export class ReconnectingSender implements RequestSender {
     this.#ended.resolve();
   }
 
-  /**
-   * Ends the waits for a connection: there is one again, or there will never be
-   * one.
-   */
+  /** Wakes the requests that wait for a connection. */
   #goOn(): void {
     this.#again = undefined;
     for (const carried of this.#carried) carried.wake?.();
   }
 
-  /** Makes a connection with the fids of another one, and takes it. */
+  /**
+   * Makes a connection with the fids of the lost one, and uses it from then on.
+   */
   async #restore(lost: RecoverableMux, signal: AbortSignal): Promise<void> {
     const line = await this.#plan.open(signal);
     const onAbort = () => line.fail(signal.reason);
@@ -528,15 +549,18 @@ export class ReconnectingSender implements RequestSender {
 }
 
 /**
- * Waits for the next connection, unless the request is refused before. A
- * request that is given up meanwhile leaves nothing behind: an outage may be
- * long, and a program may ask again and again.
+ * Waits for the next connection, or until the request is refused. A request
+ * that is given up meanwhile leaves nothing behind, because an outage may be
+ * long and a program may try again and again.
  */
 function waitFor(carried: Carried): Promise<void> {
   return new Promise((resolve) => carried.wake = resolve);
 }
 
-/** Sends a request, no larger than the connection takes: it may be of an earlier one. */
+/**
+ * Sends a request. A request from an earlier connection is cut to the msize of
+ * this one.
+ */
 function send(
   line: RecoverableMux,
   request: Tmessage,
@@ -559,7 +583,7 @@ function send(
   return line.rpc(request, signal, tag);
 }
 
-/** The number of bytes that a Tread or Twrite has moved. */
+/** Returns the number of bytes that a Tread or Twrite has moved. */
 function countOf(reply: unknown): number {
   if (typeof reply === "number") return reply; // The count of a read into a buffer.
   const moved = reply as Rread | Rwrite; // Checked against the request.

@@ -1,5 +1,5 @@
-// A connection that remembers how its fids came to be, so that they can be
-// made again on another one.
+// A connection that remembers how its fids were made, so that another
+// connection can make them again.
 
 import {
   IOHDRSZ,
@@ -22,47 +22,60 @@ import { Mux } from "./mux.ts";
 import { leadsTo } from "../operation.ts";
 import { NO_BYTES } from "../../codec/wire.ts";
 
-/** Most bytes of a write that are kept, to recognize them later. */
+/** Most bytes of a write that are remembered, to recognize the file later. */
 const TAIL = 64;
-/** How a fid came to be. */
+/** How a fid was made, and what was done with it. */
 export interface Origin {
-  /** The request that made its root; an afid is the root and the afid of its own. */
+  /**
+   * The Tattach that made its root. For an afid, a Tattach with this number as
+   * fid and afid.
+   */
   readonly attach: Tattach;
   /** Elements of the path from the root, without `..`. */
   names: readonly string[];
   qid: Qid;
-  /** How it was opened. */
+  /** Mode, qid and iounit of its open. */
   open?: { readonly mode: number; readonly qid: Qid; readonly iounit: number };
-  /** Something was written through it. */
+  /** True when something was written through the fid. */
   isWritten?: boolean;
   /**
-   * End of the data that were written through it, in bytes from the start of
-   * the file.
+   * End of the data that were written through the fid, in bytes from the start
+   * of the file.
    */
   writtenTo?: number;
-  /** End of the data that were read through it. */
+  /** End of the data that were read through the fid. */
   readTo?: number;
-  /** The last bytes that were written through it, if it can be read as well. */
+  /**
+   * The last bytes that were written through the fid, if it can be read as
+   * well.
+   */
   tail?: { readonly offset: number; readonly data: Uint8Array } | undefined;
   /**
-   * True after it was opened again, if something had been written through it
-   * before. A server may keep the data that a fid wrote for the reads of that
-   * fid, as for a function file. So a read through the new fid could give the
-   * value of another user, until the file is proven.
+   * True after the fid was opened again, if something had been written through
+   * it before. A server may keep the data that a fid wrote for the reads of
+   * that fid, as for a function file. So a read through the new fid could give
+   * the value of another user, until the file is proven.
    */
   isUnproven?: boolean;
-  /** True after it was opened again, if it had been read in part before. */
+  /**
+   * True after the fid was opened again, if it had been read in part before.
+   */
   isReadOn?: boolean;
-  /** It is a directory that was opened again: reading starts at the beginning. */
+  /**
+   * True for a directory that was opened again. A read must start at the
+   * beginning.
+   */
   isRewound?: boolean;
 }
 
 /** A connection that remembers how its fids came to be. */
 export class RecoverableMux extends Mux {
-  /** By number; of a fid that could not be made again, why. */
+  /** The fids by number. For a fid that could not be made again, the error. */
   readonly fids: Map<number, Origin | NinePError> = new Map();
 
-  /** Starts a session as {@linkcode Mux.version} does: no fid is left. */
+  /**
+   * Starts a session as {@linkcode Mux.version} does, and forgets all fids.
+   */
   override async version(msize: number, reason?: unknown): Promise<void> {
     try {
       await super.version(msize, reason);
@@ -71,13 +84,16 @@ export class RecoverableMux extends Mux {
     }
   }
 
-  /** Sends a request as {@linkcode Mux.rpc} does, and notes what it means for a fid. */
+  /**
+   * Sends a request as {@linkcode Mux.rpc} does, and notes how it changes a
+   * fid.
+   */
   override async rpc<T extends Tmessage>(
     request: T,
     signal?: AbortSignal,
     tag?: number,
   ): Promise<ReplyTo<T>> {
-    // Whatever the answer, the fid is gone.
+    // The fid is gone, whatever the reply is.
     if (endsItsFid(request)) this.fids.delete(request.fid);
     else if (request.type === "Twrite") {
       const origin = this.origin(request.fid);
@@ -88,15 +104,15 @@ export class RecoverableMux extends Mux {
     return reply;
   }
 
-  /** Whether a fid could not be made again. */
+  /** Tells whether a fid could not be made again. */
   isStale(fid: number): boolean {
     return this.fids.get(fid) instanceof NinePError;
   }
 
   /**
-   * Sees that a request can be sent.
+   * Checks that the fid of a request was not lost.
    *
-   * @throws {NinePError} What it is about was lost with another connection.
+   * @throws {NinePError} The fid was lost with another connection.
    */
   check(request: Tmessage): void {
     const fid = neededFidOf(request);
@@ -136,7 +152,7 @@ export class RecoverableMux extends Mux {
     }
   }
 
-  /** Whether a file must be proven by {@linkcode prove} before it is read. */
+  /** Tells whether {@linkcode prove} must check a file before it is read. */
   isUnproven(fid: number): boolean {
     return this.origin(fid)?.isUnproven === true;
   }
@@ -146,7 +162,8 @@ export class RecoverableMux extends Mux {
    * the fid was lost. The check reads behind offset 0, where a read calls no
    * function.
    *
-   * @throws {NinePError} The file does not have them, or that cannot be known.
+   * @throws {NinePError} The file does not have these bytes, or the client
+   *   cannot know.
    */
   async prove(fid: number): Promise<void> {
     const origin = this.origin(fid);
@@ -182,10 +199,10 @@ export class RecoverableMux extends Mux {
   }
 
   /**
-   * Proves that a file ends where a read gave nothing. The file must not be
-   * longer: a server may keep for a fid the value of a function that it reads
-   * in parts, and the new fid has nothing of this value. The file must not be
-   * shorter than the part that was read, either.
+   * Proves that a file ends where a read gave no bytes. The file must not be
+   * longer: a server may keep the value of a function for a fid that reads it
+   * in parts, and the new fid has no part of this value. The file must not be
+   * shorter than the part that was read.
    *
    * @throws {NinePError} The file does not end there.
    */
@@ -195,7 +212,7 @@ export class RecoverableMux extends Mux {
     if (!origin) return;
     const { readTo = 0, open } = origin;
     const { length, qid } = stat;
-    // A stream has no length, and its version does not tell what it gives.
+    // A stream has no length, and its version says nothing about its data.
     const isStream = length === 0n && qid.vers === open?.qid.vers;
     if (isStream || length <= offset && length >= readTo) return;
     throw stale(
@@ -210,7 +227,7 @@ export class RecoverableMux extends Mux {
     return Math.min(iounit, this.msize - IOHDRSZ);
   }
 
-  /** How a fid came to be, unless it is unknown or stale. */
+  /** Returns how a fid was made, unless it is unknown or stale. */
   origin(fid: number): Origin | undefined {
     const origin = this.fids.get(fid);
     return origin instanceof NinePError ? undefined : origin;
@@ -256,7 +273,7 @@ export class RecoverableMux extends Mux {
     }
   }
 
-  /** A file has another name: so have the paths of all fids that lead through it. */
+  /** Renames a file in the paths of all fids that lead through it. */
   #rename({ attach, names }: Origin, name: string): void {
     const last = names.length - 1;
     if (last < 0) return;
@@ -269,7 +286,7 @@ export class RecoverableMux extends Mux {
   }
 }
 
-/** The path of `wname` from another one, without `..`. */
+/** Returns the path that `wname` leads to from another path, without `..`. */
 function resolved(
   from: readonly string[],
   wname: readonly string[],
@@ -283,9 +300,10 @@ function resolved(
 }
 
 /**
- * Why the loss of its connection is the end of a fid, or undefined.
+ * Returns the reason why a fid ends with its connection, or undefined if it
+ * does not.
  *
- * @param canLogin Whether the user can be authenticated again.
+ * @param canLogin True when the user can be authenticated again.
  */
 export function endOf(
   { attach, open }: Origin,
@@ -301,7 +319,7 @@ export function endOf(
   return undefined;
 }
 
-/** The error of requests for what was lost with a connection. */
+/** Makes the error of requests for a fid that was lost with a connection. */
 export function stale(
   { names }: Origin,
   detail: string,

@@ -1,5 +1,5 @@
-// The fids of a lost connection are made again on the next one: the same
-// numbers for the same files, found by their paths.
+// Makes the fids of a lost connection again on the next one: the same numbers
+// for the same files, found by their paths.
 
 import { NinePError, NOFID, ORDWR, OTRUNC, type Tattach } from "../../codec.ts";
 import type { Qid } from "../../codec/messages.ts";
@@ -15,20 +15,22 @@ import { ClientSession } from "./client_session.ts";
 
 const OTHER = "it is not the same file any more";
 
-/** What is the same on each connection. */
+/** Settings that are the same for each connection. */
 export interface RestorationPlan {
   /** First number for fids. */
   readonly fidBase: number;
-  /** The dialogue that authenticates a user, if there is one. */
+  /** Returns the function that authenticates a user, if there is one. */
   readonly authOf: (who: Tattach) => Authenticate | undefined;
 }
 
-/** The fids of a lost connection, made again on another one. */
+/** Makes the fids of a lost connection again on another one. */
 export class Restoration {
   readonly #line: RecoverableMux;
-  /** Those of the lost connection that are not clunked meanwhile. */
+  /**
+   * The fids of the lost connection, without those that are clunked meanwhile.
+   */
   readonly #wanted: ReadonlyMap<number, Origin | NinePError>;
-  /** Those that cannot be made, and why. */
+  /** The fids that cannot be made, and their errors. */
   readonly #failed = new Map<number, NinePError>();
   readonly #session: ClientSession;
   readonly #authOf: RestorationPlan["authOf"];
@@ -73,7 +75,10 @@ export class Restoration {
     if (refusals.length > 0 && !refusals.includes(undefined)) throw refusals[0];
   }
 
-  /** Clunks what is there and not wanted: roots, failures, what was clunked meanwhile. */
+  /**
+   * Clunks the fids that are not wanted: roots, failed fids, and fids that were
+   * clunked meanwhile.
+   */
   sweep(): Promise<unknown> | undefined {
     const { fids } = this.#session;
     const unwanted = fids.all().filter((fid) =>
@@ -83,14 +88,17 @@ export class Restoration {
     return Promise.allSettled(unwanted.map((fid) => this.#session.clunk(fid)));
   }
 
-  /** Has requests for the fids that failed fail. */
+  /** Gives the failed fids their errors. */
   finish(): void {
     for (const [fid, error] of this.#failed) {
       if (this.#wanted.has(fid)) this.#line.fids.set(fid, error);
     }
   }
 
-  /** Attaches to a tree, and makes its fids; gives the server's refusal to attach. */
+  /**
+   * Attaches to a tree and makes its fids. Returns the error if the server
+   * refuses to attach.
+   */
   async #makeTree(
     attach: Tattach,
     fids: readonly [number, Origin][],
@@ -124,7 +132,9 @@ export class Restoration {
     }
   }
 
-  /** Makes a fid; gives what speaks against it. */
+  /**
+   * Makes a fid. Returns the reason if the fid cannot stand for the same file.
+   */
   async #make(
     root: number,
     fid: number,
@@ -134,7 +144,7 @@ export class Restoration {
     await this.#session.walk(root, origin.names, undefined, fid);
     const made = this.#line.origin(fid);
     if (!made) return OTHER; // The Rwalk has made one.
-    // A root is what the Rattach says, unless something is done in it.
+    // A root may be another file than before, unless it is open.
     const isRoot = origin.names.length === 0 && !open;
     if (!isRoot && !isSame(made.qid, origin.qid)) return OTHER;
     if (!isWritten && isOlder(made.qid, origin.qid)) return OTHER;
