@@ -1,5 +1,5 @@
-// Function files: one round trip with Tcall, or arguments written and the
-// value read where the server has no Tcall.
+// Calls of function files: by one Tcall, or by a write of the arguments and a
+// read of the value if the server has no Tcall.
 
 import { rangeError } from "./error_brand.ts";
 import {
@@ -29,7 +29,7 @@ import { NO_BYTES } from "../codec/wire.ts";
 
 /** Err of an Rcall when the file is not a function. */
 const NOT_A_FUNCTION = 255;
-/** Error of a Tcall whose value no Rcall holds. */
+/** Error text of a Tcall whose value is too long for an Rcall. */
 const TOO_LARGE = "i/o count too large";
 /** Error texts of servers that do not support a request. */
 const NOT_SUPPORTED =
@@ -60,9 +60,9 @@ export interface CallOptions<T = unknown> extends CallerOptions {
    * Call by write and read if no Tcall is possible, true by default: the server
    * has no Tcall, or the keyword arguments are longer than a Tcall can hold.
    *
-   * On our server, other users cannot read the arguments and the value of such
-   * a call. A server of another kind may let users with access to the file read
-   * them. With false, such a call is refused.
+   * On a server of this library, other users cannot read the arguments and the
+   * value of such a call. Another server may let users with access to the file
+   * read them. With false, the client refuses such a call.
    */
   fallback?: boolean | undefined;
   /**
@@ -71,14 +71,17 @@ export interface CallOptions<T = unknown> extends CallerOptions {
    * message.
    */
   maxLength?: number | undefined;
-  /** Makes the value of its bytes; by default they are JSON in UTF-8, and nothing at all is undefined. */
+  /**
+   * Decodes the value from its bytes. By default the bytes are JSON in UTF-8,
+   * and no bytes are undefined.
+   */
   loader?: ((data: Uint8Array) => T) | undefined;
 }
 
 /**
- * Calls the function file that a fid stands for; the fid stays as it is.
+ * Calls the function file of a fid. The fid stays as it is.
  *
- * @param label What errors say that was called.
+ * @param label Name of the file, for errors.
  * @throws {RangeError} The arguments are too long for a Tcall, and cannot be
  *   written.
  * @throws {TypeError} JSON would change an argument, such as a Date.
@@ -94,7 +97,7 @@ export function callFile<T>(
   const { fallback = true, maxLength = MAX_LENGTH } = options;
   const bounds = { maxLength, what: `call ${label}` };
   checkMost(bounds.what, "maxLength", maxLength);
-  // What the function returns is for the caller to know.
+  // The caller knows the type of the function's value.
   const load = options.loader ?? (loadJson as (data: Uint8Array) => T);
   const isWritable = fallback && argv.length === 0 && data.length === 0;
   const write = () => {
@@ -103,13 +106,14 @@ export function callFile<T>(
   };
   if (isWritable && session.hasTcall === false) return write();
   const text = encode(label, encodeCall, { argv, kwarg, dataArg });
-  // One promise from the reply to the value: more cost as much as all the rest.
+  // One promise leads from the reply to the value. Further promises would cost
+  // as much as all the rest.
   return session.rpc({ type: "Tcall", tag: 0, fid, text, data }, signal).then(
     (reply) => load(valueIn(reply, session, bounds)),
     (error) => {
       if (signal?.aborted) throw error;
       if (isUnsendable(error)) {
-        // Nothing was sent.
+        // The request was not sent.
         if (isWritable && session.traits.longArguments) return write();
         throw tooLong(label, error);
       }
@@ -134,7 +138,7 @@ function encode<A>(
   }
 }
 
-/** The error for arguments that are too long for a Tcall. */
+/** Makes the error for arguments that are too long for a Tcall. */
 function tooLong(label: string, cause: RangeError): RangeError {
   return rangeError(
     `Cannot call ${label}: the arguments are too long for a Tcall, and only keyword arguments can be written instead, where that is allowed (${cause.message})`,
@@ -142,7 +146,7 @@ function tooLong(label: string, cause: RangeError): RangeError {
   );
 }
 
-/** The value in bytes. */
+/** Returns the value of an Rcall. */
 function valueIn(
   { err, text, data }: Rcall,
   session: ClientSession,
@@ -164,7 +168,8 @@ function valueIn(
  */
 function lacksTcall(session: ClientSession, error: unknown): boolean {
   if (!(error instanceof NinePError) || session.hasTcall) return false;
-  // A function that failed, or a value that no Rcall holds: it was called.
+  // The function has failed, or its value is too long. In both cases it was
+  // called.
   if (error instanceof FunctionError || error.ename === TOO_LARGE) {
     session.hasTcall = true;
     return false;
@@ -177,13 +182,13 @@ function lacksTcall(session: ClientSession, error: unknown): boolean {
  * Calls by write and read on a new fid, so that calls at the same time do not
  * see the arguments of each other.
  *
- * Our server shares what a fid has written only if the fid has never read: the
- * fid may be that of a program which leaves the reading to another program. The
- * call can end between its write and its read, by an abort or the end of the
- * connection. So that its arguments are not shared even then, the fid reads
- * before it writes, at an offset where a read calls nothing. A server that is
- * not known to have Tcall may do anything with such a read, so the client sends
- * it there only after a failure.
+ * A server of this library shares the data of a fid that has written and has
+ * never read, so that another program can read the value. The call can end
+ * between its write and its read, by an abort or the end of the connection. To
+ * keep its arguments private even then, the fid reads before it writes, at an
+ * offset where a read calls no function. A server that is not known to have
+ * Tcall may do anything with such a read, so the client sends the read there
+ * only after a failure.
  */
 async function writeAndRead(
   session: ClientSession,

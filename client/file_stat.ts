@@ -1,5 +1,4 @@
-// What the file API gives for a stat record: numbers, and answers to the usual
-// questions.
+// The attributes of files: made of stat records, and checked for a Twstat.
 
 import { rangeError } from "./error_brand.ts";
 import { NOFID, QTDIR, type Stat } from "../codec.ts";
@@ -12,21 +11,21 @@ export const PERMISSIONS = 0o777;
 /** Attributes of a file, as the client gives them. See `stat(9P)`. */
 export interface FileStat extends Omit<Stat, "length"> {
   /**
-   * Size in bytes; 0 for directories. Where the server names one beyond
-   * 2^53 - 1, asking for it throws a RangeError, and what copies or prints all
-   * attributes leaves it out: one such file spoils neither its other
-   * attributes nor the rest of a list.
+   * Size in bytes; 0 for directories. If the server tells a size beyond 2^53 -
+   * 1, reading this property throws a RangeError, and code that copies or
+   * prints all attributes leaves the property out. So one such file spoils
+   * neither its other attributes nor the rest of a listing.
    */
   length: number;
-  /** Whether it is a directory. */
+  /** True for a directory. */
   isDirectory: boolean;
-  /** Whether it is not a directory: 9P2000 has nothing else. */
+  /** True for a file that is no directory. 9P2000 has no other kinds. */
   isFile: boolean;
 }
 
 /**
- * Attributes to change; what is missing is left alone. They are all that
- * 9P2000 lets a client change. See `stat(9P)`.
+ * Attributes to change. A missing attribute stays as it is. 9P2000 lets a
+ * client change no others. See `stat(9P)`.
  */
 export interface StatChanges {
   /** New name in the same directory. */
@@ -49,9 +48,14 @@ export interface StatChanges {
   gid?: string | undefined;
 }
 
-/** Most that a number of four bytes can be set to; the next one is "don't touch". */
+/**
+ * Largest value of a number of four bytes; the next number means "don't touch".
+ */
 const MOST = NOFID - 1;
-/** What can be changed, and the most that it can be where it is a number. */
+/**
+ * The attributes that can be changed, and the largest values of those that are
+ * numbers.
+ */
 const CHANGEABLE: Readonly<Record<keyof StatChanges, number | undefined>> = {
   name: undefined,
   length: Number.MAX_SAFE_INTEGER,
@@ -75,7 +79,10 @@ export function fileStat(stat: Stat): FileStat {
   return attributes;
 }
 
-/** Has the length throw for those who ask for it, not for those who copy or print all there is. */
+/**
+ * Makes the property `length` throw when it is read, but not when all
+ * properties are copied or printed.
+ */
 function refuseLength(attributes: FileStat, { name, length }: Stat): void {
   Object.defineProperty(attributes, "length", {
     configurable: true,
@@ -89,11 +96,11 @@ function refuseLength(attributes: FileStat, { name, length }: Stat): void {
 }
 
 /**
- * Makes the wishes of a Twstat.
+ * Checks changes, and returns the attributes for a Twstat.
  *
- * @param verb What is tried, for errors.
+ * @param verb Name of the operation, for errors.
  * @throws {RangeError} An attribute is out of its range.
- * @throws {TypeError} It is none that can be changed.
+ * @throws {TypeError} An attribute cannot be changed.
  */
 export function wishesOf(
   verb: string,

@@ -93,7 +93,7 @@ export function join(path: string, name: string): string {
 /**
  * Checks an option that is a whole number.
  *
- * @throws {RangeError} It is no integer from `least` to `most`.
+ * @throws {RangeError} The value is no integer from `least` to `most`.
  */
 export function checkRange(
   verb: string,
@@ -113,26 +113,29 @@ export function hasCode(error: unknown, code: string): boolean {
   return error instanceof NinePError && error.code === code;
 }
 
-/** Recognizes that a path leads nowhere: a name is not there, or one in the middle is no directory. */
+/**
+ * Recognizes that a path leads nowhere: a name does not exist, or a name before
+ * the last one is no directory.
+ */
 export function isMissing(error: unknown): boolean {
   return hasCode(error, "ENOENT") || hasCode(error, "ENOTDIR");
 }
 
-/** What bounds the operations of a client. */
+/** The limits for the operations of a client. */
 export interface Limits {
-  /** Most milliseconds that an operation takes; undefined is any time. */
+  /** Most milliseconds that an operation takes; undefined for any time. */
   readonly timeout: number | undefined;
-  /** What all calls of the client share. */
+  /** The state that all calls of the client share. */
   readonly environment: Environment;
-  /** What aborted requests have left on their way. */
+  /** Returns the aborted requests that the server may still answer. */
   leftovers?(): readonly Leftover[];
 }
 
 /**
  * Runs an operation on a file for a caller.
  *
- * The work itself goes on after an abort until it knows what the server did,
- * so that it can clean up; `undo` is for a result that comes too late.
+ * After an abort the work goes on until the server has answered, so that it can
+ * clean up. `undo` gets a result that comes too late.
  */
 export async function operate<T>(
   limits: Limits,
@@ -150,7 +153,10 @@ export async function operate<T>(
   }
 }
 
-/** Waits for work that is under way in any case: an abort and a timeout only end the waiting. */
+/**
+ * Waits for work that goes on in any case. An abort and a timeout only end the
+ * waiting.
+ */
 export function awaited<T>(
   limits: Limits,
   what: () => string,
@@ -161,7 +167,10 @@ export function awaited<T>(
   return bounded(limits, what, options, () => work);
 }
 
-/** Runs work whose promise rejects at once when the caller aborts or the time is up. */
+/**
+ * Runs work. The promise rejects at once when the caller aborts or the time is
+ * up.
+ */
 export function bounded<T>(
   limits: Limits,
   what: () => string,
@@ -185,8 +194,8 @@ export function bounded<T>(
 }
 
 /**
- * Runs work with a signal that aborts with the given one, and when the time is
- * up.
+ * Runs work with a signal that aborts when the given signal does, and when the
+ * time is up.
  *
  * @param leftovers Aborted requests whose replies are still on their way. The
  *   answer of the server cannot come before those replies, so the time counts
@@ -229,13 +238,14 @@ export async function timed<T>(
 }
 
 /**
- * When the last reply for an aborted request came; -Infinity before the first.
+ * Returns the time of the last reply for an aborted request; -Infinity before
+ * the first.
  */
 export function lastOf(leftovers: readonly Leftover[]): number {
   return leftovers.reduce((last, { at }) => Math.max(last, at), -Infinity);
 }
 
-/** Runs work whose promise rejects at once when the signal aborts. */
+/** Runs work. The promise rejects at once when the signal aborts. */
 export function abortable<T>(
   aborts: AbortListeners,
   signal: AbortSignal | undefined,
@@ -264,7 +274,8 @@ export function abortable<T>(
  *
  * @param what The operation, for errors.
  * @param name Name of the option, such as `maxLength`.
- * @throws {RangeError} It is neither a whole number from 0 on nor Infinity.
+ * @throws {RangeError} The limit is neither a whole number from 0 on nor
+ *   Infinity.
  */
 export function checkMost(what: string, name: string, most = 0): void {
   if (Number.isSafeInteger(most) && most >= 0 || most === Infinity) return;
@@ -274,14 +285,14 @@ export function checkMost(what: string, name: string, most = 0): void {
 }
 
 /**
- * Puts what was tried in front of the server's errors, and of those of a
- * request that no message can hold. An error that says already what was tried
- * with a part keeps its message. The reason of an abort stays as it is.
+ * Runs work. An error of the server, and the error of a request that no message
+ * can hold, gets the operation and the file in front of its message. An error
+ * that already names an operation keeps its message. The reason of an abort
+ * stays as it is.
  *
- * The new error is made here, in a function that the caller awaits, so that its
- * stack leads to the caller. The stack of the server's error leads to the loop
- * that reads replies, and the stack of an error of a part may end where the part
- * began.
+ * This function makes a new error, because the caller awaits this function, so
+ * that the stack of the error leads to the caller. The stack of the server's
+ * error leads to the loop that reads replies.
  */
 export async function explained<T>(
   verb: string,

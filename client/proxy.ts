@@ -1,6 +1,6 @@
-// Function files as the methods of an object. It is a plain object, made of
-// the names that a directory lists: so what it has can be seen, and what it
-// has not is undefined, which a Proxy could not tell.
+// Function files as the methods of an object. The object is a plain one, made
+// of the names that a directory lists. So its methods can be listed, and a
+// missing method is undefined. A Proxy could do neither.
 
 import { callFile } from "./call.ts";
 import { gatherMembers } from "./trees/directory.ts";
@@ -21,29 +21,42 @@ import type { TreePaths } from "./trees/tree_paths.ts";
  * lives.
  */
 const METHODS_MAX = 10_000;
-/** Names that the language asks any object for: with a `then`, awaiting it would call a file. */
+/**
+ * Names that the language asks any object for. With a `then`, awaiting the
+ * object would call a file.
+ */
 const RESERVED: ReadonlySet<string> = new Set(["then", "toJSON"]);
 
 /**
- * Options of {@linkcode Client.proxy}, also for each call: a signal that
- * aborts ends them all. {@linkcode RemoteMethod.with} is for a single one.
+ * Options of {@linkcode Client.proxy}, which also hold for each call. An abort
+ * of the signal ends all calls. {@linkcode RemoteMethod.with} sets options of a
+ * single call.
  */
 export interface ProxyOptions<Api = unknown> extends CallerOptions {
-  /** Names of the methods behind one file, which the path then is; by default it is a directory. */
+  /**
+   * Names of the methods behind one file. The path then names this file; by
+   * default it names a directory.
+   */
   methods?: readonly (keyof Api & string)[] | undefined;
-  /** Most members of the directory, 0 to 2^53 - 1, or Infinity; 10,000 by default. More are a RangeError. */
+  /**
+   * Most members of the directory, 0 to 2^53 - 1, or Infinity; 10,000 by
+   * default. More members are a RangeError.
+   */
   maxEntries?: number | undefined;
-  /** Most bytes of a value, as of {@linkcode CallOptions.maxLength}. */
+  /** Most bytes of a value; see {@linkcode CallOptions.maxLength}. */
   maxLength?: number | undefined;
 }
 
-/** A method of what {@linkcode Client.proxy} makes: a call of a function file. */
+/**
+ * A method of an object from {@linkcode Client.proxy}. It calls a function
+ * file.
+ */
 export interface RemoteMethod<Args extends unknown[], Value> {
   /** Calls the function. */
   (...args: Args): Promise<Value>;
   /**
-   * The method with options of its own: its signal ends a call, as that of the
-   * proxy does, and its timeout takes the place of the proxy's.
+   * Returns the method with further options. Its signal ends a call, as the
+   * signal of the proxy does. Its timeout replaces that of the proxy.
    *
    * @param options Signal and timeout.
    *
@@ -70,8 +83,8 @@ export interface RemoteMethod<Args extends unknown[], Value> {
  * arrives as null, and members that are undefined are left out. A value that
  * JSON cannot carry, such as a Date or a Map, never arrives: the call fails.
  *
- * @typeParam Value What the function returns.
- * @typeParam Nothing What undefined becomes.
+ * @typeParam Value Type of the function's result.
+ * @typeParam Nothing Type that undefined becomes.
  */
 export type RemoteValue<Value, Nothing = null> =
   // The types `any` and `unknown` say nothing about the value.
@@ -94,10 +107,10 @@ export type RemoteValue<Value, Nothing = null> =
     : never;
 
 /**
- * What {@linkcode Client.proxy} makes of an interface: its methods, with
- * promises of what arrives of their values; see {@linkcode RemoteValue}. Type
- * parameters of a method are lost, and so
- * are its overloads but the last one.
+ * The type of an object from {@linkcode Client.proxy}: the methods of an
+ * interface, with promises of the values that arrive; see {@linkcode
+ * RemoteValue}. A method loses its type parameters, and its overloads but the
+ * last one.
  */
 export type RemoteApi<Api> = {
   readonly [
@@ -112,10 +125,11 @@ export type RemoteApi<Api> = {
 };
 
 /**
- * Makes an object whose methods call the function files of a directory, or
- * those behind one file.
+ * Makes an object whose methods call the function files of a directory, or the
+ * functions behind one file.
  *
- * @param paths Gives the present ones: `Client.version()` makes others.
+ * @param paths Returns the paths of the present session. `Client.version()`
+ *   replaces them.
  */
 export async function proxyOf<Api>(
   paths: () => TreePaths,
@@ -135,7 +149,8 @@ export async function proxyOf<Api>(
   const list = () => filesIn(paths(), path, options);
   const names = methods ??
     await explained("list", path, list, options.signal);
-  // Without a prototype: no name of a file means anything, and none is there that is no file.
+  // Without a prototype, no name of a file has another meaning, and all members
+  // are files.
   const api: Record<string, unknown> = Object.create(null);
   for (const name of names) {
     if (RESERVED.has(name)) continue;
@@ -175,7 +190,7 @@ export async function proxyOf<Api>(
   return api as RemoteApi<Api>; // The caller says what the files are.
 }
 
-/** Options of a call beside those of all calls. */
+/** Joins the options of all calls with those of one call. */
 function joined(all: CallerOptions, own: CallerOptions): CallerOptions {
   const signals = [all.signal, own.signal].filter((signal) =>
     signal !== undefined
@@ -184,7 +199,7 @@ function joined(all: CallerOptions, own: CallerOptions): CallerOptions {
   return { signal, timeout: own.timeout ?? all.timeout };
 }
 
-/** The names in a directory, without those of directories. */
+/** Returns the names of the plain files in a directory. */
 function filesIn(
   paths: TreePaths,
   path: string | readonly string[],

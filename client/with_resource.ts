@@ -1,27 +1,31 @@
-// What a function is lent for as long as it runs.
+// Runs functions on a fid or a file, which is given back when the function has
+// ended.
 
 import { bounded, type CallerOptions, labelOf } from "./operation.ts";
 import type { ClientSession } from "./connection/client_session.ts";
 
-/** How something is taken and given back. */
+/** How a fid or a file is taken and given back. */
 export interface Resource<R> {
-  /** What it is good for no longer than. */
+  /** The session of the resource. */
   readonly session: ClientSession;
-  /** Takes it, with a signal and a timeout for that alone. */
+  /** Takes the resource. Signal and timeout are for this step alone. */
   take(options: CallerOptions): Promise<R>;
-  /** Ends what is under way with it, at an abort. */
+  /** Ends the requests of the resource, at an abort. */
   interrupt(lent: R, reason: unknown): void;
-  /** Gives it back; called once, when the function has ended. */
+  /**
+   * Gives the resource back. It is called once, when the function has ended.
+   */
   giveBack(lent: R): Promise<void>;
 }
 
 /**
- * Runs a function on something of a file, which is given back when it has
- * ended, also after an error. An abort is told at once, and so is the end of
- * the session: the function may wait for other things than the server.
+ * Runs a function on a resource, and gives the resource back when the function
+ * has ended, also after an error. The promise rejects at once at an abort and
+ * at the end of the session, because the function may wait for something other
+ * than the server.
  *
- * @param options A timeout is for all of it; that of the connection is for
- *   calls, and how long the function takes is not known.
+ * @param options Signal, and a timeout for the whole run. The timeout of the
+ *   connection does not count, because it is for single calls.
  */
 export function withResource<R, T>(
   path: string | readonly string[],
@@ -33,7 +37,7 @@ export function withResource<R, T>(
   const { environment } = loan.session;
   const { aborts } = environment;
   const run = async (signal: AbortSignal | undefined): Promise<T> => {
-    // With a timeout for all of it there is none for a part.
+    // A timeout for the whole run replaces those of its parts.
     const isTimed = timeout !== undefined;
     const lent = await loan.take(
       isTimed ? { signal, timeout: Infinity } : { signal },

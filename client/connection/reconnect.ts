@@ -211,7 +211,7 @@ export function delayOf(
 export class ReconnectingSender implements RequestSender {
   readonly #plan: ReconnectPlan;
   /** The present connection, or the last one. */
-  #line: RecoverableMux;
+  #mux: RecoverableMux;
   /**
    * Resolves when there is a connection again, or when the client has given up.
    */
@@ -231,34 +231,34 @@ export class ReconnectingSender implements RequestSender {
   #msize = 0;
 
   constructor(line: RecoverableMux, plan: ReconnectPlan) {
-    this.#line = line;
+    this.#mux = line;
     this.#plan = plan;
     this.#watch(line);
   }
 
   /** Label of the peer. */
   get peer(): string {
-    return this.#line.peer;
+    return this.#mux.peer;
   }
 
   /** Largest message, in bytes; the next connection may have another one. */
   get msize(): number {
-    return this.#line.msize;
+    return this.#mux.msize;
   }
 
   /** How the server differs from the manual. */
   get traits(): PeerTraits {
-    return this.#line.traits;
+    return this.#mux.traits;
   }
 
   /** The dialect that is spoken. */
   get dialect(): Dialect {
-    return this.#line.dialect;
+    return this.#mux.dialect;
   }
 
   /** The state that all calls of the client share. */
   get environment(): Environment {
-    return this.#line.environment;
+    return this.#mux.environment;
   }
 
   /** Number of lost connections. */
@@ -280,7 +280,7 @@ export class ReconnectingSender implements RequestSender {
 
   /** The present connection, or the last one. */
   get connection(): Connection {
-    return this.#line.connection;
+    return this.#mux.connection;
   }
 
   /** Starts another session; see {@linkcode Mux.version}. */
@@ -292,7 +292,7 @@ export class ReconnectingSender implements RequestSender {
     while (true) {
       while (this.#again) await this.#again;
       if (this.#refusal) throw this.#refusal.error;
-      const line = this.#line;
+      const line = this.#mux;
       try {
         return await line.version(msize, reason);
       } catch (error) {
@@ -330,7 +330,7 @@ export class ReconnectingSender implements RequestSender {
    */
   async flush(oldtag: number, reason: unknown): Promise<void> {
     if (this.#refusal) throw this.#refusal.error;
-    const line = this.#line;
+    const line = this.#mux;
     try {
       // A request with a tag of its own ends with its connection.
       if (line.error === undefined) await line.flush(oldtag, reason);
@@ -345,25 +345,25 @@ export class ReconnectingSender implements RequestSender {
    */
   flushFid(fid: number, reason: () => unknown): void {
     this.#withdraw((request) => isGivenUpWith(request, fid), reason);
-    this.#line.flushFid(fid, reason);
+    this.#mux.flushFid(fid, reason);
   }
 
   /** Gives up all requests but Tclunks; see {@linkcode Mux.giveUp}. */
   giveUp(error: unknown): boolean {
     this.#withdraw(({ type }) => type !== "Tclunk", () => error);
-    return this.#line.giveUp(error);
+    return this.#mux.giveUp(error);
   }
 
   /** The aborted requests; see {@linkcode Mux.leftovers}. */
   leftovers(): readonly Leftover[] {
-    return this.#line.leftovers();
+    return this.#mux.leftovers();
   }
 
   /** Refuses new requests. Requests that were sent go on. */
   seal(error: unknown): void {
     this.#refusal ??= { error };
     if (this.#again) this.#ending.abort(error);
-    else this.#line.seal(error);
+    else this.#mux.seal(error);
   }
 
   /**
@@ -373,7 +373,7 @@ export class ReconnectingSender implements RequestSender {
   fail(error: unknown): void {
     this.#refusal ??= { error };
     this.#ending.abort(error);
-    this.#line.fail(error);
+    this.#mux.fail(error);
   }
 
   /** Sends a request, on as many connections as needed. */
@@ -389,7 +389,7 @@ export class ReconnectingSender implements RequestSender {
       while (true) {
         const refusal = this.#refusal ?? carried.refusal;
         if (refusal) throw refusal.error;
-        const line = this.#line;
+        const line = this.#mux;
         if (line.error !== undefined) this.#lose(line);
         const again = this.#again;
         if (request.type === "Tclunk" && (again || line.isStale(request.fid))) {
@@ -438,7 +438,7 @@ export class ReconnectingSender implements RequestSender {
    * file may have its number.
    */
   #forget(fid: number): void {
-    this.#line.fids.delete(fid);
+    this.#mux.fids.delete(fid);
     this.#withdraw(
       (request) =>
         request.type === "Tremove" && request.fid === fid ||
@@ -474,7 +474,7 @@ export class ReconnectingSender implements RequestSender {
    * nothing.
    */
   #lose(line: RecoverableMux): void {
-    if (this.#line !== line || this.#again) return;
+    if (this.#mux !== line || this.#again) return;
     this.#losses++;
     const age = performance.now() - this.#since;
     if (age >= this.#plan.steadyAfter) this.#failures = 0;
@@ -534,7 +534,7 @@ export class ReconnectingSender implements RequestSender {
       signal.throwIfAborted();
       fids.finish();
       // In the same turn as the last sweep, so that no clunk is missed.
-      this.#line = line;
+      this.#mux = line;
       this.#since = performance.now();
       this.#goOn();
       this.#watch(line);

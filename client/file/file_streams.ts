@@ -7,7 +7,7 @@ import { writeAll } from "../transfer/transfer.ts";
 import { READ, WRITE } from "./turns.ts";
 import { copyInto, leftOff, ReadAhead, WriteBehind } from "./stream.ts";
 
-/** There is no timeout for a stream: the next event may be hours away. */
+/** A stream has no timeout, because the next event may be hours away. */
 const SILENT = { timeout: Infinity };
 
 /** Reads a file from its position on, chunk by chunk, and moves the position. */
@@ -67,13 +67,16 @@ export class ChunkReader {
   }
 }
 
-/** The bytes of a file from its position on, as a byte stream that closes it. */
+/**
+ * Makes a byte stream of a file from its position on. The end of the stream
+ * closes the file.
+ */
 export function readableOf(
   handle: Handle,
   cursor: Cursor,
 ): ReadableStream<Uint8Array<ArrayBuffer>> {
   const source = new ChunkReader(handle, cursor);
-  /** Of a chunk that was longer than a BYOB reader's buffer. */
+  /** The rest of a chunk that was longer than the buffer of a BYOB reader. */
   let rest: Uint8Array<ArrayBuffer> | undefined;
   const pull = async (controller: ReadableByteStreamController) => {
     const chunk = rest ?? await source.next(SILENT);
@@ -102,13 +105,18 @@ export function readableOf(
   });
 }
 
-/** A stream into a file from its position on, which closes it. */
+/**
+ * Makes a stream into a file from its position on. The end of the stream closes
+ * the file.
+ */
 export function writableOf(
   handle: Handle,
   cursor: Cursor,
 ): WritableStream<Uint8Array | string> {
   let behind: WriteBehind | undefined;
-  /** Aborts before abort() is called, which is when the write before it has ended. */
+  /**
+   * Aborts at once. abort() is called only when the write before it has ended.
+   */
   let signal: AbortSignal | undefined;
   const { session, fid } = handle.open;
   let unwatch = () => {};
@@ -166,8 +174,10 @@ export function writableOf(
   return new WritableStream({
     start: (controller) => {
       signal = controller.signal;
-      // Nobody may write any more. Known by its fid: when the file is closed
-      // and the stream is not, the next one with the number takes its place.
+      // The program may never write again, so the end of the session ends the
+      // stream. The key is the fid: when the file is closed and its stream is
+      // not, the stream of the next file with this number replaces the
+      // callback.
       unwatch = session.onEnd(fid, (error) => controller.error(error));
     },
     write: (data) => orEnd(() => write(data)),

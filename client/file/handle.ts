@@ -1,4 +1,4 @@
-// An open fid that knows when it was closed.
+// An open fid, and the position of the next read or write.
 
 import {
   bounded,
@@ -30,7 +30,7 @@ export class Handle {
    * write starts behind them.
    */
   writing = 0;
-  /** As the caller named it. */
+  /** The file, as the caller has named it. */
   readonly #file: FileRef;
   #closing: Promise<void> | undefined;
 
@@ -65,11 +65,11 @@ export class Handle {
   }
 
   /**
-   * Waits until the caller may use the position. The caller must then pass the
-   * turn on. This method is not needed while nothing is under way.
+   * Waits until the caller may use the position. The caller must pass the turn
+   * on afterwards. While no operation is under way, this method is not needed.
    *
-   * @returns The options for the rest: the time that was spent waiting is
-   *   subtracted.
+   * @returns The options for the operation, whose timeout is shorter by the
+   *   time of the wait.
    */
   async turn(
     access: Access,
@@ -129,7 +129,10 @@ export class Handle {
     return new DOMException(`The file ${this.label} was closed`, "AbortError");
   }
 
-  /** Ends what is under way with the fid and gives it back, once; an abort only ends the waiting. */
+  /**
+   * Gives up the requests of the fid and clunks it, once. An abort only ends
+   * the waiting.
+   */
   close(options: CallerOptions = {}): Promise<void> {
     const closing = this.#begin();
     return bounded(
@@ -140,7 +143,7 @@ export class Handle {
     );
   }
 
-  /** Closes the file, and nobody waits for it. */
+  /** Closes the file, and does not wait for the reply. */
   drop(): void {
     this.#begin();
   }
@@ -154,7 +157,8 @@ export class Handle {
   async #close(): Promise<void> {
     const { session, fid } = this.open;
     this.turns.refuse(this.#closed());
-    // A server may hold a Tclunk back until it has answered them.
+    // A server may delay the Rclunk until it has answered the other requests of
+    // the fid.
     session.flushFid(fid, () => this.#closed());
     try {
       await explained("close", this.#file, () => session.clunk(fid));
@@ -163,7 +167,10 @@ export class Handle {
     }
   }
 
-  /** Closes the file when what is done for a stream fails: nobody else would. */
+  /**
+   * Closes the file when the work of a stream fails, because no other code
+   * would close it.
+   */
   async orClose<T>(work: () => Promise<T>): Promise<T> {
     try {
       return await work();

@@ -1,4 +1,4 @@
-// The lines of a file, made of its chunks.
+// Makes the lines of a file from its chunks.
 
 import type { CallerOptions } from "../operation.ts";
 
@@ -51,8 +51,8 @@ export async function* linesOf(
       signal?.throwIfAborted(); // The chunk may have many more lines.
       yield end;
     }
-    // The check comes before the parts are joined, so that no more than the
-    // limit is ever held.
+    // The check comes before the parts are joined, so that the memory stays
+    // within the limit.
     check(line.length + rest.length, rest === "" ? line : rest);
     line += rest;
   }

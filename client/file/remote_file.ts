@@ -58,11 +58,11 @@ export type Whence = "start" | "current" | "end" | 0 | 1 | 2;
  * ```
  */
 export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
-  /** The fid (`handle-fid` of the Scheme egg). */
+  /** The fid. */
   readonly fid: number;
   /** The server's identity of the file, when it was opened. */
   readonly qid: Qid;
-  /** Byte that the next read or write starts at (`file-position`, `handle-position` of the Scheme egg); set by {@linkcode RemoteFile.seek}. */
+  /** Byte that the next read or write starts at; set by {@linkcode RemoteFile.seek}. */
   position = 0;
   readonly #handle: Handle;
   #readable: ReadableStream<Uint8Array<ArrayBuffer>> | undefined;
@@ -75,15 +75,14 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
     this.#handle = new Handle(open, file, appends);
   }
 
-  /** Connection to the server (`handle-connection` of the Scheme egg). */
+  /** Connection to the server. */
   get connection(): Connection {
     return this.#handle.open.session.connection;
   }
 
   /**
    * Largest transfer in bytes that is atomic, as the server gave it, 0 when it
-   * did not say; may be set for smaller requests (`handle-iounit` and
-   * `handle-iounit-set!` of the Scheme egg).
+   * did not say; may be set for smaller requests.
    */
   get iounit(): number {
     return this.#handle.open.iounit;
@@ -99,28 +98,13 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
   }
 
   /**
-   * Reads at the position, and moves it (`file-read` of the Scheme egg). See
+   * Reads at the position, and moves it. See
    * `read(9P)`.
    *
    * @param into Where the bytes go; one request, so it may not be filled.
    * @param options Signal.
    * @returns Number of bytes, or null at the end of the file.
    * @throws {TypeError} The file is closed.
-   *
-   * @example
-   * ```ts
-   * import { assertEquals } from "@std/assert";
-   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
-   *
-   * const [near, far] = pair();
-   * void serve(far, new MemoryFs({ motd: "hello\n" }));
-   * await using client = await connect(near);
-   * await using file = await client.open("motd");
-   * const buffer = new Uint8Array(4);
-   * assertEquals(await file.read(buffer), 4);
-   * assertEquals(await file.read(buffer), 2);
-   * assertEquals(await file.read(buffer), null);
-   * ```
    */
   async read(
     into: Uint8Array,
@@ -149,21 +133,6 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
    * @returns Number of bytes, or null at the end of the file.
    * @throws {RangeError} The offset is out of its range.
    * @throws {TypeError} The file is closed.
-   *
-   * @example
-   * ```ts
-   * import { assertEquals } from "@std/assert";
-   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
-   *
-   * const [near, far] = pair();
-   * void serve(far, new MemoryFs({ motd: "hello\n" }));
-   * await using client = await connect(near);
-   * await using file = await client.open("motd");
-   * const buffer = new Uint8Array(2);
-   * assertEquals(await file.readAt(buffer, 4), 2);
-   * assertEquals([...buffer], [0x6f, 0x0a]);
-   * assertEquals(file.position, 0);
-   * ```
    */
   async readAt(
     into: Uint8Array,
@@ -195,20 +164,6 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
    *   that may be silent for long.
    * @returns The chunks, which are the caller's to keep.
    * @throws {TypeError} The file is closed.
-   *
-   * @example
-   * ```ts
-   * import { assertEquals } from "@std/assert";
-   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
-   *
-   * const [near, far] = pair();
-   * void serve(far, new MemoryFs({ motd: "hello\n" }));
-   * await using client = await connect(near);
-   * await using file = await client.open("motd");
-   * let length = 0;
-   * for await (const chunk of file.chunks()) length += chunk.length;
-   * assertEquals(length, 6);
-   * ```
    */
   chunks(
     options: CallerOptions = {},
@@ -256,18 +211,6 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
    * @returns The lines.
    * @throws {RangeError} A line is too long.
    * @throws {TypeError} The file is closed.
-   *
-   * @example
-   * ```ts
-   * import { assertEquals } from "@std/assert";
-   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
-   *
-   * const [near, far] = pair();
-   * void serve(far, new MemoryFs({ users: "glenda\nrob\n" }));
-   * await using client = await connect(near);
-   * await using file = await client.open("users");
-   * assertEquals(await Array.fromAsync(file.lines()), ["glenda", "rob"]);
-   * ```
    */
   async *lines(
     options: LinesOptions = {},
@@ -280,7 +223,7 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
   }
 
   /**
-   * Writes at the position, and moves it (`file-write` of the Scheme egg). See
+   * Writes at the position, and moves it. See
    * `read(9P)`.
    *
    * @param data Bytes, or a text, which becomes UTF-8: the first of them, in
@@ -288,20 +231,6 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
    * @param options Signal.
    * @returns Number of bytes that the server took.
    * @throws {TypeError} The file is closed.
-   *
-   * @example
-   * ```ts
-   * import { assertEquals } from "@std/assert";
-   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
-   *
-   * const [near, far] = pair();
-   * void serve(far, new MemoryFs({ motd: "hello\n" }, { uid: "none" }));
-   * await using client = await connect(near);
-   * await using file = await client.open("motd", { write: true });
-   * assertEquals(await file.write("jelly"), 5);
-   * assertEquals(await file.write(new Uint8Array([0x21])), 1);
-   * assertEquals(await client.readTextFile("motd"), "jelly!");
-   * ```
    */
   async write(
     data: Uint8Array | string,
@@ -337,20 +266,6 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
    * @returns Number of bytes that the server took.
    * @throws {RangeError} The offset is out of its range.
    * @throws {TypeError} The file is closed.
-   *
-   * @example
-   * ```ts
-   * import { assertEquals } from "@std/assert";
-   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
-   *
-   * const [near, far] = pair();
-   * void serve(far, new MemoryFs({ motd: "hello\n" }, { uid: "none" }));
-   * await using client = await connect(near);
-   * await using file = await client.open("motd", { write: true });
-   * assertEquals(await file.writeAt("p", 3), 1);
-   * assertEquals(await client.readTextFile("motd"), "helpo\n");
-   * assertEquals(file.position, 0);
-   * ```
    */
   writeAt(
     data: Uint8Array | string,
@@ -390,20 +305,6 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
    * @param data Bytes, or a text, which becomes UTF-8.
    * @param options Signal, timeout, and `stall`.
    * @throws {TypeError} The file is closed.
-   *
-   * @example
-   * ```ts
-   * import { assertEquals } from "@std/assert";
-   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
-   *
-   * const [near, far] = pair();
-   * void serve(far, new MemoryFs({ motd: "hello\n" }, { uid: "none" }));
-   * await using client = await connect(near);
-   * await using file = await client.open("motd", { write: true });
-   * await file.writeAll("jelly\n");
-   * await file.writeAll("fish\n");
-   * assertEquals(await client.readTextFile("motd"), "jelly\nfish\n");
-   * ```
    */
   writeAll(
     data: Uint8Array | string,
@@ -465,20 +366,6 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
    * @returns The new position.
    * @throws {TypeError} There is no such whence.
    * @throws {RangeError} The new position is not in 0 to 2^53 - 1.
-   *
-   * @example
-   * ```ts
-   * import { assertEquals } from "@std/assert";
-   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
-   *
-   * const [near, far] = pair();
-   * void serve(far, new MemoryFs({ motd: "hello\n" }));
-   * await using client = await connect(near);
-   * await using file = await client.open("motd");
-   * assertEquals(await file.seek(-2, "end"), 4);
-   * assertEquals(await file.seek(1, "current"), 5);
-   * assertEquals(await file.seek(0), 0);
-   * ```
    */
   async seek(
     offset: number,
@@ -518,24 +405,11 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
   }
 
   /**
-   * Gets the attributes of the file (`handle-stat` of the Scheme egg). See
+   * Gets the attributes of the file. See
    * `stat(9P)`.
    *
    * @param options Signal.
    * @returns The attributes.
-   *
-   * @example
-   * ```ts
-   * import { assertEquals } from "@std/assert";
-   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
-   *
-   * const [near, far] = pair();
-   * void serve(far, new MemoryFs({ motd: "hello\n" }));
-   * await using client = await connect(near);
-   * await using file = await client.open("motd");
-   * const { name, length } = await file.stat();
-   * assertEquals([name, length], ["motd", 6]);
-   * ```
    */
   stat(options: CallerOptions = {}): Promise<FileStat> {
     const { session } = this.#handle.open;
@@ -552,19 +426,6 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
    * @param length New length in bytes, 0 by default.
    * @param options Signal.
    * @throws {RangeError} The length is not in 0 to 2^53 - 1.
-   *
-   * @example
-   * ```ts
-   * import { assertEquals } from "@std/assert";
-   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
-   *
-   * const [near, far] = pair();
-   * void serve(far, new MemoryFs({ motd: "hello\n" }, { uid: "none" }));
-   * await using client = await connect(near);
-   * await using file = await client.open("motd", { write: true });
-   * await file.truncate(4);
-   * assertEquals(await client.readTextFile("motd"), "hell");
-   * ```
    */
   async truncate(
     length: number = 0,
@@ -586,18 +447,6 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
    * It has no timeout, for the next event may be hours away. Cancelling waits
    * for nothing; {@linkcode RemoteFile.close} tells when the server is
    * done.
-   *
-   * @example
-   * ```ts
-   * import { assertEquals } from "@std/assert";
-   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
-   *
-   * const [near, far] = pair();
-   * void serve(far, new MemoryFs({ motd: "hello\n" }));
-   * await using client = await connect(near);
-   * const file = await client.open("motd");
-   * assertEquals(await new Response(file.readable).text(), "hello\n");
-   * ```
    */
   get readable(): ReadableStream<Uint8Array<ArrayBuffer>> {
     return this.#readable ??= readableOf(this.#handle, this);
@@ -616,26 +465,13 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
    * waits for nothing; {@linkcode RemoteFile.close} tells when the server is
    * done. But the signal of a `pipeTo()` is heard only when the write before it
    * has ended, as with all streams.
-   *
-   * @example
-   * ```ts
-   * import { assertEquals } from "@std/assert";
-   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
-   *
-   * const [near, far] = pair();
-   * void serve(far, new MemoryFs({ motd: "hello\n" }, { uid: "none" }));
-   * await using client = await connect(near);
-   * const file = await client.open("motd", { write: true });
-   * await ReadableStream.from(["jelly", "fish"]).pipeTo(file.writable);
-   * assertEquals(await client.readTextFile("motd"), "jellyfish");
-   * ```
    */
   get writable(): WritableStream<Uint8Array | string> {
     return this.#writable ??= writableOf(this.#handle, this);
   }
 
   /**
-   * Closes the file (`file-close` of the Scheme egg). Closing again does
+   * Closes the file. Closing again does
    * nothing, and gives the same outcome; when the connection has ended, there is
    * nothing to close any more. What is under way with the file is given up, and
    * rejects with a DOMException named `AbortError`, unless its reply comes
@@ -643,19 +479,6 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
    *
    * @param options Signal; an abort only ends the waiting.
    * @throws {NinePError} The server reports a failure; the file is closed all the same.
-   *
-   * @example
-   * ```ts
-   * import { assertRejects } from "@std/assert";
-   * import { connect, MemoryFs, pair, serve } from "@ninep/ninep";
-   *
-   * const [near, far] = pair();
-   * void serve(far, new MemoryFs({ motd: "hello\n" }));
-   * await using client = await connect(near);
-   * const file = await client.open("motd");
-   * await file.close();
-   * await assertRejects(() => file.read(new Uint8Array(1)), TypeError);
-   * ```
    */
   close(options: CallerOptions = {}): Promise<void> {
     return this.#handle.close(options);

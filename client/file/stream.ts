@@ -1,5 +1,5 @@
-// What streams of a file stand on: reads ahead of who wants the bytes, writes
-// behind who gives them, no more of either than a window.
+// Reads ahead and writes behind for the streams of a file, each bounded by a
+// window.
 
 import type { AbortListeners } from "../connection/abort.ts";
 import type { OpenFid } from "../connection/client_session.ts";
@@ -13,17 +13,17 @@ import {
   writeAll,
 } from "../transfer/transfer.ts";
 
-/** Requests that are ended together. */
+/** Requests that end together. */
 class Flight {
   readonly #ending = new AbortController();
   readonly #running = new Set<Promise<unknown>>();
 
-  /** Requests that have not come to their end. */
+  /** Number of requests under way. */
   get size(): number {
     return this.#running.size;
   }
 
-  /** Starts a request; who made it may look at its outcome, or not. */
+  /** Starts a request. The caller may ignore its outcome. */
   start<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
     const running = work(this.#ending.signal);
     this.#running.add(running);
@@ -32,22 +32,25 @@ class Flight {
     return running;
   }
 
-  /** Waits until one of the requests has come to its end. */
+  /** Waits until one of the requests has ended. */
   async landed(): Promise<void> {
     await Promise.race(this.#running).catch(() => {});
   }
 
-  /** Waits until all have. */
+  /** Waits until all requests have ended. */
   async over(): Promise<void> {
     await Promise.allSettled(this.#running);
   }
 
-  /** Aborts all requests. Nobody waits for what comes of it: the server may hang. */
+  /** Aborts all requests, and does not wait for the server, which may hang. */
   abort(reason: unknown): void {
     this.#ending.abort(reason);
   }
 
-  /** Runs work that waits for the requests: when it fails or is aborted, so are they. */
+  /**
+   * Runs work that waits for the requests. When the work fails or is aborted,
+   * the requests are aborted.
+   */
   async during<T>(
     aborts: AbortListeners,
     signal: AbortSignal | undefined,
@@ -69,29 +72,32 @@ class Flight {
 /** A chunk that is being read. */
 interface Part {
   readonly size: number;
-  /** As many bytes, or fewer at the end of the file. */
+  /** The bytes. There are fewer than asked for at the end of the file. */
   readonly bytes: Promise<Uint8Array<ArrayBuffer>>;
 }
 
 /**
- * The bytes of a file from an offset to its end, chunk by chunk, in order.
+ * Reads a file from an offset to its end, chunk by chunk, in order.
  *
- * The first read is one alone, and what it gives is there at once. As far as
- * the length that the server names, further reads are in flight together,
- * ahead of who asks; behind it they come one by one, for then the file may be
- * made up, and block until there is more.
+ * The first read is a single one, so that its bytes come soon. Up to the length
+ * that the server tells, further reads are in flight together, ahead of the
+ * caller. Behind this length they come one by one, because the server may
+ * compute the file, and a read may block until there is more.
  */
 export class ReadAhead {
   readonly #open: OpenFid;
   readonly #flight = new Flight();
-  /** Where the next request starts. */
+  /** Offset of the next request. */
   #at: number;
   /** Offset of the next bytes that the caller gets. */
   #offset: number;
-  /** As far as reads are in flight together, once the server was asked. */
+  /**
+   * The length of the file, once the server was asked. Up to it, reads are in
+   * flight together.
+   */
   #length: number | undefined;
   readonly #parts: Part[] = [];
-  /** Buffers that nobody keeps. */
+  /** Buffers that can be used again. */
   readonly #spare: ArrayBuffer[] = [];
   #isLastFull = false;
   #isOver = false;
@@ -106,7 +112,10 @@ export class ReadAhead {
     return this.#offset;
   }
 
-  /** The next bytes, which are the caller's to keep; undefined at the end. */
+  /**
+   * Returns the next bytes, which then belong to the caller; undefined at the
+   * end.
+   */
   next(signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer> | undefined> {
     return this.#flight.during(
       this.#open.session.environment.aborts,
@@ -115,7 +124,7 @@ export class ReadAhead {
     );
   }
 
-  /** Takes back bytes that next() gave, to read into them again. */
+  /** Takes back bytes that next() returned, to use their buffer again. */
   recycle({ buffer }: Uint8Array<ArrayBuffer>): void {
     if (this.#spare.length < LANES) this.#spare.push(buffer);
   }
@@ -127,7 +136,7 @@ export class ReadAhead {
       : new Uint8Array(size);
   }
 
-  /** Aborts what is in flight. */
+  /** Aborts the requests in flight. */
   stop(reason: unknown): void {
     this.#isOver = true;
     this.#flight.abort(reason);
@@ -198,18 +207,18 @@ export class ReadAhead {
 }
 
 /**
- * Bytes on their way into a file, from an offset on.
+ * Writes bytes into a file, from an offset on.
  *
- * Writes come one by one until {@linkcode lanesBehind} lets several be in
- * flight; from then on the caller is told of a failure later.
+ * Writes come one by one until {@linkcode lanesBehind} allows several in
+ * flight. From then on, a failure appears in a later call.
  */
 export class WriteBehind {
   readonly #open: OpenFid;
   readonly #flight = new Flight();
   readonly #start: number;
-  /** Where the next request starts. */
+  /** Offset of the next request. */
   #at: number;
-  /** Most writes in flight, once it is known. */
+  /** Most writes in flight, once this number is known. */
   #lanes: number | undefined;
   #failure: { error: unknown } | undefined;
 
@@ -223,7 +232,10 @@ export class WriteBehind {
     return this.#at;
   }
 
-  /** Takes bytes, which are the caller's again when it resolves; rejects with the first failure so far. */
+  /**
+   * Takes bytes. They belong to the caller again when the promise resolves. The
+   * promise rejects with the first failure so far.
+   */
   write(data: Uint8Array, signal?: AbortSignal): Promise<void> {
     return this.#flight.during(
       this.#open.session.environment.aborts,
@@ -244,7 +256,7 @@ export class WriteBehind {
     );
   }
 
-  /** Aborts what is in flight. */
+  /** Aborts the requests in flight. */
   stop(reason: unknown): void {
     this.#flight.abort(reason);
   }
@@ -265,7 +277,8 @@ export class WriteBehind {
     for (let start = 0; start < data.length; start += size) {
       while (this.#flight.size >= lanes) await this.#flight.landed();
       if (this.#failure) throw this.#failure.error;
-      // A copy: the caller's bytes may change before they are all taken.
+      // The bytes are copied, because the caller may change them before the
+      // server has taken all.
       const part = data.slice(start, start + size);
       this.#send(part, this.#at).catch((error) => {
         this.#failure ??= { error };
@@ -282,17 +295,19 @@ export class WriteBehind {
   }
 }
 
-/** Why what was read ahead is given up when nobody wants it. */
+/**
+ * Makes the reason for an abort of reads ahead that the caller does not need.
+ */
 export function leftOff(): DOMException {
   return new DOMException("The rest of the file is not wanted", "AbortError");
 }
 
-/** Puts as much into the buffer of a BYOB reader as it holds. */
+/** Copies as many bytes as fit into the buffer of a BYOB reader. */
 export function copyInto(
   request: ReadableStreamBYOBRequest,
   chunk: Uint8Array<ArrayBuffer>,
 ): number {
-  // There as long as nobody has responded.
+  // The view exists until respond() is called.
   const { buffer, byteOffset, byteLength } = request.view!;
   const count = Math.min(byteLength, chunk.length);
   new Uint8Array(buffer, byteOffset).set(chunk.subarray(0, count));

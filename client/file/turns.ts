@@ -6,13 +6,13 @@ interface Waiting {
   readonly refuse: (reason: unknown) => void;
 }
 
-/** What work does at the position of a file, as bits. */
+/** Kinds of work at the position of a file, as bits. */
 export type Access = typeof READ | typeof WRITE | typeof SEEK;
-/** It reads. */
+/** The work reads. */
 export const READ = 1;
-/** It writes. */
+/** The work writes. */
 export const WRITE = 2;
-/** It moves the position. */
+/** The work moves the position. */
 export const SEEK = 4;
 
 /** Work that waits for the position of a file. */
@@ -27,17 +27,16 @@ interface WaitingAccess extends Waiting {
  * Lets operations that use the position of an open file run in order of
  * arrival. While nothing is under way, taking a turn costs no promise.
  *
- * Where a read has to wait for data, as in a dialogue with the server, a write
- * must not wait for that read, nor the other way round. So a write may overtake
- * reads, and a read may overtake writes, where the file has no bytes behind the
- * position: there a read moves the position only in a file that has none.
+ * In a dialogue with the server a read waits for data, so a write must not wait
+ * for this read, nor a read for a write. So a write may overtake reads, and a
+ * read may overtake writes, if the file has no bytes behind the position.
  */
 export class PositionTurns {
   /** The work under way: at most one piece of each kind. */
   #running = 0;
   readonly #waiting: WaitingAccess[] = [];
 
-  /** Takes the turn if no work has it, and tells whether it did. */
+  /** Takes the turn if it is free, and returns true if so. */
   take(access: Access): boolean {
     if (this.#running !== 0) return false;
     this.#running = access;
@@ -45,7 +44,7 @@ export class PositionTurns {
   }
 
   /**
-   * Waits for the turn, which the caller has when the promise resolves.
+   * Waits for the turn. The caller has the turn when the promise resolves.
    *
    * @param mayOvertake Asks the server whether the file has no bytes behind the
    *   position.

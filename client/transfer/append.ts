@@ -1,4 +1,4 @@
-// How files are opened to append, and where an append goes.
+// Opens files to append, and finds the offset of an append.
 
 import { NinePError, OAPPEND } from "../../codec.ts";
 import type { ClientSession, OpenFid } from "../connection/client_session.ts";
@@ -13,8 +13,8 @@ export async function endOfFile(
 }
 
 /**
- * Opens a file for appending, with OAPPEND if the server accepts this bit. Then
- * each write goes to the end, whatever other clients append.
+ * Opens a file for appending, with OAPPEND if the server accepts this bit. With
+ * it, each write goes to the end, also when other clients append.
  *
  * @param open Sends the Topen or Tcreate with a mode.
  */

@@ -1,4 +1,4 @@
-// What is written to a file, where it comes bit by bit.
+// Data for a file that come in chunks.
 
 import type { OpenFid } from "../connection/client_session.ts";
 import { chunkSize, lanesBehind, writeAll } from "./transfer.ts";
@@ -6,10 +6,7 @@ import { endOfFile } from "./append.ts";
 
 const encoder = new TextEncoder();
 
-/**
- * What can be written to a file: bytes, a text, which becomes UTF-8, or either
- * of them bit by bit.
- */
+/** Data for a file: bytes, a text that becomes UTF-8, or chunks of either. */
 export type FileData =
   | Uint8Array
   | string
@@ -19,22 +16,22 @@ export type FileData =
 
 /** A source of chunks. */
 export interface ChunkSource {
-  /** The next chunk, or undefined at the end. */
+  /** Returns the next chunk, or undefined at the end. */
   next(): Promise<Uint8Array | undefined>;
-  /** Tells the source, unless it has ended, that no more is wanted. */
+  /** Cancels the source, unless it has ended. */
   cancel(reason: unknown): void;
 }
 
 /**
- * Makes a source of whatever gives chunks.
+ * Makes a source of a stream or an iterable.
  *
- * @throws {TypeError} It gives none, as far as that is seen without waiting.
+ * @throws {TypeError} The value gives no chunks.
  */
 export function chunksOf(
   data: Exclude<FileData, Uint8Array | string>,
 ): ChunkSource {
   if (data instanceof ReadableStream) return ofStream(data);
-  // As callers without types may do.
+  // Callers without types may give anything.
   const given: unknown = data;
   const isIterable = typeof given === "object" && given !== null &&
     !ArrayBuffer.isView(given) && // Of numbers.
@@ -80,7 +77,7 @@ function ofIterable(
   }
 }
 
-/** @param first What it gave already. */
+/** @param first The result that the iterator has already given. */
 function ofIterator(
   iterator: Iterator<Uint8Array | string> | AsyncIterator<Uint8Array | string>,
   first: IteratorResult<Uint8Array | string> | undefined,
@@ -100,14 +97,14 @@ function ofIterator(
     cancel() {
       if (isOver) return;
       isOver = true;
-      // Behind what it is busy with, so nobody waits for it.
+      // The iterator may be busy, so nothing waits for its end.
       const end = async () => await iterator.return?.();
       end().catch(() => {}); // What failed before is the error to tell.
     },
   };
 }
 
-/** The bytes of a chunk, from callers with and without types. */
+/** Returns the bytes of a chunk. Callers without types may give anything. */
 export function bytesOf(chunk: unknown): Uint8Array {
   if (typeof chunk === "string") return encoder.encode(chunk);
   if (chunk instanceof Uint8Array) return chunk;
@@ -116,16 +113,16 @@ export function bytesOf(chunk: unknown): Uint8Array {
   );
 }
 
-/** What a value is, for messages. */
+/** Returns the kind of a value, for messages. */
 function kindOf(value: unknown): string {
   if (typeof value !== "object" || value === null) return typeof value;
   return value.constructor?.name ?? "an object";
 }
 
 /**
- * Writes chunks as they come: the first one alone, then as many in flight as
- * {@linkcode lanesBehind} has it. The source is asked for the next one when
- * there is room for it.
+ * Writes chunks as they come: the first chunk alone, then as many in flight as
+ * {@linkcode lanesBehind} allows. The source is asked for a chunk when there is
+ * room for it.
  *
  * @param offset Offset of the first chunk; undefined appends each chunk.
  */
@@ -139,7 +136,7 @@ export async function writeChunks(
   const onAbort = () => writer.fail(signal?.reason);
   const { aborts } = open.session.environment;
   aborts.add(signal, onAbort);
-  // The source may be idle by then, and nothing in flight.
+  // The source may be idle and nothing in flight when the session ends.
   const unwatch = open.session.onEnd(writer, (error) => writer.fail(error));
   try {
     await writer.write(source);
@@ -185,7 +182,7 @@ class ChunkWriter {
   /** Writes in flight. */
   #running = 0;
   #failure: { error: unknown } | undefined;
-  /** What the source gave, until it is taken. */
+  /** The next chunk of the source, until it is written. */
   #given: { chunk: Uint8Array | undefined } | undefined;
   #wake: () => void = () => {};
 
@@ -203,7 +200,10 @@ class ChunkWriter {
     this.#signal = signal;
   }
 
-  /** Rejects when no write is in flight any more, whatever the source does. */
+  /**
+   * Writes all chunks. After a failure, the promise rejects when no write is in
+   * flight any more, even if the source hangs.
+   */
   async write(source: ChunkSource): Promise<void> {
     while (await this.#room()) {
       source.next().then((chunk) => {
@@ -225,13 +225,16 @@ class ChunkWriter {
     if (this.#failure) throw this.#failure.error;
   }
 
-  /** Lets nothing new begin. */
+  /** Ends the transfer with an error: no write begins any more. */
   fail(error: unknown): void {
     this.#failure ??= { error };
     this.#wake();
   }
 
-  /** Behind the first write, when nothing is in flight, asks how many may be. */
+  /**
+   * After the first write, when nothing is in flight, finds out how many writes
+   * may be in flight.
+   */
   async #widen(): Promise<void> {
     if (this.#lanes !== undefined || this.#offset === this.#start) return;
     this.#lanes = await lanesBehind(this.#open, this.#offset, this.#signal);
@@ -256,7 +259,7 @@ class ChunkWriter {
     }
   }
 
-  /** Waits until another write may begin; false after a failure. */
+  /** Waits until another write may begin. Returns false after a failure. */
   async #room(): Promise<boolean> {
     await this.#until(() => this.#running < (this.#lanes ?? 1));
     return this.#failure === undefined;

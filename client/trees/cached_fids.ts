@@ -1,4 +1,5 @@
-// Fids that stay: a path that is used again and again is walked to once.
+// Fids that are kept, so that the client walks once to a path that is used
+// again and again.
 
 import { FunctionError, NinePError } from "../../codec.ts";
 import { isRemovedError } from "../../codec/call.ts";
@@ -6,38 +7,44 @@ import { abortable, hasCode, leadsTo, namesOf } from "../operation.ts";
 import type { ClientSession } from "../connection/client_session.ts";
 import { onlyAsks } from "../connection/message_table.ts";
 
-/** A fid that stays, or the walk to it. */
+/** A fid that is kept, or the walk to it. */
 interface CachedFid {
   /** Path from the root. */
   readonly path: string;
   readonly fid: Promise<number>;
-  /** The same, when it is there. */
+  /** The fid, once the walk has ended. */
   number: number | undefined;
   readonly walk: AbortController;
-  /** Who wait for it or work with it; without any the walk is given up. */
+  /**
+   * Number of calls that wait for the fid or use it. Without any, the walk is
+   * aborted.
+   */
   users: number;
-  /** A caller has the number, so that he clunks it, or nobody. */
+  /**
+   * True when a caller has the number. The caller then owns the fid and must
+   * clunk it.
+   */
   isGiven: boolean;
 }
 
-/** How to walk to a path. */
+/** Walks to a path. */
 export type Walk = (signal: AbortSignal) => Promise<number>;
 
-/** The fids of one tree that stay. Paths are those from its root. */
+/** The fids of one tree that are kept. Their paths begin at its root. */
 export class CachedFids {
   readonly #session: ClientSession;
-  /** What who comes gets. */
+  /** The fid that the next call for a path gets. */
   readonly #byPath = new Map<string, CachedFid>();
-  /** All that are there, also those that their paths do not lead to any more. */
+  /** All kept fids, also those whose paths lead to other files by now. */
   readonly #byFid = new Map<number, CachedFid>();
-  /** Walks that are under way. */
+  /** Walks under way. */
   readonly #walks = new Set<AbortController>();
 
   constructor(session: ClientSession) {
     this.#session = session;
   }
 
-  /** Gives a fid to a caller: it is there until he clunks it. */
+  /** Gives a fid to a caller, who must clunk it. */
   give(
     path: string,
     walk: Walk,
@@ -52,8 +59,9 @@ export class CachedFids {
   }
 
   /**
-   * Works with a fid. Where the file turns out to be gone before anything was
-   * done, its path is walked to once more: there may be another one.
+   * Runs work on a fid. If the file is gone before the work has changed
+   * anything, the client walks to its path once more, because there may be
+   * another file.
    */
   use<T>(
     path: string,
@@ -138,12 +146,12 @@ export class CachedFids {
     return kept;
   }
 
-  /** Who comes walks again. */
+  /** Takes a fid off its path, so that the next call walks again. */
   #unlist(kept: CachedFid): void {
     if (this.#byPath.get(kept.path) === kept) this.#byPath.delete(kept.path);
   }
 
-  /** Gives up what nobody uses, or can use. */
+  /** Ends a walk or a fid that no call uses. */
   #settle(kept: CachedFid, reason?: unknown): void {
     const { path, number, walk, users, isGiven } = kept;
     if (users > 0) return;
@@ -155,23 +163,26 @@ export class CachedFids {
     }
   }
 
-  /** The path that a fid was walked to, if it stays. */
+  /** Returns the path of a kept fid. */
   pathOf(fid: number): string | undefined {
     return this.#byFid.get(fid)?.path;
   }
 
-  /** A request for a fid has failed: its path may lead to another file by now. */
+  /**
+   * Notes that a request for a fid has failed. Its path may lead to another
+   * file by now.
+   */
   note(fid: number, error: unknown): void {
     const kept = this.#byFid.get(fid);
     if (kept && isGone(error)) this.#unlist(kept);
   }
 
-  /** Whether a fid is one of them. */
+  /** Tells whether a fid is kept. */
   has(fid: number): boolean {
     return this.#byFid.has(fid);
   }
 
-  /** A fid is given back. */
+  /** Forgets a fid that is given back. */
   forget(fid: number): void {
     const kept = this.#byFid.get(fid);
     if (!kept) return;
@@ -179,7 +190,10 @@ export class CachedFids {
     this.#unlist(kept);
   }
 
-  /** A path does not lead to the same file any more, nor do those below it. */
+  /**
+   * Notes that a path, and those below it, do not lead to the same files any
+   * more.
+   */
   forgetPath(path: string): void {
     const top = namesOf(path);
     for (const kept of this.#byPath.values()) {
@@ -189,7 +203,7 @@ export class CachedFids {
     }
   }
 
-  /** Gives up the walks, and gives the numbers of those that are there, to be clunked. */
+  /** Aborts the walks, and returns the kept fids, which the caller clunks. */
   release(end: DOMException): number[] {
     for (const walk of this.#walks) walk.abort(end);
     const fids = [...this.#byFid.keys()];
@@ -210,11 +224,13 @@ function isGone(error: unknown): error is NinePError {
 }
 
 /**
- * Tells whether nothing was called, for an error that isGone() has recognized.
+ * Tells whether no function was called, for an error that isGone() has
+ * recognized.
  */
 function isUndone(error: unknown): boolean {
   if (error instanceof FunctionError) return true;
-  // An error without a request is that of the client, which did not send it.
+  // An error without a request comes from the client, which has not sent the
+  // request.
   const request = error instanceof NinePError ? error.request : undefined;
   return request === undefined || onlyAsks(request);
 }

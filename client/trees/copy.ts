@@ -1,4 +1,4 @@
-// Files and trees from one place to another, of one server or of two.
+// Copies files and directories, within one server or to another one.
 
 import {
   NinePError,
@@ -41,20 +41,20 @@ import { type DirectoryLevel, LoopDetector } from "./loop_detector.ts";
 
 /** Most files that are copied at a time. */
 const AT_ONCE = 8;
-/** What an owner needs to make the members of a directory. */
+/** Permissions that an owner needs to make the members of a directory. */
 const OWNER = 0o700;
 
-/** How far a copy has come; see {@linkcode Client.copy}. */
+/** Progress of a copy; see {@linkcode Client.copy}. */
 export interface CopyProgress {
-  /** Path of the file that is copied; in a tree, one of its files. */
+  /** Path of the file that is being copied. */
   path: string;
-  /** Bytes of it that are written. */
+  /** Number of bytes that are written. */
   bytes: number;
-  /** Bytes that it has: the server's word, or `bytes` where there are more. */
+  /** Length of the file, as the server told it, or `bytes` if this is more. */
   total: number;
 }
 
-/** How a file or directory is copied. */
+/** Options and limits of a copy. */
 export interface CopyPlan extends CallerOptions {
   readonly recursive: boolean;
   /** Most members of one directory. */
@@ -64,7 +64,7 @@ export interface CopyPlan extends CallerOptions {
   readonly onProgress: ((progress: CopyProgress) => void) | undefined;
 }
 
-/** What is copied, or where to, as the caller names it. */
+/** The source or the target of a copy, as the caller has named it. */
 export interface CopyEnd extends Location {
   readonly base: TreePaths;
 }
@@ -74,7 +74,9 @@ interface Task {
   readonly from: NearLocation;
   readonly to: NearLocation;
   readonly stat: Stat;
-  /** Whether a directory was made for it, with permissions that may be too wide. */
+  /**
+   * True when a directory was made for it, whose permissions may be too wide.
+   */
   isMade?: boolean;
   /** The directory that contains it. */
   readonly parent?: Task | undefined;
@@ -84,7 +86,7 @@ interface Task {
 
 /** A directory whose members are copied in batches. */
 interface Descent {
-  /** The spots that lead to the members. */
+  /** The locations that lead to the members. */
   readonly from: NearLocation;
   readonly to: NearLocation;
   /** The directory in the loop detector, once its first members are known. */
@@ -95,7 +97,7 @@ interface Descent {
 /**
  * Copies a file, or a directory with all that is in it.
  *
- * @param plan A timeout is for each request.
+ * @param plan Options and limits. The timeout is for each request.
  */
 export async function copyTree(
   from: CopyEnd,
@@ -122,7 +124,7 @@ export async function copyTree(
   }
 }
 
-/** Copies a directory to one that is there, and is a base. */
+/** Copies the members of a directory into a directory that exists. */
 async function copyAll(
   top: Task,
   bases: PathRoots,
@@ -183,7 +185,8 @@ async function copyAll(
       const names = value.map(({ stat: { name } }) => name);
       const parent = task.parent?.descent?.step;
       descent.step ??= loops.enter(stat.qid, from.label, names, parent);
-      // A directory has one parent: the way down to what is made leads by it.
+      // A directory has one parent, so the way to each new directory leads
+      // through this check.
       for (const member of value) await refuseTarget(member, "into itself");
       return value; // The directory comes again after its members.
     }
@@ -216,7 +219,10 @@ async function copyAll(
   }
 }
 
-/** Makes a directory, its owner's for now, where there is none, and tells whether it did. */
+/**
+ * Makes a directory if there is none, with permissions for its owner only.
+ * Returns true if it was made.
+ */
 async function madeDirectory(
   { base, path }: Location,
   mode: number,
@@ -233,7 +239,7 @@ async function madeDirectory(
   }
 }
 
-/** Copies a plain file; what is there is replaced. */
+/** Copies a plain file, and replaces the target. */
 async function copyFile(
   from: Location,
   source: OpenFid,
@@ -246,7 +252,8 @@ async function copyFile(
   const { open: { session, fid, qid }, old } = target;
   source.monitor = target.open.monitor = plan.monitor;
   const isTail = (qid.type & QTAPPEND) !== 0;
-  // What may be its own end, which a made-up file of no length is not.
+  // The target may be the source itself. Then the length of the source is the
+  // end of the copy, unless the server computes the file and tells no length.
   const isBounded = old !== undefined && isTail && stat.length > 0n &&
     (source.qid.type & QTAPPEND) !== 0;
   const length = Number(stat.length);
@@ -292,11 +299,17 @@ async function cut(
 /** A file that is written. */
 interface Target {
   readonly open: OpenFid;
-  /** What it was, where it may be the source itself: it was not cut to nothing. */
+  /**
+   * Attributes before the copy, when the target may be the source itself. Then
+   * the target was not cut.
+   */
   readonly old?: Stat | undefined;
 }
 
-/** Opens the file to copy to, or makes it, whoever else makes or removes it meanwhile. */
+/**
+ * Opens the target of a copy, or makes it, also when others make or remove the
+ * file meanwhile.
+ */
 async function openTarget(
   from: Location,
   source: OpenFid,
@@ -316,8 +329,8 @@ async function openTarget(
         if (isAlike && isSameTree(from.base, base)) {
           throw invalid("onto itself");
         }
-        // Another address may lead to the source: the bytes that it has are
-        // harmless to it, its end is not.
+        // The target may be the source, by another address. To write its own
+        // bytes again is harmless, to cut it is not.
         const old = isAlike ? await session.stat(fid, signal) : undefined;
         const how = { write: true, truncate: !isAlike };
         return { open: await base.open(fid, how, signal), old };
@@ -337,8 +350,8 @@ async function openTarget(
 }
 
 /**
- * Walks to a file, and tells what it is: without a further request where one
- * Twalk leads there from a base.
+ * Walks to a file and returns its qid. One Twalk is enough when it leads from
+ * the root of the walk to the file.
  */
 async function find(
   { base, path }: Location,
@@ -360,19 +373,19 @@ async function find(
   return { fid, qid: wqid[wname.length - 1] };
 }
 
-/** What is moved from a file to another one. */
+/** The part of a file that is copied. */
 interface FileCopy {
-  /** As the source names it. */
+  /** Length that the source's server told. */
   readonly length: number;
-  /** Whether what lies behind that is left. */
+  /** True when bytes behind this length are not copied. */
   readonly isBounded: boolean;
   readonly path: string;
 }
 
 /**
- * Moves the content of a file. As far as the length that the source names,
- * several chunks are under way behind the first one, if
- * {@linkcode lanesBehind} has it so; behind it, one.
+ * Copies the content of a file. Up to the length of the source, several chunks
+ * are in flight after the first one, if {@linkcode lanesBehind} allows it.
+ * Behind this length, one chunk is in flight.
  *
  * @returns The end of the source, and the end of the written bytes. The latter
  *   is larger if a read found the end before a chunk that was already written:
@@ -409,7 +422,7 @@ async function copyBytes(
       const known = Math.min(count, Math.max(end - at, 0));
       if (known > 0) await write(chunk.subarray(0, known), at);
     } finally {
-      // Also for the other lanes: the file ends here, or it failed.
+      // The other lanes stop here, too: the file ends, or the write has failed.
       if (count < chunk.length) end = Math.min(end, at + count);
     }
   };
@@ -450,8 +463,9 @@ async function copyBytes(
 }
 
 /**
- * Whether two directories whose qids are alike are one, also through different
- * servers' addresses: what is made in one is then in the other.
+ * Tells whether two directories with the same qid are one directory, also when
+ * they have different addresses: a file that is made in one then appears in the
+ * other.
  */
 async function isOneDirectory(
   a: NearLocation,
@@ -477,13 +491,16 @@ async function isOneDirectory(
   }
 }
 
-/** The error of a copy onto or into itself. */
+/** Makes the error of a copy onto or into itself. */
 function invalid(what: string): NinePError {
   const ename = "Invalid argument";
   return new NinePError(ename, { message: `${ename}: it is copied ${what}` });
 }
 
-/** Recognizes a copy of a directory into itself by the paths, before anything is made. */
+/**
+ * Recognizes a copy of a directory into itself by the paths, before any file is
+ * made.
+ */
 function isWithin(from: CopyEnd, to: CopyEnd): boolean {
   return isSameTree(from.base, to.base) &&
     `${to.base.absolute(to.path)}/`.startsWith(
@@ -491,7 +508,10 @@ function isWithin(from: CopyEnd, to: CopyEnd): boolean {
     );
 }
 
-/** Recognizes a tree by its name and its server's address: qids mean something only within one. */
+/**
+ * Recognizes a tree by its name and the address of its server. Qids can be
+ * compared only within one tree.
+ */
 function isSameTree(a: PathRoot, b: PathRoot): boolean {
   const { session: { peer } } = a;
   const isOneServer = a.session === b.session ||

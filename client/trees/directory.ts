@@ -1,4 +1,5 @@
-// Directories: their members, read while the caller works on those before.
+// Reads directories, also while the caller works on the members before, and
+// makes directories.
 
 import { rangeError } from "../error_brand.ts";
 import {
@@ -23,7 +24,7 @@ import {
 import type { OpenFid } from "../connection/client_session.ts";
 import { MAX_LENGTH, readAll, type ReadBounds } from "../transfer/transfer.ts";
 
-/** Size of the reads of a directory: no record is larger. */
+/** Size of the reads of a directory. No record is larger. */
 const CHUNK = 64 * 1024;
 
 /**
@@ -41,12 +42,12 @@ export const BATCH = 4096;
 const MODE_ON_THE_WAY = 0o777;
 
 /**
- * Reads a directory, a batch of members at a time. The next read is under way
- * while the caller works on a batch, never more: each offset is where the last
- * read ended.
+ * Reads a directory, a batch of members at a time. While the caller works on a
+ * batch, one further read is under way. There is never more than one, because
+ * each read begins where the last one ended.
  *
- * @param verb What errors say that was tried, and with what.
- * @param options A timeout is for each request.
+ * @param verb Name of the operation, for errors.
+ * @param options Signal, and a timeout for each request.
  */
 export async function* readMembers(
   base: PathRoot,
@@ -88,7 +89,8 @@ export async function* readMembers(
         count: Math.min(CHUNK, limit),
       }, signal);
       offset += data.length;
-      // At once: the caller may stay away for long.
+      // The directory is closed at once, because the caller may be busy for
+      // long.
       if (data.length === 0) close();
       return members(data);
     });
@@ -119,7 +121,7 @@ export interface Gathering extends CallerOptions {
   readonly label: FileRef;
 }
 
-/** The error for a directory with more members than `maxEntries`. */
+/** Makes the error for a directory with more members than `maxEntries`. */
 export function tooMany(
   { verb, label, maxEntries = MAX_ENTRIES }: Gathering,
 ): RangeError {
@@ -136,7 +138,7 @@ export function tooMany(
  * connection, the directory is read once more, unless a batch was given
  * already.
  *
- * @param take Makes a result of a member; undefined leaves the member out.
+ * @param take Returns the result for a member; undefined leaves the member out.
  * @throws {RangeError} The directory has more members than `maxEntries`.
  */
 export async function* batchesOf<T>(
@@ -176,7 +178,7 @@ export async function* batchesOf<T>(
 /**
  * Reads a directory as a whole.
  *
- * @param take Makes a result of a member; undefined leaves the member out.
+ * @param take Returns the result for a member; undefined leaves the member out.
  * @throws {RangeError} The directory has more members than `maxEntries`.
  */
 export async function gatherMembers<T>(
@@ -203,7 +205,7 @@ async function openDirectory(
   throw new NinePError("not a directory");
 }
 
-/** All members, where reads end anywhere. */
+/** Reads all members from a server whose reads may end within a record. */
 async function readWhole(
   open: OpenFid,
   signal: AbortSignal | undefined,
@@ -216,7 +218,10 @@ async function readWhole(
   }
 }
 
-/** The members in the data of a read; names that could lead a caller astray are refused. */
+/**
+ * Decodes the members in the data of a read. Names that no file can have are
+ * refused.
+ */
 function members(data: Uint8Array): Stat[] {
   const batch = decodeDir(data);
   for (const { name } of batch) {
@@ -274,7 +279,7 @@ export async function makeDirectories(
   }
 }
 
-/** Walks to a directory's member, which is made where it is missing. */
+/** Walks to a member of a directory, and makes it if it is missing. */
 async function step(
   { session, aname }: PathRoot,
   fid: number,

@@ -1,25 +1,25 @@
-// Files in trees that are gone through, however deep: none is further from a
-// fid than one Twalk goes.
+// Locations of files in a tree of any depth. Every location is at most 16 names
+// away from a known fid.
 
 import { MAXWELEM } from "../../codec.ts";
 import { PathRoot } from "./path_root.ts";
 import { join } from "../operation.ts";
 
-/** Where a file is. */
+/** The location of a file: a fid to walk from, and a path. */
 export interface Location {
   readonly base: PathRoot;
-  /** From the base. */
+  /** Path from the base. */
   readonly path: string | readonly string[];
   /** Its path for the caller. */
   readonly label: string;
 }
 
-/** A file or directory whose base leads to its members. */
+/** A location at most 16 names away from its base. */
 export interface NearLocation extends Location {
   readonly path: readonly string[];
 }
 
-/** The spot of a directory's member. */
+/** Returns the location of a directory's member. */
 export function memberOf(
   { base, path, label }: NearLocation,
   name: string,
@@ -27,11 +27,11 @@ export function memberOf(
   return { base, path: [...path, name], label: join(label, name) };
 }
 
-/** The directories to walk from, while a tree is gone through. */
+/** The directories to walk from, while a tree is traversed. */
 export class PathRoots {
   readonly #bases = new Set<PathRoot>();
 
-  /** Makes a file a base of its own. */
+  /** Makes a file a base, with a fid of its own. */
   async hold(
     { base, path, label }: Location,
     signal: AbortSignal | undefined,
@@ -47,7 +47,9 @@ export class PathRoots {
     return { base: own, path: [], label };
   }
 
-  /** Makes a directory a base where its members are too far from the present one. */
+  /**
+   * Makes a directory a base if its members are too far from the present base.
+   */
   async near(
     spot: NearLocation,
     signal: AbortSignal | undefined,
@@ -55,7 +57,7 @@ export class PathRoots {
     return spot.path.length < MAXWELEM ? spot : await this.hold(spot, signal);
   }
 
-  /** Gives a directory's fid back, if it is a base of its own. */
+  /** Gives the fid of a directory back, if the directory is a base. */
   leave({ base, path }: NearLocation): void {
     if (path.length === 0 && this.#bases.delete(base)) {
       base.session.drop(base.fid);

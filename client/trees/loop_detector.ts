@@ -4,7 +4,7 @@
 import { NinePError } from "../../codec.ts";
 import type { Qid } from "../../codec/messages.ts";
 
-/** Most levels of a tree: a server can make up directories without an end. */
+/** Most levels of a tree. A server can compute directories without an end. */
 const MAX_DEPTH = 100_000;
 
 /** Number of members of two directories that are compared. */

@@ -1,4 +1,4 @@
-// From a directory to the files below it: walked to, opened and made.
+// Walks to files below a directory, opens and makes them.
 
 import {
   NinePError,
@@ -19,7 +19,7 @@ import {
 import type { ClientSession, OpenFid } from "../connection/client_session.ts";
 import { openToAppend } from "../transfer/append.ts";
 
-/** How to open a path. */
+/** Options for opening a path. */
 export interface PathOpenOptions {
   read?: boolean | undefined;
   write?: boolean | undefined;
@@ -34,11 +34,11 @@ export interface PathOpenOptions {
   flags?: number | undefined;
 }
 
-/** A directory where paths start. */
+/** A directory from which paths start. */
 export class PathRoot {
   readonly session: ClientSession;
   readonly fid: number;
-  /** Tree that it is in: within one, qids tell which file is which. */
+  /** Name of its tree. Within one tree, qids tell files apart. */
   readonly aname: string;
 
   constructor(session: ClientSession, fid: number, aname: string) {
@@ -62,7 +62,10 @@ export class PathRoot {
     return this.session.walk(from, namesOf(path), signal, newfid);
   }
 
-  /** Opens a file, or makes it, whoever else makes or removes it meanwhile. */
+  /**
+   * Opens a file, or makes it, also when others make or remove the file
+   * meanwhile.
+   */
   async open(
     file: FileRef,
     how: PathOpenOptions,
@@ -95,7 +98,7 @@ export class PathRoot {
     }
   }
 
-  /** Makes a file, which must not be there, and opens it. */
+  /** Makes a file, which must not exist, and opens it. */
   async create(
     path: string | readonly string[],
     perm: number,
@@ -126,7 +129,7 @@ export class PathRoot {
       : openToAppend(this.session, mode, open);
   }
 
-  /** Walks to a file for some work, with which its fid ends. */
+  /** Walks to a file, runs work on its fid, and clunks the fid. */
   async visit<T>(
     path: string | readonly string[],
     signal: AbortSignal | undefined,

@@ -16,7 +16,7 @@ import { monitored, type TransferOptions } from "../transfer/stall.ts";
 import type { OpenFid } from "../connection/client_session.ts";
 
 /**
- * Gives a path from the root (`normalize-path` of the Scheme egg): a text that
+ * Gives a path from the root: a text that
  * starts with a slash, and has neither `.` nor `..` nor more slashes than it
  * needs.
  *
