@@ -1,4 +1,4 @@
-// How a client begins: a connection, Tversion, Tattach.
+// Makes clients: a connection, Tversion, Tattach.
 
 import {
   MSIZE_DEFAULT,
@@ -34,11 +34,15 @@ import { ClientSession, WINDOW } from "./connection/client_session.ts";
 export interface ConnectOptions extends CallerOptions {
   /** User, `none` by default. */
   uname?: string | undefined;
-  /** Tree of the server; the empty text, its main one, by default. */
+  /**
+   * Name of the server's tree; by default the empty name, that of its main
+   * tree.
+   */
   aname?: string | undefined;
   /**
    * Authenticates the user, before the attach and whenever the session is
-   * started anew; without it no authentication is asked for. See `attach(9P)`.
+   * started anew. Without it, the client asks for no authentication. See
+   * `attach(9P)`.
    */
   auth?: Authenticate | undefined;
   /** Largest message in bytes to ask for, 256 to 2^32 - 1; 1 MiB and 24 bytes by default. */
@@ -51,27 +55,28 @@ export interface ConnectOptions extends CallerOptions {
   maxInFlight?: number | undefined;
   /**
    * Most bytes of file data that one transfer (a file read or written as a
-   * whole, a stream) has in flight, 4096 to 2^30; 1 MiB by default. It goes in
-   * eight requests at most, so it is also limited by msize.
+   * whole, a stream) has in flight, 4096 to 2^30; 1 MiB by default. The client
+   * uses eight requests at most, so msize limits it as well.
    */
   window?: number | undefined;
   /** First number for fids, 0 to 2^32 - 2, which is the root's; 0 by default. */
   fidBase?: number | undefined;
   /**
-   * A kind of server that needs to be known. `pyroute2` is the server of that
-   * package's `plan9`, which is not sent what it cannot take:
+   * Kind of the server, if it differs from the manual. For `pyroute2`, the
+   * server of this package's `plan9`, the client keeps to what this server can
+   * take:
    *
-   * - `msize` is 8192 by default, for it takes no message that arrives in two
-   *   pieces, and `maxInFlight` 1, for an error makes it forget what came with
-   *   the request;
-   * - `fidBase` is a random number by default, for all its connections share
-   *   their fids;
-   * - nothing is flushed: an aborted call rejects at once, but the next call
-   *   waits until the server has finished it, and its result is dropped.
+   * - `msize` is 8192 by default, because the server takes no message that
+   *   arrives in two pieces. `maxInFlight` is 1, because after an error the
+   *   server forgets the requests that came together;
+   * - `fidBase` is a random number by default, because all connections of the
+   *   server share their fids;
+   * - the client sends no Tflush. An aborted call rejects at once, but the next
+   *   call waits until the server has finished it, and its result is dropped.
    *   Closing the client while a call is pending ends the connection at once;
    * - a directory's records may be cut at any byte, so they are joined first.
-   *   Names that are not ASCII arrive cut: a ProtocolError where that leaves
-   *   no UTF-8;
+   *   Names that are not ASCII arrive cut, which is a ProtocolError if no UTF-8
+   *   is left;
    * - arguments that are too long for a Tcall are a RangeError. They are not
    *   written in pieces, because each piece would replace the one before;
    * - the value of a function may be longer than msize, up to 64 MiB, because
@@ -85,13 +90,12 @@ export interface ConnectOptions extends CallerOptions {
   /**
    * Connect again when the connection is lost, false by default.
    *
-   * Trees, open files and other fids go on, under the same numbers, where the
-   * same file is still found by its path; a root is whatever the server attaches
-   * to. Calls that only ask are repeated,
-   * others that were under way reject with a ProtocolError, as nobody knows
-   * whether they were done. What comes without a connection waits for the next
-   * one. A fid that is lost fails with the code `ESTALE`, but is closed
-   * without an error:
+   * Trees, open files and other fids go on, with the same numbers, if their
+   * paths still lead to the same files. The client repeats calls that only ask.
+   * Other calls that were under way reject with a ProtocolError, because the
+   * client cannot know whether they were done. A call that comes without a
+   * connection waits for the next one. A lost fid fails with the code `ESTALE`,
+   * and is closed without an error. A fid is lost if
    *
    * - the file was replaced, moved by others or removed, has a lower version
    *   than before, or must not be opened any more;
@@ -99,8 +103,8 @@ export interface ConnectOptions extends CallerOptions {
    *   fid: a restarted server may give another file the same qid;
    * - it is of exclusive use (DMEXCL), or was opened to be removed (ORCLOSE);
    * - something was written to a file that has no version (the `vers` of its
-   *   qid is 0): such a file is made up by the server, which may have kept
-   *   what was written with the fid;
+   *   qid is 0): the server computes such a file, and may have kept the data
+   *   for the fid;
    * - the fid wrote to a file that it also reads, and the file does not have
    *   these bytes any more. A server keeps the arguments and the value of a
    *   function for a fid, so a read could give the value of another user. Reads
@@ -108,13 +112,13 @@ export interface ConnectOptions extends CallerOptions {
    * - the value of a function was read in part;
    * - its user was authenticated, unless by `auth` for the tree of `connect()`;
    * - it is a directory that was read in part: it must be read again from its
-   *   beginning, as calls do that give all of it at once.
+   *   beginning, as calls for whole directories do.
    *
-   * What the server had sent of a stream is lost. Locks and other state that
-   * a server keeps for a connection are, too.
+   * Data of a stream that the server had sent are lost, and so are locks and
+   * other state that a server keeps for a connection.
    *
-   * `closed` then resolves when the client gives up, and all calls that wait
-   * reject with the same error.
+   * When the client gives up, `closed` resolves, and all waiting calls reject
+   * with the same error.
    */
   reconnect?: boolean | ReconnectOptions | undefined;
   /** Most milliseconds that closing the client waits for the server, 0 to 2^31 - 1; 3000 by default. */
@@ -123,18 +127,16 @@ export interface ConnectOptions extends CallerOptions {
    * Most milliseconds that connecting takes, and the default for all calls of
    * the client; above 0 and up to 2^31 - 1, or Infinity, the default.
    *
-   * It limits a whole call, however much that moves: a `readFile()`, a
-   * `copy()`, a `remove()`. Of `readDir()` and `walkTree()`, which go at the
-   * pace of their caller, it limits each request, and of the streams of a file
-   * none.
+   * It limits a whole call, such as a `readFile()`, a `copy()` or a `remove()`.
+   * For `readDir()` and `walkTree()`, which go at the pace of their caller, it
+   * limits each request. It does not limit the streams of a file.
    */
   timeout?: number | undefined;
 }
 
 /**
- * Connects to a server and gets the root of its tree (`client-connect` of the
- * Scheme egg): Tversion and Tattach, and between them Tauth when there is an
- * `auth`.
+ * Connects to a server and gets the root of its tree: Tversion and Tattach, and
+ * between them Tauth if there is an `auth`.
  *
  * @param target Address, such as `tcp://127.0.0.1:564`, `tcp!host!564`,
  *   `host:564` or `unix:///path`, or a connection, which the client takes over.
@@ -283,7 +285,7 @@ function notStarted(error: unknown, peer: string): unknown {
   return new NinePError(ename, { code, message, request, cause: error });
 }
 
-/** Callers without types pass what they have. */
+/** Callers without types may pass anything. */
 function checkTarget(target: unknown): void {
   if (typeof target === "string") return;
   const isConnection = typeof target === "object" && target !== null &&

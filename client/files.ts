@@ -33,12 +33,12 @@ export interface OpenOptions extends CallerOptions {
    * Open for writing. Each write goes to the end of the file, and the position
    * starts there.
    *
-   * The writes of one session are made in order, and none is lost. Between
-   * clients, a write of up to {@linkcode RemoteFile.limit} bytes is atomic on a
-   * server that knows OAPPEND, such as the server of this library; the client
-   * sends this bit. On any other server the client writes at the end that it
-   * has seen, so clients that append at the same time overwrite each other. A
-   * file that was made with DMAPPEND is safe on every server, see {@linkcode
+   * The writes of one session are in order, and none is lost. Between clients,
+   * a write of up to {@linkcode RemoteFile.limit} bytes is atomic on a server
+   * that knows OAPPEND, such as the server of this library; the client sends
+   * this bit. On any other server the client writes at the end that it has
+   * seen, so clients that append at the same time overwrite each other. A file
+   * that was made with DMAPPEND is safe on every server, see {@linkcode
    * Files.create}.
    */
   append?: boolean | undefined;
@@ -48,7 +48,10 @@ export interface OpenOptions extends CallerOptions {
   create?: boolean | undefined;
   /** Make the file; it is an error if it is there. Goes with `write`, `append` or `flags`, and a path. */
   createNew?: boolean | undefined;
-  /** Permissions of a new file, 0o666 by default; the server takes away what the directory does not allow. */
+  /**
+   * Permissions of a new file, 0o666 by default. The server removes those that
+   * the directory does not allow.
+   */
   mode?: number | undefined;
   /**
    * Mode of the Topen, such as `ORDWR | OTRUNC`, or with OEXEC or ORCLOSE,

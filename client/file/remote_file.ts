@@ -18,7 +18,10 @@ import { leftOff } from "./stream.ts";
 import { writeAll } from "../transfer/transfer.ts";
 import { READ, SEEK, WRITE } from "./turns.ts";
 
-/** What {@linkcode RemoteFile.seek} counts from; by number as in `Deno.SeekMode`. */
+/**
+ * Where {@linkcode RemoteFile.seek} counts from. The numbers are those of
+ * `Deno.SeekMode`.
+ */
 export type Whence = "start" | "current" | "end" | 0 | 1 | 2;
 
 /**
@@ -36,9 +39,8 @@ export type Whence = "start" | "current" | "end" | 0 | 1 | 2;
  * If the file was opened with `append`, each write goes to the end of the file,
  * wherever the position is, and moves the position behind it.
  *
- * It is an async iterable of its bytes from the position on; see
- * {@linkcode RemoteFile.chunks}. Recognize one by `instanceof` (`handle?` of
- * the Scheme egg).
+ * It is an async iterable of its bytes from the position on; see {@linkcode
+ * RemoteFile.chunks}.
  *
  * @example Write, go back, read
  * ```ts
@@ -60,9 +62,12 @@ export type Whence = "start" | "current" | "end" | 0 | 1 | 2;
 export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
   /** The fid. */
   readonly fid: number;
-  /** The server's identity of the file, when it was opened. */
+  /** Identity of the file when it was opened. */
   readonly qid: Qid;
-  /** Byte that the next read or write starts at; set by {@linkcode RemoteFile.seek}. */
+  /**
+   * Offset of the next read or write, in bytes. {@linkcode RemoteFile.seek}
+   * sets it.
+   */
   position = 0;
   readonly #handle: Handle;
   #readable: ReadableStream<Uint8Array<ArrayBuffer>> | undefined;
@@ -81,8 +86,8 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
   }
 
   /**
-   * Largest transfer in bytes that is atomic, as the server gave it, 0 when it
-   * did not say; may be set for smaller requests.
+   * Largest transfer in bytes that is atomic, as the server told it; 0 when it
+   * did not. A program may set a smaller value.
    */
   get iounit(): number {
     return this.#handle.open.iounit;
@@ -92,7 +97,9 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
     this.#handle.open.iounit = iounit;
   }
 
-  /** Most bytes of one read or write: as many as iounit and the session's msize allow. */
+  /**
+   * Most bytes of one read or write, as iounit and the session's msize allow.
+   */
   get limit(): number {
     return this.#handle.open.limit;
   }
@@ -101,7 +108,8 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
    * Reads at the position, and moves it. See
    * `read(9P)`.
    *
-   * @param into Where the bytes go; one request, so it may not be filled.
+   * @param into Buffer for the bytes. The client sends one request, so the
+   *   buffer may not be filled.
    * @param options Signal.
    * @returns Number of bytes, or null at the end of the file.
    * @throws {TypeError} The file is closed.
@@ -127,7 +135,8 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
   /**
    * Reads at an offset; the position stays. See `read(9P)`.
    *
-   * @param into Where the bytes go; one request, so it may not be filled.
+   * @param into Buffer for the bytes. The client sends one request, so the
+   *   buffer may not be filled.
    * @param offset Byte to start at, 0 to 2^53 - 1.
    * @param options Signal.
    * @returns Number of bytes, or null at the end of the file.
@@ -152,17 +161,17 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
   }
 
   /**
-   * The bytes from the position to the end, chunk by chunk; `for await` of the
-   * file itself gives the same.
+   * Reads the bytes from the position to the end, chunk by chunk. `for await`
+   * of the file itself does the same.
    *
-   * As far as the length that the server names, chunks are read ahead, as many
-   * as `window` of `connect()` allows. Where it names none, the file may be
-   * made up, and each reply is given at once. The position moves with each
-   * chunk. The file stays open, also when the loop is left.
+   * Up to the length that the server tells, the client reads ahead, as much as
+   * `window` of `connect()` allows. If the server tells no length, it may
+   * compute the file, and the client gives each reply at once. The position
+   * moves with each chunk. The file stays open, also when the loop ends early.
    *
-   * @param options Signal; the timeout is for each chunk: Infinity for a file
-   *   that may be silent for long.
-   * @returns The chunks, which are the caller's to keep.
+   * @param options Signal, and a timeout for each chunk. Use Infinity for a
+   *   file that may be silent for long.
+   * @returns The chunks, which belong to the caller.
    * @throws {TypeError} The file is closed.
    */
   chunks(
@@ -171,7 +180,10 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
     return this.#chunks(options, false);
   }
 
-  /** @param areLent The chunks are good until the next one is asked for. */
+  /**
+   * @param areLent True when the caller needs a chunk only until it asks for
+   *   the next one.
+   */
   async *#chunks(
     options: CallerOptions,
     areLent: boolean,
@@ -189,7 +201,10 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
     }
   }
 
-  /** The bytes from the position to the end, as {@linkcode RemoteFile.chunks} gives them. */
+  /**
+   * Reads the bytes from the position to the end, as {@linkcode
+   * RemoteFile.chunks} does.
+   */
   [Symbol.asyncIterator](): AsyncGenerator<
     Uint8Array<ArrayBuffer>,
     void,
@@ -199,15 +214,15 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
   }
 
   /**
-   * The lines from the position to the end, as UTF-8; what is not UTF-8 is
-   * replaced by U+FFFD.
+   * Reads the lines from the position to the end, as UTF-8. Bytes that are no
+   * UTF-8 become U+FFFD.
    *
-   * A line ends with `\n` or `\r\n`, which is taken off, or with the file.
-   * The position moves as the bytes are read, which may be further than the
-   * lines that were given. The file stays open.
+   * A line ends with `\n` or `\r\n`, which is removed, or with the file. The
+   * position moves as the bytes are read, which may be further than the lines.
+   * The file stays open.
    *
-   * @param options Signal; timeout, which is for each chunk: Infinity for a file
-   *   that may be silent for long; how long a line may be.
+   * @param options Signal; timeout for each chunk, Infinity for a file that may
+   *   be silent for long; most characters of a line.
    * @returns The lines.
    * @throws {RangeError} A line is too long.
    * @throws {TypeError} The file is closed.
@@ -226,8 +241,8 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
    * Writes at the position, and moves it. See
    * `read(9P)`.
    *
-   * @param data Bytes, or a text, which becomes UTF-8: the first of them, in
-   *   one request.
+   * @param data Bytes, or a text that becomes UTF-8. Data longer than one
+   *   request are cut.
    * @param options Signal.
    * @returns Number of bytes that the server took.
    * @throws {TypeError} The file is closed.
@@ -259,8 +274,8 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
    * If the file was opened with `append`, a server that knows OAPPEND ignores
    * the offset.
    *
-   * @param data Bytes, or a text, which becomes UTF-8: the first of them, in
-   *   one request.
+   * @param data Bytes, or a text that becomes UTF-8. Data longer than one
+   *   request are cut.
    * @param offset Byte to start at, 0 to 2^53 - 1.
    * @param options Signal.
    * @returns Number of bytes that the server took.
@@ -300,9 +315,9 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
   }
 
   /**
-   * Writes all data at the position, with as many requests as it takes.
+   * Writes all data at the position, with as many requests as needed.
    *
-   * @param data Bytes, or a text, which becomes UTF-8.
+   * @param data Bytes, or a text that becomes UTF-8.
    * @param options Signal, timeout, and `stall`.
    * @throws {TypeError} The file is closed.
    */
@@ -356,15 +371,14 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
   }
 
   /**
-   * Moves the position (`set-file-position!`, `handle-position-set!` of the
-   * Scheme egg).
+   * Moves the position.
    *
    * @param offset Bytes from `whence`, may be negative.
-   * @param whence What to count from, the start by default; for `end` the
-   *   server is asked for the length.
+   * @param whence Where to count from, the start by default. For `end` the
+   *   client asks the server for the length.
    * @param options Signal.
    * @returns The new position.
-   * @throws {TypeError} There is no such whence.
+   * @throws {TypeError} `whence` has another value.
    * @throws {RangeError} The new position is not in 0 to 2^53 - 1.
    */
   async seek(
@@ -385,7 +399,7 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
     }
   }
 
-  /** The position that a seek counts from. */
+  /** Returns the position that a seek counts from. */
   async #base(whence: Whence, options: CallerOptions): Promise<number> {
     switch (whence) {
       case "start":
@@ -439,46 +453,46 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
   }
 
   /**
-   * The bytes from the position to the end, which closes the file; so do
-   * cancelling and failing. They are read ahead as by
-   * {@linkcode RemoteFile.chunks}, once somebody reads. It is a byte stream,
-   * for BYOB readers, too.
+   * A stream of the bytes from the position to the end. The file is closed when
+   * the stream ends, fails or is cancelled. When the program reads, the client
+   * reads ahead as {@linkcode RemoteFile.chunks} does. It is a byte stream, so
+   * BYOB readers work.
    *
-   * It has no timeout, for the next event may be hours away. Cancelling waits
-   * for nothing; {@linkcode RemoteFile.close} tells when the server is
-   * done.
+   * The stream has no timeout, because the next event may be hours away.
+   * Cancelling does not wait for the server; {@linkcode RemoteFile.close} does.
    */
   get readable(): ReadableStream<Uint8Array<ArrayBuffer>> {
     return this.#readable ??= readableOf(this.#handle, this);
   }
 
   /**
-   * A stream that writes bytes and texts from the position on. Closing it
-   * closes the file, so do aborting and failing.
+   * A stream that writes bytes and texts from the position on. The file is
+   * closed when the stream is closed, fails or is aborted.
    *
    * The file is written one chunk at a time until the server shows that it
-   * stores data at their offsets, as plain files do. From then on as much is in
-   * flight as `window` of `connect()` allows, and a failure appears in a later
-   * write, or at the close. Appends are always written one chunk at a time.
+   * stores data at their offsets, as plain files do. From then on the client
+   * has as much in flight as `window` of `connect()` allows, and a failure
+   * appears in a later write, or at the close. Appends are always written one
+   * chunk at a time.
    *
    * The timeout of `connect()` holds for each chunk, and for closing. Aborting
-   * waits for nothing; {@linkcode RemoteFile.close} tells when the server is
-   * done. But the signal of a `pipeTo()` is heard only when the write before it
-   * has ended, as with all streams.
+   * does not wait for the server; {@linkcode RemoteFile.close} does. As with
+   * all streams, the signal of a `pipeTo()` takes effect only when the write
+   * before it has ended.
    */
   get writable(): WritableStream<Uint8Array | string> {
     return this.#writable ??= writableOf(this.#handle, this);
   }
 
   /**
-   * Closes the file. Closing again does
-   * nothing, and gives the same outcome; when the connection has ended, there is
-   * nothing to close any more. What is under way with the file is given up, and
-   * rejects with a DOMException named `AbortError`, unless its reply comes
-   * first. See `clunk(9P)`.
+   * Closes the file. Closing again does nothing, and has the same outcome. When
+   * the connection has ended, closing does nothing. Operations under way reject
+   * with a DOMException named `AbortError`, unless their replies come first.
+   * See `clunk(9P)`.
    *
    * @param options Signal; an abort only ends the waiting.
-   * @throws {NinePError} The server reports a failure; the file is closed all the same.
+   * @throws {NinePError} The server reports a failure. The file is closed
+   *   nevertheless.
    */
   close(options: CallerOptions = {}): Promise<void> {
     return this.#handle.close(options);

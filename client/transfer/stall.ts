@@ -13,7 +13,7 @@ import {
 export interface TransferOptions extends CallerOptions {
   /**
    * Most milliseconds without progress, above 0 and up to 2^31 - 1, or
-   * Infinity. Beyond it the transfer is aborted with a DOMException named
+   * Infinity. Then the transfer is aborted with a DOMException named
    * `TimeoutError`. Progress is each reply that moves bytes or ends a step. The
    * time in which the client waits for data of the caller does not count.
    *
@@ -38,7 +38,7 @@ export class ProgressMonitor {
    * @param stall Most milliseconds without progress.
    * @param leftovers Aborted requests whose replies are still on their way;
    *   their arrival counts as progress.
-   * @param onStall Called once, when there was no progress for so long.
+   * @param onStall Called once, when the time is up.
    * @param refs The group of the timer.
    */
   constructor(
@@ -90,11 +90,11 @@ export class ProgressMonitor {
 }
 
 /**
- * Runs a transfer, and aborts it when it makes no progress for `stall`
+ * Runs a transfer. It is aborted when it makes no progress for `stall`
  * milliseconds. Without `stall`, the progress is not monitored.
  *
  * @param what The operation, for errors.
- * @param work The transfer; it gets the options for all of its steps.
+ * @param work The transfer. It gets the options for its steps.
  * @throws {RangeError} `stall` is out of its range.
  */
 export function monitored<T>(

@@ -1,5 +1,5 @@
-// Much data through an open fid: cut into requests that the server takes, and
-// several of them in flight. See read(9P).
+// Bulk data of an open fid, cut into requests, of which several are in flight.
+// See read(9P).
 
 import { rangeError } from "../error_brand.ts";
 import {
@@ -13,28 +13,28 @@ import type { OpenFid } from "../connection/client_session.ts";
 
 /** Most requests of a transfer in flight. */
 export const LANES = 8;
-/** What a first read asks for: enough for most files. */
+/** Bytes of a first read, enough for most files. */
 export const FIRST: number = 64 * 1024;
 /** Default of `maxLength`: most bytes of a file that is read as a whole. */
 export const MAX_LENGTH: number = 1024 * 1024 * 1024;
 /**
- * Most bytes that are allocated for a length that the server names. The system
+ * Most bytes that are allocated for a length that the server tells. The system
  * gives memory only when it is written to.
  */
 const TRUSTED = MAX_LENGTH;
-/** Most bytes that are allocated at a time if the server names no length. */
+/** Most bytes that are allocated at a time if the server tells no length. */
 const PART_MAX = 16 * 1024 * 1024;
 /** Most bytes that are copied in one turn of the event loop. */
 const COPY_MAX = 16 * 1024 * 1024;
-/** Times the bytes that came are trusted in to be followed by further ones. */
+/** Factor by which the buffer grows, when the server tells no length. */
 const GROWTH = 4;
 
-/** Most bytes of one request of a transfer. */
+/** Returns the most bytes of one request of a transfer. */
 export function chunkSize({ session, limit }: OpenFid): number {
   return Math.min(limit, Math.ceil(session.window / LANES));
 }
 
-/** The length that the server names, 0 where it means nothing. */
+/** Returns the length that the server tells; 0 if it means nothing. */
 export async function lengthOf(
   { session, fid, qid }: OpenFid,
   signal?: AbortSignal,
@@ -43,18 +43,19 @@ export async function lengthOf(
   try {
     return Number((await session.stat(fid, signal)).length);
   } catch (error) {
-    // A transfer needs no stat where the server has none.
+    // A server may have no Tstat, and a transfer works without it.
     if (error instanceof NinePError && error !== signal?.reason) return 0;
     throw error;
   }
 }
 
 /**
- * How many writes may be in flight together, when those before `end` were
- * written one by one: several where the server shows by the length that it
- * keeps what is written where it was written, as a plain file does. A file
- * that is append-only, or that takes no notice of offsets, is written one by
- * one: what a short Rwrite leaves must come before all that is behind it.
+ * Returns how many writes may be in flight together, after the bytes before
+ * `end` were written one by one. Several may be in flight if the length of the
+ * file shows that the server stores data at their offsets, as a plain file
+ * does. Writes to an append-only file, or to a file that ignores offsets, go
+ * one by one, because the rest of a short write must come before the next
+ * bytes.
  */
 export async function lanesBehind(
   open: OpenFid,
@@ -67,7 +68,7 @@ export async function lanesBehind(
 
 /** The limit of a read, and the operation for its error. */
 export interface ReadBounds {
-  /** Most bytes. */
+  /** Most bytes of the file. */
   readonly maxLength: number;
   /** The operation, such as `read "motd"`. */
   readonly what: string;
@@ -76,10 +77,10 @@ export interface ReadBounds {
 /**
  * Reads a whole file.
  *
- * A short read is not the end: only a read of nothing is. As far as the
- * length that the server names, reads are in flight together; behind it, and
- * where it names none (a file that is made up, a stream that takes no
- * notice of offsets), they come one by one.
+ * Only a read of no bytes is the end; a short read is not. Up to the length
+ * that the server tells, reads are in flight together. Behind this length, and
+ * if the server tells none (a computed file, or a stream that ignores offsets),
+ * they come one by one.
  *
  * @throws {RangeError} The file has more than `maxLength` bytes. The client
  *   asks for at most one byte more.
@@ -122,7 +123,7 @@ export async function readAll(
   }
 }
 
-/** The error for a file or value that is longer than `maxLength`. */
+/** Makes the error for a file or value that is longer than `maxLength`. */
 export function tooLarge(what: string, maxLength: number): RangeError {
   return rangeError(
     `Cannot ${what}: it has more than ${maxLength} bytes (maxLength)`,
@@ -130,9 +131,9 @@ export function tooLarge(what: string, maxLength: number): RangeError {
 }
 
 /**
- * Reads until `into` is full or the file ends, and gives the number of bytes.
+ * Reads until `into` is full or the file ends, and returns the number of bytes.
  *
- * @param lanes Requests in flight.
+ * @param lanes Most requests in flight.
  */
 export async function readInto(
   open: OpenFid,
@@ -160,10 +161,10 @@ export async function readInto(
 }
 
 /**
- * Writes all data: a first chunk alone, then as {@linkcode lanesBehind} has
- * it. What a short Rwrite leaves is sent again.
+ * Writes all data: a first chunk alone, then as many chunks at once as
+ * {@linkcode lanesBehind} allows. The rest of a short write is sent again.
  *
- * @param most Most requests in flight; 1 where the order of arrival matters.
+ * @param most Most requests in flight; 1 if the order of arrival matters.
  */
 export function writeAll(
   open: OpenFid,
@@ -172,7 +173,7 @@ export function writeAll(
   most: number = LANES,
   signal?: AbortSignal,
 ): Promise<void> {
-  // Two chunks go one by one faster than the server is asked.
+  // Two chunks one by one take less time than the question to the server.
   const isShort = data.length <= 2 * chunkSize(open);
   return most === 1 || isShort
     ? writeInLanes(open, data, offset, 1, signal)
@@ -218,8 +219,9 @@ async function writeInLanes(
 }
 
 /**
- * Moves `length` bytes chunk by chunk, `lanes` chunks at a time, until one
- * says false or fails. Resolves when no request is in flight any more.
+ * Moves `length` bytes chunk by chunk, `lanes` chunks at a time, until a chunk
+ * returns false or fails. The promise resolves when no request is in flight any
+ * more.
  */
 async function inChunks(
   open: OpenFid,
@@ -228,9 +230,9 @@ async function inChunks(
   move: (at: number, end: number) => Promise<boolean>,
 ): Promise<void> {
   const size = chunkSize(open);
-  // Each promise on the way from a reply to the next request has it go out
-  // later than others, with a write of its own: a fifth of a copy's time under
-  // Deno.
+  // With each promise between a reply and the next request, the request goes
+  // out later than others, in a write of its own. This costs a fifth of a
+  // copy's time under Deno.
   if (length <= size) {
     if (length > 0) await move(0, length);
     return;

@@ -143,7 +143,10 @@ export class PathRoot {
     }
   }
 
-  /** Walks to a file; its fid is given back when the work on it fails. */
+  /**
+   * Walks to a file and runs work on its fid, which is clunked if the work
+   * fails.
+   */
   async reach<T>(
     path: string | readonly string[],
     signal: AbortSignal | undefined,
@@ -163,7 +166,7 @@ export class PathRoot {
   }
 }
 
-/** The mode of a Topen. */
+/** Returns the mode of the Topen. */
 function modeOf(how: PathOpenOptions): number {
   const { read, write = false, truncate = false, append, flags } = how;
   if (flags !== undefined) {

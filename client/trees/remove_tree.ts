@@ -1,4 +1,4 @@
-// Whole trees, removed from the bottom up.
+// Removes whole trees, from the bottom up.
 
 import { NinePError } from "../../codec.ts";
 import type { Qid } from "../../codec/messages.ts";
@@ -22,16 +22,16 @@ import { type DirectoryLevel, LoopDetector } from "./loop_detector.ts";
 
 /** Most files that are removed, and directories that are read, at a time. */
 const AT_ONCE = 16;
-/** Most times that a directory is emptied: others may go on filling it. */
+/** Most times that a directory is emptied. Others may go on filling it. */
 const ROUNDS = 16;
 
 /** A file or directory that is to be removed. */
 interface RemoveTask {
   readonly spot: NearLocation;
   readonly qid: Qid;
-  /** Whether it has, or may have, members to be removed before it. */
+  /** True when it has, or may have, members that must be removed first. */
   isFull: boolean;
-  /** How many times it was emptied. */
+  /** Number of times that it was emptied. */
   rounds: number;
   /** Number of its members that were found. */
   found: number;
@@ -39,16 +39,17 @@ interface RemoveTask {
   readonly parent: RemoveTask | undefined;
   /** The directory in the loop detector, while its members are removed. */
   step: DirectoryLevel | undefined;
-  /** The spot that leads to its members. */
+  /** The location that leads to its members. */
   inner: NearLocation;
 }
 
 /**
- * Removes a file, or a directory with all that is in it. What others remove
- * meanwhile is fine.
+ * Removes a file, or a directory with all that is in it. It is no error when
+ * others remove members meanwhile.
  *
- * @param top Its base is the file itself, whose fid stays.
- * @param options Signal; a timeout is for each request.
+ * @param top The file. Its base is the file itself, and the fid of the base is
+ *   not clunked.
+ * @param options Signal, and a timeout for each request.
  */
 export async function removeTree(
   top: NearLocation,
@@ -63,7 +64,7 @@ export async function removeTree(
   const loops = new LoopDetector();
 
   /**
-   * The next members of a directory. They are always its first ones, because
+   * Returns the next members of a directory: always its first ones, because
    * offsets may change while members are removed.
    */
   const membersOf = async (dir: RemoveTask): Promise<RemoveTask[]> => {

@@ -1,20 +1,20 @@
-// Trees of tasks, some of them at a time.
+// Runs a tree of tasks with bounded concurrency.
 
-/** A task, and where it came from. */
+/** A task, and the task that it came from. */
 interface TaskNode<T> {
   readonly task: T;
   readonly parent: TaskNode<T> | undefined;
-  /** Tasks that it gave and that are not done. */
+  /** Number of its tasks that are not done. */
   left: number;
 }
 
 /**
- * Works through a tree of tasks. A task that gives others comes again when all
- * of them are done, until it gives none. Resolves when all are done, or
- * rejects with the first failure: then nothing new is begun, and what was
- * under way is waited for.
+ * Runs a tree of tasks. A task may return further tasks. It runs again when all
+ * of these are done, until it returns none. The promise resolves when all tasks
+ * are done. After a failure no task begins, and the promise rejects when the
+ * tasks under way have ended.
  *
- * @param most Most tasks that are worked on at a time.
+ * @param most Most tasks at a time.
  */
 export function runTaskTree<T>(
   top: T,

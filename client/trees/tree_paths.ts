@@ -1,5 +1,5 @@
-// From paths to fids: files that are walked to, opened and made for as long
-// as an operation needs them, from the root of a tree or its current directory.
+// From paths to fids, for the operations of a client. Paths start at the root
+// of a tree, or at its current directory.
 
 import { NinePError, OREAD, QTEXCL } from "../../codec.ts";
 import { type PathOpenOptions, PathRoot } from "./path_root.ts";
@@ -16,16 +16,15 @@ import { monitored, type TransferOptions } from "../transfer/stall.ts";
 import type { OpenFid } from "../connection/client_session.ts";
 
 /**
- * Gives a path from the root: a text that
- * starts with a slash, and has neither `.` nor `..` nor more slashes than it
- * needs.
+ * Returns a path from the root: a text that starts with a slash, without `.`,
+ * `..`, and further slashes.
  *
- * `..` takes the element before it away, as the server's directories do unless
- * one of them is in two places.
+ * `..` removes the element before it. A server gives the same result, unless a
+ * directory is in two places.
  *
  * @param path Path as a text or the list of its elements.
- * @param from Directory where a path starts that is not a text with a leading
- *   slash; the root by default.
+ * @param from Directory for a path without a leading slash; the root by
+ *   default.
  * @throws {TypeError} An element of a list has a slash.
  *
  * @example
@@ -55,13 +54,13 @@ function isAbsolute(path: string | readonly string[]): boolean {
   return typeof path === "string" && path.startsWith("/");
 }
 
-/** The files of one attach. */
+/** The paths of one attached tree. */
 export class TreePaths extends PathRoot {
   /** Absolute path of the current directory. */
   cwd = "/";
   /** Fid of the current directory, unless it is the root. */
   #here: number | undefined;
-  /** Fids that stay. */
+  /** Fids that are kept for further calls. */
   readonly cachedFids: CachedFids = new CachedFids(this.session);
   #isReleased = false;
 
@@ -71,7 +70,7 @@ export class TreePaths extends PathRoot {
   }
 
   /**
-   * Fid where a path starts: the root, or the current directory.
+   * Returns the fid where a path starts: the root, or the current directory.
    *
    * @throws {TypeError} The tree is closed.
    */
@@ -80,7 +79,10 @@ export class TreePaths extends PathRoot {
     return isAbsolute(path) ? this.root : this.#here ?? this.root;
   }
 
-  /** A tree that is closed has no fids: its numbers may be those of others. */
+  /**
+   * Throws when the tree is closed, because other files may have its numbers by
+   * then.
+   */
   #check(): void {
     if (!this.#isReleased) return;
     throw new TypeError(
@@ -88,7 +90,7 @@ export class TreePaths extends PathRoot {
     );
   }
 
-  /** The path from the root, without `..`. */
+  /** Returns the path from the root, without `..`. */
   absolute(path: string | readonly string[]): string {
     return normalizePath(path, this.cwd);
   }
@@ -110,7 +112,7 @@ export class TreePaths extends PathRoot {
     });
   }
 
-  /** Gives a fid that is walked to once and stays until it is clunked. */
+  /** Returns a fid that is walked to once and kept until it is clunked. */
   keep(
     path: string | readonly string[],
     signal: AbortSignal | undefined,
@@ -119,7 +121,10 @@ export class TreePaths extends PathRoot {
     return this.cachedFids.give(this.absolute(path), walk, signal);
   }
 
-  /** Runs an operation on a fid that is walked to once and stays until the tree is closed. */
+  /**
+   * Runs an operation on a fid that is walked to once and kept until the tree
+   * is closed.
+   */
   withKept<T>(
     path: string,
     signal: AbortSignal | undefined,
@@ -129,7 +134,10 @@ export class TreePaths extends PathRoot {
     return this.cachedFids.use(this.absolute(path), walk, signal, work);
   }
 
-  /** Runs what takes a file away from its path, and what is below it: no fid stays for these. */
+  /**
+   * Runs an operation that removes or renames a file. The fids of its path, and
+   * of the paths below it, are kept no longer.
+   */
   async moving<T>(file: FileRef, work: () => Promise<T>): Promise<T> {
     const path = typeof file === "number"
       ? this.cachedFids.pathOf(file)
@@ -152,7 +160,7 @@ export class TreePaths extends PathRoot {
       if (typeof file !== "number") {
         return this.visit(file, signal, (fid) => work(fid, signal));
       }
-      // Most fids are not kept: for them there is no more to await.
+      // Most fids are not kept, and their errors need no look.
       if (!this.cachedFids.has(file)) return work(file, signal);
       return work(file, signal).catch((error) => {
         this.cachedFids.note(file, error);
@@ -204,7 +212,7 @@ export class TreePaths extends PathRoot {
     return result;
   }
 
-  /** Gives back the root, the current directory and the fids that stay. */
+  /** Gives back the root, the current directory and the kept fids. */
   async release(): Promise<void> {
     this.#isReleased = true;
     const { session } = this;
@@ -212,7 +220,7 @@ export class TreePaths extends PathRoot {
       `A tree of "${session.peer}" was closed`,
       "AbortError",
     );
-    // What is still walked to is clunked when it is there.
+    // A fid whose walk is under way is clunked when the walk has ended.
     const kept = this.cachedFids.release(closed);
     // A server may delay the Rclunk until the calls of the fid are answered.
     for (const fid of kept) session.flushFid(fid, () => closed);
@@ -220,7 +228,7 @@ export class TreePaths extends PathRoot {
     if (this.#here !== undefined) fids.push(this.#here);
     const clunks = fids.map((fid) => session.clunk(fid));
     for (const clunk of await Promise.allSettled(clunks)) {
-      // With the session gone, there is nothing to give back.
+      // Without a session, the server has no fids.
       if (clunk.status === "rejected" && clunk.reason !== session.error) {
         throw clunk.reason;
       }

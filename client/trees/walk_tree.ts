@@ -1,4 +1,4 @@
-// Whole trees, from the top down.
+// Lists whole trees, from the top down.
 
 import { rangeError } from "../error_brand.ts";
 import type { Stat } from "../../codec.ts";
@@ -24,19 +24,22 @@ const AHEAD_IN_ALL = 64;
 
 /** Options of {@linkcode Client.walkTree}. */
 export interface WalkTreeOptions extends CallerOptions {
-  /** Most levels to go down from the top, 0 or more; all of them by default. */
+  /** Most levels below the top, 0 or more; all levels by default. */
   maxDepth?: number | undefined;
 }
 
-/** A file or directory that {@linkcode Client.walkTree} came upon. */
+/** A file or directory that {@linkcode Client.walkTree} has found. */
 export interface TreeEntry {
-  /** Path: that of the top as the caller named it, and the names below it. */
+  /**
+   * Path: the path of the top as the caller has named it, and the names below
+   * it.
+   */
   path: string;
-  /** Attributes, as the directory has them that it is in. */
+  /** Attributes, as its directory lists them. */
   stat: FileStat;
 }
 
-/** Goes through a tree; see {@linkcode Client.walkTree}. */
+/** Lists a tree; see {@linkcode Client.walkTree}. */
 export async function* walkTree(
   base: PathRoot,
   path: string | readonly string[],
@@ -51,7 +54,8 @@ export async function* walkTree(
   const { session } = base;
   const bases = new PathRoots();
   try {
-    // From the top's fid on: the caller may change the directory meanwhile.
+    // The walk starts from a fid of the top, because the caller may change the
+    // current directory meanwhile.
     const { top, stat } = await operate(
       session,
       "list",
@@ -94,13 +98,15 @@ interface Level {
   readonly batches: AsyncGenerator<Stat[], void, void>;
   /** The first batch, until its turn comes. */
   first: Promise<IteratorResult<Stat[], void>> | undefined;
-  /** The batch that is gone through. */
+  /** The present batch of members. */
   batch: readonly Stat[];
-  /** Where in the batch. */
+  /** Index of the next member in the batch. */
   at: number;
-  /** How far it was searched for directories to read ahead. */
+  /**
+   * Index up to which the batch was searched for directories to read ahead.
+   */
   searched: number;
-  /** Those that are. */
+  /** The directories that are read ahead. */
   readonly ahead: Map<Stat, Level>;
 }
 
@@ -112,7 +118,7 @@ class Descent {
   readonly #options: CallerOptions;
   readonly #levels: Level[] = [];
   readonly #loops = new LoopDetector();
-  /** Directories that are read ahead. */
+  /** Number of directories that are read ahead. */
   #ahead = 0;
 
   constructor(
@@ -132,7 +138,7 @@ class Descent {
     if (maxDepth > 0) this.#levels.push(this.#begin(top, qid, 1));
   }
 
-  /** The next entry, or undefined at the end. */
+  /** Returns the next entry, or undefined at the end. */
   async next(): Promise<TreeEntry | undefined> {
     for (
       let level = this.#levels.at(-1);
@@ -162,7 +168,7 @@ class Descent {
       if (first && value) level.step = await this.#step(level, value);
       if (value) level.batch = value;
     } catch (error) {
-      // It was removed, or is a plain file by now.
+      // The directory was removed, or is a plain file by now.
       if (level.depth === 1 || !isMissing(error)) throw error;
       void level.batches.return();
     }
@@ -186,7 +192,7 @@ class Descent {
     );
   }
 
-  /** Gets the spot of a directory whose members are walked to. */
+  /** Returns the location of a directory whose members are walked to. */
   #near(spot: NearLocation): Promise<NearLocation> {
     return operate(
       spot.base.session,
@@ -208,7 +214,7 @@ class Descent {
     this.#readAhead(level);
   }
 
-  /** Begins with the directories whose turn comes next. */
+  /** Begins to read the next directories. */
   #readAhead(level: Level): void {
     level.searched = Math.max(level.searched, level.at);
     while (level.ahead.size < AHEAD && this.#ahead < AHEAD_IN_ALL) {
@@ -244,7 +250,7 @@ class Descent {
     };
   }
 
-  /** Gives up what is under way, and closes what is open. */
+  /** Gives up the requests under way, and closes the open directories. */
   close(): void {
     this.#stop.abort();
     for (const { batches, ahead } of this.#levels) {
