@@ -1,6 +1,9 @@
 // Values that may be there at once, for which no promise should be made.
 
-/** A value, or a promise of it: a handler that can answer at once should do so without a promise. */
+/**
+ * A value, or a promise of it. A handler that can answer at once should answer
+ * without a promise.
+ */
 export type Awaitable<T> = T | Promise<T>;
 
 /** Goes on with a value, at once when it is there. */

@@ -35,10 +35,10 @@ export interface FunctionErrorOptions {
 
 /**
  * The error of a remote function: a {@linkcode NinePError} that also has the
- * class, the arguments and the message that the function's server named.
+ * class, the arguments and the message that the server told.
  *
- * The class is only a name, never made into an object of that class; `code`
- * says what it means, such as `ENOENT` for a `FileNotFoundError`.
+ * The class is only a name. `code` has its meaning, such as `ENOENT` for a
+ * `FileNotFoundError`.
  */
 export class FunctionError extends NinePError {
   /** Name of the error's class on the server, such as `ValueError`. */
@@ -213,7 +213,10 @@ function classOfCode(code: string | undefined): string {
   }
 }
 
-/** The JSON of an envelope in at most `limit` bytes, 100 or more; what is too long is cut, never the JSON. */
+/**
+ * Returns the JSON of an envelope in at most `limit` bytes, 100 or more. Texts
+ * that are too long are cut, so that the JSON stays whole.
+ */
 export function encodeEnvelope(
   envelope: ErrorEnvelope,
   limit: number,
@@ -221,7 +224,7 @@ export function encodeEnvelope(
   const most = Math.min(limit, 0xffff); // No text on the wire is longer.
   const whole = jsonOf(envelope);
   if (whole !== undefined && utf8Length(whole) <= most) return whole;
-  // The number stays, its text is in `str`, which may fill what is left.
+  // The number stays. Its text is in `str`, which may fill the rest.
   const [errno] = envelope.argv;
   const argv = Number.isSafeInteger(errno) ? [errno] : [];
   const cut = { class: cutJson(envelope.class, most >> 1), argv, str: "" };

@@ -10,7 +10,7 @@ export interface NinePErrorOptions {
   message?: string | undefined;
   /** Kind of the request that it answers, such as `Topen`. */
   request?: string | undefined;
-  /** What led to the error. */
+  /** The error that led to this one. */
   cause?: unknown;
 }
 
@@ -56,7 +56,7 @@ export class NinePError extends Error {
 export interface ProtocolErrorOptions {
   /** Code of the system's error, such as `ECONNREFUSED`. */
   code?: string | undefined;
-  /** What led to the error. */
+  /** The error that led to this one. */
   cause?: unknown;
 }
 

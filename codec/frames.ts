@@ -18,7 +18,7 @@ export class Splitter {
   msize: number;
   /** Stands on the frame that advance() found, from `at` to `end`. */
   readonly reader: Reader = new Reader(NO_BYTES, "a message");
-  // The last chunk, and how much of it is given.
+  // The last chunk, and the number of its bytes that were returned.
   #chunk: Uint8Array = NO_BYTES;
   #view: DataView = new DataView(this.#chunk.buffer);
   #next = 0;
@@ -56,7 +56,11 @@ export class Splitter {
     this.#end = end;
   }
 
-  /** Whether there is a whole frame, which the reader then stands on. If not, what is left of the chunk must be moved or spilled before the next push(). */
+  /**
+   * Moves the reader to the next frame, and returns true if the frame is whole.
+   * If not, the rest of the chunk must be moved or spilled before the next
+   * push().
+   */
   advance(): boolean {
     if (this.#filled > 0) return this.#complete();
     const at = this.#next;
@@ -89,9 +93,11 @@ export class Splitter {
   }
 
   /**
-   * Puts the rest aside, where the frame is put together from the chunks to come.
+   * Moves the rest of the chunk to a buffer in which the frame is put together
+   * from the next chunks.
    *
-   * @param again Whether nobody has a view of the last frame that was put together: its memory is used again.
+   * @param again True when nothing has a view of the last frame that was put
+   *   together, so that its memory can be used again.
    */
   spill(again = false): void {
     const { rest } = this;

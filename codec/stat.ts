@@ -1,4 +1,4 @@
-// The stat record of stat(9P): what a file looks like, in Rstat, Twstat and
+// The stat record of stat(9P): the attributes of a file in Rstat, Twstat and
 // the data of directory reads.
 
 import { NOFID, STATFIXLEN } from "./constants.ts";

@@ -1,5 +1,5 @@
-// The attributes of a file, as a value: what a tree tells, and a session
-// encodes in its dialect.
+// The attributes of a file, as a value. A tree returns them, and a session
+// encodes them in its dialect.
 
 import type { Qid, Stat } from "../codec.ts";
 

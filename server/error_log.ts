@@ -1,4 +1,4 @@
-// What the owner of a server is told about errors: the facts, and the log for a
+// Reports of errors to the owner of a server: the facts, and the log for a
 // server without an `onError`.
 
 import { ProtocolError } from "../codec.ts";

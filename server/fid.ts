@@ -4,8 +4,8 @@
 import type { Qid } from "../codec.ts";
 
 /**
- * What a fid stands for: any object that tells its qid. Objects of a handler's
- * own are bound to fids by attach, walk and create.
+ * The object that a fid stands for: any object with a qid. attach, walk and
+ * create of a handler bind such objects to fids.
  */
 export interface FidNode {
   /** Identity of the file; read again for each reply, so it may change its version. */
@@ -20,7 +20,10 @@ export interface FidNode {
   readonly path?: string;
 }
 
-/** A fid of a session: the file that it stands for, and for whom. See `intro(9P)`. */
+/**
+ * A fid of a session: the file that it stands for, and its user. See
+ * `intro(9P)`.
+ */
 export interface Fid<N extends FidNode = FidNode> {
   /** Number that the client chose. */
   readonly fid: number;
@@ -53,6 +56,9 @@ export interface Fid<N extends FidNode = FidNode> {
    * or Tremove.
    */
   readonly lost: boolean;
-  /** What the handler keeps for the fid, such as an open file; undefined at first. The library does not look at it. */
+  /**
+   * State of the handler for the fid, such as an open file; undefined at first.
+   * The library does not use it.
+   */
   state: unknown;
 }

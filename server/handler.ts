@@ -1,4 +1,4 @@
-// What a program serves: the handler object, and the questions it is asked.
+// The contract of a handler: the object with a function for each request.
 
 import type { Stat } from "../codec.ts";
 import type { Awaitable } from "../codec/_awaitable.ts";
@@ -10,9 +10,9 @@ import type { Fid, FidNode } from "./fid.ts";
 export type { Awaitable };
 
 /**
- * What a request comes with beside its data: who asks, over which connection,
- * and what the request may use. A context is passed on as it is; only its own
- * request has it.
+ * The context of a request: the user, the connection, and what the request may
+ * use. A program passes a context on as it is, and uses it for its own request
+ * only.
  */
 export interface RequestContext<N extends FidNode = FidNode> {
   /** Fid that the request works with. */
@@ -23,7 +23,10 @@ export interface RequestContext<N extends FidNode = FidNode> {
   readonly signal: AbortSignal;
   /** Label of the client's end, for logs. */
   readonly peer: string;
-  /** Connection to the client; its identity, for it is the session that reads and writes. */
+  /**
+   * Connection to the client. It identifies the client; only the session reads
+   * and writes it.
+   */
   readonly connection: Connection;
   /**
    * The memory budget of the connection. A file takes from it the bytes that it
@@ -86,7 +89,7 @@ export interface ReadRequest {
   readonly count: number;
 }
 
-/** Where a listing of a directory begins. */
+/** The request for a listing: where the listing begins. */
 export interface ListRequest {
   /** Cookie of the last member that the client has; 0 for none. */
   readonly cookie: number;
@@ -121,8 +124,9 @@ export interface DirEntry {
   /** Attributes of the member. */
   readonly stat: Attributes;
   /**
-   * Where a listing goes on behind the member: whole numbers from 1 on, that
-   * ascend in the order of the listing. The library counts where there is none.
+   * Position behind the member, at which a later listing can begin: whole
+   * numbers from 1 on that ascend in the order of the listing. By default the
+   * library counts the members.
    */
   readonly cookie?: number;
 }
@@ -131,9 +135,9 @@ export interface DirEntry {
  * The members of a directory, to be read one by one. The library reads no
  * further than it has room for.
  *
- * An iterable that has `isCurrent` may be given again for as long as that is
- * true: no member, and no attribute of one, has changed since. The library then
- * sends the records that it has encoded already.
+ * A handler may return an iterable with `isCurrent` again as long as
+ * `isCurrent` is true: no member and no attribute of a member has changed. The
+ * library then sends the records that it has encoded before.
  */
 export type Listing =
   | (Iterable<DirEntry> & { readonly isCurrent?: boolean })
@@ -145,31 +149,31 @@ export interface Found<N extends FidNode> {
   node: N;
 }
 
-/** What a walk found. */
+/** The answer to a walk: the nodes that were found. */
 export interface Walked<N extends FidNode> {
   /** The files of the names walked, in order; fewer than names when one was not found. */
   nodes: readonly N[];
 }
 
-/** What a read gives. */
+/** The answer to a read. */
 export interface ReadAnswer {
   /** At most `count` bytes; none at the end. */
   data: Uint8Array;
 }
 
-/** What a write took. */
+/** The answer to a write. */
 export interface WriteAnswer {
   /** Bytes taken; all of them by default. */
   count?: number;
 }
 
-/** What a stat tells. */
+/** The answer to a stat. */
 export interface StatAnswer {
   /** Attributes. */
   stat: Attributes;
 }
 
-/** What a call gives. */
+/** The answer to a call. */
 export interface CallAnswer {
   /** The value's bytes; undefined for a file that is no function. */
   data: Uint8Array | undefined;
@@ -190,17 +194,18 @@ export interface Created<N extends FidNode> extends Opened<N> {
 }
 
 /**
- * What a server does for its clients: one function for each request. attach,
- * walk and open are required; the others have the default that their text
- * names.
+ * A handler answers the requests of clients, with one function for each kind.
+ * attach, walk and open are required; the other functions have the defaults
+ * that their texts name.
  *
- * A handler is asked only what the protocol allows: fids exist and are open in
- * the right mode, names are legal, directories are not written to. It answers
- * with a value or a promise, at any time and in any order; what it throws
- * becomes the error for that request only: a NinePError with its text, an error
- * of the system (of `Deno.errors`, with a `code` such as `ENOENT`, a
- * DOMException) with the text of its code, anything else as `i/o error`.
- * Requests that change a fid have it for themselves.
+ * The library calls a function only for requests that the protocol allows: fids
+ * exist and are open in the right mode, names are legal, directories are not
+ * written to. A function answers with a value or a promise, at any time and in
+ * any order. An error that it throws is the error of this request only: a
+ * NinePError with its text, an error of the system (of `Deno.errors`, with a
+ * `code` such as `ENOENT`, a DOMException) with the text of its code, any other
+ * error as `i/o error`. While a request changes a fid, no other request uses
+ * the fid.
  *
  * @example One file, made up at each read
  * ```ts
@@ -229,7 +234,7 @@ export interface Handler<N extends FidNode = FidNode> {
   /**
    * Bounds the msize of a session, in bytes. See `version(9P)`.
    *
-   * Default: the option `msize`, which also bounds what this gives.
+   * Default: the option `msize`, which bounds the result as well.
    */
   version?(msize: number, version: string): number;
   /**
@@ -266,7 +271,8 @@ export interface Handler<N extends FidNode = FidNode> {
     context: RequestContext<N>,
   ): Awaitable<Opened<N> | void>;
   /**
-   * Makes a file in the directory of the fid, which then stands for it, open.
+   * Makes a file in the directory of the fid. The fid then stands for the open
+   * file.
    *
    * Default: `Operation not supported`.
    */
@@ -278,8 +284,8 @@ export interface Handler<N extends FidNode = FidNode> {
   /**
    * Reads at most `count` bytes of a file; none at its end. See `read(9P)`.
    *
-   * The bytes are copied at once, so they may be a view of what the file holds.
-   * Default: no bytes.
+   * The library copies the bytes at once, so they may be a view of the file's
+   * memory. Default: no bytes.
    */
   read?(
     fid: Fid<N>,
@@ -318,8 +324,8 @@ export interface Handler<N extends FidNode = FidNode> {
    * Releases a fid: called exactly once for each fid that got a node, whether
    * the client clunked or removed it, began a new session or went away.
    *
-   * What it throws answers a Tclunk; the fid is gone all the same. A read or
-   * call that was flushed, and took no notice of its signal, may still be going on.
+   * An error that it throws answers a Tclunk; the fid is gone nevertheless. A
+   * flushed read or call that ignores its signal may still be under way.
    */
   clunk?(fid: Fid<N>): Awaitable<void>;
   /**
@@ -358,11 +364,12 @@ export interface Handler<N extends FidNode = FidNode> {
     context: RequestContext<N>,
   ): Awaitable<Uint8Array | undefined>;
   /**
-   * Lets go of a node that attach, auth, walk, create or open gave: called
-   * exactly once for each time that the node was given, when no fid stands for
-   * it any more. So it is called for nodes that a walk passes, for the directory
-   * of a fid that a create has moved to the new file, and after the clunk of the
-   * last fid that was cloned from the same walk. Its errors go to `onError`.
+   * Releases a node that attach, auth, walk, create or open returned. It is
+   * called exactly once for each time that the node was returned, when no fid
+   * stands for it any more. So it is called for nodes that a walk passes, for
+   * the directory of a fid that a create has moved to the new file, and after
+   * the clunk of the last fid that was cloned from the same walk. Its errors go
+   * to `onError`.
    */
   release?(node: N): Awaitable<void>;
   /** Called for each request that is flushed, after its signal was aborted. See `flush(9P)`. */
@@ -386,11 +393,14 @@ export interface Handler<N extends FidNode = FidNode> {
 
 /** Something that has a handler, such as a MemoryFs: it can be served as it is. */
 export interface Servable<N extends FidNode = FidNode> {
-  /** What a server asks. */
+  /** The handler. */
   readonly handler: Handler<N>;
 }
 
-/** How a request of a session is answered: exactly once, with one of the two. */
+/**
+ * The two ways to answer a request of a session. A program uses one of them,
+ * exactly once.
+ */
 export interface Answerable<Type extends string, Answer> {
   /** Kind of the request, by its message. */
   readonly type: Type;
@@ -421,15 +431,18 @@ export interface WalkRequest<N extends FidNode = FidNode> {
   readonly newfid: Fid<N>;
 }
 
-/** What each request of a session has, beside its data. */
+/** The context of each request of a session. */
 export interface SessionContext<N extends FidNode = FidNode> {
   /** Fid that the request works with. */
   readonly fid: Fid<N>;
-  /** Who asks, and what the request may use. */
+  /** The user, the connection, and what the request may use. */
   readonly context: RequestContext<N>;
 }
 
-/** A request that a session gives, told apart by `type`; only what the protocol allows. */
+/**
+ * A request of a session, told apart by `type`. The protocol allows each of
+ * them.
+ */
 export type SessionRequest<N extends FidNode = FidNode> =
   & SessionContext<N>
   & (

@@ -18,12 +18,12 @@ export interface ListenOptions extends Omit<ServeOptions, "memory"> {
   /** Most connections at a time, no limit by default. A further one is closed at once. */
   maxConnections?: number;
   /**
-   * Most bytes that all connections make the server hold, 512 MiB by default:
-   * requests that wait, replies that clients have not taken, 2 KiB for each fid,
-   * and the contents, arguments and values that files hold. Beyond it requests
-   * fail with `Cannot allocate memory`. Each connection may still have 256 fids,
-   * requests of one message's size (`msize`), one reply, and as much again that
-   * files hold for it.
+   * Most bytes that the server holds for all connections, 512 MiB by default:
+   * requests that wait, replies that clients have not taken, 2 KiB for each
+   * fid, and the contents, arguments and values that files hold. Beyond it
+   * requests fail with `Cannot allocate memory`. Each connection may still have
+   * 256 fids, requests of one message's size (`msize`), one reply, and as much
+   * again that files hold for it.
    */
   maxMemory?: number;
 }

@@ -26,7 +26,7 @@ export interface TracedMessage extends TraceContext {
   readonly direction: "in" | "out";
   /** The message; its data are views that live until the hook returns. */
   readonly message: Message;
-  /** There is none. */
+  /** Not set. */
   readonly error?: undefined;
 }
 
@@ -34,9 +34,9 @@ export interface TracedMessage extends TraceContext {
 export interface TracedFrame extends TraceContext {
   /** Always from the client. */
   readonly direction: "in";
-  /** There is none. */
+  /** Not set. */
   readonly message?: undefined;
-  /** What is wrong with it. */
+  /** The error in the frame. */
   readonly error: ProtocolError;
   /** All of its bytes: a view that lives until the hook returns. */
   readonly frame: Uint8Array;
@@ -47,8 +47,8 @@ export interface SessionOptions {
   /** Largest message in bytes, 256 or more; 1 MiB and 24 bytes by default. */
   msize?: number;
   /**
-   * Most fids at a time, 65536 by default: each costs memory. Beyond it `Too
-   * many open files`.
+   * Most fids at a time, 65536 by default. A further fid gets `Too many open
+   * files`.
    */
   maxFids?: number;
   /**
@@ -105,8 +105,8 @@ export interface SessionOptions {
   maxName?: number;
   /**
    * Most milliseconds without a session, until a Tversion starts one, 30,000 by
-   * default, for a connection that says nothing costs a socket; 0 for no limit.
-   * Beyond it the connection is closed.
+   * default, because a silent connection costs a socket; 0 for no limit. Beyond
+   * it the connection is closed.
    */
   versionTimeout?: number;
   /**
@@ -127,7 +127,11 @@ export interface SessionOptions {
    * one second more to take the last replies.
    */
   closeTimeout?: number;
-  /** Refuse what the manual refuses although usual clients do it: walks from open fids, undefined mode bits. False by default. What a tree refuses is an option of the tree, as of a MemoryFs. */
+  /**
+   * Refuse requests that the manual forbids and usual clients send: walks from
+   * open fids, undefined mode bits. False by default. A tree has such an option
+   * of its own, as MemoryFs does.
+   */
   strict?: boolean;
   /** Open a file at the first read, write or call of a fid that is not open; function files always do. False by default. */
   implicitOpen?: boolean;
@@ -155,7 +159,7 @@ export type SessionSettings =
   & Required<Omit<SessionOptions, "onMessage" | "memory">>
   & Pick<SessionOptions, "onMessage">
   & {
-    /** Ends the log of errors, if there is one: no timer of it is left. */
+    /** Ends the log of errors, if there is one, and its timer. */
     endLog: () => void;
   };
 

@@ -12,11 +12,11 @@ import { HandlerResponder } from "./session/handler_responder.ts";
  * Serves one connection with a handler, until it ends.
  *
  * @param connection Connection to a client; it is closed in the end.
- * @param handler What to serve: a handler object, or a tree such as a MemoryFs.
+ * @param handler A handler object, or a tree such as a MemoryFs.
  * @param options Limits and choices of the session.
  * @returns When the connection has ended, all fids are released and the
  *   handler's disconnect() is done. It does not reject when the client breaks
- *   the rules or vanishes; `onError` is told.
+ *   the rules or vanishes; `onError` gets the error.
  * @throws {RangeError} A limit is out of its range.
  *
  * @example Two ends in one process

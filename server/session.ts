@@ -18,21 +18,21 @@ export interface SessionLoopOptions<N extends FidNode = FidNode>
    */
   onRelease?: (fid: Fid<N>) => void;
   /**
-   * Told of each node that the loop has given, once for each time, when no fid
-   * stands for it any more: nodes that a walk has passed, the directory of a
-   * fid that a create has moved to the new file.
+   * Called for each node that the loop has given, once for each time, when no
+   * fid stands for it any more: nodes that a walk has passed, and the directory
+   * of a fid that a create has moved to the new file.
    */
   onReleaseNode?: (node: N) => void;
 }
 
 /**
- * A connection of a server as a loop over its requests: what serve() stands
- * on, for programs that answer requests themselves.
+ * The requests of one connection, as a loop, for programs that answer requests
+ * themselves.
  *
  * The session owns the protocol: versions, tags, fids, flush and all checks of
- * the manual. What it gives is legal and must be answered exactly once, with
- * respond() or error(), at any time and in any order. Leaving the loop ends
- * the connection.
+ * the manual. Each request is legal. The program answers it exactly once, with
+ * respond() or error(), at any time and in any order. Leaving the loop ends the
+ * connection.
  *
  * @example A server of one empty directory
  * ```ts
@@ -84,7 +84,10 @@ export class Session<N extends FidNode = FidNode>
   /** Label of the client's end, for logs. */
   readonly peer: string;
 
-  /** Largest message in bytes: what was negotiated, before that the own maximum. */
+  /**
+   * Largest message in bytes, as it was negotiated; before that, the server's
+   * own maximum.
+   */
   get msize(): number {
     return this.#core.msize;
   }
@@ -125,9 +128,10 @@ export class Session<N extends FidNode = FidNode>
   }
 
   /**
-   * Ends the connection when what is answered is sent; further calls do nothing.
+   * Ends the connection when the answers are sent. Further calls do nothing.
    *
-   * @returns When all is released. Requests that are not answered hold it up.
+   * @returns Resolves when all fids are released. Requests that are not
+   *   answered delay it.
    */
   async close(): Promise<void> {
     if (this.#finished === undefined) this.#core.close();

@@ -41,10 +41,10 @@ const SCHEMES: { readonly [scheme: string]: Scheme } = {
 /**
  * Reads an address.
  *
- * It may be `tcp://host:port` (port 564 when there is none), `tcp!host!port`
- * as in `dial(2)` of Plan 9 (the port may be `9fs`), `host:port`,
- * `unix:///path` or `unix!/path`. IPv6 addresses stand in brackets, but for
- * Plan 9's form. An empty host or `*` means all addresses of this machine.
+ * It may be `tcp://host:port` (port 564 when there is none), `tcp!host!port` as
+ * in `dial(2)` of Plan 9 (the port may be `9fs`), `host:port`, `unix:///path`
+ * or `unix!/path`. IPv6 addresses stand in brackets, except in Plan 9's form.
+ * An empty host or `*` means all addresses of this machine.
  *
  * @param address The text.
  * @returns The address, told apart by `scheme`.

@@ -46,7 +46,7 @@ interface Handlers {
 
 interface SocketOptions {
   socket: Handlers;
-  /** Without it the end of the peer's stream closes the socket. */
+  /** Keeps the socket open when the stream of the peer ends. */
   allowHalfOpen: true;
 }
 
@@ -114,7 +114,7 @@ class BunConnection implements Connection {
   readonly #inbox: Inbox;
   #streams: Streams | undefined;
   #paused = false;
-  /** What a pending write has still to send. */
+  /** The bytes that a pending write still has to send. */
   #rest: Uint8Array | undefined;
   #writer: PromiseWithResolvers<void> | undefined;
   #writeEnded = false;
@@ -232,13 +232,14 @@ class BunConnection implements Connection {
 }
 
 /**
- * A listener that queues what Bun accepts. With no file descriptor left, Bun
- * 1.4 tries again without a pause; nothing here hears of it.
+ * A listener that queues the connections that Bun accepts. With no file
+ * descriptor left, Bun 1.4 tries again without a pause, and this code does not
+ * notice.
  */
 class BunListener implements Listener {
   readonly addr: string;
   readonly #listener: ListeningSocket;
-  /** Connections that nobody has taken yet. */
+  /** Connections that wait for accept(). */
   #waiting: BunConnection[] = [];
   /** Wakes the iteration. */
   #wake: (() => void) | undefined;

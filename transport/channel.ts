@@ -1,4 +1,4 @@
-// What client and server work with, made of any connection.
+// The channel of a connection, for the client and the server.
 
 import { closed, lost, pending } from "./failure.ts";
 import type { Connection } from "./connection.ts";
@@ -75,7 +75,7 @@ class StreamChannel implements Channel {
       this.#reader.releaseLock();
       throw error;
     }
-    // Reported by the write that meets it; nobody may be writing now.
+    // The next write reports the error. No write may be under way now.
     this.#writer.closed.catch(() => {});
   }
 

@@ -1,4 +1,4 @@
-// What a connection is: the one contract between sockets and the protocol.
+// The contract of a connection, between sockets and the protocol.
 
 import type { ProtocolError } from "../codec.ts";
 import type { Address } from "./address.ts";
@@ -27,11 +27,11 @@ export interface Connection {
   /** Label of the peer for people: `tcp://127.0.0.1:53112`, `unix:///path`, `pair`. */
   readonly peer: string;
   /**
-   * Address of the peer: what dial() was given, or what the system tells about
-   * a client. A client of a Unix socket has the path of the socket file; a
-   * client that has gone already may have an empty host. Missing where there is
-   * no address, as for a pair. Further facts about a peer, such as a
-   * certificate, will be members beside this one.
+   * Address of the peer: the address that dial() was given, or the address of a
+   * client as the system tells it. A client of a Unix socket has the path of
+   * the socket file. A client that has gone may have an empty host. A pair has
+   * no address. Further facts about a peer, such as a certificate, will be
+   * members beside this one.
    */
   readonly remote?: Readonly<Address>;
   /**
@@ -50,13 +50,14 @@ export interface Connection {
    * over a chunk of its own, which the caller then owns. Null at the end of
    * the stream. One read at a time. Present together with `write`.
    *
-   * @param buffer Where the bytes may go; at least one byte, 64 KiB is good.
+   * @param buffer Buffer for the bytes: at least one byte; 64 KiB is a good
+   *   size.
    * @throws {ProtocolError} When the stream died.
    */
   read?(buffer: Uint8Array): Promise<Uint8Array | null>;
   /**
-   * Takes back a chunk of its own that `read()` handed over, and that nobody
-   * will look at again, so that its memory can be used at once.
+   * Takes back a chunk that `read()` handed over and that is not used any more,
+   * so that its memory can be used at once.
    *
    * @param chunk The chunk, all of it.
    */

@@ -30,7 +30,7 @@ interface TcpConn extends Conn {
   setNoDelay(): void;
 }
 
-/** What a {@linkcode DenoListener} needs of a listener of Deno. */
+/** The members of a Deno listener that a {@linkcode DenoListener} uses. */
 export interface SystemListener<C extends Conn> {
   accept(): Promise<C>;
   close(): void;

@@ -35,9 +35,9 @@ const ANY: ReadonlyMap<string, string> = new Map([
  * @param options A signal that aborts the attempt.
  * @returns The connection.
  * @throws {TypeError} When the address is not one, or has no host or port 0.
- * @throws {ProtocolError} When nobody answers there; `code` says why:
- * `ECONNREFUSED`, `ENOTFOUND`, `ENOENT` …, and `ENOTCAPABLE` where Deno was not
- * given the right, such as `--allow-net`.
+ * @throws {ProtocolError} When there is no connection; `code` has the reason:
+ *   `ECONNREFUSED`, `ENOTFOUND`, `ENOENT` …, and `ENOTCAPABLE` when Deno lacks
+ *   a permission such as `--allow-net`.
  */
 export async function dial(
   address: string,

@@ -2,7 +2,7 @@
 
 import { NinePError, ProtocolError } from "../codec.ts";
 
-/** What to say for the code of a system's error. */
+/** Texts for the codes of a system's errors. */
 const TEXTS: ReadonlyMap<string, string> = new Map([
   ["EACCES", "permission denied"],
   ["EADDRINUSE", "address already in use"],

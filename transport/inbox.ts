@@ -22,8 +22,8 @@ interface Reader {
 }
 
 /**
- * A queue from pushed chunks to reads. It has no limit of its own: who pushes
- * looks at `size` and holds back.
+ * A queue from pushed chunks to reads. It has no limit of its own. The code
+ * that pushes reads `size` and waits.
  */
 export class Inbox {
   readonly #peer: string;

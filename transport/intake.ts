@@ -1,5 +1,5 @@
-// What client and server receive through: large reads into a buffer that is
-// used again, and the frames in them. The counterpart of the outbox.
+// The receiving side of client and server: large reads into a buffer that is
+// used again, and the frames in them. The outbox is the sending side.
 
 import { Splitter } from "../codec/frames.ts";
 import type { Channel } from "./channel.ts";
@@ -54,7 +54,7 @@ export class Intake {
   #makeRoom(): void {
     const { splitter } = this;
     const isIdle = this.#smallChunks >= SMALL_CHUNKS;
-    // What is held may be a frame that was put together.
+    // The held view may be of a frame that was put together.
     if (this.#held || isIdle) splitter.shrink();
     if (this.#foreign !== undefined) this.#giveBack(this.#foreign);
     let size = Math.min(this.#buffer.length * (this.#full ? 2 : 1), MOST);

@@ -1,15 +1,17 @@
-// What client and server send through: frames are put one behind the other
-// into a buffer, and all that came in one turn goes out with one write.
+// The sending side of client and server. Frames are put one behind the other
+// into a buffer, and the frames of one turn of the event loop go out in one
+// write.
 
 import type { Dialect, Message } from "../codec.ts";
 import { putMessage } from "../codec/layout.ts";
 import { NO_BYTES, Writer } from "../codec/wire.ts";
 import type { Channel } from "./channel.ts";
 
-// A buffer is kept for the next write up to a size: in a bulk transfer, whose
-// batches are about 1 MiB; after a few small writes; when it is over for good.
-// Not that sooner: who lists directories has small replies between large ones,
-// and a buffer that grows again each time costs a third of that.
+// Sizes up to which a buffer is kept for the next write: during a bulk
+// transfer, whose batches are about 1 MiB; after a few small writes; and after
+// a long time. A large buffer is not freed at once, because a client that lists
+// directories has small replies between large ones, and to let the buffer grow
+// each time costs a third of the work.
 const BULK_MOST = 2 * 1024 * 1024;
 const PAUSE = 4;
 const PAUSE_MOST = 256 * 1024;
@@ -60,9 +62,9 @@ export class Outbox {
   #waiting: (() => void)[] = [];
 
   /**
-   * @param channel Where the frames go.
-   * @param onError Told once when a write fails; all frames after it are dropped.
-   * @param onTaken Told when the channel has taken what was written.
+   * @param channel Channel for the frames.
+   * @param onError Called once when a write fails; later frames are dropped.
+   * @param onTaken Called when the channel has taken the written frames.
    * @param onHeld Called with the size of each buffer that waits for the
    *   channel, and with the negative size when the buffer waits no more.
    */
@@ -115,7 +117,9 @@ export class Outbox {
     this.#held = true;
   }
 
-  /** Sees to it that what is in the writer goes out at the end of this turn. */
+  /**
+   * Sends the frames of the writer at the end of this turn of the event loop.
+   */
   schedule(): void {
     if (this.writer.at >= PART) this.#endPart();
     if (this.#scheduled || this.#held) return;

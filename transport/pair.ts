@@ -8,10 +8,10 @@ import type { Connection } from "./connection.ts";
 /**
  * Makes two connections that are each other's peers, in memory.
  *
- * What one end writes the other reads, in order. Bytes are copied, so a writer
- * may reuse its buffer. While more than 256 KiB wait at the other end, a write
- * stays pending. When one end closes, the other still reads what was written
- * before, then the end.
+ * One end reads the bytes that the other end writes, in order. Bytes are
+ * copied, so a writer may reuse its buffer. While more than 256 KiB wait at the
+ * other end, a write stays pending. When one end closes, the other end still
+ * reads the bytes that were written before.
  *
  * @returns The two ends, both with the label `pair`.
  *
@@ -75,7 +75,7 @@ function nextTurn(callback: () => void): void {
 
 class PairEnd implements Connection {
   readonly peer = "pair";
-  /** What the other end wrote. */
+  /** Bytes from the other end. */
   readonly #inbox = new Inbox("pair");
   #other: PairEnd;
   readonly #turn = new Turn();

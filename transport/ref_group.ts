@@ -1,7 +1,7 @@
 // Decides whether the open connections and the timers of a client, or of a
 // server, keep the process alive.
 
-/** A connection or a listener that can be told not to keep the process alive. */
+/** A connection or a listener that may keep the process alive or not. */
 export interface Refable {
   /** Keeps the process alive. This is the default. */
   ref?(): void;

@@ -1,9 +1,10 @@
-// What dial() and listen() need of a runtime: one object for each runtime.
+// The sockets of a runtime, for dial() and listen(): one object for each
+// runtime.
 
 import type { Address } from "./address.ts";
 import type { Connection, Listener, ListenerOptions } from "./connection.ts";
 
-/** What a runtime gives: its own errors come out as they are. */
+/** The sockets of a runtime. Its errors are passed on as they are. */
 export interface Sockets {
   /** Connects; may stop early when `signal` aborts. */
   connect(address: Address, signal?: AbortSignal): Promise<Connection>;

@@ -13,9 +13,9 @@ export interface Streams {
   readonly writable: WritableStream<Uint8Array>;
 }
 
-/** What {@linkcode fromStreams} takes. */
+/** The streams for {@linkcode fromStreams}. */
 export interface StreamPair extends Streams {
-  /** Closes what is under the streams, where they alone do not. */
+  /** Closes the source of the streams, if the streams do not. */
   close?(): void;
   /** Keeps the process alive, if the streams can. */
   ref?(): void;
@@ -23,7 +23,7 @@ export interface StreamPair extends Streams {
   unref?(): void;
 }
 
-/** A connection whose fast path is there, so that streams can be made of it. */
+/** A connection with a fast path, from which streams can be made. */
 export type FastConnection = Pick<
   Required<Connection>,
   "read" | "write" | "close" | "closeWrite"
@@ -69,7 +69,7 @@ class ByteSource implements UnderlyingByteSource {
   }
 
   async pull(controller: ReadableByteStreamController): Promise<void> {
-    // There with every pull, because of autoAllocateChunkSize.
+    // Each pull has a request, because of autoAllocateChunkSize.
     const request = controller.byobRequest!;
     const { buffer, byteOffset, byteLength } = request.view!;
     const view = new Uint8Array(buffer, byteOffset, byteLength);
@@ -123,7 +123,7 @@ export function fromStreams(
     writable,
     peer,
     close(): void {
-      // A locked stream is in its reader's hands, who ends it.
+      // The reader of a locked stream ends it.
       if (!readable.locked) readable.cancel().catch(ignore);
       if (!writable.locked) writable.close().catch(ignore);
       try {

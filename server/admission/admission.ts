@@ -21,7 +21,7 @@ const OBJECTS = 1024;
  */
 const SMALL = 512;
 
-/** What an Admission needs. */
+/** The parts that an Admission needs. */
 export interface AdmissionInit<N extends FidNode> extends ReplyRoomInit {
   /** The read buffers, which hold the data of operations. */
   readonly input: Input;
@@ -267,7 +267,10 @@ export class Admission<N extends FidNode> {
     if (this.#counted <= this.#settings.maxRequestBytes) this.#refusing = false;
   }
 
-  /** There may be room for operations that wait: one is done, or the client has taken replies. */
+  /**
+   * Begins waiting operations, when an operation has ended or the client has
+   * taken replies.
+   */
   goOn(): void {
     for (const fid of this.#short) {
       const first = this.#firstOf(fid); // Undefined after a flush.

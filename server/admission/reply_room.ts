@@ -7,7 +7,7 @@ import type { FidNode } from "../fid.ts";
 import type { SessionSettings } from "../options.ts";
 import type { Operation } from "../requests/operation.ts";
 
-/** What a ReplyRoom needs. */
+/** The parts that a ReplyRoom needs. */
 export interface ReplyRoomInit {
   /** The limits. */
   readonly settings: SessionSettings;
@@ -111,8 +111,8 @@ export class ReplyRoom<N extends FidNode> {
   }
 
   /**
-   * Whether a late answer of so many bytes has room: the room that was kept for
-   * it, or the room that is left.
+   * Tells whether a late answer of so many bytes has room: the room that was
+   * kept for it, or the room that is left.
    */
   has(operation: Operation<N>, bytes: number): boolean {
     // The pump bounds the answers that handlers give at once.

@@ -1,4 +1,4 @@
-// How long one connection may work before other connections work.
+// Limits the time that one connection works before other connections work.
 
 import { SLICE_MS, yieldToSockets } from "../../transport/yield.ts";
 
@@ -26,9 +26,9 @@ const BYTES = 1024;
 const SAMPLE = 8;
 
 /**
- * The time slice of a connection. Without it, a client that always has sent
- * more than the server has read would keep the server for itself: the runtime
- * looks at other sockets only between two tasks, and not after each task.
+ * The time slice of a connection. The runtime looks at other sockets only now
+ * and then. Without time slices, a client that sends faster than the server
+ * reads would keep the server for itself.
  */
 export class TimeSlice {
   /** Milliseconds of work in this slice, without the chunk at hand. */

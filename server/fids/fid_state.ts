@@ -5,7 +5,7 @@ import type { Attributes } from "../attributes.ts";
 import type { Fid, FidNode } from "../fid.ts";
 import type { DirectoryRead } from "../replies/directory_read.ts";
 
-/** How many fids stand for a node that was given once. */
+/** The number of fids that stand for a node that was given once. */
 export interface Sharing {
   fids: number;
 }
@@ -94,7 +94,10 @@ export class FidState<N extends FidNode = FidNode> implements Fid<N> {
   }
 }
 
-/** Tells whether a fid stands for a directory; what it stands for has been a directory, or a file, from the start. */
+/**
+ * Tells whether a fid stands for a directory. The node of a fid does not change
+ * between directory and file.
+ */
 export function isDirectory(fid: { readonly isDir: boolean }): boolean {
   return fid.isDir;
 }

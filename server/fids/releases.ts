@@ -1,4 +1,4 @@
-// What becomes of a fid's file when the fid moves or ends.
+// Releases the nodes of fids that move or end.
 
 import type { FidNode } from "../fid.ts";
 import type { Awaitable, RequestContext } from "../handler.ts";
@@ -74,7 +74,7 @@ export class Releases<N extends FidNode> {
   /** Lets go of a node that was given, once. */
   releaseNode(node: N): void {
     if (!this.#hooks.releases) return;
-    // Each walk comes here several times, so no function is made for it.
+    // Each walk comes here several times, so no closure is made.
     let done: Awaitable<void> = undefined;
     try {
       done = this.#hooks.releaseNode(node);

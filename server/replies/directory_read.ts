@@ -1,5 +1,5 @@
-// How a fid reads a directory: whole records, as many as a reply has room for.
-// See read(9P).
+// Reads of a directory by a fid: whole records, as many as a reply has room
+// for. See read(9P).
 
 import { NinePError } from "../../codec.ts";
 import { then } from "../../codec/_awaitable.ts";
@@ -28,11 +28,14 @@ export interface Room {
   readonly most: number;
 }
 
-/** A fid's way through a directory. What take() gives counts as read at commit(). */
+/**
+ * The way of a fid through a directory. Records from take() count as read at
+ * commit().
+ */
 export class DirectoryRead {
   /** Bytes that the client has read. */
   #offset = 0;
-  /** The listing, while the records may be those that are kept for it. */
+  /** The listing, while its encoded records may be used. */
   #kept: WeakRef<KeptListing> | KeptListing | undefined;
   /** Index of the next record of the kept listing. */
   #index = 0;

@@ -10,8 +10,8 @@ import { encodeEnvelope, envelopeOf } from "../../codec/call.ts";
 import { cutUtf8 } from "../../codec/wire.ts";
 
 /**
- * Recognizes a NinePError. What cannot be examined is none: a Proxy may throw,
- * and an object of a subclass may have no text.
+ * Recognizes a NinePError. A value that cannot be examined is no NinePError: a
+ * Proxy may throw, and an object of a subclass may have no text.
  */
 export function isForClient(error: unknown): error is NinePError {
   try {
@@ -21,7 +21,7 @@ export function isForClient(error: unknown): error is NinePError {
   }
 }
 
-/** How a client is told about an error. */
+/** Encodes an error for a client. */
 export interface ErrorReply {
   /** Text of the Rerror. */
   readonly ename: string;
@@ -54,7 +54,7 @@ function enameWithin(error: NinePError, most: number): string {
   const text = error instanceof FunctionError
     ? error.str.split("\n", 1)[0]
     : error.ename;
-  // What the wire cannot carry must not cost more than this request.
+  // A text that no message can carry must not fail more than this request.
   const clean = text.toWellFormed().replaceAll("\0", "\ufffd");
   return cutUtf8(clean, Math.min(ENAME_MAX, most)) || "i/o error";
 }

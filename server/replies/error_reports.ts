@@ -1,4 +1,4 @@
-// What a session tells the owner of the server about errors.
+// Reports of a session's errors to the owner of the server.
 
 import { NinePError } from "../../codec.ts";
 import { systemError } from "../../codec/system_error.ts";
@@ -32,8 +32,8 @@ export class ErrorReports {
   }
 
   /**
-   * Reports what a handler has thrown, unless it is a NinePError. Errors of the
-   * system that the client is told about are reported as expected.
+   * Reports an error that a handler has thrown, unless it is a NinePError.
+   * Errors of the system whose text the client gets are reported as expected.
    *
    * @returns The error for the client.
    */

@@ -40,7 +40,7 @@ export class Records {
   readonly #entries: Iterator<DirEntry>;
   readonly #writer: Writer = new Writer(new Uint8Array(FIRST));
   #length = 0;
-  /** Where each record ends. */
+  /** The end of each record. */
   readonly #ends: number[] = [];
   readonly #cookies: number[] = [];
   #isComplete = false;
@@ -101,7 +101,9 @@ export class Records {
   }
 }
 
-/** A tree lets go of a listing that has changed, and so the records go. */
+/**
+ * The records are freed with their listing, which a tree drops when it changes.
+ */
 const known: WeakMap<KeptListing, Records> = new WeakMap();
 
 /** The records of a listing: those that other fids have read, if there are any. */

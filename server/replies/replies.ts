@@ -17,11 +17,11 @@ import type { Tracer } from "../session/tracer.ts";
 import { errorReply } from "./error_reply.ts";
 import type { ErrorReports } from "./error_reports.ts";
 
-/** What Replies need. */
+/** The parts that Replies need. */
 export interface RepliesInit {
   /** The options. */
   readonly settings: SessionSettings;
-  /** Where the frames go. */
+  /** The outbox for the frames. */
   readonly outbox: Outbox;
   /** The trace. */
   readonly tracer: Tracer;
@@ -53,7 +53,7 @@ export class Replies {
     this.#onExit = onExit;
   }
 
-  /** Where replies are written; sent() sends them. */
+  /** The writer for replies; sent() sends them. */
   get writer(): Writer {
     return this.#outbox.writer;
   }

@@ -32,7 +32,7 @@ export interface Turns<N extends FidNode> {
   hasRoom(operation: Operation<N>, bytes: number): boolean;
 }
 
-/** What answers operations. */
+/** Answers operations. */
 export interface Deliverer<N extends FidNode> {
   /** Answers the operation, now or later. */
   deliver(operation: Operation<N>): void;
@@ -66,7 +66,7 @@ export class Operation<N extends FidNode = FidNode> implements Course {
   readonly tag: number;
   /** Fid that the request works with. */
   readonly fid: FidState<N>;
-  /** What is asked, and how it is answered. */
+  /** The request. */
   readonly request: Request<N>;
   readonly #session: OperationSession<N>;
   readonly #sharing: Sharing;

@@ -16,7 +16,9 @@ import type { Replies } from "../replies/replies.ts";
 
 /** How a request shares its fid with others. */
 export type Sharing =
-  /** The request changes what the fid is, so no other request may use the fid meanwhile. */
+  /**
+   * The request changes the fid, so no other request may use the fid meanwhile.
+   */
   | "alone"
   /** The request changes the file; only reads may use the fid meanwhile. */
   | "besideReads"
@@ -123,8 +125,8 @@ export abstract class Request<N extends FidNode = FidNode, Answer = unknown>
    * Aborted when the client flushes the request, or the connection ends.
    *
    * A program that reads the signal must answer the request soon after an
-   * abort. The client's Tflush waits for that answer, so that the client learns
-   * what has happened.
+   * abort. The client's Tflush waits for this answer, so that the client learns
+   * whether the request was done.
    */
   get signal(): AbortSignal {
     return this.operation.signal;
@@ -184,7 +186,7 @@ export abstract class Request<N extends FidNode = FidNode, Answer = unknown>
     return 0;
   }
 
-  /** Throws what the protocol refuses. */
+  /** Throws a NinePError if the protocol refuses the request. */
   abstract check(): void;
 
   /** The data of the request, as a plain object. */
@@ -201,7 +203,9 @@ export abstract class Request<N extends FidNode = FidNode, Answer = unknown>
   /** Changes the fids as the answer says. */
   commit(_answer: Answer): void {}
 
-  /** Undoes what the request has done to the fids, because it was not answered. */
+  /**
+   * Undoes the request's changes of fids, because the request was not answered.
+   */
   revert(): void {}
 }
 

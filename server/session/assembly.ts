@@ -1,4 +1,4 @@
-// How the parts of a session fit together: made here, for one connection.
+// Makes the parts of a session, for one connection.
 
 import type { RefGroup } from "../../transport/ref_group.ts";
 import { type Channel, openChannel } from "../../transport/channel.ts";
@@ -27,7 +27,7 @@ import { Pump } from "./pump.ts";
 import type { Responder } from "./responder.ts";
 import { Tracer } from "./tracer.ts";
 
-/** What a session is made of. */
+/** The input of a session's parts. */
 export interface SessionInit<N extends FidNode> {
   /** Connection to the client. */
   readonly connection: Connection;
@@ -41,11 +41,11 @@ export interface SessionInit<N extends FidNode> {
 
 /** The parts that run a session, beside those that its requests work with. */
 export interface Assembly<N extends FidNode> {
-  /** What requests and operations work with. */
+  /** The parts for requests and operations. */
   readonly session: SessionParts<N> & OperationSession<N>;
   /** The bytes of the connection. */
   readonly channel: Channel;
-  /** What the client sends. */
+  /** The bytes of the client. */
   readonly input: Input;
   /** The outgoing replies. */
   readonly outbox: Outbox;
@@ -59,7 +59,7 @@ export interface Assembly<N extends FidNode> {
   readonly pump: Pump<N>;
   /** Tells the handler about the connection. */
   readonly presence: Presence;
-  /** How far the session has come. */
+  /** The state of the session. */
   readonly lifetime: Lifetime;
   /** Waits for ends. */
   readonly condition: Condition;

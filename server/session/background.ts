@@ -37,7 +37,7 @@ export class Background {
    * Runs work, and counts it if it takes time.
    *
    * @param work The work.
-   * @param failed Called with what it throws.
+   * @param failed Called with the error of the work.
    * @param ended Called when it has ended.
    */
   run(

@@ -116,9 +116,10 @@ export class SessionCore<N extends FidNode> {
   }
 
   /**
-   * Ends the connection when what is answered is sent.
+   * Ends the connection when the answers are sent.
    *
-   * @param patient Wait for what is under way, too, but not beyond `closeTimeout`.
+   * @param patient Wait for requests under way as well, for `closeTimeout` at
+   *   most.
    */
   stop(patient: boolean): void {
     this.#parts.lifetime.stop(patient);

@@ -15,7 +15,7 @@ import type { Flushes } from "./flushes.ts";
 import type { Negotiation } from "./negotiation.ts";
 import type { Tracer } from "./tracer.ts";
 
-/** What a Dispatcher passes messages on to. */
+/** The parts to which a Dispatcher passes messages. */
 export interface DispatcherInit<N extends FidNode> {
   /** The session that requests work with. */
   readonly session: SessionParts<N> & OperationSession<N>;

@@ -11,7 +11,7 @@ import type { Operation } from "../requests/operation.ts";
  */
 const FLUSHES_MAX = 0xffff;
 
-/** What Flushes need. */
+/** The parts that Flushes need. */
 export interface FlushesInit<N extends FidNode> {
   /** The operations that are not answered, by tag. */
   readonly pending: ReadonlyMap<number, Operation<N>>;

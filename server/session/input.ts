@@ -7,8 +7,8 @@ import { Intake } from "../../transport/intake.ts";
 /** Bytes of a read ahead. */
 const AHEAD_SIZE = 8 * 1024;
 /**
- * Most bytes that are read ahead while a session waits. Beyond them the session
- * notices the end of the client only after the wait.
+ * Most bytes that are read ahead while a session waits. After so many bytes,
+ * the session notices the end of the client only after the wait.
  */
 const AHEAD_MAX = 32;
 const AHEAD_BYTES_MAX = 256 * 1024;
@@ -16,7 +16,8 @@ const AHEAD_BYTES_MAX = 256 * 1024;
 /** The receiving half of a connection. */
 export class Input extends Intake {
   readonly #channel: Channel;
-  // While the session waits, reads go on ahead of it, so that the client's end shows.
+  // Reads ahead while the session waits, so that the session notices the end of
+  // the client.
   readonly #ahead: Promise<Uint8Array | null>[] = [];
   #onEnd: ((lost?: unknown) => void) | undefined;
   #reading = false;

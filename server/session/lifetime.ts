@@ -1,4 +1,4 @@
-// How far a session has come, and what ends it.
+// The state of a session, and its end.
 
 import type { ErrorReports } from "../replies/error_reports.ts";
 import type { Condition } from "../timeouts/condition.ts";
@@ -7,7 +7,7 @@ import type { Condition } from "../timeouts/condition.ts";
 export class Lifetime {
   /** True when no further request is processed. */
   ended = false;
-  /** True when the connection ends because a function has asked for it. */
+  /** True when the connection ends because a function has ended it. */
   exiting = false;
   /** True when the server stops. */
   stopping = false;
@@ -36,7 +36,10 @@ export class Lifetime {
     this.#close = close;
   }
 
-  /** No further request is processed; what is answered is still sent. */
+  /**
+   * Ends the session: no further request is processed, and the answers are
+   * still sent.
+   */
   end(): void {
     this.ended = true;
     this.#condition.wake();
@@ -50,7 +53,7 @@ export class Lifetime {
     this.end();
   }
 
-  /** Ends the connection when what is written is sent. */
+  /** Ends the connection when the written bytes are sent. */
   exit(): void {
     this.exiting = true;
     this.end();

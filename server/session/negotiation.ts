@@ -1,4 +1,4 @@
-// How a Tversion starts a session. See version(9P).
+// Starts sessions for Tversions. See version(9P).
 
 import { MSIZE_MIN, type Tversion } from "../../codec.ts";
 import type { SessionSettings } from "../options.ts";
@@ -9,7 +9,7 @@ import type { Input } from "./input.ts";
 import type { Lifetime } from "./lifetime.ts";
 import { agree } from "./version.ts";
 
-/** What a Negotiation needs. */
+/** The parts that a Negotiation needs. */
 export interface NegotiationInit {
   /** The options. */
   readonly settings: SessionSettings;
@@ -46,7 +46,7 @@ export class Negotiation {
     return this.#message !== undefined;
   }
 
-  /** Ends the session; the next begins when all of it is released. */
+  /** Ends the session. The next one begins when all fids are released. */
   begin(message: Tversion): void {
     this.version = "";
     this.#init.reset();

@@ -14,7 +14,7 @@ export interface ConnectionHooks {
   disconnect(connection: Connection): Awaitable<void>;
 }
 
-/** What a Presence needs. */
+/** The parts that a Presence needs. */
 export interface PresenceInit {
   /** The handler. */
   readonly hooks: ConnectionHooks;

@@ -1,5 +1,5 @@
-// Reads what a client sends, frame by frame, and bounds how far it reads ahead
-// of the replies.
+// Reads the frames of a client, and bounds how far it reads ahead of the
+// replies.
 
 import type { Reader } from "../../codec/wire.ts";
 import type { Outbox } from "../../transport/outbox.ts";
@@ -29,11 +29,11 @@ const PATIENCE = 20;
 /** Longest delay of a timer, in milliseconds. */
 const TIMEOUT_MAX = 2 ** 31 - 1;
 
-/** What a Pump needs. */
+/** The parts that a Pump needs. */
 export interface PumpInit<N extends FidNode> {
   /** The options. */
   readonly settings: SessionSettings;
-  /** What the client sends. */
+  /** The bytes of the client. */
   readonly input: Input;
   /** The outgoing replies. */
   readonly outbox: Outbox;

@@ -11,5 +11,5 @@ export function agree(version: string): Dialect | undefined {
   return isLater ? dialect9P2000 : undefined;
 }
 
-/** What servers speak. */
+/** The dialects of the server. */
 const DIALECTS: readonly Dialect[] = [dialect9P2000];

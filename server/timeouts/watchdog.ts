@@ -12,7 +12,7 @@ const LOOKS = 4;
  */
 const PART = 1 / 16;
 
-/** What a Watchdog needs to know of its session. */
+/** The facts that a Watchdog needs of its session. */
 export interface Watched {
   /** True while requests are under way: the client may send nothing then. */
   readonly isBusy: () => boolean;

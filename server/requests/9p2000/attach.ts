@@ -36,7 +36,7 @@ abstract class NewFid<N extends FidNode> extends Request<N, Found<N>> {
     return true;
   }
 
-  /** Keeps the node, so that revert() can let go of it. */
+  /** Remembers the node, so that revert() can release it. */
   protected take({ node }: Found<N>): void {
     this.#found = node;
   }

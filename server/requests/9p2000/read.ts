@@ -21,7 +21,10 @@ export class TreadRequest<N extends FidNode> extends Request<N, ReadAnswer> {
   readonly type = "Tread";
   /** Byte to start at, 0 to 2^53 - 1. */
   readonly offset: number;
-  /** Most bytes to read: what was asked for, or what fits into a reply. */
+  /**
+   * Most bytes to read: the count of the request, or less if a reply holds
+   * less.
+   */
   readonly count: number;
 
   /** Made by a session. */

@@ -21,7 +21,10 @@ import { TwriteRequest } from "./write.ts";
 /** A message that a session does not process itself. */
 export type RequestMessage = Exclude<Message, Tversion | Tflush>;
 
-/** Makes the request of a message; throws a NinePError for what the protocol refuses. */
+/**
+ * Makes the request of a message; throws a NinePError if the protocol refuses
+ * the message.
+ */
 export function requestOf<N extends FidNode>(
   session: SessionParts<N>,
   message: RequestMessage,
