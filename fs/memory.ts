@@ -1,5 +1,4 @@
-// The tree that a program makes, changes and serves: its API towards the
-// program. What clients may do to it is in tree.ts.
+// MemoryFs: a tree in memory that a program makes, changes and serves.
 
 import { DMDIR, NinePError, type Stat } from "../codec.ts";
 import { isRecord } from "../codec/call.ts";
@@ -331,13 +330,14 @@ export class MemoryFs implements ServableTree {
 
   /**
    * Makes a file that functions define: content that is made at each open,
-   * callbacks for what is written, or raw answers to each request.
+   * callbacks for written data, or answers to each request.
    *
    * @param path Path of the file.
    * @param hooks Functions of the file, and its permissions; see {@linkcode FileHooks}.
    * @returns The new node.
    * @throws {NinePError} As create().
-   * @throws {TypeError} One of them is no function, or two answer the same thing.
+   * @throws {TypeError} A member of `hooks` is no function, or two functions
+   *   exclude each other.
    * @throws {RangeError} The length is negative or not a whole number.
    *
    * @example Computed content, and a callback for each write
@@ -366,7 +366,7 @@ export class MemoryFs implements ServableTree {
   define<State>(path: string, hooks: FileHooks<State>): HookNode;
   /**
    * Makes a directory that functions define: they look names up, list them, and
-   * decide what clients may do in it. What the program itself makes in it comes
+   * decide what clients may do in it. Files that the program makes in it come
    * first.
    *
    * @param path Path of the directory.
@@ -451,7 +451,10 @@ export class MemoryFs implements ServableTree {
     return this.#find(path)?.target;
   }
 
-  /** What stands for a path: of a file, the name by which it was found. */
+  /**
+   * Finds the node of a path. For a file with several names, it is the node of
+   * this name.
+   */
   #find(path: string): TreeNode | undefined {
     let node: TreeNode | undefined = this.root;
     for (const name of split(path)) {
@@ -477,7 +480,7 @@ export class MemoryFs implements ServableTree {
    * Reads a whole file as text.
    *
    * @param path Path of the file.
-   * @returns Its content; what is not UTF-8 is replaced.
+   * @returns Its content. Bytes that are no UTF-8 become U+FFFD.
    * @throws {NinePError} As readFile().
    */
   readTextFile(path: string): string {
@@ -586,9 +589,9 @@ export class MemoryFs implements ServableTree {
    *
    * @param from Path.
    * @param to New path, where there is nothing yet.
-   * @throws {NinePError} ENOENT, ENOTDIR: no such file or directory. EEXIST: the
-   *   new name is taken. EINVAL: it is illegal, or inside of what is moved.
-   *   EPERM: it is the root.
+   * @throws {NinePError} ENOENT, ENOTDIR: no such file or directory. EEXIST:
+   *   the new name is taken. EINVAL: the new name is illegal, or inside the
+   *   moved directory. EPERM: the root cannot be moved.
    */
   rename(from: string, to: string): void {
     const node = this.#node("rename", from);
@@ -668,7 +671,7 @@ export class MemoryFs implements ServableTree {
     );
   }
 
-  /** Where a file is to be made. */
+  /** The place for a new file. */
   #place(path: string): Place {
     const names = split(path);
     const name = names.pop();
@@ -683,7 +686,9 @@ export class MemoryFs implements ServableTree {
   }
 }
 
-/** Where a file is to be made: its directory and name, and the path for messages. */
+/**
+ * The place for a new file: its directory and name, and the path for messages.
+ */
 interface Place {
   readonly dir: DirNode;
   readonly name: string;

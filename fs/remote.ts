@@ -51,11 +51,11 @@ export interface RemoteFsOptions {
 const TIMEOUT_MAX = 2 ** 31 - 1;
 
 /**
- * A tree of another server, reached through a client. It can be served as it
- * is, or be mounted anywhere in another tree.
+ * A tree of another server, through a client. It can be served as it is, or
+ * mounted in another tree.
  *
- * - Each file that a near fid stands for has one fid of the far server, and
- *   each use of a file another one. They are given back with the near fid.
+ * - Each file of a near fid has one fid on the far server, and each open of a
+ *   file has another one. They are clunked with the near fid.
  * - Reads that wait for an event wait on the far server. When the near client
  *   flushes such a read, or goes away, the far read is flushed. The near Tflush
  *   is answered at once.
@@ -64,9 +64,8 @@ const TIMEOUT_MAX = 2 ** 31 - 1;
  *   requests fail with `Connection reset by peer`. With `reconnect` of
  *   `connect()` they wait for the next connection, and files that cannot be
  *   found again fail with `Stale file handle`; a walk from the root finds them.
- * - The far server checks permissions, for the user whom the far connection was
- *   made for, unless there is the option `attach`. It also sees to DMEXCL,
- *   DMAPPEND and ORCLOSE.
+ * - The far server checks permissions, for the user of the client, unless there
+ *   is the option `attach`. It also sees to DMEXCL, DMAPPEND and ORCLOSE.
  *
  * A server may mount its own tree. Such a tree has no end: programs that go
  * through all of it must bound the depth.
@@ -95,7 +94,7 @@ export class RemoteFs implements ServableTree {
     exclusive: false,
     removeOnClose: false,
   };
-  /** What a server asks: functions that need no `this`. */
+  /** The handler. Its functions need no `this`. */
   readonly handler: Handler<PathNode>;
   readonly #tree: Client;
   readonly #path: readonly string[];
@@ -105,8 +104,8 @@ export class RemoteFs implements ServableTree {
   /**
    * Makes a tree of a client.
    *
-   * @param tree Client, or a tree of it from `Client.attach()`.
-   * @param options Directory to show, user to be.
+   * @param tree A client of the far server.
+   * @param options Directory to show, users.
    * @throws {RangeError} `closeTimeout` is out of its range.
    * @throws {TypeError} An element of the path has a slash.
    */
@@ -189,7 +188,9 @@ class Attachment {
     }
   }
 
-  /** Attaches for the near user; what comes after an abort is closed. */
+  /**
+   * Attaches for the near user. A client that comes after an abort is closed.
+   */
   async #attachFar(signal: AbortSignal): Promise<Client | undefined> {
     try {
       const attached = Promise.resolve(this.#attach(signal));
@@ -208,7 +209,7 @@ class Attachment {
   }
 }
 
-/** Closes a tree for which nobody waits. */
+/** Closes a client, and does not wait. */
 function discard(tree: Client | undefined): void {
   tree?.close().catch(() => {});
 }

@@ -7,7 +7,7 @@ import type { Rules, Tree, TreeDir } from "./tree.ts";
 
 /** A tree that can be served. */
 export interface ServableTree extends Tree {
-  /** What a server asks: functions that need no `this`. */
+  /** The handler. Its functions need no `this`. */
   readonly handler: Handler<PathNode>;
 }
 

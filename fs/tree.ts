@@ -1,5 +1,5 @@
-// The contract of a tree of files: what a tree has to answer, so that a server
-// can serve it. The rules that hold for all trees are in rules.ts.
+// The contract of a tree of files that a server can serve. The rules that hold
+// for all trees are in rules.ts.
 
 import type { Qid } from "../codec.ts";
 import type { Connection } from "../transport.ts";
@@ -18,7 +18,7 @@ import type {
   WriteRequest,
 } from "../server.ts";
 
-/** Where a file is: a name in a directory. */
+/** The place of a file: a name in a directory. */
 export interface Place {
   /** The directory. */
   readonly dir: TreeDir;
@@ -46,9 +46,10 @@ export interface Capacity {
 
 /**
  * A file of a tree. All members but `qid` and `stat` are optional. Each answers
- * with a value or a promise, at any time and in any order; what it throws
- * becomes the error of that request only. The rules stand above the tree: a
- * file is asked only what the protocol and the permissions of the user allow.
+ * with a value or a promise, at any time and in any order. An error that it
+ * throws is the error of this request only. The rules stand above the tree:
+ * they call a file only for requests that the protocol and the permissions of
+ * the user allow.
  */
 export interface TreeFile {
   /**
@@ -63,14 +64,14 @@ export interface TreeFile {
    */
   readonly implicitOpen?: boolean;
   /**
-   * Where the file is now; null when it was removed. Only a tree that can tell
-   * has this member. Without it, the file is where it was found, or where a
-   * client has moved it.
+   * The present place of the file; null when it was removed. Without this
+   * member, the rules take the file to be at the place where it was found, or
+   * where a client has moved it.
    */
   readonly place?: Place | null | undefined;
   /**
-   * The rules that stand above the file, and above all that is found through
-   * it. Without this member they are those of its directory, or of the tree.
+   * The rules that stand above the file, and above all files that are found
+   * through it. By default they are those of its directory, or of the tree.
    */
   readonly rules?: Rules | undefined;
   /**
@@ -109,9 +110,9 @@ export interface TreeFile {
     context: RequestContext,
   ): Awaitable<void>;
   /**
-   * Opens the file: truncates it if the mode has OTRUNC. The value answers what
-   * comes through the fid that opened it. A file without this member has
-   * nothing to read, and takes nothing. See `open(9P)`.
+   * Opens the file, and truncates it if the mode has OTRUNC. The result answers
+   * the reads and writes of the fid. A file without this member is empty, and
+   * refuses writes. See `open(9P)`.
    */
   open?(
     request: OpenRequest,
@@ -132,7 +133,10 @@ export interface TreeFile {
   release?(): Awaitable<void>;
 }
 
-/** A directory of a tree. A missing member gives `Operation not supported`, if nothing else is said. */
+/**
+ * A directory of a tree. By default a missing member gives `Operation not
+ * supported`.
+ */
 export interface TreeDir extends TreeFile {
   /**
    * Looks up one name, never `.` or `..`.
@@ -227,7 +231,7 @@ export interface MakeDir {
 export interface MakeSymlink {
   /** Name: legal, but perhaps taken. */
   readonly name: string;
-  /** Where it leads, as the client says; nobody has looked. */
+  /** Target of the link, as the client gives it, unchecked. */
   readonly target: string;
 }
 
@@ -239,7 +243,7 @@ export interface CreatedFile {
   readonly open?: OpenFile | undefined;
 }
 
-/** A file that a fid has open. It may keep what it needs for that fid. */
+/** An open file of one fid. It may keep state for the fid. */
 export interface OpenFile {
   /** File that the fid stands for from now on, when it is another one, as for a clone file. */
   readonly file?: TreeFile | undefined;
@@ -284,11 +288,14 @@ export interface OpenFile {
   close?(ending: Ending): Awaitable<void>;
 }
 
-/** How an open file ends. */
+/** The end of an open file. */
 export interface Ending {
   /** True when the fid ended with its session or connection, and not by a Tclunk or Tremove. */
   readonly lost: boolean;
-  /** True after a write of the fid was refused or given up: what it wrote is not complete. */
+  /**
+   * True after a write of the fid was refused or given up, so that the written
+   * data are not complete.
+   */
   readonly writeFailed: boolean;
 }
 

@@ -7,16 +7,17 @@ import type { Tree } from "../tree.ts";
 import { View } from "./wrap.ts";
 
 /**
- * Makes a tree that is another one for each user, or for each tree name
- * (`aname`) that clients attach to. The chosen tree is asked for its main tree,
- * with an empty `aname`; its rules stand above its files.
+ * Makes a tree that depends on the user and on the name of the tree (`aname`)
+ * at the attach. The client attaches to the main tree of the chosen tree, with
+ * an empty `aname`. The rules of the chosen tree stand above its files.
  *
  * Trees that one client may see at once need different qid paths, which those
- * of two MemoryFs are. The trees are not told of connections.
+ * of two MemoryFs are. The functions `connect` and `disconnect` of the trees
+ * are not called.
  *
- * @param choose Gives the tree; undefined where there is none, which the client
- *   is told by `file does not exist`. What it throws is the error of the attach.
- *   A tree that it makes for a user should be kept, and given again.
+ * @param choose Returns the tree; undefined if there is none, and the client
+ *   then gets `file does not exist`. An error that it throws is the error of
+ *   the attach. It should return the same tree again for the same user.
  * @returns The tree to serve.
  *
  * @example Two trees by name

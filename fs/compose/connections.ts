@@ -1,4 +1,4 @@
-// What the trees of a composition are told of connections.
+// Passes connections on to the trees of a composition.
 
 import type { Connection } from "../../transport.ts";
 import type { Tree } from "../tree.ts";

@@ -1,5 +1,5 @@
-// Copies a file from one tree to another, with its attributes, under a name
-// that nobody else uses.
+// Copies a file from one tree to another, with its attributes, under a
+// temporary name.
 
 import { DMDIR, NinePError, OREAD, OWRITE } from "../../codec.ts";
 import type {
@@ -20,7 +20,7 @@ const PIECES_AT_ONCE = 16;
 /** Bit of a mode that makes a file a symbolic link. */
 const DMSYMLINK = 0x02000000;
 
-/** What to copy, and where to. */
+/** The source and the target of a copy. */
 export interface Copy {
   /** The file. */
   readonly file: TreeFile;
@@ -35,8 +35,8 @@ export interface Copy {
 }
 
 /**
- * Copies one file or directory, a directory without its members. What is made
- * belongs to the owner of the file. Half a copy is removed again.
+ * Copies one file, or one directory without its members. The copy belongs to
+ * the owner of the file. An incomplete copy is removed.
  *
  * @returns The copy, which the caller has to release.
  */
@@ -67,7 +67,7 @@ export async function copyFile(
   }
 }
 
-/** Removes what was made for nothing. */
+/** Removes an incomplete copy. */
 export async function discard(
   dir: TreeDir,
   name: string,

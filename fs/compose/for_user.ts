@@ -6,8 +6,9 @@ import type { Tree } from "../tree.ts";
 import { wrapTree } from "./wrap.ts";
 
 /**
- * Makes a tree in which everything is done in the name of one user, whoever
- * attached: permissions are those of the user, and new files are the user's.
+ * Makes a tree in which all requests are made by one user, whatever user has
+ * attached: the permissions are those of this user, and new files belong to
+ * this user.
  *
  * @param tree The tree.
  * @param uname The user.

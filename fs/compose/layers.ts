@@ -1,4 +1,4 @@
-// What the files of a union share.
+// The state that the files of a union share.
 
 import type { Qid } from "../../codec.ts";
 import type { Attributes } from "../../server.ts";
@@ -8,7 +8,7 @@ import { PathNumbers } from "./numbers.ts";
 /** The identity of a file before it was copied. */
 interface Kept {
   readonly path: bigint;
-  /** What its version is ahead of that of the copy. */
+  /** Difference between its version and that of the copy. */
   readonly vers: number;
 }
 
@@ -59,7 +59,10 @@ export class Layers {
     return changed;
   }
 
-  /** A copy keeps the identity of what was copied; its version goes on from there. */
+  /**
+   * A copy keeps the identity of its source, and its version continues that of
+   * the source.
+   */
   keep(copy: Qid, { path, vers }: Qid): void {
     this.#kept.set(copy.path, { path, vers: (vers + 1 - copy.vers) >>> 0 });
   }

@@ -12,7 +12,7 @@ import { NO_BYTES } from "../../codec/wire.ts";
 
 /** A file that may be in another tree later. */
 export interface Movable {
-  /** Where it is now. */
+  /** The open file in use: first the lower one, after a copy the upper one. */
   readonly file: TreeFile;
 }
 

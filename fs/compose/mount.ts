@@ -44,8 +44,8 @@ const MADE = MAX_TREES;
  * @param trees The trees, by their mount points, such as `/` and `/usr/glenda`;
  *   254 at most.
  * @returns The tree to serve.
- * @throws {TypeError} A path has a name that no file can have, or two of them
- *   are the same.
+ * @throws {TypeError} A path has a name that no file can have, or two paths are
+ *   the same.
  * @throws {RangeError} There are too many trees.
  *
  * @example A scratch directory in a tree that nobody can change
@@ -199,7 +199,7 @@ class Point {
 
 /** A directory with mount points in it, or the root of a mounted tree. */
 class MountDir extends WrappedDir {
-  /** Where it is. */
+  /** The mount point. */
   readonly point: Point;
 
   constructor(inner: TreeDir, view: View, point: Point, root?: RootOptions) {
@@ -226,7 +226,7 @@ class MountDir extends WrappedDir {
       : this.#entries(request, context);
   }
 
-  /** The mount points first, then what the directory has beside them. */
+  /** The mount points come first, then the other members of the directory. */
   async *#entries(
     { cookie }: ListRequest,
     context: RequestContext,

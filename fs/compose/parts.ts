@@ -1,5 +1,5 @@
-// Where the trees of a union have a file, and the marks by which the upper one
-// hides names.
+// The places of a file in the trees of a union, and the marks by which the
+// upper tree hides names.
 
 import { NinePError } from "../../codec.ts";
 import { utf8Length } from "../../codec/wire.ts";
@@ -7,7 +7,7 @@ import type { Listing, RequestContext } from "../../server.ts";
 import type { Rules, TreeDir, TreeFile } from "../tree.ts";
 import { isDir, releaseAll } from "./wrap.ts";
 
-/** How the names begin that the union keeps to itself. */
+/** Prefix of the names that the union uses itself. */
 export const OWN: string = ".wh.";
 
 /** Most bytes of a name, with the mark before it. */

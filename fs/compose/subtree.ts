@@ -10,8 +10,8 @@ import { isDir, releaseAll, View, WrappedDir } from "./wrap.ts";
 
 /**
  * Makes a tree whose root is a directory of another tree. No path leads out of
- * it: its `..` is itself. The directory is looked up at each attach, whatever
- * the permissions of those above it.
+ * it: its `..` is itself. The directory is looked up at each attach. The
+ * permissions of the directories above it do not count.
  *
  * @param tree The tree.
  * @param path Path of the directory, such as `/home/glenda`.

@@ -1,4 +1,4 @@
-// One tree over others: what is changed, is changed in the upper one.
+// One tree over others. All changes are made in the upper tree.
 
 import type { AttachRequest, RequestContext } from "../../server.ts";
 import { type ServableTree, treeOf } from "../rules.ts";

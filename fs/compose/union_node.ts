@@ -1,4 +1,4 @@
-// The files and directories of a union. See union.ts for what they do to the
+// The files and directories of a union. See union.ts for their effects on the
 // trees.
 
 import { NinePError, ORDWR, OTRUNC, OWRITE, type Qid } from "../../codec.ts";
@@ -66,7 +66,7 @@ export class UnionFile implements TreeFile {
   name: string;
   /** The file in the trees, the upper one first. All of them are released in the end. */
   readonly parts: Part[];
-  /** How often it was given, and not released. */
+  /** Number of times that it was given and not released. */
   uses = 1;
   isRemoved = false;
   /** Whether it is about to lose its name: no copy begins then. */
@@ -173,7 +173,7 @@ export class UnionFile implements TreeFile {
     return new Kind(this.layers, [part], this.parent, "");
   }
 
-  /** What the trees get with a request. */
+  /** The context of a request for the trees. */
   contextOf(context: RequestContext): RequestContext {
     return context;
   }
@@ -369,7 +369,7 @@ export class UnionDir extends UnionFile implements TreeDir {
     return this.#nodeOf(name, [{ layer: 0, file, rules }]);
   }
 
-  /** Where the trees have a name: several parts for directories alone. */
+  /** The places of a name in the trees. Only directories have several. */
   async #find(
     name: string,
     context: RequestContext,
@@ -559,7 +559,8 @@ export class UnionDir extends UnionFile implements TreeDir {
           await checkReplaced(node, taken, context);
         }
         await this.#hide(name, context);
-        // A directory must not show what the lower trees have at its new name.
+        // A renamed directory must not show files that the lower trees have at
+        // its new name.
         if (node instanceof UnionDir) await to.#hide(newName, context);
         if (taken instanceof UnionDir) await taken.#clear(context);
         await fromUpper.rename?.(
@@ -582,7 +583,7 @@ export class UnionDir extends UnionFile implements TreeDir {
     to.#changes++;
   }
 
-  /** Does what takes a name from a member; meanwhile nobody else does. */
+  /** Removes or renames a member, while no other request does. */
   async #leave(node: UnionFile, take: () => Promise<void>): Promise<void> {
     if (node.isLeaving) throw new NinePError("file does not exist");
     node.isLeaving = true;
@@ -636,7 +637,7 @@ export class UnionDir extends UnionFile implements TreeDir {
   async #clear(context: RequestContext): Promise<void> {
     const { file } = this;
     if (!this.isUpper || !isDir(file)) return;
-    // From here on the mark beside the directory hides what is below it.
+    // From now on, the mark beside the directory hides the files below it.
     const lower = this.parts.splice(1);
     await releaseParts(lower);
     let marks: string[];

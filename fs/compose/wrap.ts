@@ -37,7 +37,10 @@ import type {
 import { connectionHooks } from "./connections.ts";
 import { NO_BYTES } from "../../codec/wire.ts";
 
-/** What {@linkcode wrapTree} changes; all else is passed on. */
+/**
+ * The changes that {@linkcode wrapTree} makes. All other requests are passed
+ * on.
+ */
 export interface TreeChanges {
   /** Gives the rules to stand above files that have these rules in the tree. */
   rules?(rules: Rules): Rules;
@@ -109,7 +112,10 @@ export async function releaseAll(files: readonly TreeFile[]): Promise<void> {
   if (errors.length > 0) throw errors[0];
 }
 
-/** The wrapped files of a tree: one for each file, as long as that is in use. */
+/**
+ * The wrapped files of a tree: one wrapper for each file, as long as the file
+ * is in use.
+ */
 export class View {
   /** The tree. */
   readonly tree: Tree;
@@ -118,8 +124,7 @@ export class View {
   /** The rules of a tree that chooses none: always the same object. */
   readonly allRules: Rules = {};
   readonly #changes: TreeChanges;
-  // Those who hold a file find its wrapper again: it must be the same object,
-  // and costs nothing then.
+  // A further lookup of a file must find the same wrapper.
   readonly #files: WeakMap<TreeFile, WrappedFile> = new WeakMap();
   readonly #rules: WeakMap<Rules, Rules> = new WeakMap();
   // The same attributes and listings stay the same, so that a session need not
@@ -274,7 +279,9 @@ export class View {
     return cookie === undefined ? { stat: changed } : { stat: changed, cookie };
   }
 
-  /** What a fid has open: as it is, unless something in it has to be changed. */
+  /**
+   * Returns the open file, or a wrapper if something in it must be changed.
+   */
   openOf(open: OpenFile | void): OpenFile | undefined {
     if (open === undefined) return undefined;
     const isSame = this.#changes.context === undefined &&
@@ -289,7 +296,7 @@ export class WrappedFile implements TreeFile {
   readonly inner: TreeFile;
   /** The wrapped tree. */
   readonly view: View;
-  /** The identity as it was told last, and of what it was made. */
+  /** The last identity, and the identity that it was made of. */
   #qid: Qid | undefined;
   #innerType = 0;
   #innerVers = 0;
@@ -397,7 +404,7 @@ export class WrappedFile implements TreeFile {
   }
 }
 
-/** What a directory has as the root of a wrapped tree. */
+/** The further members of a directory that is the root of a wrapped tree. */
 export interface RootOptions {
   /** Name that its attributes tell, its own by default. */
   readonly name?: string;

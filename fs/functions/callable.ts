@@ -23,11 +23,14 @@ import type {
 } from "../../server.ts";
 import { checkLimit } from "../memory/quota.ts";
 
-/** Most bytes of an argument text, where nothing is said: of a Tcall's it is the 16th part. */
+/**
+ * Default of `maxText`: most bytes of an argument text. A Tcall can carry the
+ * 16th part of it.
+ */
 const TEXT_MAX = 1024 * 1024;
 /** Longest delay of a timer, in milliseconds. */
 const TIMEOUT_MAX = 2 ** 31 - 1;
-/** Most bytes of a value, where nothing is said. */
+/** Default of `maxValue`: most bytes of a value. */
 const VALUE_MAX = 64 * 1024 * 1024;
 
 const decoder = new TextDecoder("utf-8", { fatal: true });
@@ -43,15 +46,15 @@ const encoder = new TextEncoder();
  */
 export interface CallContext {
   /**
-   * User that calls. For a Tcall it is the sender; for a read it is the user
-   * who wrote the arguments, or the reader if nobody wrote arguments.
+   * User that calls. For a Tcall it is the sender. For a read it is the user
+   * that wrote the arguments, or the reader if there are no arguments.
    */
   readonly uname: string;
   /** Fid of that user. */
   readonly fid: Fid;
   /** Label of that user's end of the connection. */
   readonly peer: string;
-  /** That connection: its identity, and who the peer is. */
+  /** The connection of the caller, with the address of the peer. */
   readonly connection: Connection;
   /**
    * Aborted when no client waits for the value any more, or when `timeout` has
@@ -62,10 +65,10 @@ export interface CallContext {
 
 /**
  * A function that can be bound to a file. See {@linkcode CallableOptions} for
- * the arguments that it is called with.
+ * its arguments.
  */
-// Any parameters, for the arguments come over the wire: a function checks what it needs.
-// deno-lint-ignore no-explicit-any
+// Any parameters, because the arguments come over the wire, and the function
+// checks them. deno-lint-ignore no-explicit-any
 export type FileFunction = (...args: any[]) => unknown;
 
 /** A function that can be bound to a file with `context: true`. */
@@ -74,8 +77,8 @@ export type FileFunction = (...args: any[]) => unknown;
 export type ContextFunction = (context: CallContext, ...args: any[]) => unknown;
 
 /**
- * Functions that can be bound to one file, by name: only those that are the
- * object's own and enumerable, never what it inherits.
+ * Functions that can be bound to one file, by name. Only own, enumerable
+ * members count.
  */
 export interface FileMethods {
   /** A function by its name. */
@@ -138,10 +141,10 @@ export interface CallableOptions {
    * default, or the option of the tree. By default the caller gets the class
    * and the message of any error, never the stack, because a caller needs to
    * know what was wrong. Set this option if messages may contain secrets, as
-   * those of databases do. A NinePError is meant for the caller and never
-   * hidden, unless another server sent it to the function. `onError` of the
-   * server gets all errors, hidden or not; those that are not hidden, and are
-   * NinePErrors, are marked as `expected`.
+   * those of databases do. A NinePError is for the caller and never hidden,
+   * unless another server sent it to the function. `onError` of the server gets
+   * all errors, hidden or not. NinePErrors that are not hidden are marked as
+   * `expected`.
    */
   maskErrors?: boolean;
 }
@@ -349,7 +352,7 @@ export class Callable {
   }
 
   /**
-   * Calls the owner's loader. The memory of what it returns is not known, so
+   * Calls the loader of the program. The memory of its result is not known, so
    * the length of the text is charged.
    */
   #load(
@@ -447,7 +450,10 @@ export class Callable {
     }
   }
 
-  /** The function that is meant: of several, the one that `fname` names, or the first argument. */
+  /**
+   * Returns the function of a call. Of several functions, `fname` or the first
+   * argument names it.
+   */
   #select({ argv, kwarg }: CallArguments): Call {
     const fn = this.#function;
     if (typeof fn === "function") {
@@ -615,9 +621,9 @@ export function forCaller(error: unknown): NinePError {
 }
 
 /**
- * Recognizes an error that is meant for the caller: a NinePError, unless another
- * server sent it to the function. Clients make such an error of the server's
- * error, or of a request.
+ * Recognizes an error for the caller: a NinePError, unless another server sent
+ * it to the function. A client of another server makes such errors, with a
+ * cause or a request.
  */
 function isMeant(error: unknown): boolean {
   return error instanceof NinePError && error.request === undefined &&

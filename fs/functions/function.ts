@@ -1,5 +1,5 @@
 // Function files: write the arguments and read the value, or do both with a
-// Tcall. How a function is called is in callable.ts.
+// Tcall. callable.ts calls the functions.
 
 import { NinePError, OWRITE } from "../../codec.ts";
 import { removedError } from "../../codec/call.ts";
@@ -28,7 +28,7 @@ import { type Caller, CallRecord, forOthers } from "./record.ts";
 import type { Ending } from "../tree.ts";
 import { NO_BYTES } from "../../codec/wire.ts";
 
-/** How a function is bound to a file. */
+/** Options of a function file. */
 export interface FunctionOptions extends CallableOptions {
   /** Call at each read at offset 0, also when nothing was written. False by default. */
   callOnRead?: boolean;

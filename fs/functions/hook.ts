@@ -1,5 +1,5 @@
 // Files that a program defines by functions: content that is made at each open,
-// callbacks for what is written, or raw answers to each request.
+// callbacks for written data, or answers to each request.
 
 import { NinePError, OTRUNC, OWRITE } from "../../codec.ts";
 import { isRecord, removedError } from "../../codec/call.ts";
@@ -90,7 +90,10 @@ export interface FileHooks<State = unknown> {
   ): Awaitable<string | Uint8Array>;
   /** Ends an open; its connection may have ended, too. The context is that of the open. */
   clunk?(context: RequestContext, state: State): Awaitable<void>;
-  /** Cuts or extends the file, for OTRUNC (0) and a Twstat of the length. Without it both are accepted, to no effect. */
+  /**
+   * Cuts or extends the file, for OTRUNC (0) and a Twstat of the length.
+   * Without it, both succeed and have no effect.
+   */
   truncate?(length: number, uname: string): Awaitable<void>;
   /**
    * Called before a client removes the file. An error that it throws refuses
@@ -102,7 +105,10 @@ export interface FileHooks<State = unknown> {
    * fid stands for the file any more. See {@linkcode DirHooks.release}.
    */
   release?(): Awaitable<void>;
-  /** Size in bytes, to be told by stat: a whole number; 0, not known, by default. */
+  /**
+   * Size in bytes for stat, a whole number; by default 0, which means that it
+   * is not known.
+   */
   length?: number | (() => number);
   /**
    * Most bytes that `written` gets, 65,536 by default. A longer write is
@@ -117,7 +123,7 @@ export interface FileHooks<State = unknown> {
   gid?: string;
 }
 
-/** The permissions of a file by what it can do. */
+/** Returns the default permissions of a file, by its functions. */
 export function modeOf(hooks: FileHooks): number {
   const { content, read, write, written, call, clone } = hooks;
   const reads = content ?? read ?? call ?? clone;
@@ -283,7 +289,7 @@ export class HookNode extends FileNode {
   }
 
   /**
-   * Where the content that an open reads is kept.
+   * The content of an open.
    *
    * @ignore
    */
@@ -431,7 +437,7 @@ class HookOpen extends NodeOpen {
     }
   }
 
-  /** Hands on what was written, and ends the state. */
+  /** Passes the written data on, and ends the state. */
   protected override async end({ writeFailed }: Ending): Promise<void> {
     const written = this.#written;
     this.#content?.resize(0);

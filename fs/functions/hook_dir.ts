@@ -58,33 +58,36 @@ import type {
  * NinePError, whose text the client gets. For any other error the client gets
  * `i/o error`, and `onError` of the server gets the error.
  *
- * A {@linkcode Definition} says what a member is. The same object stands for the
- * same file: with one identity for all clients, and one count of the fids that
- * stand for it. So a directory gives the same object again for as long as a name
- * stands for the same file. A new object at each lookup is a new file each time,
- * which is right where users must not see each other's file.
+ * A {@linkcode Definition} defines a member. The same object stands for the
+ * same file, which has one identity for all clients and one count of its fids.
+ * So a directory must return the same object for as long as a name stands for
+ * the same file. A new object at each lookup is a new file each time, for users
+ * that must not see each other's files.
  */
 export interface DirHooks {
   /** Members that are always there. */
   members?: { readonly [name: string]: Definition };
-  /** Looks up a name: what it stands for, or undefined when there is nothing. */
+  /**
+   * Looks up a name. Returns its definition, or undefined when there is no such
+   * member.
+   */
   lookup?(
     name: string,
     context: RequestContext,
   ): Awaitable<Definition | undefined>;
   /**
-   * Lists names, without those of `members`. `lookup` tells what they stand for;
-   * those that it does not know are left out, as are names that came before.
-   * Names that no file can have go to `onError`. No more names are taken than
-   * the client reads.
+   * Lists names, without those of `members`. `lookup` defines them. Names that
+   * it does not know, and repeated names, are left out. Names that no file can
+   * have go to `onError`. The library takes no more names than the client
+   * reads.
    */
   list?(
     context: RequestContext,
   ): Awaitable<Iterable<string> | AsyncIterable<string>>;
   /**
-   * Makes a file for a client: gives what the new name, that stands for nothing
-   * yet, stands for from now on. By default its permissions are those that were
-   * asked for, and its owner is the user. Default: `Operation not supported`.
+   * Makes a file for a client. Returns the definition of the new name. By
+   * default the file has the permissions that the client asks for, and belongs
+   * to the user. Default: `Operation not supported`.
    */
   create?(
     request: CreateFile,
@@ -108,10 +111,10 @@ export interface DirHooks {
     context: RequestContext,
   ): Awaitable<void>;
   /**
-   * For a member of a directory that is defined by functions: called when no fid
-   * stands for it, or for anything below it, any more, however the fids have
-   * ended. It is called again when the member was looked up again. Its errors go
-   * to `onError`.
+   * For a member of a directory that functions define: called when no fid
+   * stands for it or for a file below it any more, however the fids have ended.
+   * It is called again after a further lookup of the member. Its errors go to
+   * `onError`.
    */
   release?(): Awaitable<void>;
   /** Permissions: by default 0555, and 0222 when clients can make, remove or rename something. */
@@ -132,7 +135,10 @@ export interface FunctionDefinition extends FunctionOptions {
   release?(): Awaitable<void>;
 }
 
-/** What a name in a directory stands for: a file, a function, or a directory. */
+/**
+ * The definition of a member of a directory: a file, a function, or a
+ * directory.
+ */
 export type Definition = FileHooks | DirHooks | FunctionDefinition;
 
 /** The names of the hooks of a directory. */
@@ -209,7 +215,7 @@ export class Definer {
     this.#maskErrors = maskErrors;
   }
 
-  /** Makes a node; `owner` has what the definition does not say. */
+  /** Makes a node. `owner` has the defaults for the definition. */
   make(
     name: string,
     definition: Definition,
@@ -281,7 +287,7 @@ export class HookDir extends DirNode {
   // By definition, so that the program decides how long a member lives. One
   // definition may stand for several names.
   readonly #known: WeakMap<Definition, Map<string, Member>> = new WeakMap();
-  /** What was made for the definition of a node. */
+  /** The node that was made for a definition. */
   readonly #namesOf: WeakMap<TreeNode, Map<string, Member>> = new WeakMap();
   /** Names that clients are making. */
   readonly #making: Set<string> = new Set();
@@ -308,7 +314,10 @@ export class HookDir extends DirNode {
     return true;
   }
 
-  /** Looks up one name: what the program has made here, then what the functions know. */
+  /**
+   * Looks up one name: first among the members that the program has made, then
+   * by the functions.
+   */
   override lookup(
     name: string,
     context: RequestContext,
@@ -319,7 +328,7 @@ export class HookDir extends DirNode {
     const found = this.#find(name, context);
     const give = (definition: Definition | undefined) =>
       definition === undefined ? undefined : this.#give(name, definition, {});
-    // A lookup that was given up must not hold what it finds.
+    // A lookup that was given up must release its result.
     return found instanceof Promise
       ? abortable(found, context.signal).then(give)
       : give(found);

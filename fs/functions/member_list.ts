@@ -1,5 +1,5 @@
-// What a directory that is defined by functions gives to a client that lists
-// it: names from a function, of which each is looked up at its turn.
+// The listing of a directory that functions define. Each name of the function
+// is looked up at its turn.
 
 import { isName } from "../../codec.ts";
 import type { Awaitable, DirEntry, RequestContext } from "../../server.ts";
@@ -24,7 +24,7 @@ export interface MemberListInit {
   readonly look: (name: string) => Awaitable<TreeNode | undefined>;
   /** Whether a name is short enough. */
   readonly fits: (name: string) => boolean;
-  /** What is attempted, for errors. */
+  /** Name of the operation, for errors. */
   readonly what: string;
   /** Context of the client that lists. */
   readonly context: RequestContext;

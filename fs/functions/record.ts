@@ -109,8 +109,8 @@ export class CallRecord {
   /**
    * The call has a value.
    *
-   * @throws {NinePError} The room of the fid that wrote, or that of the file,
-   *   has no place for the value. Those who only read lose the record then.
+   * @throws {NinePError} The room of the writing fid, or that of the file, has
+   *   no place for the value. Fids that only read then lose the record.
    */
   succeed(value: Uint8Array): void {
     this.#count(value.length - this.#size);

@@ -14,10 +14,10 @@ import { forCaller } from "./callable.ts";
 const encoder = new TextEncoder();
 
 /**
- * What can be added to a file with `on()`. Each function gets the request, its
- * context, and `next`, which gives the answer that there would be without the
- * function, to that request or a changed one. An error is answered as that of a
- * function of {@linkcode FileHooks}.
+ * Functions that `on()` adds to a file. Each function gets the request, its
+ * context, and `next`, which answers a request as the file did without the
+ * function. Errors are treated as those of the functions of {@linkcode
+ * FileHooks}.
  */
 export interface RequestHooks {
   /** Answers a Tread: at most `count` bytes from `offset` on, none at the end. */
@@ -40,13 +40,16 @@ export interface RequestHooks {
   ): Awaitable<string | Uint8Array | undefined>;
 }
 
-/** Takes away what was added, once or at the end of a block with `using`. */
+/**
+ * Removes the function, when it is called or at the end of a block with
+ * `using`.
+ */
 export interface HookRemoval extends Disposable {
   /** Takes it away; further calls do nothing. */
   (): void;
 }
 
-/** What answers for the file itself. */
+/** The functions of the file itself. */
 interface Answers {
   answerRead(
     request: ReadRequest,
@@ -172,8 +175,8 @@ function valueOf(
 }
 
 /**
- * Returns the bytes of what a hook gave. A program without types may give
- * anything else, which must not look like an empty file.
+ * Returns the bytes of a hook's result. A program without types may return any
+ * value, which must not look like an empty file.
  */
 export function bytesOf(hook: string, value: string | Uint8Array): Uint8Array {
   if (typeof value === "string") return encoder.encode(value);
@@ -181,7 +184,7 @@ export function bytesOf(hook: string, value: string | Uint8Array): Uint8Array {
   throw new TypeError(`${hook}() gave ${kindOf(value)}, not text or bytes`);
 }
 
-/** What a value is, for messages. */
+/** Returns the kind of a value, for messages. */
 export function kindOf(value: unknown): string {
   return value === null ? "null" : typeof value;
 }

@@ -1,4 +1,4 @@
-// What a file of the host is to a client: its qid and its attributes.
+// The qid and the attributes of a file of the host.
 
 import { DMDIR, type Qid, QTDIR } from "../../codec.ts";
 import type { Attributes } from "../../server.ts";
@@ -8,7 +8,7 @@ import type { HostStats } from "./system.ts";
 /** QTSYMLINK: the type of a symbolic link. */
 export const QTSYMLINK = 0x02;
 
-/** Bits of a mode for what is no plain file, as 9P2000.u has them. */
+/** Bits of a mode for files that are no plain files, as 9P2000.u has them. */
 export const DMSYMLINK = 0x02000000;
 const DMDEVICE = 0x00800000;
 const DMNAMEDPIPE = 0x00200000;
@@ -85,8 +85,8 @@ export function qidVersion(stats: HostStats, changes: number): number {
 const MAX_CHANGES = 4096;
 
 /**
- * How often this server has changed files: where the time of the last change is
- * too coarse to tell two changes apart, their versions still differ.
+ * Counts the changes of files by this server. So versions differ even if the
+ * time of the last change is too coarse to tell two changes apart.
  */
 export class ChangeCounts {
   readonly #counts: Map<bigint, number> = new Map();
@@ -148,7 +148,9 @@ export function hostBits(mode: number): number {
 const LAST_SECOND = 0xFFFFFFFE;
 const SECOND = 1_000_000_000n;
 
-/** Seconds and nanoseconds of a time, bounded to what a record can tell. */
+/**
+ * Returns the seconds and nanoseconds of a time, within the range of a record.
+ */
 function timeOf(ns: bigint): [seconds: number, nsec: number] {
   if (ns < 0n) return [0, 0];
   const seconds = Number(ns / SECOND);

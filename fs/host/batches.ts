@@ -7,9 +7,9 @@ const MOST = 1024 * 1024;
 
 /** A part of a file. */
 export interface Span {
-  /** Where it begins. */
+  /** Offset of its first byte. */
   readonly offset: number;
-  /** Bytes of it. */
+  /** Number of its bytes. */
   readonly length: number;
 }
 
@@ -33,10 +33,11 @@ export class Batches<S extends Span, Result> {
   #isBegun = false;
 
   /**
-   * Runs what is added.
+   * Makes a queue of operations.
    *
    * @param run Does operations whose parts of the file follow each other, and
-   *   answers each of them. When it rejects, those that are not answered do.
+   *   answers each of them. When it rejects, the operations without an answer
+   *   reject.
    * @param most Most batches at once.
    */
   constructor(

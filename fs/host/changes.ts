@@ -18,7 +18,7 @@ interface Step {
   undo(): Promise<void>;
 }
 
-/** What a change works with. */
+/** The target of a change. */
 export interface ChangeTarget {
   /** The file. */
   readonly inode: Inode;
@@ -85,8 +85,8 @@ function ownersOf(
 }
 
 /**
- * Applies changes, and takes them back if one of them fails. What is most
- * likely to fail comes first, and the length, which cannot be taken back, last.
+ * Applies changes, and undoes them if one of them fails. Changes that are
+ * likely to fail come first. The length, which cannot be undone, comes last.
  */
 export async function applyChanges(
   stats: HostStats,

@@ -1,4 +1,4 @@
-// How many descriptors the fids of a host directory hold.
+// Counts the descriptors that the fids of a host directory hold.
 
 import { NinePError } from "../../codec.ts";
 

@@ -13,12 +13,12 @@ export const MAX_DEPTH = 512;
 const MAX_KEPT = 64;
 
 /**
- * How often a path is looked at again, where directories are not held: a link
- * that is swapped in by chance at each right moment passes a look in two.
+ * Number of times that a path is checked again, if directories are not held. A
+ * link that is swapped in at random passes one check in two.
  */
 const CONFIRMATIONS = 3;
 
-/** Where a directory is. */
+/** The place of a directory. */
 export interface DirPlace {
   /** Which directory it is. */
   readonly identity: Identity;
@@ -28,9 +28,9 @@ export interface DirPlace {
   readonly name: string;
 }
 
-/** What is done after an operation, where directories are not held. */
+/** Checks after an operation, if directories are not held. */
 export interface Checks<T> {
-  /** Throws unless the path still leads to what the operation has found. */
+  /** Throws unless the path still leads to the result of the operation. */
   confirm?(path: string, result: T): Promise<unknown>;
   /** Undoes an operation whose directory turns out to have been swapped. */
   discard?(result: T): Promise<void>;
@@ -44,16 +44,16 @@ export interface Directories {
    * Runs an operation with a path of a directory: `path/name` is a member of
    * it, `path/.` the directory itself.
    *
-   * @param use The operation; the path is good until it ends.
-   * @param checks What to do where directories are not held.
-   * @throws {NinePError} The directory is not where it was.
+   * @param use The operation. The path is valid until the operation ends.
+   * @param checks Checks, if directories are not held.
+   * @throws {NinePError} The directory is not at its place any more.
    */
   at<T>(
     dir: DirPlace,
     use: (path: string) => Promise<T>,
     checks?: Checks<T>,
   ): Promise<T>;
-  /** Closes what is kept for a directory. */
+  /** Closes the descriptor of a directory, if one is kept. */
   forget(dir: DirPlace): void;
   /** Closes everything. */
   close(): Promise<void>;
@@ -64,7 +64,7 @@ export function goneError(): NinePError {
   return new NinePError("file has been removed");
 }
 
-/** The path of what a descriptor stands for. */
+/** Returns a path that leads to the file of a descriptor. */
 export function pathOf({ fd }: Handle): string {
   return `/proc/self/fd/${fd}`;
 }

@@ -1,5 +1,5 @@
-// Symbolic links that are followed, for clients that know of none: only to what
-// is in the tree.
+// Follows symbolic links for clients that cannot read links, and only to files
+// in the tree.
 
 import type { Qid } from "../../codec.ts";
 import type {
@@ -13,7 +13,7 @@ import type { HostFile } from "./host_file.ts";
 /** Most links on a way, as on Linux. */
 const MAX_LINKS = 40;
 
-/** What is asked of directories only. */
+/** The members that only a directory has. */
 type DirMethods = Required<
   Pick<
     TreeDir,
@@ -82,7 +82,7 @@ export async function followLink(
   return undefined;
 }
 
-/** Where a target begins; undefined outside. */
+/** Returns the directory where a target begins; undefined if it is outside. */
 function wayOf(
   dir: FollowDir,
   target: string,
@@ -131,7 +131,7 @@ async function walk(
 export class FollowedFile implements TreeFile {
   /** The link. */
   readonly from: HostFile;
-  /** What it leads to. */
+  /** The target of the link. */
   readonly target: HostFile;
 
   /** Takes over a use of both. */

@@ -1,4 +1,5 @@
-// How many operations are under way, and which one excludes the others.
+// Bounds the operations that are under way, and lets one operation exclude the
+// others.
 
 /** A turn that waits. */
 interface Waiting {
@@ -8,8 +9,8 @@ interface Waiting {
 
 /**
  * Lets a bounded number of operations be under way at once. A move of a name
- * has the gate for itself, so that no lookup sees half of it. Turns are taken in
- * the order of arrival.
+ * excludes all other operations, so that no lookup sees half of it. Operations
+ * begin in order of arrival.
  */
 export class Gate {
   readonly #most: number;

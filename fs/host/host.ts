@@ -1,4 +1,5 @@
-// What all files of a host directory share while clients are attached to it.
+// The state that all files of a host directory share while clients are
+// attached.
 
 import { NinePError } from "../../codec.ts";
 import type { Qid } from "../../codec.ts";

@@ -132,7 +132,7 @@ export class HostDir extends HostFile implements TreeDir {
       : new FollowedFile(file, target);
   }
 
-  /** The attributes of a member, or of what it leads to. */
+  /** Returns the attributes of a member, or of the target of a link. */
   async followed(name: string): Promise<Attributes | undefined> {
     const file = await this.lookup(name);
     if (file === undefined) return undefined;
@@ -331,7 +331,8 @@ export class HostDir extends HostFile implements TreeDir {
     const { host } = this;
     const { files } = host.system;
     const own = ownFile(host, file);
-    // While the name is free for another file, nobody must ask for this one.
+    // While the name is free for another file, no other operation may use this
+    // one.
     await this.#alone(async (path) => {
       const place = `${path}/${name}`;
       await checkSame(own, place, files);
@@ -385,7 +386,10 @@ function ownFile(host: Host, file: TreeFile): HostFile {
   throw new NinePError("Invalid cross-device link");
 }
 
-/** The object of this tree for a directory: what a link leads to. */
+/**
+ * Returns the object of this tree for a directory. For a followed link, this is
+ * its target.
+ */
 function ownDir(host: Host, file: TreeFile): HostDir {
   const own = file instanceof FollowedFile ? file.target : file;
   if (own instanceof HostDir && own.host === host) return own;

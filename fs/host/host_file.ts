@@ -55,7 +55,7 @@ function isTreeDir(
 
 /** A file by one of its names. There is one object for a name while fids stand for it. */
 export class HostFile implements TreeFile {
-  /** What all files share. */
+  /** The state that all files share. */
   readonly host: Host;
   /** Which file of the host it is. */
   readonly identity: Identity;
@@ -69,7 +69,7 @@ export class HostFile implements TreeFile {
   #uses = 1;
   readonly #opens: Set<HostOpenFile> = new Set();
 
-  /** Stands for what a lookup has found. */
+  /** Stands for the file that a lookup has found. */
   constructor(
     host: Host,
     parent: HostParent | undefined,
@@ -107,11 +107,11 @@ export class HostFile implements TreeFile {
     return this.parent?.release();
   }
 
-  /** Where the file is now; null when it was removed. */
+  /** The present place of the file; null when it was removed. */
   get place(): Place | null | undefined {
     if (this.isRemoved) return null;
     const { parent, name, host } = this;
-    // Where links are followed, there may be several ways to a directory.
+    // With `followLinks`, several paths may lead to a directory.
     if (host.settings.followLinks || !isTreeDir(parent)) return undefined;
     return { dir: parent, name };
   }
@@ -148,7 +148,10 @@ export class HostFile implements TreeFile {
     }));
   }
 
-  /** The attributes of the file itself: by a descriptor of it, or by its name. */
+  /**
+   * Returns the attributes of the file itself, by a descriptor of it or by its
+   * name.
+   */
   protected async stats(): Promise<HostStats> {
     for (const open of this.#opens) {
       try {
@@ -292,7 +295,7 @@ export class HostFile implements TreeFile {
     const { host, identity } = this;
     const { owners } = host;
     const isCut = changes.length !== undefined && identity.kind === "file";
-    // What comes later must not fail because the permissions have changed.
+    // A later change must not fail because the permissions have changed.
     const writer = isCut
       ? await this.openHandle(host.system.flags.WRONLY)
       : undefined;
@@ -314,7 +317,7 @@ export class HostFile implements TreeFile {
     await this.stats();
   }
 
-  /** Changes a link, not what it leads to. */
+  /** Changes a link, and not its target. */
   async #changeLink(path: string, changes: AttributeChanges): Promise<void> {
     const { system: { files }, owners } = this.host;
     const inode = {

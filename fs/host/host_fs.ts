@@ -8,7 +8,7 @@ import type { Rules, TreeDir } from "../tree.ts";
 import { Host, type HostSettings } from "./host.ts";
 import { HostDir } from "./host_dir.ts";
 
-/** Most descriptors that fids hold, where nothing else is said. */
+/** Default of `maxOpen`. */
 const MAX_OPEN = 512;
 
 /** Options of a {@linkcode HostFs}. */
@@ -16,10 +16,9 @@ export interface HostFsOptions {
   /** Refuse all changes. True by default. */
   readonly readonly?: boolean;
   /**
-   * Follow symbolic links in the tree, for clients that know of none: only to
-   * what is in the directory. A link that leads elsewhere, or nowhere, stays a
-   * link. False by default: all links stay links, which clients of 9P2000.u and
-   * 9P2000.L can read.
+   * Follow symbolic links, for clients that cannot read links, and only to
+   * files in the directory. A link that leads elsewhere, or nowhere, stays a
+   * link. False by default: all links stay links.
    */
   readonly followLinks?: boolean;
   /**
@@ -46,27 +45,26 @@ export interface HostFsOptions {
  * A directory of the machine as a tree to serve, under Deno, Bun and Node.
  *
  * Nothing outside the directory is reached. Clients change nothing unless
- * `readonly` is false. Symbolic links are not followed, unless `followLinks`
- * asks for that; then they lead to what is in the directory only. Devices, FIFOs
- * and sockets are listed, and never opened. No client gives a file setuid,
- * setgid or the sticky bit. DMAPPEND, DMEXCL and DMTMP are refused, because the
- * host does not keep them.
+ * `readonly` is false. Symbolic links are followed only with `followLinks`, and
+ * only to files in the directory. Devices, FIFOs and sockets are listed, and
+ * never opened. No client gives a file setuid, setgid or the sticky bit.
+ * DMAPPEND, DMEXCL and DMTMP are refused, because the host does not keep them.
  *
- * All users have the rights of the process, and own the files that the process
- * makes, unless `rules` have `access: true`; then they have at most those. New
+ * All users have the rights of the process, and the process owns the new files.
+ * With `rules` that have `access: true`, users have at most these rights. New
  * files get the permissions that the client asks for, as far as the directory
  * has them; the umask of the process does not count.
  *
- * What other processes do meanwhile: where the host has `/proc/self/fd` (Linux;
- * under Deno with all permissions only, because Deno hides `/proc` from other
- * programs), directories are held by descriptors, and a link that is swapped in
- * leads nowhere. Elsewhere paths are checked before and after each operation,
- * and an opened file must be the one that was looked up: a process that swaps a
- * directory for a link and back, each time at the right moment, can still win.
- * Under Deno, `--allow-read=DIR --allow-write=DIR` then bounds the damage. No
- * host can remove or move a name only if it is still that of a certain file:
- * what takes the name at that moment, in the same directory, is removed or moved
- * instead.
+ * Other processes may change the directory at the same time. If the host has
+ * `/proc/self/fd` (Linux; under Deno only with all permissions, because Deno
+ * hides `/proc` from other programs), directories are held by descriptors, and
+ * a link that is swapped in leads nowhere. Otherwise paths are checked before
+ * and after each operation, and an opened file must be the file that was looked
+ * up. A process that swaps a directory for a link and back, each time at the
+ * right moment, can still win. Under Deno, `--allow-read=DIR --allow-write=DIR`
+ * then bounds the damage. No host can remove or move a name on condition that
+ * it still belongs to a certain file. So a file that takes the name at that
+ * moment, in the same directory, is removed or moved instead.
  *
  * A qid has the device and number of the file, and as its version a mixture of
  * time and size; hosts use the number of a removed file again. Names that are
@@ -85,7 +83,7 @@ export interface HostFsOptions {
 export class HostFs implements ServableTree {
   /** The rules that stand above the tree. */
   readonly rules: Rules;
-  /** What a server asks. */
+  /** The handler. */
   readonly handler: Handler<PathNode>;
   readonly #settings: HostSettings;
   /** The root, while fids stand for it or for a file below it. */

@@ -4,7 +4,7 @@ import { type Identity, isSame } from "./attributes.ts";
 import { type Directories, goneError, isGone, pathOf } from "./directories.ts";
 import { BIG, type Handle, type HostStats, type System } from "./system.ts";
 
-/** What can be changed of a file. */
+/** The changes that a file allows. */
 export interface Inode {
   stat(): Promise<HostStats>;
   chmod(mode: number): Promise<void>;
@@ -13,13 +13,13 @@ export interface Inode {
   utimes(atime: number, mtime: number): Promise<void>;
 }
 
-/** What is needed to get at files. */
+/** The functions of the host that reach files. */
 export interface Access {
   readonly system: System;
   readonly directories: Directories;
 }
 
-/** Opens a path, and closes it again unless it is the file that is meant. */
+/** Opens a path, and closes it again if it is another file than expected. */
 async function openSame(
   { files, flags }: System,
   path: string,

@@ -24,7 +24,10 @@ export interface ListedDir extends DirPlace {
     use: (path: string) => Promise<T>,
     checks?: Checks<T>,
   ): Promise<T>;
-  /** Finds the attributes of a member, and of what a link leads to where links are followed. */
+  /**
+   * Finds the attributes of a member, or of the target of a link if links are
+   * followed.
+   */
   followed(name: string): Promise<Attributes | undefined>;
 }
 

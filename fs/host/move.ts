@@ -1,4 +1,4 @@
-// How a name of the host gets another directory or name, and nothing is lost.
+// Moves a name of the host to another directory or name, without losing a file.
 
 import { NinePError } from "../../codec.ts";
 import { type Identity, identityOf, isSame } from "./attributes.ts";

@@ -7,8 +7,9 @@ import { utf8Length } from "../../codec/wire.ts";
 export const NAME_MAX = 255;
 
 /**
- * What the runtimes give for bytes that are no UTF-8. Names of Linux are bytes:
- * two such names may look the same, and none of them leads back to its file.
+ * The character that the runtimes give for bytes that are no UTF-8. Names of
+ * Linux are bytes, so two such names may look the same, and neither leads back
+ * to its file.
  */
 const REPLACEMENT = "\uFFFD";
 
@@ -16,7 +17,10 @@ const REPLACEMENT = "\uFFFD";
 const DEVICES =
   /^(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$)\s*(\.|:|$)/i;
 
-/** What a name must not contain on Windows: separators, streams, patterns, control characters. */
+/**
+ * Characters that a name must not contain on Windows: separators, streams,
+ * patterns, control characters.
+ */
 // deno-lint-ignore no-control-regex -- those of names
 const UNUSABLE = /[\\/:*?"<>|\0-\x1f]|[. ]$/;
 

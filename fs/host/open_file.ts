@@ -19,7 +19,7 @@ const READS = 2;
 /** Writes of the host at once: of two writes to one file, one waits for the other in the kernel, and keeps a thread. */
 const WRITES = 1;
 
-/** What an open file tells its file. */
+/** Callbacks of an open file. */
 export interface OpenFileEvents {
   /** Waits for an operation, and gives its error a code. */
   track<T>(promise: Promise<T>): Promise<T>;
@@ -107,7 +107,7 @@ export class HostOpenFile implements OpenFile {
 
   /** Writes all bytes at an offset, or at the end of a file that is open for appending. */
   async write({ offset, data, append }: WriteRequest): Promise<number> {
-    // It would go to an offset that nobody has named.
+    // The host would write at another offset.
     if (append && !this.#isAppending) {
       throw new NinePError("Operation not supported");
     }
@@ -212,7 +212,7 @@ function answer(
   }
 }
 
-/** An offset beyond what the host can have is no wrong argument. */
+/** An offset beyond the host's limit is no wrong argument. */
 function writeError(error: unknown): unknown {
   return codeOfError(error) === "EINVAL"
     ? new NinePError("file too big", { cause: error })

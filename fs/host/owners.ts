@@ -11,7 +11,7 @@ interface Names {
 const NONE: Names = { byNumber: new Map(), byName: new Map() };
 
 /**
- * The users and groups of the host. Where the host does not tell a name, the
+ * The users and groups of the host. If the host does not tell a name, the
  * number stands for it.
  */
 export class Owners {

@@ -68,7 +68,7 @@ interface Big {
   bigint: true;
 }
 
-/** What is used of `node:fs/promises`. */
+/** The functions of `node:fs/promises` that are used. */
 export interface HostFiles {
   open(path: string, flags: number, mode?: number): Promise<Handle>;
   opendir(path: string): Promise<HostDirStream>;
@@ -108,7 +108,7 @@ export interface Flags {
   readonly PATH: number;
 }
 
-/** What is used of Deno, where the program runs under Deno. */
+/** The functions of Deno that are used under Deno. */
 interface DenoFiles {
   readDir(path: string): AsyncIterable<{ readonly name: string }>;
 }
@@ -143,7 +143,7 @@ export function loadSystem(): System {
     });
   }
   const { platform } = process;
-  // Casts to what is used of them.
+  // Casts to the types of the used functions.
   const files = process.getBuiltinModule("node:fs/promises") as HostFiles;
   const { constants } = process.getBuiltinModule("node:fs") as {
     readonly constants: Partial<Record<string, number>>;

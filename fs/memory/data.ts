@@ -1,5 +1,4 @@
-// Bytes that grow: the content of a plain file, or what is written to a file
-// before its function gets it.
+// Bytes that grow: the content of a plain file, or data for a function.
 
 import { NO_BYTES } from "../../codec/wire.ts";
 import { NinePError } from "../../codec.ts";
@@ -14,10 +13,10 @@ export function isLength(length: number): boolean {
 const LEAST = 64;
 
 /**
- * Bytes that grow. They count in the room of the tree or the connection that
- * holds them. They are stored in blocks, so that a long file is never copied to
- * grow, and a gap costs nothing. Beyond a few bytes, at most twice the length
- * is held.
+ * Bytes that grow. They count in the room of their tree or connection. They are
+ * stored in blocks, so that a long file is never copied to grow, and a gap
+ * costs nothing. Except for a few bytes, the memory is at most twice the
+ * length.
  */
 export class FileData {
   readonly #room: Room;
@@ -35,12 +34,12 @@ export class FileData {
     this.#room = room;
   }
 
-  /** How many there are. */
+  /** Number of bytes. */
   get length(): number {
     return this.#length;
   }
 
-  /** How many are held. */
+  /** Number of allocated bytes. */
   get capacity(): number {
     return this.#first.length + (this.#more?.size ?? 0) * BLOCK;
   }
@@ -128,19 +127,21 @@ export class FileData {
     for (const [at, block] of this.#more ?? []) {
       if (at < length) continue;
       this.#more?.delete(at);
-      // A late reader must not see what another file puts there.
+      // A late reader must not see the bytes of another file.
       if (!this.#lent?.delete(block)) this.#room.giveBlock(block);
     }
     if (length === 0) {
       this.#first = NO_BYTES;
     } else if (this.#first.length > Math.max(length * 2, LEAST)) {
-      // What is counted as given back must be given back. Since growing is by
-      // half, this copies no more than a few times what was cut.
+      // Memory that counts as free must be free. The block grows by half each
+      // time, so this copies no more than a few times the cut bytes.
       this.#first = this.#first.slice(0, length);
     }
   }
 
-  /** What is behind the length becomes 0, up to where the content is to go. */
+  /**
+   * The bytes behind the length become 0, up to the new end of the content.
+   */
   #clear(to: number): void {
     const start = blockAt(this.#length); // The last that there is.
     this.#block(start)?.fill(0, this.#length - start, to - start);
@@ -177,7 +178,7 @@ export class FileData {
   }
 }
 
-/** Where the block of an offset starts. */
+/** Returns the start of the block of an offset. */
 function blockAt(offset: number): number {
   return offset - offset % BLOCK;
 }

@@ -139,7 +139,7 @@ export abstract class FileNode extends TreeNode {
   }
 
   /**
-   * Makes what a fid has open; with OTRUNC the content goes.
+   * Makes the open file of a fid. OTRUNC cuts the content.
    *
    * @ignore
    */
@@ -180,10 +180,11 @@ export abstract class FileNode extends TreeNode {
   }
 
   /**
-   * Cuts or extends the content, with zeros; where that means nothing, nothing happens.
+   * Cuts the content, or extends it with zeros. Files without such a content do
+   * nothing.
    *
    * @param _length New length in bytes.
-   * @param _uname User who wants it, the owner by default.
+   * @param _uname User that asks; the owner by default.
    * @throws {NinePError} `file too big`, `file system is full`.
    */
   truncate(_length: number, _uname: string = this.uid): Awaitable<void> {}
@@ -279,7 +280,7 @@ export abstract class NodeOpen implements OpenFile {
   }
 
   /**
-   * Does what there is to do at the end.
+   * Ends the open file.
    *
    * @ignore
    */

@@ -1,5 +1,4 @@
-// What a directory in memory gives to those that list it: its members in the
-// order of their arrival.
+// The listing of a directory in memory: its members in order of their arrival.
 
 import type { Attributes, DirEntry } from "../../server.ts";
 import type { Order } from "./order.ts";

@@ -1,5 +1,5 @@
-// What a tree is made of: nodes in directories. What a kind of file does is in
-// classes that extend FileNode.
+// The nodes of a tree in memory. Classes that extend FileNode are the kinds of
+// files.
 
 import {
   DMAPPEND,
@@ -40,14 +40,14 @@ import {
   type Volume,
 } from "./volume.ts";
 
-/** What a node is made with. */
+/** The input for a new node. */
 export type NodeInit = Init<TreeNode>;
 
-/** What all nodes of a tree share. */
+/** The state that all nodes of a tree share. */
 export type TreeVolume = Volume<TreeNode>;
 
-// What the tree does to nodes, and a program that has them cannot: the classes
-// open themselves to the functions at the end of this file.
+// Functions of the tree for its nodes, which programs cannot call. The classes
+// give them access to their private members.
 let attributesOf: (node: TreeNode) => SharedAttributes<TreeNode>;
 let membersOf: (dir: DirNode) => Map<string, TreeNode>;
 let setName: (
@@ -86,7 +86,7 @@ export abstract class TreeNode implements TreeFile, Disposable {
   readonly #attributes: SharedAttributes<TreeNode>;
   #name: string;
   #parent: DirNode | undefined;
-  /** Where it stands in its directory. */
+  /** Index in its directory. */
   #place = 0;
   // The attributes as they were told, until something changes: a session that
   // gets the same object again does not encode it again.
@@ -152,7 +152,7 @@ export abstract class TreeNode implements TreeFile, Disposable {
     return this;
   }
 
-  /** Where it is; null when the name was removed, undefined for the root. */
+  /** Its place; null when the name was removed, undefined for the root. */
   get place(): Place | null | undefined {
     const dir = this.#parent;
     if (dir === undefined) return null;
@@ -213,7 +213,7 @@ export abstract class TreeNode implements TreeFile, Disposable {
     this.#changed();
   }
 
-  /** User who moved mtime last. */
+  /** User that modified the file last. */
   get muid(): string {
     return this.#attributes.muid;
   }
@@ -238,9 +238,9 @@ export abstract class TreeNode implements TreeFile, Disposable {
   }
 
   /**
-   * Notes a change of the content: version and times move.
+   * Notes a change of the content: sets version and times.
    *
-   * @param muid User who made it.
+   * @param muid User that made the change.
    */
   modified(muid: string): void {
     this.qid.vers = (this.qid.vers + 1) >>> 0;
@@ -255,7 +255,7 @@ export abstract class TreeNode implements TreeFile, Disposable {
     this.#changed();
   }
 
-  /** Notes a change of the length, if nothing else tells of it. */
+  /** Notes a change of the length alone. */
   protected resized(): void {
     this.#changed();
   }
@@ -272,11 +272,11 @@ export abstract class TreeNode implements TreeFile, Disposable {
     return false;
   }
 
-  /** Lets go of what it holds: it is removed, and no fid has it open. */
+  /** Frees its memory, when it is removed and no fid has it open. */
   protected free(): void {}
 
   /**
-   * What the tree may hold.
+   * The room of the tree.
    *
    * @ignore
    */
@@ -382,7 +382,7 @@ export class DirNode extends TreeNode implements TreeDir {
    * @ignore
    */
   readonly order: Order<TreeNode> = new Order();
-  /** What was listed last, until it changes. */
+  /** The last listing, until it changes. */
   #listing: Listing | undefined;
 
   /**
@@ -405,7 +405,7 @@ export class DirNode extends TreeNode implements TreeDir {
   }
 
   /**
-   * What a client that begins to list it gets.
+   * Returns the listing for a client that begins to read the directory.
    *
    * @ignore
    */
@@ -420,8 +420,8 @@ export class DirNode extends TreeNode implements TreeDir {
   }
 
   /**
-   * Whether functions say what it has: then only these functions let clients
-   * change its members.
+   * True when functions define its members. Then only these functions let
+   * clients change them.
    */
   get isDefined(): boolean {
     return false;
@@ -645,7 +645,10 @@ export function unlink(node: TreeNode, muid: string): void {
   if (attributes.links === 0 && attributes.opens === 0) free(node.target);
 }
 
-/** Gives a node a name in a directory whose functions tell of it: the directory has no list of such members. */
+/**
+ * Gives a node a name in a directory that functions define. The directory has
+ * no list of such members.
+ */
 export function adopt(node: TreeNode, dir: DirNode, name: string): void {
   if (node.parent === undefined) attributesOf(node).links++;
   setName(node, dir, name);

@@ -1,4 +1,4 @@
-// What a program does with a tree by path: its names, and its errors.
+// Operations of a program on a tree by path, and their errors.
 
 import { NinePError } from "../../codec.ts";
 

@@ -11,13 +11,16 @@ export interface Content {
 /** Options of a {@linkcode MemoryFs}. */
 export interface MemoryFsOptions {
   /**
-   * Owner of the root, and of what the program makes; `sys` by default. The
-   * default is not `none`, the user of a client that names no user: such a
+   * Owner of the root, and of files that the program makes; `sys` by default.
+   * The default is not `none`, the user of a client that names no user: such a
    * client has the rights of others. It can read what all users may read, and
    * can write where all users may write, such as in a tree with the mode 0777.
    */
   uid?: string;
-  /** Group of the root, and of what the program makes; the owner by default. */
+  /**
+   * Group of the root, and of files that the program makes; the owner by
+   * default.
+   */
   gid?: string;
   /** Permissions of the root, 0755 by default. */
   mode?: number;
@@ -28,13 +31,16 @@ export interface MemoryFsOptions {
    */
   users?: Users;
   /**
-   * Refuse what usual clients do against the manual: a Twstat of atime, or of
-   * muid beside a name or time. Refuse, with `file has been removed`, any use
-   * of a file that was removed while a fid had it. False by default. What a
-   * session refuses is an option of listen() and serve().
+   * Refuse requests that usual clients send against the manual: a Twstat of
+   * atime, or of muid beside a name or time. Refuse, with `file has been
+   * removed`, any use of a file that was removed while a fid had it. False by
+   * default. listen() and serve() have such an option of their own.
    */
   strict?: boolean;
-  /** Most bytes of one file, 1 GiB by default: it is in memory. Beyond it `file too big`. */
+  /**
+   * Most bytes of one file, 1 GiB by default, because it is in memory. A longer
+   * file is refused with `file too big`.
+   */
   maxFileSize?: number;
   /**
    * Most bytes of all files together, 2 GiB by default, with the shared values
@@ -74,7 +80,7 @@ export interface MemoryFsOptions {
   maskErrors?: boolean;
 }
 
-/** How a file is made. */
+/** Options for a new file. */
 export interface FileOptions {
   /** Content; none by default. */
   data?: string | Uint8Array;
@@ -86,7 +92,7 @@ export interface FileOptions {
   gid?: string;
 }
 
-/** How a directory is made. */
+/** Options for a new directory. */
 export interface DirOptions {
   /** Permissions, 0750 by default. */
   mode?: number;
@@ -98,7 +104,7 @@ export interface DirOptions {
   recursive?: boolean;
 }
 
-/** How a file or directory is removed. */
+/** Options for a removal. */
 export interface RemoveNodeOptions {
   /** Remove a directory with all that is in it. False by default. */
   recursive?: boolean;

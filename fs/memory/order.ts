@@ -23,7 +23,7 @@ export class Order<Item extends object> implements Iterable<Item> {
     return this.#last;
   }
 
-  /** How many there are, gaps included. */
+  /** Number of places, gaps included. */
   get size(): number {
     return this.#nodes.length;
   }

@@ -15,7 +15,10 @@ export interface Bounds {
 
 /** Bytes of a block: as many as a client with the default msize reads at once. */
 export const BLOCK: number = 1024 * 1024;
-/** Most blocks that are kept for other files: 64, or this part of what the tree may hold. */
+/**
+ * Most blocks that are kept for other files: 64, or this part of the tree's
+ * room.
+ */
 const SPARE_MAX = 64;
 const SPARE_PART = 1 / 32;
 
@@ -106,9 +109,8 @@ export class Quota implements Room {
   }
 
   /**
-   * Keeps a block that nobody uses or sees any more, for another file: a new
-   * one would cost more than to fill it, for the system has to find its memory
-   * and the collector to look after it.
+   * Keeps an unused block for another file. A new block would cost more than to
+   * clear this one, because the system and the collector have work with it.
    */
   giveBlock(block: Uint8Array): void {
     if (this.#spare.length + 1 <= this.#spareMax) this.#spare.push(block);

@@ -1,4 +1,4 @@
-// What the nodes of a tree in memory are made with, and what they share.
+// The input for new nodes of a tree in memory, and the state that they share.
 
 import type { Qid } from "../../codec.ts";
 import type { Quota } from "./quota.ts";
@@ -8,7 +8,7 @@ export function now(): number {
   return Math.floor(Date.now() / 1000);
 }
 
-/** What a node is made with. */
+/** The input for a new node. */
 export interface NodeInit<N> {
   /** Name in its directory. */
   name: string;
@@ -16,7 +16,7 @@ export interface NodeInit<N> {
   path: bigint;
   /** Permissions and DM bits. */
   mode: number;
-  /** Owner, who is also the last modifier. */
+  /** Owner, and the user that modified it last. */
   uid: string;
   /** Group. */
   gid: string;
@@ -24,9 +24,9 @@ export interface NodeInit<N> {
   volume: Volume<N>;
 }
 
-/** What all nodes of a tree share. */
+/** The state that all nodes of a tree share. */
 export class Volume<N> {
-  /** What the tree may hold. */
+  /** The room of the tree. */
   readonly quota: Quota;
   /** Most bytes of a name. */
   readonly maxName: number;
@@ -51,7 +51,7 @@ export class Volume<N> {
     this.makeLink = makeLink;
   }
 
-  /** What a new node is made with: a qid that no other had. */
+  /** Returns the input for a new node, with a new qid. */
   init(name: string, mode: number, uid: string, gid: string): NodeInit<N> {
     return { name, path: ++this.#lastPath, mode, uid, gid, volume: this };
   }
@@ -67,7 +67,7 @@ function randomPath(): bigint {
   return BigInt(random) << 20n; // Leaves a million paths before the next possible start.
 }
 
-/** What all names of a file share. */
+/** The attributes that all names of a file share. */
 export class SharedAttributes<N> {
   readonly qid: Qid;
   readonly volume: Volume<N>;
@@ -83,7 +83,7 @@ export class SharedAttributes<N> {
   links = 0;
   /** Its further names, if it has ever had one. */
   furtherNames: Set<N> | undefined = undefined;
-  /** Counts changes, for who keeps an encoded record. */
+  /** Counts changes, so that an encoded record can be used again. */
   changes = 0;
 
   constructor(init: NodeInit<N>) {

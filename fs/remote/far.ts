@@ -207,9 +207,9 @@ export class Far {
   }
 
   /**
-   * Reads no bytes behind the start of a file, and gives the fid back. A server
-   * of function files then knows that the fid reads what it has written, so the
-   * server does not let other users read it.
+   * Reads no bytes behind the start of a file, and clunks the fid. A server of
+   * function files then knows that the fid reads its own value, so the server
+   * does not let other users read it.
    */
   conceal(fid: number): void {
     const request = { type: "Tread", fid, offset: 1n, count: 0 } as const;
@@ -236,8 +236,8 @@ export function botch(cause?: unknown): NinePError {
 }
 
 /**
- * The error that a near client gets for an error of the far end. What the far
- * server said stays as it is.
+ * Returns the error for the near client. An error of the far server stays as it
+ * is.
  */
 export function nearError(
   error: unknown,

@@ -49,7 +49,7 @@ export class RemoteListing
           await this.#read();
           continue;
         }
-        // What no member can be called would lead a client astray.
+        // A name that no file can have could mislead a client.
         if (!isName(record.name)) continue;
         if (this.#skipped-- > 0) continue;
         return { done: false, value: { stat: attributesOf(record) } };

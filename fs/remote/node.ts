@@ -1,5 +1,5 @@
-// The files and directories of the far server: each has a fid there, which is
-// not open, for as long as a near fid stands for it.
+// The files and directories of the far server. Each has a fid there, which is
+// not open, as long as a near fid stands for it.
 
 import { NinePError, OREAD, type Qid, QTDIR, type Stat } from "../../codec.ts";
 import type {
@@ -26,7 +26,7 @@ import { botch, type Far, type FarOpen, isLost, staleError } from "./far.ts";
 import { attributesOf, RemoteListing } from "./listing.ts";
 import { RemoteOpen } from "./open.ts";
 
-/** Where a file of the far server was found. */
+/** The place of a file on the far server. */
 interface Found {
   readonly dir: RemoteDir;
   name: string;
@@ -34,18 +34,18 @@ interface Found {
 
 /** A file of the far server. */
 export class RemoteNode implements TreeFile {
-  /** Where its requests go. */
+  /** The far server. */
   far: Far;
   #qid: Qid;
   /** Its fid, which is not open; undefined where a Tcreate or Topen made only an open one. */
   #fid: number | undefined;
   readonly #found: Found | undefined;
-  /** What has the file open, where it has no fid of its own. */
+  /** The open file that uses the fid of this file. */
   #open: { readonly fid: number | undefined } | undefined;
   #isReleased = false;
 
   /**
-   * @param far Where its requests go.
+   * @param far The far server.
    * @param qid Identity.
    * @param fid Fid of the far server, which is not open.
    * @param found Where it was found; undefined for a root.
@@ -256,7 +256,10 @@ export class RemoteNode implements TreeFile {
     this.note(qid);
   }
 
-  /** Notes what the far server says of the identity. A file does not become a directory. */
+  /**
+   * Notes the identity that the far server tells. A file does not become a
+   * directory.
+   */
   protected note(qid: Qid): void {
     if (isDirectory(qid) !== isDirectory(this.#qid)) throw botch();
     this.#qid = qid;
@@ -266,7 +269,7 @@ export class RemoteNode implements TreeFile {
 /** Finds the root again, where its fid was lost: in a session that is there now. */
 export type FindRoot = () => Promise<{ far: Far; fid: number; qid: Qid }>;
 
-/** What is done with a root when it is let go. */
+/** Called when a root is released. */
 export interface RootWays {
   /** Finds the root again. */
   find: FindRoot;

@@ -17,7 +17,7 @@ const NOT_A_FUNCTION = 255;
 
 /** The file of an open, as far as the open needs it. */
 export interface OpenedFile {
-  /** Where its requests go. */
+  /** The far server. */
   readonly far: Far;
   /** Makes another fid of the file, which is not open. */
   clone(signal: AbortSignal | undefined): Promise<number>;
@@ -26,8 +26,8 @@ export interface OpenedFile {
 }
 
 /**
- * What a near fid uses: a fid of the far server for it alone, which is made at
- * the open, or at the first read or write where the near client sends no Topen.
+ * An open file of a near fid: a fid of the far server for it alone. It is made
+ * at the open, or at the first read or write if the near client sends no Topen.
  */
 export class RemoteOpen implements OpenFile {
   /** The file that the far server has put in the place of the one that was opened. */
@@ -108,7 +108,8 @@ export class RemoteOpen implements OpenFile {
           data: part,
         }, signal));
       } catch (error) {
-        // The next write meets the error, and this one tells what is there.
+        // The next write will get the error. This write tells the bytes that
+        // were written.
         if (written > 0 && !signal.aborted) return written;
         throw error;
       }
@@ -144,7 +145,8 @@ export class RemoteOpen implements OpenFile {
     const old = this.#fid;
     let open: FarOpen;
     if (old !== undefined && this.#mode === undefined) {
-      // A function file keeps what was written for the fid, so the fid stays.
+      // A function file keeps the written arguments for the fid, so the fid
+      // stays.
       open = await this.#far.open(old, mode, signal);
     } else {
       // The fid is open after a Topen that was given up.
@@ -179,7 +181,10 @@ export class RemoteOpen implements OpenFile {
     return Math.min(this.#iounit || Infinity, this.#far.limit);
   }
 
-  /** Makes the fid of a near fid that sends no Topen; once, for all requests that wait for it. */
+  /**
+   * Makes the far fid for a near client that sends no Topen, once for all
+   * requests that wait for it.
+   */
   async #make(signal: AbortSignal): Promise<number> {
     const end = this.#end.signal;
     this.#making ??= this.#opened.clone(end).then((fid) => {
@@ -191,7 +196,7 @@ export class RemoteOpen implements OpenFile {
   }
 }
 
-/** An offset on the wire. Where data go to the end of a file, it may be any number. */
+/** Returns an offset for the wire. For an append it may be any number. */
 function wireOffset(offset: number): bigint {
   if (Number.isSafeInteger(offset)) return BigInt(offset);
   return 0xffff_ffff_ffff_ffffn;

@@ -88,7 +88,10 @@ export function governs(
   return uname === uid || isLeader(users, uname, gid);
 }
 
-/** Throws unless a user may give a file another group: its owner one that the user is in, or who leads both. */
+/**
+ * Throws unless a user may give a file another group. The owner may, as a
+ * member of the new group, and the leader of both groups.
+ */
 export function checkGroup(
   users: Users | undefined,
   file: Owned,

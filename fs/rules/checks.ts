@@ -1,5 +1,5 @@
-// What the rules check before a file is asked: access, names, what may be
-// changed. See open(9P), stat(9P).
+// The checks of the rules before a file is used: access, names, changes. See
+// open(9P), stat(9P).
 
 import {
   DMAPPEND,
@@ -48,7 +48,7 @@ export function dirOf({ file }: PathNode): TreeDir {
   throw new NinePError("not a directory");
 }
 
-/** The mode as a file gets it: the rules see to the rest of it. */
+/** Returns the mode for a file, without the bits that the rules process. */
 export function modeOf(node: PathNode, mode: number): number {
   const isAppendOnly = (node.qid.type & QTAPPEND) !== 0;
   const seenTo = node.rules.removeOnClose === false ? 0 : ORCLOSE;

@@ -1,5 +1,5 @@
-// What a fid of a tree stands for: a file, and the way to it. The way is the
-// business of the rules, so that no tree has to know about `..`.
+// The node of a fid: a file, and the path to it. The rules know the path, so no
+// tree has to know about `..`.
 
 import type { Awaitable, FidNode, RequestContext } from "../../server.ts";
 import type { Qid } from "../../codec.ts";
@@ -11,7 +11,7 @@ export class PathNode implements FidNode {
   readonly file: TreeFile;
   /** The rules that stand above the file. */
   readonly rules: Rules;
-  /** Whether the tree has given the file, and must be told of its release. */
+  /** True when the tree has returned the file, and must release it. */
   readonly #isGiven: boolean;
   #parent: PathNode | undefined;
   #name: string;
@@ -61,7 +61,7 @@ export class PathNode implements FidNode {
     return this.#isRemoved && this.file.place === undefined;
   }
 
-  /** Where the file is; undefined for the root, and for a file that was removed. */
+  /** The place of the file; undefined for the root, and for a removed file. */
   get where():
     | { readonly parent: PathNode; readonly name: string }
     | undefined {
@@ -115,7 +115,7 @@ export class PathNode implements FidNode {
     return released instanceof Promise ? released : parent;
   }
 
-  /** One use less, where nobody waits: errors go to the owner of the server. */
+  /** One use less, without waiting. Errors go to the owner of the server. */
   letGo(context: RequestContext): void {
     try {
       const released = this.release();
@@ -141,7 +141,7 @@ export class PathNode implements FidNode {
   }
 }
 
-/** What a fid stands for when an open has moved it to another file. */
+/** Returns the node of a fid that an open has moved to another file. */
 export function movedNode(
   opened: PathNode,
   { file, between = [] }: OpenFile,

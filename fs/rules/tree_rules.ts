@@ -1,6 +1,6 @@
-// The rules of the manual that hold for every tree: who may do what, what may
-// be changed, how a name is taken and given up. See open(9P), stat(9P),
-// remove(9P). What a file does is the business of its tree.
+// The rules of the manual that hold for every tree: access, changes of
+// attributes, and names. See open(9P), stat(9P), remove(9P). The tree does the
+// work of a file.
 
 import {
   DMDIR,
@@ -50,7 +50,7 @@ import {
 } from "./checks.ts";
 import { movedNode, PathNode } from "./path_node.ts";
 
-/** What a fid has open: kept as its state. */
+/** The open file of a fid, and its mode. It is the state of the fid. */
 interface Use {
   readonly node: PathNode;
   open: OpenFile | undefined;
@@ -92,7 +92,8 @@ export class TreeRules {
   ): Awaitable<PathNode | undefined> {
     const found = this.#walk(node, name, context);
     if (!(found instanceof Promise)) return found;
-    // The fid may end meanwhile; what it stands for must not go before the walk.
+    // The fid may end meanwhile. Its node must not be released before the walk
+    // ends.
     node.retain();
     return found.finally(() => node.letGo(context));
   }
@@ -469,8 +470,8 @@ export class TreeRules {
 
   /**
    * Changes attributes, all or none: first all checks, then the name, which can
-   * be taken back, then the others. Waits only for what is not there at once,
-   * so that two requests cannot both pass the checks and then exclude each other.
+   * be changed back, then the others. It waits only for promises, so that two
+   * requests cannot both pass the checks and then exclude each other.
    */
   async wstat(
     { node }: Fid<PathNode>,
@@ -600,7 +601,7 @@ export class TreeRules {
   }
 }
 
-/** What a fid uses. */
+/** Returns the open file of a fid. */
 function useOf(fid: Fid<PathNode>): Use | undefined {
   return fid.state as Use | undefined; // The rules alone set the state.
 }
