@@ -32,8 +32,8 @@ const MADE = MAX_TREES;
 
 /**
  * Makes one tree of several, each at a path. The tree at `/`, if there is one,
- * is below all others: a mount point hides what it has there, and a directory
- * on the way that it lacks is made up, for reading.
+ * is below all others: a mount point hides its file of that name, and
+ * directories on the way that it lacks are added, for reading.
  *
  * Each tree keeps its rules and users. A client attaches to a mounted tree when
  * it walks to the mount point, with an empty `aname`; its own `aname` goes to

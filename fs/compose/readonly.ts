@@ -5,13 +5,14 @@ import type { Tree } from "../tree.ts";
 import { wrapTree } from "./wrap.ts";
 
 /**
- * Makes a tree that shows another one, and in which clients can change nothing:
- * what would gives `read only file system`. That goes for an open that writes,
- * truncates or removes at the clunk, for new attributes, and for calls of
- * functions, since the tree cannot know what a function does.
+ * Makes a tree that shows another one, and in which clients can change nothing.
+ * A request that would change a file gets `read only file system`. Such
+ * requests are an open that writes, truncates or removes at the clunk, new
+ * attributes, and calls of functions, because the tree cannot know whether a
+ * function changes something.
  *
- * What an open or a read does by itself, such as that of a clone file, it does
- * here as well. The program that owns the tree can still change it.
+ * Effects of an open or a read, such as that of a clone file, remain. The
+ * program that owns the tree can still change it.
  *
  * @param tree The tree.
  * @returns The tree to serve.

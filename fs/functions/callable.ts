@@ -37,7 +37,7 @@ const decoder = new TextDecoder("utf-8", { fatal: true });
 const encoder = new TextEncoder();
 
 /**
- * The caller of a function, as the function sees it.
+ * The context of a call.
  *
  * A function gets this context as its first argument if it is registered with
  * `context: true`; see {@linkcode ContextOptions}. Nothing that a caller sends
@@ -68,7 +68,8 @@ export interface CallContext {
  * its arguments.
  */
 // Any parameters, because the arguments come over the wire, and the function
-// checks them. deno-lint-ignore no-explicit-any
+// checks them.
+// deno-lint-ignore no-explicit-any
 export type FileFunction = (...args: any[]) => unknown;
 
 /** A function that can be bound to a file with `context: true`. */
