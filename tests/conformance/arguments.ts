@@ -2,7 +2,7 @@
 
 import type { ConformanceOptions } from "./case.ts";
 
-/** What the command line may be. */
+/** The help text: the syntax of the command line. */
 export const usage: string = `\
 Usage: conformance.ts ADDRESS [OPTION…]
 
@@ -17,13 +17,13 @@ Usage: conformance.ts ADDRESS [OPTION…]
   --json           a line of JSON for each case, and one for the counts
   --help           print this`;
 
-/** A command line that was understood. */
+/** The parsed command line. */
 export interface Arguments {
-  /** Where the server is; undefined when `--help` is there. */
+  /** Address of the server; undefined when `--help` is given. */
   readonly address: string | undefined;
-  /** Whether to print JSON. */
+  /** True when the output is JSON. */
   readonly json: boolean;
-  /** What the run is told. */
+  /** The options of the run. */
   readonly options: ConformanceOptions;
 }
 
@@ -33,14 +33,14 @@ const MAX_MS = 3_600_000;
 const ASSIGNMENT = /^(--(?:aname|uname|dir|only|skip|patience))=(.*)$/s;
 
 /**
- * Reads a command line. Ids of cases are taken in either case of letters, with
- * blanks around them; whether there are such cases is not known here.
+ * Parses a command line. Ids of cases may be in lower case and may have blanks
+ * around them. The parser does not check that the cases exist.
  *
- * @param words The words behind the program's name.
- * @throws {TypeError} They are not what `usage` says.
+ * @param words The words after the program's name.
+ * @throws {TypeError} The words do not match {@linkcode usage}.
  */
 export function parseArguments(words: readonly string[]): Arguments {
-  const options: Changeable<ConformanceOptions> = {};
+  const options: Mutable<ConformanceOptions> = {};
   const addresses: string[] = [];
   const seen = new Set<string>();
   let json = false;
@@ -92,13 +92,13 @@ export function parseArguments(words: readonly string[]): Arguments {
   return { address, json, options };
 }
 
-type Changeable<T> = { -readonly [K in keyof T]: T[K] };
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
 function wrong(detail: string): TypeError {
   return new TypeError(`Cannot read the command line: ${detail}`);
 }
 
-/** The next word, which is a value. */
+/** Takes the next word as the value of an option. */
 function next(option: string, rest: string[]): string {
   const word = rest.shift();
   if (word === undefined || word.startsWith("--")) {
@@ -107,7 +107,10 @@ function next(option: string, rest: string[]): string {
   return word;
 }
 
-/** A list, which goes on in the next word where one ends with a comma. */
+/**
+ * Parses a list of ids. A word that ends with a comma continues in the next
+ * word.
+ */
 function idsOf(option: string, list: string, rest: string[]): string[] {
   let all = list;
   while (/,\s*$/.test(all)) all += next(option, rest);

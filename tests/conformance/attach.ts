@@ -1,22 +1,23 @@
 // S27 to S34: authentication, and the root.
 
 import { dontTouch, NOFID, OREAD, QTDIR } from "../../codec.ts";
-import type { Line } from "./line.ts";
-import { equal, fail, holds, skip } from "./check.ts";
+import type { Rule } from "./line.ts";
+import { ensure, equal, fail, skip } from "./check.ts";
 import { T } from "./requests.ts";
 import { DIR, ROOT } from "./session.ts";
 import { END } from "./wire.ts";
 
-/** Fid of an authentication. */
+/** The fid of the authentication file. */
 const AFID = 8;
 
 const FAILED = "authentication failed";
 const BAD_USE = "bad use of fid";
 
-export const attachLines: readonly Line[] = [
+export const attachRules: readonly Rule[] = [
   {
     id: "S27",
-    title: "Tauth on a server without authentication: error; afid is not born.",
+    title:
+      "Tauth on a server without authentication: error; the afid stays unknown.",
     manual: "attach(9P)",
     async check(trial) {
       const session = await trial.connect();
@@ -27,7 +28,7 @@ export const attachLines: readonly Line[] = [
         skip("the server has authentication");
       }
       session.refused(reply, "Tauth", "authentication not required");
-      // As `9p -a` does, which then attaches under the same number.
+      // `9p -a` does the same: it then attaches under the same number.
       await trial.attach(session, AFID, trial.uname);
       await session.stat(AFID);
     },
@@ -35,7 +36,7 @@ export const attachLines: readonly Line[] = [
   {
     id: "S28",
     title:
-      "Authentication required: Tattach with NOFID: error; fid is not born.",
+      "Authentication required: Tattach with NOFID: error; the fid stays unknown.",
     manual: "attach(9P)",
     async check(trial) {
       const session = await trial.authSession();
@@ -45,7 +46,7 @@ export const attachLines: readonly Line[] = [
         skip("authentication is not required here");
       }
       session.refused(reply, "Tattach without afid", FAILED);
-      await session.unborn(ROOT);
+      await session.mustBeUnknown(ROOT);
     },
   },
   {
@@ -59,8 +60,8 @@ export const attachLines: readonly Line[] = [
       const another = T.attach(5, trial.users[0], aname, AFID);
       await session.refuses(another, FAILED);
       await session.refuses(T.attach(5, uname, `${aname}x`, AFID), FAILED);
-      await session.unborn(5);
-      if (trial.auth === undefined) return; // Nobody knows the exchange.
+      await session.mustBeUnknown(5);
+      if (trial.auth === undefined) return; // The kit does not know the exchange.
       await session.do(T.attach(5, uname, aname, AFID));
       await session.do(T.attach(6, uname, aname, AFID));
     },
@@ -75,7 +76,7 @@ export const attachLines: readonly Line[] = [
       const { uname, aname } = trial;
       await session.do(T.auth(AFID, uname, aname));
       await session.refuses(T.attach(5, uname, aname, AFID), FAILED);
-      await session.unborn(5);
+      await session.mustBeUnknown(5);
       await session.refuses(T.walk(AFID, 6), BAD_USE);
       await session.refuses(T.open(AFID, OREAD), BAD_USE);
       await session.refuses(T.create(AFID, "x", 0o644), BAD_USE);
@@ -85,7 +86,7 @@ export const attachLines: readonly Line[] = [
         stat: dontTouch({ name: "x" }),
       }, BAD_USE);
       await session.refuses(T.remove(AFID), BAD_USE);
-      await session.unborn(AFID);
+      await session.mustBeUnknown(AFID);
     },
   },
   {
@@ -119,7 +120,7 @@ export const attachLines: readonly Line[] = [
   },
   {
     id: "S33",
-    title: "Unknown aname: error; fid is not born.",
+    title: "Unknown aname: error; the fid stays unknown.",
     manual: "attach(9P)",
     async check(trial) {
       const session = await trial.root();
@@ -129,7 +130,7 @@ export const attachLines: readonly Line[] = [
         skip("any aname is the same tree here");
       }
       session.refused(reply, "Tattach", "file does not exist");
-      await session.unborn(5);
+      await session.mustBeUnknown(5);
     },
   },
   {
@@ -152,7 +153,7 @@ export const attachLines: readonly Line[] = [
       if (!trial.strict && uid === mine) {
         skip(`"${second}" and "${trial.uname}" are one user here`);
       }
-      holds(uid !== mine, `"${uid}" as the owner of both files`, "two owners");
+      ensure(uid !== mine, `"${uid}" as the owner of both files`, "two owners");
       await session.clunk(ROOT);
       await session.stat(5);
       await session.clunk(5);

@@ -2,16 +2,18 @@
 
 import type { Stat } from "../../codec.ts";
 
-/** The server breaks the rule; the message has its answer and the expected one. */
+/**
+ * The server breaks the rule; the message has its answer and the expected one.
+ */
 export class Failure extends Error {
   override readonly name = "Failure";
 }
 
 /** The server sent nothing for as long as a reply may take. */
-export class NoReply extends Failure {}
+export class TimeoutFailure extends Failure {}
 
 /** The connection to the server was refused. */
-export class NoConnection extends Failure {}
+export class ConnectionFailure extends Failure {}
 
 /** The server lacks the feature, or the manual promises nothing. */
 export class Skip extends Error {
@@ -28,7 +30,7 @@ export function skip(reason: string): never {
   throw new Skip(reason);
 }
 
-/** A value in one line; texts quoted, long ones cut. */
+/** Formats a value in one line: strings are quoted, long values are cut. */
 export function show(value: unknown, most = 60): string {
   const text = image(value);
   return text.length > most ? `${text.slice(0, most)}…` : text;
@@ -46,19 +48,19 @@ function image(value: unknown): string {
   return JSON.stringify(value) ?? String(value);
 }
 
-/** Hexadecimal digits of bytes. */
+/** Formats bytes as hexadecimal digits. */
 export function hex(bytes: Uint8Array): string {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0"))
     .join("");
 }
 
-/** Bytes of hexadecimal digits; blanks are ignored. */
+/** Parses hexadecimal digits; blanks are ignored. */
 export function unhex(digits: string): Uint8Array {
   const pairs = digits.match(/[0-9a-f]{2}/gi) ?? [];
   return Uint8Array.from(pairs, (pair) => parseInt(pair, 16));
 }
 
-/** Fails unless a value is as it should be. */
+/** Fails unless a value equals the expected value. */
 export function equal<T>(got: T, wanted: T, what: string): void {
   const [a, b] = [image(got), image(wanted)];
   if (a === b) return;
@@ -67,7 +69,7 @@ export function equal<T>(got: T, wanted: T, what: string): void {
   fail(`${around(a, at)} as ${what}`, around(b, at));
 }
 
-/** A text, or what of it is near a place when it is long. */
+/** Returns a text; of a long text, the part around a position. */
 function around(text: string, at: number): string {
   const from = Math.max(text.length > 60 ? at - 20 : 0, 0);
   const part = text.slice(from, from + 60);
@@ -76,8 +78,8 @@ function around(text: string, at: number): string {
 }
 
 /**
- * Fails unless attributes are as they should be, but for `type` and `dev`: the
- * manual leaves these two to the kernel.
+ * Fails unless attributes equal the expected ones. `type` and `dev` are not
+ * compared, because the manual leaves them to the kernel.
  */
 export function equalStats(got: Stat, wanted: Stat, what: string): void {
   equal(withoutKernel(got), withoutKernel(wanted), what);
@@ -88,15 +90,15 @@ function withoutKernel(stat: Stat): Omit<Stat, "type" | "dev"> {
   return rest;
 }
 
-/** Fails unless a value is another one than before. */
-export function moved<T>(now: T, before: T, what: string): void {
+/** Fails unless a value differs from the value before. */
+export function mustDiffer<T>(now: T, before: T, what: string): void {
   if (image(now) === image(before)) {
     fail(`${show(now)} as ${what}, as before`, "another one");
   }
 }
 
-/** Fails unless something holds. */
-export function holds(
+/** Fails unless a condition is true. */
+export function ensure(
   condition: boolean,
   got: string,
   wanted: string,

@@ -1,16 +1,16 @@
 // S85 to S92: clunks and removals.
 
 import { DMDIR, ORCLOSE, ORDWR, OREAD } from "../../codec.ts";
-import type { Line } from "./line.ts";
+import type { Rule } from "./line.ts";
 import { equal, fail, skip } from "./check.ts";
 import { T } from "./requests.ts";
 import { DIR, ROOT } from "./session.ts";
-import { brief, END } from "./wire.ts";
+import { describe, END } from "./wire.ts";
 
 const UNKNOWN = "fid unknown or out of range";
 const DENIED = "permission denied";
 
-export const clunkLines: readonly Line[] = [
+export const clunkRules: readonly Rule[] = [
   {
     id: "S85",
     title:
@@ -20,10 +20,10 @@ export const clunkLines: readonly Line[] = [
       const session = await trial.session();
       await session.make("f");
       for (const isOpen of [false, true]) {
-        const fid = await session.at("f");
+        const fid = await session.walkTo("f");
         if (isOpen) await session.open(fid);
         await session.clunk(fid);
-        await session.unborn(fid);
+        await session.mustBeUnknown(fid);
         await session.refuses(T.clunk(fid), UNKNOWN);
         await session.refuses(T.read(fid), UNKNOWN);
         await session.refuses(T.walk(fid, 5), UNKNOWN);
@@ -55,19 +55,19 @@ export const clunkLines: readonly Line[] = [
     async check(trial) {
       const session = await trial.session();
       for (const name of ["opened", "lost"]) await session.make(name);
-      const fid = await session.opened("opened", OREAD | ORCLOSE);
+      const fid = await session.openPath("opened", OREAD | ORCLOSE);
       await session.mustExist("opened");
       await session.clunk(fid);
       await session.mustBeGone("opened");
-      const made = await session.at("");
+      const made = await session.walkTo("");
       await session.create(made, "made", 0o644, ORDWR | ORCLOSE);
       await session.write(made, "text");
       await session.mustExist("made");
       await session.clunk(made);
       await session.mustBeGone("made");
       const other = await trial.session();
-      await other.opened("lost", OREAD | ORCLOSE);
-      await other.create(await other.at(""), "new", 0o644, ORDWR | ORCLOSE);
+      await other.openPath("lost", OREAD | ORCLOSE);
+      await other.create(await other.walkTo(""), "new", 0o644, ORDWR | ORCLOSE);
       other.close();
       await trial.eventually(
         "the removal of the files of the lost connection",
@@ -83,13 +83,13 @@ export const clunkLines: readonly Line[] = [
       const session = await trial.session();
       await session.mkdir("d");
       await session.make("d/f");
-      const fid = await session.opened("d/f", OREAD | ORCLOSE);
+      const fid = await session.openPath("d/f", OREAD | ORCLOSE);
       await session.chmod("d", DMDIR + 0o555);
       const reply = await session.ask(T.clunk(fid));
-      await session.unborn(fid);
+      await session.mustBeUnknown(fid);
       await session.walk(DIR, fid);
       await session.chmod("d", DMDIR + 0o755);
-      if (reply === END) fail(brief(reply), "a reply to the Tclunk");
+      if (reply === END) fail(describe(reply), "a reply to the Tclunk");
       if (reply.type === "Rclunk") {
         skip("a removal by ORCLOSE that failed was not told");
       }
@@ -104,13 +104,13 @@ export const clunkLines: readonly Line[] = [
       const session = await trial.session();
       await session.mkdir("d");
       await session.make("d/f");
-      const file = await session.at("d/f");
-      const dir = await session.opened("d");
+      const file = await session.walkTo("d/f");
+      const dir = await session.openPath("d");
       await session.refuses(T.remove(dir));
-      await session.unborn(dir);
+      await session.mustBeUnknown(dir);
       await session.walk(DIR, dir);
       await session.remove(file);
-      await session.unborn(file);
+      await session.mustBeUnknown(file);
       await session.walk(DIR, file);
       equal(await session.names("d"), [], "the names");
       await session.refuses(T.remove(session.newFid()), UNKNOWN);
@@ -124,15 +124,15 @@ export const clunkLines: readonly Line[] = [
       const session = await trial.session();
       await session.mkdir("d");
       await session.make("d/f");
-      const dir = await session.at("d");
+      const dir = await session.walkTo("d");
       await session.refuses(T.remove(dir), "directory is not empty");
       await session.mustExist("d/f");
-      await session.walk(ROOT, 5); // Not empty, either: the case's directory.
+      await session.walk(ROOT, 5); // The case's directory, which is not empty either.
       await session.refuses(T.remove(5), "cannot remove root");
-      await session.unborn(5);
+      await session.mustBeUnknown(5);
       await session.stat(ROOT);
-      await session.remove(await session.at("d/f"));
-      await session.remove(await session.at("d"));
+      await session.remove(await session.walkTo("d/f"));
+      await session.remove(await session.walkTo("d"));
       equal(await session.names(""), [], "the names");
     },
   },
@@ -145,16 +145,16 @@ export const clunkLines: readonly Line[] = [
       await session.mkdir("d");
       await session.make("d/f", { perm: 0o666 });
       await session.chmod("d", DMDIR + 0o555);
-      await session.refuses(T.remove(await session.at("d/f")), DENIED);
+      await session.refuses(T.remove(await session.walkTo("d/f")), DENIED);
       await session.mustExist("d/f");
       await session.chmod("d", DMDIR + 0o755);
-      // That of the file itself does not matter.
+      // The mode of the file itself does not matter.
       await session.chmod("d/f", 0);
       const guest = await trial.guest(0);
-      await guest.refuses(T.remove(await guest.at("d/f")), DENIED);
+      await guest.refuses(T.remove(await guest.walkTo("d/f")), DENIED);
       await session.mustExist("d/f");
       await session.chmod("d", DMDIR + 0o777);
-      await guest.remove(await guest.at("d/f"));
+      await guest.remove(await guest.walkTo("d/f"));
       await session.mustBeGone("d/f");
     },
   },
@@ -166,10 +166,10 @@ export const clunkLines: readonly Line[] = [
     async check(trial) {
       const session = await trial.session();
       await session.make("f", { data: "text" });
-      const fid = await session.opened("f", ORDWR);
-      await session.remove(await session.at("f"));
+      const fid = await session.openPath("f", ORDWR);
+      await session.remove(await session.walkTo("f"));
       await session.mustBeGone("f");
-      // The next file of that name is another one.
+      // A new file of that name is a different file.
       await session.make("f", { data: "other" });
       const read = await session.ask(T.read(fid));
       if (trial.strict || read !== END && read.type === "Rread") {

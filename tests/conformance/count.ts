@@ -4,7 +4,8 @@ import type { CaseResult } from "./case.ts";
 
 /**
  * Counts results by their status. `JSON.stringify()` gives an object with all
- * five counts, `String()` a line: `121 passed, 0 failed, 3 skipped, 2 advice`.
+ * five counts; `String()` gives a line: `121 passed, 0 failed, 3 skipped, 2
+ * advice`.
  */
 export class Count {
   /** Cases that were `ok`. */
@@ -15,7 +16,7 @@ export class Count {
   advice: number = 0;
   /** Cases that were skipped. */
   skipped: number = 0;
-  /** Cases that were not run, as the server had ended. */
+  /** Cases that were not run, because the server had ended. */
   notRun: number = 0;
 
   /** Counts a result. */
@@ -41,7 +42,10 @@ export class Count {
     }
   }
 
-  /** The counts in one line; advice and cases not run only where there are some. */
+  /**
+   * Formats the counts in one line. Zero counts of advice and of cases not run
+   * are left out.
+   */
   toString(): string {
     const { passed, failed, skipped, advice, notRun } = this;
     const rest = [

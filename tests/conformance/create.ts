@@ -10,33 +10,36 @@ import {
   QTDIR,
   type Stat,
 } from "../../codec.ts";
-import type { Line } from "./line.ts";
-import { equal, equalStats, moved } from "./check.ts";
+import type { Rule } from "./line.ts";
+import { equal, equalStats, mustDiffer } from "./check.ts";
 import { T } from "./requests.ts";
 import { DIR, type Session } from "./session.ts";
 
-/** Sees to it that a change of a member moves its directory. */
-async function movesParent(
+/**
+ * Fails unless a change of a member changes the mtime, muid and version of its
+ * directory.
+ */
+async function mustChangeParent(
   owner: Session,
   user: Session,
   uname: string,
   what: string,
   change: () => Promise<void>,
 ): Promise<void> {
-  const dir = await owner.at("d");
+  const dir = await owner.walkTo("d");
   const { before, isOld } = await owner.age(dir);
   await change();
   const after: Stat = await user.statOf("d");
   if (isOld) {
-    moved(after.mtime, before.mtime, `after ${what}, the parent's mtime`);
+    mustDiffer(after.mtime, before.mtime, `after ${what}, the parent's mtime`);
   }
-  moved(after.qid.vers, before.qid.vers, `after ${what}, its qid.version`);
+  mustDiffer(after.qid.vers, before.qid.vers, `after ${what}, its qid.version`);
   equal(after.qid.path, before.qid.path, `after ${what}, its qid.path`);
   equal(after.muid, uname, `after ${what}, its muid`);
   await owner.clunk(dir);
 }
 
-export const createLines: readonly Line[] = [
+export const createRules: readonly Rule[] = [
   {
     id: "S61",
     title: "Tcreate on a fid of a file: error.",
@@ -44,7 +47,7 @@ export const createLines: readonly Line[] = [
     async check(trial) {
       const session = await trial.session();
       const qid = await session.make("f");
-      const fid = await session.at("f");
+      const fid = await session.walkTo("f");
       await session.refuses(T.create(fid, "x", 0o644), "not a directory");
       await session.standsFor(fid, qid);
       await session.open(fid, OREAD);
@@ -57,7 +60,7 @@ export const createLines: readonly Line[] = [
     async check(trial) {
       const session = await trial.session();
       await session.mkdir("a");
-      const fid = await session.at("");
+      const fid = await session.walkTo("");
       for (const name of [".", "..", "", "a/b", "/"]) {
         for (const perm of [0o644, DMDIR + 0o755]) {
           await session.refuses(T.create(fid, name, perm), "illegal name");
@@ -65,7 +68,7 @@ export const createLines: readonly Line[] = [
       }
       equal(await session.names(""), ["a"], "the names");
       equal(await session.names("a"), [], "the names in a");
-      await session.create(fid, "b"); // It is neither open nor elsewhere.
+      await session.create(fid, "b"); // The fid is not open, and still stands for the directory.
     },
   },
   {
@@ -78,7 +81,7 @@ export const createLines: readonly Line[] = [
       await session.make("f", { data: "text", perm: 0o640 });
       await session.mkdir("d");
       const before = await session.statOf("f");
-      const fid = await session.at("");
+      const fid = await session.walkTo("");
       const exists = "file already exists";
       await session.refuses(T.create(fid, "f", 0o777, OWRITE | OTRUNC), exists);
       await session.refuses(T.create(fid, "f", DMDIR + 0o777), exists);
@@ -104,7 +107,7 @@ export const createLines: readonly Line[] = [
       equal(stat.name, "f", "the name");
       equal(stat.qid.path, qid.path, "qid.path");
       await session.refuses(T.open(5), "file already open for I/O");
-      await session.standsFor(await session.at("f"), qid);
+      await session.standsFor(await session.walkTo("f"), qid);
     },
   },
   {
@@ -114,14 +117,14 @@ export const createLines: readonly Line[] = [
     manual: "open(9P)",
     async check(trial) {
       const session = await trial.session();
-      const dir = await session.at("");
+      const dir = await session.walkTo("");
       for (const parent of [0o777, 0o755, 0o750, 0o700, 0o731]) {
         await session.setMode(dir, DMDIR + parent);
         for (const perm of [0o777, 0o666, 0o644, 0o421, 0o111, 0o700]) {
           const where = `with 0${perm.toString(8)} in a directory of 0${
             parent.toString(8)
           }`;
-          const fid = await session.at("");
+          const fid = await session.walkTo("");
           await session.create(fid, "f", perm);
           const file = (await session.stat(fid)).mode;
           const wanted = perm & (~0o666 | (parent & 0o666));
@@ -131,7 +134,7 @@ export const createLines: readonly Line[] = [
             `a file made ${where}: mode`,
           );
           await session.remove(fid);
-          const made = await session.at("");
+          const made = await session.walkTo("");
           await session.create(made, "d", DMDIR + perm, OREAD);
           const mode = (await session.stat(made)).mode & 0o777;
           equal(
@@ -172,7 +175,7 @@ export const createLines: readonly Line[] = [
     manual: "open(9P)",
     async check(trial) {
       const session = await trial.session();
-      const fid = await session.at("");
+      const fid = await session.walkTo("");
       for (const mode of [OWRITE, ORDWR, OREAD | OTRUNC, OREAD | ORCLOSE]) {
         const create = T.create(fid, "d", DMDIR + 0o777, mode);
         await session.refuses(create, "Is a directory");
@@ -194,7 +197,7 @@ export const createLines: readonly Line[] = [
     async check(trial) {
       const session = await trial.session();
       await session.mkdir("d", 0o555);
-      const fid = await session.at("d");
+      const fid = await session.walkTo("d");
       for (const perm of [0o666, DMDIR + 0o777]) {
         await session.refuses(T.create(fid, "f", perm), "permission denied");
       }
@@ -203,7 +206,7 @@ export const createLines: readonly Line[] = [
       await session.create(fid, "f", 0o444, OWRITE);
       await session.write(fid, "text");
       equal(await session.content("d/f"), "text", "the content");
-      const denied = T.open(await session.at("d/f"), OWRITE);
+      const denied = T.open(await session.walkTo("d/f"), OWRITE);
       await session.refuses(denied, "permission denied");
     },
   },
@@ -217,18 +220,18 @@ export const createLines: readonly Line[] = [
       const owner = await trial.session();
       await owner.mkdir("d", 0o777);
       const changes = async (user: Session, uname: string) => {
-        await movesParent(owner, user, uname, "a Tcreate", async () => {
+        await mustChangeParent(owner, user, uname, "a Tcreate", async () => {
           await user.make("d/f");
         });
         let name = "f";
         if (await user.hasWstat()) {
-          await movesParent(owner, user, uname, "a rename", async () => {
-            await user.wstat(await user.at("d/f"), { name: "g" });
+          await mustChangeParent(owner, user, uname, "a rename", async () => {
+            await user.wstat(await user.walkTo("d/f"), { name: "g" });
           });
           name = "g";
         }
-        await movesParent(owner, user, uname, "a Tremove", async () => {
-          await user.remove(await user.at(`d/${name}`));
+        await mustChangeParent(owner, user, uname, "a Tremove", async () => {
+          await user.remove(await user.walkTo(`d/${name}`));
         });
       };
       await changes(owner, trial.uname);

@@ -1,8 +1,8 @@
 // S74 to S77: reads of directories.
 
 import { DMDIR, encodeStat, OREAD } from "../../codec.ts";
-import type { Line } from "./line.ts";
-import { equal, hex, holds, skip } from "./check.ts";
+import type { Rule } from "./line.ts";
+import { ensure, equal, hex, skip } from "./check.ts";
 import { T } from "./requests.ts";
 import { membersOf, type Session } from "./session.ts";
 import type { Trial } from "./trial.ts";
@@ -16,21 +16,24 @@ const NAMES = Array.from(
 
 const BAD_OFFSET = "bad offset in directory read";
 
-/** A session with a directory of some members, and the size of the largest record. */
-async function crowd(
+/**
+ * Starts a session, makes a directory with members, and returns the size of the
+ * largest record.
+ */
+async function makeMembers(
   trial: Trial,
 ): Promise<{ session: Session; largest: number }> {
   const session = await trial.session();
   await session.mkdir("d");
   for (const name of NAMES) await session.make(`d/${name}`);
-  const fid = await session.opened("d");
+  const fid = await session.openPath("d");
   const members = await session.list(fid);
   await session.clunk(fid);
   const sizes = members.map((member) => encodeStat(member).length);
   return { session, largest: Math.max(...sizes) };
 }
 
-export const directoryLines: readonly Line[] = [
+export const directoryRules: readonly Rule[] = [
   {
     id: "S74",
     title:
@@ -42,15 +45,17 @@ export const directoryLines: readonly Line[] = [
       await session.make("d/f", { data: "text" });
       await session.mkdir("d/sub", 0o711);
       await session.make("d/€", { perm: 0o600 });
-      const fid = await session.opened("d");
+      const fid = await session.openPath("d");
       const records = await session.records(fid);
       const members = records.flatMap(membersOf);
       const names = members.map(({ name }) => name);
       equal(names.toSorted(), ["f", "sub", "€"], "the names");
       let data = records.map(hex).join("");
       for (const name of names) {
-        const rstat = await session.do(T.stat(await session.at(`d/${name}`)));
-        // Behind size, type, tag and n[2] is the record as it is.
+        const rstat = await session.do(
+          T.stat(await session.walkTo(`d/${name}`)),
+        );
+        // The record follows size, type, tag and n[2].
         const record = hex(session.frameOf(rstat).subarray(9));
         const listed = data.slice(0, record.length);
         const what = `the record of ${name}, without type and dev`;
@@ -66,8 +71,8 @@ export const directoryLines: readonly Line[] = [
       "In a directory, offset 0 starts over; the previous end goes on; any other offset: error.",
     manual: "read(9P)",
     async check(trial) {
-      const { session, largest } = await crowd(trial);
-      const fid = await session.opened("d");
+      const { session, largest } = await makeMembers(trial);
+      const fid = await session.openPath("d");
       const first = await session.read(fid, 0, largest * 2);
       const second = await session.read(fid, first.length, largest * 2);
       const end = first.length + second.length;
@@ -84,7 +89,7 @@ export const directoryLines: readonly Line[] = [
       );
       const names = (await session.list(fid)).map(({ name }) => name);
       equal(names.toSorted(), NAMES.toSorted(), "the names of a new start");
-      const fresh = await session.opened("d");
+      const fresh = await session.openPath("d");
       await session.refuses(T.read(fresh, first.length), BAD_OFFSET);
     },
   },
@@ -94,8 +99,8 @@ export const directoryLines: readonly Line[] = [
       "A count too small for the next record: 0 bytes at an offset above 0; at offset 0 error or 0 bytes. A count of 0: 0 bytes.",
     manual: "read(9P)",
     async check(trial) {
-      const { session, largest } = await crowd(trial);
-      const fid = await session.opened("d");
+      const { session, largest } = await makeMembers(trial);
+      const fid = await session.openPath("d");
       equal(
         (await session.read(fid, 0, 0)).length,
         0,
@@ -110,14 +115,14 @@ export const directoryLines: readonly Line[] = [
         }
       }
       const { length } = await session.read(fid, 0, largest);
-      holds(length > 0, "0 bytes for a first record that fits", "it");
+      ensure(length > 0, "0 bytes for a first record that fits", "it");
       for (const count of [0, 1, 40]) {
         const data = await session.read(fid, length, count);
         equal(data.length, 0, `bytes at ${length} for a count of ${count}`);
       }
       const rest = await session.read(fid, length, 8000);
       const next = membersOf(rest).length;
-      holds(
+      ensure(
         next > 0,
         "no members after a count that was too small",
         "the rest",
@@ -130,11 +135,12 @@ export const directoryLines: readonly Line[] = [
       "The listing with every count from the largest record on has each name once; also while other names are created and removed.",
     manual: "read(9P)",
     async check(trial) {
-      const { session, largest } = await crowd(trial);
+      const { session, largest } = await makeMembers(trial);
       const wanted = NAMES.toSorted();
-      const fid = await session.opened("d");
+      const fid = await session.openPath("d");
       const all = 12 * largest;
-      // Each count up to two records, then in steps to all of them in one.
+      // Every count up to two records, then larger steps up to all records at
+      // once.
       for (
         let count = largest;
         count < all;
@@ -161,12 +167,15 @@ export const directoryLines: readonly Line[] = [
   },
 ];
 
-/** The digits of a record but for `type[2] dev[4]` behind its `size[2]`, which are the kernel's. */
+/**
+ * Returns a record in hexadecimal without `type[2] dev[4]`, which the manual
+ * leaves to the kernel.
+ */
 function withoutKernel(record: string): string {
   return record.slice(0, 4) + record.slice(16);
 }
 
-/** Lists a directory while, between the reads, other names come and go. */
+/** Lists a directory, and creates and removes other names between the reads. */
 async function listAmidChanges(
   session: Session,
   fid: number,
@@ -180,14 +189,14 @@ async function listAmidChanges(
     if (data.length === 0) break;
     offset += data.length;
     names.push(...membersOf(data).map(({ name }) => name));
-    const dir = await session.at("d");
+    const dir = await session.walkTo("d");
     await session.create(dir, `new${turn}`, DMDIR + 0o755, OREAD);
     await session.clunk(dir);
-    if (turn < 4) await session.remove(await session.at(`d/old${turn}`));
+    if (turn < 4) await session.remove(await session.walkTo(`d/old${turn}`));
   }
   for (const name of await session.names("d")) {
     if (name.startsWith("m")) continue;
-    await session.remove(await session.at(`d/${name}`));
+    await session.remove(await session.walkTo(`d/${name}`));
   }
   return names;
 }

@@ -1,22 +1,22 @@
 // S106 to S113: flushes, and tags.
 
 import { DMDIR, OREAD, type Rmessage } from "../../codec.ts";
-import type { Line } from "./line.ts";
-import { equal, fail, holds } from "./check.ts";
+import type { Rule } from "./line.ts";
+import { ensure, equal, fail } from "./check.ts";
 import { type Request, T } from "./requests.ts";
 import { DIR, ROOT, type Session } from "./session.ts";
 import type { Trial } from "./trial.ts";
-import { brief, END, tagged } from "./wire.ts";
+import { describe, END, tagged } from "./wire.ts";
 
-/** Tag of the request that is flushed. */
+/** Tag of the flushed request. */
 const OLD = 900;
-/** Tag of its Tflush. */
+/** Tag of the Tflush. */
 const FLUSH = 901;
 
 /**
  * Sends a request and its Tflush in one write.
  *
- * @returns The answer to the request, if there was one before the Rflush.
+ * @returns The reply to the request, if it came before the Rflush.
  */
 async function flushAtOnce(
   session: Session,
@@ -29,19 +29,21 @@ async function flushAtOnce(
     await session.quiet();
     return undefined;
   }
-  if (first === END || first.tag !== OLD) fail(brief(first), "Rflush");
+  if (first === END || first.tag !== OLD) fail(describe(first), "Rflush");
   session.succeeded(T.flush(OLD), await session.next("Rflush"));
   await session.quiet();
   return first;
 }
 
-/** A read that blocks, under OLD, and all tags answered before it. */
-async function blocked(trial: Trial, session: Session): Promise<void> {
+/**
+ * Starts a read that blocks, under OLD; all requests before it are answered.
+ */
+async function startBlockedRead(trial: Trial, session: Session): Promise<void> {
   await trial.block(session, OLD);
   await session.quiet();
 }
 
-export const flushLines: readonly Line[] = [
+export const flushRules: readonly Rule[] = [
   {
     id: "S106",
     title: "Tflush of a tag that is not outstanding: Rflush.",
@@ -53,7 +55,7 @@ export const flushLines: readonly Line[] = [
       }
       const tag = session.start(T.stat(ROOT));
       await session.done(T.stat(ROOT), tag);
-      await session.do(T.flush(tag)); // It was answered.
+      await session.do(T.flush(tag)); // This request is already answered.
       await session.quiet();
     },
   },
@@ -64,7 +66,7 @@ export const flushLines: readonly Line[] = [
     manual: "flush(9P)",
     async check(trial) {
       const session = await trial.root();
-      await blocked(trial, session);
+      await startBlockedRead(trial, session);
       await session.do(T.flush(OLD));
       await trial.release();
       await session.stat(ROOT);
@@ -79,13 +81,13 @@ export const flushLines: readonly Line[] = [
     async check(trial) {
       const session = await trial.session();
       await session.make("f", { data: "text" });
-      const fid = await session.opened("f");
+      const fid = await session.openPath("f");
       for (let i = 0; i < 30; i++) {
-        // Whether it is answered or given up, an answer behind the Rflush is none.
+        // The read may be answered or not, but never after the Rflush.
         const reply = await flushAtOnce(session, T.read(fid));
         if (reply !== undefined) session.succeeded(T.read(fid), reply);
       }
-      // And one that is answered for sure.
+      // This read is answered before the Tflush is sent.
       session.start(T.read(fid), OLD);
       await session.done(T.read(fid), OLD);
       session.start(T.flush(OLD), FLUSH);
@@ -100,7 +102,7 @@ export const flushLines: readonly Line[] = [
     manual: "flush(9P)",
     async check(trial) {
       const session = await trial.root();
-      await blocked(trial, session);
+      await startBlockedRead(trial, session);
       const tags = [910, 911, 912, 913];
       session.send(...tags.map((tag) => tagged(T.flush(OLD), tag)));
       const answered: number[] = [];
@@ -125,10 +127,10 @@ export const flushLines: readonly Line[] = [
       if (!await trial.has(session, "block") && !trial.strict) {
         session.send(tagged(T.flush(5), FLUSH), tagged(T.flush(FLUSH), 902));
       } else {
-        await blocked(trial, session);
+        await startBlockedRead(trial, session);
         session.send(tagged(T.flush(OLD), FLUSH), tagged(T.flush(FLUSH), 902));
       }
-      // The second may answer the first as well.
+      // The server may answer only the second Tflush.
       await session.done(T.flush(FLUSH), 902);
       await session.do(T.flush(0));
       if (!trial.strict) session.discard();
@@ -145,7 +147,7 @@ export const flushLines: readonly Line[] = [
       const session = await trial.session();
       await session.make("f");
       for (let i = 0; i < 10; i++) {
-        const fid = await session.at("");
+        const fid = await session.walkTo("");
         const name = `new${i}`;
         const perm = i % 2 === 0 ? 0o644 : DMDIR + 0o755;
         const create = T.create(fid, name, perm, OREAD);
@@ -158,12 +160,12 @@ export const flushLines: readonly Line[] = [
         );
 
         const walked = await flushAtOnce(session, T.walk(DIR, 50, "f"));
-        if (walked === undefined) await session.unborn(50);
+        if (walked === undefined) await session.mustBeUnknown(50);
         else await session.clunk(50);
 
         const attach = T.attach(51, trial.uname, trial.aname);
         const attached = await flushAtOnce(session, attach);
-        if (attached === undefined) await session.unborn(51);
+        if (attached === undefined) await session.mustBeUnknown(51);
         else await session.clunk(51);
       }
     },
@@ -175,7 +177,7 @@ export const flushLines: readonly Line[] = [
     async check(trial) {
       const session = await trial.root();
       for (let i = 0; i < 5; i++) {
-        await blocked(trial, session);
+        await startBlockedRead(trial, session);
         await session.do(T.flush(OLD));
         session.start(T.stat(ROOT), OLD);
         await session.done(T.stat(ROOT), OLD);
@@ -192,15 +194,15 @@ export const flushLines: readonly Line[] = [
     manual: "intro(9P)",
     async check(trial) {
       const session = await trial.session();
-      await blocked(trial, session);
+      await startBlockedRead(trial, session);
       session.start(T.walk(DIR, 50), OLD);
       const reply = await session.reply(OLD, "an error");
       session.refused(reply, "Twalk under a tag in use", "duplicate tag");
-      await session.unborn(50);
+      await session.mustBeUnknown(50);
       await session.quiet();
       if (await trial.release()) {
         const { data } = await session.done(T.read(ROOT), OLD);
-        holds(data.length > 0, "no data", "those of the read that blocked");
+        ensure(data.length > 0, "no data", "those of the read that blocked");
       } else {
         await session.do(T.flush(OLD));
       }

@@ -1,30 +1,30 @@
 // S1 to S16: frames, malformed input, names.
 
 import { encode, ORCLOSE, OREAD, OWRITE, type Rmessage } from "../../codec.ts";
-import type { Line } from "./line.ts";
-import { equal, fail, holds, unhex } from "./check.ts";
+import type { Rule } from "./line.ts";
+import { ensure, equal, fail, unhex } from "./check.ts";
 import { ARENA, Random } from "./random.ts";
 import { T } from "./requests.ts";
 import { DIR, ROOT, type Session } from "./session.ts";
 import type { Trial } from "./trial.ts";
-import { brief, END, tagged } from "./wire.ts";
+import { describe, END, tagged } from "./wire.ts";
 
 /** Tag of the malformed frames below: bytes `01 00`. */
 const BAD_TAG = 1;
 const PROBE_TAG = 2;
 
-/** What a server may do with a frame that does not decode. */
+/** What a server may do with a malformed frame. */
 interface Tolerance {
-  /** Ending the connection is right in a strict run, too. */
+  /** True when the server may end the connection even in a strict run. */
   readonly mayClose?: boolean;
 }
 
 /**
- * Sends a frame that does not decode, under BAD_TAG, then a good one. Right is
- * an error for the tag, and that the session goes on; other servers also drop
- * the frame, or end the connection. New connections are served in any case.
+ * Sends a malformed frame under BAD_TAG, then a valid one. A strict run expects
+ * an error for the tag, and that the session goes on. Otherwise the server may
+ * also drop the frame or end the connection. It must serve new connections.
  */
-async function spoil(
+async function sendMalformed(
   trial: Trial,
   frame: string,
   tolerance: Tolerance = {},
@@ -36,43 +36,47 @@ async function spoil(
   const first = await session.next(`an error for ${what}`);
   if (first === END) {
     const right = !trial.strict || tolerance.mayClose === true;
-    holds(right, `the end of the connection at ${what}`, "an error");
+    ensure(right, `the end of the connection at ${what}`, "an error");
   } else if (first.tag === BAD_TAG) {
     session.refused(first, what, ename(frame));
     await expectProbe(session, what);
   } else {
-    if (trial.strict) fail(brief(first), `an error for ${what}`);
+    if (trial.strict) fail(describe(first), `an error for ${what}`);
     session.succeeded(T.stat(ROOT), first);
     await session.quiet();
   }
   session.close();
-  await trial.othersAreServed();
+  await trial.mustServeOthers();
 }
 
 async function expectProbe(session: Session, what: string): Promise<void> {
   const probe = await session.next("Rstat");
-  // To answer first and close then is closing.
+  // A server may also end the connection after the error.
   if (probe === END && !session.strict) return;
   if (probe === END) fail(`the end after ${what}`, "that the session goes on");
   session.succeeded(T.stat(ROOT), probe);
 }
 
-/** Our text for a frame: by its type. */
+/**
+ * Returns the error text of this library for a malformed frame, by its type.
+ */
 function ename(frame: string): string {
   const type = unhex(frame)[4];
   const known = (type >= 100 && type <= 127 && type !== 106) || type === 80;
   return known || type === 81 ? "protocol botch" : "Operation not supported";
 }
 
-async function spoilAll(
+async function sendAllMalformed(
   trial: Trial,
   frames: readonly string[],
   tolerance?: Tolerance,
 ): Promise<void> {
-  for (const frame of frames) await spoil(trial, frame, tolerance);
+  for (const frame of frames) await sendMalformed(trial, frame, tolerance);
 }
 
-/** Bytes that must end the connection as soon as they are there. */
+/**
+ * Fails unless the server ends the connection as soon as these bytes arrive.
+ */
 async function mustEnd(trial: Trial, bytes: string): Promise<void> {
   const session = await trial.root();
   const witness = await trial.root();
@@ -83,7 +87,7 @@ async function mustEnd(trial: Trial, bytes: string): Promise<void> {
   witness.close();
 }
 
-export const framingLines: readonly Line[] = [
+export const framingRules: readonly Rule[] = [
   {
     id: "S1",
     title: "A message sent one byte at a time is processed as one.",
@@ -126,7 +130,8 @@ export const framingLines: readonly Line[] = [
     manual: "version(9P)",
     isAdvice: true,
     async check(trial) {
-      // Headers only: a server that waits for the body waits for ever.
+      // Only headers: a server that waits for the body never ends the
+      // connection.
       for (const size of ["01200000", "00000080", "ffffffff"]) {
         await mustEnd(trial, `${size} 76 0100`);
       }
@@ -141,7 +146,7 @@ export const framingLines: readonly Line[] = [
       const witness = await trial.session();
       await witness.make("f");
       const session = await trial.session();
-      await session.opened("f", ORCLOSE);
+      await session.openPath("f", ORCLOSE);
       const half = encode(tagged(T.stat(ROOT), 9)).subarray(0, 9);
       session.raw(half);
       await session.closeWrite();
@@ -157,7 +162,7 @@ export const framingLines: readonly Line[] = [
     title: "A body with bytes behind its last field: error.",
     manual: "intro(9P)",
     check: (trial) =>
-      spoilAll(trial, [
+      sendAllMalformed(trial, [
         "0c000000 78 0100 63000000 00", // Tclunk
         "12000000 6e 0100 00000000 07000000 0000 00", // Twalk
         "18000000 68 0100 07000000 ffffffff 0100 75 0000 00000000", // a Tattach of .u
@@ -168,7 +173,7 @@ export const framingLines: readonly Line[] = [
     title: "A body shorter than its fields: the same as S6.",
     manual: "intro(9P)",
     check: (trial) =>
-      spoilAll(trial, [
+      sendAllMalformed(trial, [
         "0a000000 78 0100 000000", // Tclunk
         "07000000 7c 0100", // Tstat
         "0f000000 6e 0100 00000000 07000000", // Twalk without nwname
@@ -183,7 +188,7 @@ export const framingLines: readonly Line[] = [
       "A text whose length goes past the end of the message: the same as S6.",
     manual: "intro(9P)",
     check: (trial) =>
-      spoilAll(trial, [
+      sendAllMalformed(trial, [
         "15000000 6e 0100 00000000 07000000 0100 0500 6162",
         "13000000 6e 0100 00000000 07000000 0100 ffff",
         "13000000 72 0100 00000000 c800 66 00000000 00",
@@ -196,7 +201,7 @@ export const framingLines: readonly Line[] = [
       "A Twrite whose count differs from the bytes present: the same as S6.",
     manual: "read(9P)",
     check: (trial) =>
-      spoilAll(trial, [
+      sendAllMalformed(trial, [
         "1b000000 76 0100 00000000 0000000000000000 05000000 61626364",
         "1b000000 76 0100 00000000 0000000000000000 03000000 61626364",
         "1b000000 76 0100 00000000 0000000000000000 ffffffff 61626364",
@@ -207,7 +212,7 @@ export const framingLines: readonly Line[] = [
     title: "An unknown type: error with the same tag.",
     manual: "intro(9P)",
     check: (trial) =>
-      spoilAll(
+      sendAllMalformed(
         trial,
         ["00", "01", "05", "61", "80", "c8", "ff"]
           .map((type) => `07000000 ${type} 0100`),
@@ -219,7 +224,7 @@ export const framingLines: readonly Line[] = [
       "An R-message, or 106, from a client: error or close; never a crash, never a reply of another kind.",
     manual: "intro(9P)",
     check: (trial) =>
-      spoilAll(trial, [
+      sendAllMalformed(trial, [
         "0a000000 6a 0100 0100 78", // 106
         "13000000 65 0100 00200000 0600 395032303030", // Rversion
         "0c000000 6b 0100 0300 626f6f", // Rerror
@@ -233,12 +238,12 @@ export const framingLines: readonly Line[] = [
     title: "Bytes that are not UTF-8 in a name: error.",
     manual: "intro(9P)",
     async check(trial) {
-      await spoilAll(trial, [
+      await sendAllMalformed(trial, [
         "15000000 6e 0100 00000000 07000000 0100 0200 fffe",
         "15000000 6e 0100 00000000 07000000 0100 0200 c0af", // an overlong slash
         "16000000 6e 0100 00000000 07000000 0100 0300 eda080", // half a pair
       ]);
-      await spoilCreate(trial, "0100 c3"); // the first half of a character
+      await sendMalformedCreate(trial, "0100 c3"); // the first half of a character
     },
   },
   {
@@ -246,9 +251,15 @@ export const framingLines: readonly Line[] = [
     title: "A NUL in a text: error.",
     manual: "intro(9P)",
     async check(trial) {
-      await spoil(trial, "16000000 6e 0100 00000000 07000000 0100 0300 610062");
-      await spoil(trial, "16000000 68 0100 07000000 ffffffff 0300 750061 0000");
-      await spoilCreate(trial, "0200 6100");
+      await sendMalformed(
+        trial,
+        "16000000 6e 0100 00000000 07000000 0100 0300 610062",
+      );
+      await sendMalformed(
+        trial,
+        "16000000 68 0100 07000000 ffffffff 0300 750061 0000",
+      );
+      await sendMalformedCreate(trial, "0200 6100");
     },
   },
   {
@@ -258,7 +269,7 @@ export const framingLines: readonly Line[] = [
     async check(trial) {
       const names = "0200 2e2e".repeat(17);
       const frame = `55000000 6e 0100 00000000 07000000 1100 ${names}`;
-      await spoil(trial, frame);
+      await sendMalformed(trial, frame);
       const session = await trial.root();
       session.raw(frame);
       session.start(T.stat(7), PROBE_TAG);
@@ -289,16 +300,16 @@ export const framingLines: readonly Line[] = [
         const arena = `arena${round % 10}`;
         if (!await witness.exists(arena)) await witness.mkdir(arena);
         const session = await trial.session();
-        // Nothing outside of the arena may suffer: no fid leads there.
+        // No fid leads out of the arena, so the messages harm no other file.
         await session.walk(DIR, ARENA, arena);
         await session.clunk(DIR);
         await session.clunk(ROOT);
-        await random.torment(session);
+        await random.sendRound(session);
         session.close();
         const content = await witness.content("witness");
         equal(content, "unharmed", `after round ${round}, the witness`);
       }
-      await trial.othersAreServed();
+      await trial.mustServeOthers();
     },
   },
   {
@@ -316,17 +327,20 @@ export const framingLines: readonly Line[] = [
         equal(await session.content(name), name, "the content");
       }
       equal(await session.names(""), names.toSorted(), "the names listed");
-      const fid = await session.opened("𝄞", OREAD);
+      const fid = await session.openPath("𝄞", OREAD);
       const rstat = await session.do(T.stat(fid));
       const frame = session.frameOf(rstat);
-      // Behind size, type, tag, n[2] and the 41 bytes that are fixed.
+      // The name follows size, type, tag, n[2] and 41 bytes of fixed fields.
       equal(frame.subarray(50, 56), unhex("0400 f09d849e"), "the name's bytes");
     },
   },
 ];
 
-/** A Tcreate of a name that no text can be: an error, and no file. */
-async function spoilCreate(trial: Trial, name: string): Promise<void> {
+/**
+ * Sends a Tcreate whose name is no legal text. Fails when the server makes a
+ * file.
+ */
+async function sendMalformedCreate(trial: Trial, name: string): Promise<void> {
   const session = await trial.session();
   const body = unhex(`72 0100 01000000 ${name} a4010000 0${OWRITE}`);
   session.raw(Uint8Array.of(body.length + 4, 0, 0, 0, ...body));
@@ -335,7 +349,7 @@ async function spoilCreate(trial: Trial, name: string): Promise<void> {
   if (reply !== END && reply.tag === BAD_TAG) {
     session.refused(reply, "Tcreate", "protocol botch");
   } else if (trial.strict) {
-    fail(brief(reply), "an error for the Tcreate");
+    fail(describe(reply), "an error for the Tcreate");
   }
   session.close();
   const after = await trial.session();

@@ -1,14 +1,14 @@
 // S118 to S126: function files.
 
 import { ORDWR, OREAD, OTRUNC, OWRITE } from "../../codec.ts";
-import type { Line } from "./line.ts";
-import { equal, fail, holds, moved, show } from "./check.ts";
+import type { Rule } from "./line.ts";
+import { ensure, equal, fail, mustDiffer, show } from "./check.ts";
 import { bytesOf, T } from "./requests.ts";
 import type { Session } from "./session.ts";
 import type { Trial } from "./trial.ts";
-import { brief, END, type Event } from "./wire.ts";
+import { describe, END, type ReplyOrEnd } from "./wire.ts";
 
-/** What a function that failed tells its caller. */
+/** The error object of a failed function. */
 interface Envelope {
   class: string;
   argv: unknown[];
@@ -22,14 +22,14 @@ function isEnvelope(value: unknown): value is Envelope {
     "str" in value && typeof value.str === "string";
 }
 
-/** The JSON of an error. */
-function envelope(event: Event): Envelope {
+/** Parses the JSON of an error; fails unless it is an error object. */
+function envelope(event: ReplyOrEnd): Envelope {
   if (event === END || event.type !== "Rerror") {
-    fail(brief(event), "an error whose text is JSON");
+    fail(describe(event), "an error whose text is JSON");
   }
   const value = json(event.ename);
   if (!isEnvelope(value)) {
-    fail(brief(event), "an object with class, argv, str");
+    fail(describe(event), "an object with class, argv, str");
   }
   return value;
 }
@@ -42,7 +42,7 @@ function json(text: string): unknown {
   }
 }
 
-/** Calls by Tcall, and takes the value as JSON. */
+/** Calls a function by Tcall, and parses the value as JSON. */
 async function call(
   session: Session,
   fid: number,
@@ -52,7 +52,7 @@ async function call(
   return json(await session.call(fid, text, data));
 }
 
-/** Calls by writing and reading on one open fid. */
+/** Calls a function by a write and a read on one open fid. */
 async function writeAndRead(
   session: Session,
   fid: number,
@@ -62,7 +62,7 @@ async function writeAndRead(
   return json(await session.text(fid));
 }
 
-/** A session with a function, open for reading and writing. */
+/** Starts a session, and opens a function for reading and writing. */
 async function openFunction(
   trial: Trial,
   name: "add" | "serial" | "ticker",
@@ -71,7 +71,7 @@ async function openFunction(
   return { session, fid: await trial.openFixture(session, name, ORDWR) };
 }
 
-export const functionLines: readonly Line[] = [
+export const functionRules: readonly Rule[] = [
   {
     id: "S118",
     title:
@@ -119,7 +119,7 @@ export const functionLines: readonly Line[] = [
       const session = await trial.session();
       await trial.callable(session, "add");
       await session.make("f", { data: "text" });
-      for (const fid of [await session.at("f"), await session.at("")]) {
+      for (const fid of [await session.walkTo("f"), await session.walkTo("")]) {
         const reply = await session.ask(T.call(fid, '{"argv": [1, 2]}'));
         if (trial.strict || reply !== END && reply.type === "Rcall") {
           const { err, data } = session.succeeded(T.call(fid, ""), reply);
@@ -144,9 +144,9 @@ export const functionLines: readonly Line[] = [
       const session = await trial.root();
       const fid = await trial.callable(session, "fail");
       const error = envelope(await session.ask(T.call(fid, "{}")));
-      holds(error.class !== "", "an empty class", "a name");
+      ensure(error.class !== "", "an empty class", "a name");
       const stack = /\n\s+(at|File) /.test(error.str);
-      holds(!stack, show(error.str), "a message without the stack");
+      ensure(!stack, show(error.str), "a message without the stack");
       await session.quiet();
     },
   },
@@ -175,7 +175,7 @@ export const functionLines: readonly Line[] = [
       const again = json(await calls.session.text(calls.fid));
       equal(again, first, "a second read at 0");
       const next = await writeAndRead(calls.session, calls.fid, "{}");
-      moved(next, first, "the value of a second call");
+      mustDiffer(next, first, "the value of a second call");
     },
   },
   {
@@ -188,7 +188,7 @@ export const functionLines: readonly Line[] = [
       const seen = new Set<string>();
       for (let i = 0; i < 5; i++) {
         const text = await session.text(fid);
-        holds(text !== "", "no value", "one");
+        ensure(text !== "", "no value", "one");
         seen.add(text);
         equal(await session.text(fid, bytesOf(text).length), "", "its end");
       }
@@ -215,7 +215,7 @@ export const functionLines: readonly Line[] = [
           "the first, again",
         );
       }
-      // Two fids of one client are as far from each other.
+      // Two fids of one client do not mix either.
       const fid = await trial.openFixture(one.session, "add", ORDWR);
       await one.session.write(fid, '{"a": 1, "b": 2}');
       equal(
@@ -240,7 +240,7 @@ export const functionLines: readonly Line[] = [
       else session.refused(reply, "Tcall");
       await session.ends();
       await witness.quiet();
-      await trial.othersAreServed();
+      await trial.mustServeOthers();
       if (trial.expendable === undefined) return;
       const { connect, stop } = await trial.expendable();
       const caller = await trial.connect(connect);
@@ -271,7 +271,7 @@ export const functionLines: readonly Line[] = [
           `the value of ${show(text)}`,
         );
       }
-      for (const text of WRONG) {
+      for (const text of WRONG_TEXTS) {
         const reply = await session.ask(T.call(add, text));
         if (trial.strict) envelope(reply);
         else session.refused(reply, `Tcall ${show(text)}`);
@@ -312,8 +312,8 @@ export const functionLines: readonly Line[] = [
       await writer.clunk(fid);
       writer.close();
       equal(await reads(), 42, "the value after `9p write`");
-      // 9pfuse: the truncation is an open of another fid, once before the
-      // write, and a Twstat of the length or an open once more behind it.
+      // 9pfuse truncates by opening another fid before the write, and by a
+      // Twstat of the length or one more open after it.
       const fuse = await trial.root();
       const truncate = async () => {
         const fid = await trial.openFixture(fuse, "add", OWRITE | OTRUNC);
@@ -334,8 +334,8 @@ export const functionLines: readonly Line[] = [
   },
 ];
 
-/** Texts of a Tcall that are wrong, each in one way. */
-const WRONG = [
+/** Wrong texts of a Tcall, each with one fault. */
+const WRONG_TEXTS = [
   "no JSON",
   "[]",
   "1",
@@ -351,7 +351,7 @@ const WRONG = [
   `{"argv": [1, ${"[".repeat(100)}${"]".repeat(100)}]}`,
 ];
 
-/** Writes an argument text that has no end; some write must be refused. */
+/** Writes an endless argument text. Fails unless the server refuses a write. */
 async function tooLong(session: Session, fid: number): Promise<void> {
   const piece = " ".repeat(8000);
   session.mute();

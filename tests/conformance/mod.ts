@@ -2,9 +2,10 @@
  * The conformance kit: tests any 9P2000 server, in any language, by the cases
  * S1 to S126 of a checklist. The kit makes its frames itself.
  *
- * The server needs a directory that the user may write in. Some cases need more,
- * such as a second user, a function file or a read that blocks: the kit looks
- * for it, or options name it. A case that lacks it is skipped.
+ * The server needs a directory that the user may write in. Some cases need
+ * more, such as a second user, a function file or a read that blocks. The kit
+ * looks for these under default names, or the options name them. A case is
+ * skipped when the server lacks what the case needs.
  *
  * `examples/conformance.ts` runs the kit against a server at an address.
  *
@@ -28,22 +29,22 @@
  * @module
  */
 
-import { attachLines } from "./attach.ts";
+import { attachRules } from "./attach.ts";
 import type { Case, CaseResult, ConformanceOptions, Connect } from "./case.ts";
-import { clunkLines } from "./clunk.ts";
-import { createLines } from "./create.ts";
-import { directoryLines } from "./directory.ts";
-import { flushLines } from "./flush.ts";
-import { framingLines } from "./framing.ts";
-import { functionLines } from "./functions.ts";
-import { openLines } from "./open.ts";
-import { readLines } from "./read.ts";
+import { clunkRules } from "./clunk.ts";
+import { createRules } from "./create.ts";
+import { directoryRules } from "./directory.ts";
+import { flushRules } from "./flush.ts";
+import { framingRules } from "./framing.ts";
+import { functionRules } from "./functions.ts";
+import { openRules } from "./open.ts";
+import { readRules } from "./read.ts";
 import { caseOf, probeCases, runCases } from "./run.ts";
-import { sessionLines } from "./sessions.ts";
-import { statLines } from "./stat.ts";
-import { versionLines } from "./version.ts";
-import { walkLines } from "./walk.ts";
-import { writeLines } from "./write.ts";
+import { sessionRules } from "./sessions.ts";
+import { statRules } from "./stat.ts";
+import { versionRules } from "./version.ts";
+import { walkRules } from "./walk.ts";
+import { writeRules } from "./write.ts";
 
 export type * from "./case.ts";
 export { type Arguments, parseArguments, usage } from "./arguments.ts";
@@ -52,33 +53,34 @@ export { formatResult } from "./run.ts";
 
 /** All cases, S1 to S126. */
 export const cases: readonly Case[] = [
-  ...framingLines,
-  ...versionLines,
-  ...attachLines,
-  ...walkLines,
-  ...openLines,
-  ...createLines,
-  ...readLines,
-  ...directoryLines,
-  ...writeLines,
-  ...clunkLines,
-  ...statLines,
-  ...flushLines,
-  ...sessionLines,
-  ...functionLines,
+  ...framingRules,
+  ...versionRules,
+  ...attachRules,
+  ...walkRules,
+  ...openRules,
+  ...createRules,
+  ...readRules,
+  ...directoryRules,
+  ...writeRules,
+  ...clunkRules,
+  ...statRules,
+  ...flushRules,
+  ...sessionRules,
+  ...functionRules,
 ].map(caseOf);
 
 /**
- * Runs the cases against a server, one after the other. Each case has
- * connections and a directory of its own.
+ * Runs the cases against a server, one after the other. Each case opens its own
+ * connections and makes its own directory.
  *
- * A case takes a bounded time and cleans up after itself. When the server cannot
- * be reached after a case, nor within the next `patience`, the case has failed,
- * its result has an `end`, and the results of all later cases are `not run`.
+ * A case takes a bounded time and cleans up after itself. When the server
+ * cannot be reached after a case, nor within the next `patience`, the case has
+ * failed, its result has an `end`, and the results of all later cases are `not
+ * run`.
  *
  * @param connect How to connect: a function that gives a new connection at
  *   each call, such as `() => dial(address)`.
- * @param options Which cases, what they may use, and demand.
+ * @param options Which cases run, what they may use, and how strict they are.
  * @returns The result of each case, as soon as the case is over.
  * @throws {RangeError} `only` or `skip` names no case, or they leave none.
  */
@@ -94,7 +96,7 @@ export function runConformance(
  * a hundred cases do not fail for one reason.
  *
  * @param connect How to connect to the server.
- * @param options Which cases, what they may use, and demand.
+ * @param options Which cases run, what they may use, and how strict they are.
  * @throws {RangeError} `only` or `skip` names no case, or they leave none.
  * @throws {Error} The server does not answer, refuses the user, or refuses to
  *   make a directory; the message says which.

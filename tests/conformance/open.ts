@@ -13,8 +13,8 @@ import {
   OTRUNC,
   OWRITE,
 } from "../../codec.ts";
-import type { Line } from "./line.ts";
-import { equal, holds, moved, skip } from "./check.ts";
+import type { Rule } from "./line.ts";
+import { ensure, equal, mustDiffer, skip } from "./check.ts";
 import { bytesOf, T } from "./requests.ts";
 import { DIR, type Session } from "./session.ts";
 import type { Trial } from "./trial.ts";
@@ -23,7 +23,7 @@ import { END } from "./wire.ts";
 const DENIED = "permission denied";
 const EXCLUSIVE = "exclusive use file already open";
 
-/** Names of modes, and the permission bits that each needs. */
+/** The modes, and the permission bits that each mode needs. */
 const ACCESSES = [
   { name: "OREAD", mode: OREAD, bits: 4 },
   { name: "OWRITE", mode: OWRITE, bits: 2 },
@@ -31,51 +31,58 @@ const ACCESSES = [
   { name: "OEXEC", mode: OEXEC, bits: 1 },
 ];
 
-/** Permissions to try: each bit alone, then those that add up. */
+/**
+ * The tested permissions: each bit alone, then combinations of several classes.
+ */
 const PERMISSIONS = [
   ...[0o400, 0o200, 0o100, 0o040, 0o020, 0o010, 0o004, 0o002, 0o001],
   ...[0, 0o600, 0o060, 0o006, 0o420, 0o042, 0o777],
 ];
 
-/** Who opens: the owner, a member of the file's group, or another. */
+/** Class of a user for a file: 0 owner, 1 member of its group, 2 other. */
 type Class = 0 | 1 | 2;
 
-/** Whether the rights of all of a user's classes together grant an access. */
-function addUp(perm: number, who: Class, bits: number): boolean {
-  const owner = who === 0 ? perm >> 6 : 0;
-  const group = who <= 1 ? perm >> 3 : 0;
+/**
+ * True when the bits of all classes of a user together grant an access (the
+ * manual).
+ */
+function addUp(perm: number, userClass: Class, bits: number): boolean {
+  const owner = userClass === 0 ? perm >> 6 : 0;
+  const group = userClass <= 1 ? perm >> 3 : 0;
   return ((owner | group | perm) & bits) === bits;
 }
 
-/** Whether the first of a user's classes grants it alone, as Unix has it. */
-function firstMatch(perm: number, who: Class, bits: number): boolean {
-  return ((perm >> (6 - 3 * who)) & bits) === bits;
+/** True when the bits of the first class of a user grant an access (Unix). */
+function firstMatch(perm: number, userClass: Class, bits: number): boolean {
+  return ((perm >> (6 - 3 * userClass)) & bits) === bits;
 }
 
 /**
- * Opens a file of each permission in each mode, as one user. A lenient run
- * leaves out where the manual and Unix differ.
+ * Opens a file of each permission in each mode, as one user. A run that is not
+ * strict leaves out the permissions on which the manual and Unix differ.
  */
 async function checkAccess(
   trial: Trial,
   owner: Session,
   user: Session,
-  who: Class,
+  userClass: Class,
 ): Promise<void> {
-  const file = await owner.at("g/f");
+  const file = await owner.walkTo("g/f");
   for (const perm of PERMISSIONS) {
     await owner.setMode(file, perm);
     for (const { name, mode, bits } of ACCESSES) {
-      const granted = addUp(perm, who, bits);
-      if (!trial.strict && granted !== firstMatch(perm, who, bits)) continue;
-      const fid = await user.at("g/f");
+      const granted = addUp(perm, userClass, bits);
+      if (!trial.strict && granted !== firstMatch(perm, userClass, bits)) {
+        continue;
+      }
+      const fid = await user.walkTo("g/f");
       const reply = await user.ask(T.open(fid, mode));
       const what = `${name} of a file of 0${perm.toString(8)} by ${
-        ["its owner", "a member of its group", "another user"][who]
+        ["its owner", "a member of its group", "another user"][userClass]
       }`;
       if (granted) {
         const opened = reply !== END && reply.type === "Ropen";
-        holds(opened, `no Ropen for ${what}`, "one");
+        ensure(opened, `no Ropen for ${what}`, "one");
       } else {
         user.refused(reply, what, DENIED);
       }
@@ -84,14 +91,17 @@ async function checkAccess(
   }
 }
 
-/** Makes a file of a kind that a server may not have. */
+/**
+ * Makes a file of a kind. The case is skipped when the server does not support
+ * the kind.
+ */
 export async function makeKind(
   session: Session,
   name: string,
   bit: number,
   data = "",
 ): Promise<void> {
-  const fid = await session.at("");
+  const fid = await session.walkTo("");
   const create = T.create(fid, name, bit + 0o666, OWRITE);
   const made = await session.attempt(create);
   const what = bit === DMEXCL ? "exclusive-use" : "append-only";
@@ -101,7 +111,7 @@ export async function makeKind(
   await session.clunk(fid);
 }
 
-export const openLines: readonly Line[] = [
+export const openRules: readonly Rule[] = [
   {
     id: "S51",
     title: "Topen of an open fid: error; the fid stays open as it was.",
@@ -109,7 +119,7 @@ export const openLines: readonly Line[] = [
     async check(trial) {
       const session = await trial.session();
       await session.make("f", { data: "text" });
-      const fid = await session.opened("f", OREAD);
+      const fid = await session.openPath("f", OREAD);
       const already = "file already open for I/O";
       await session.refuses(T.open(fid, OREAD), already);
       await session.refuses(T.open(fid, ORDWR | OTRUNC), already);
@@ -123,12 +133,12 @@ export const openLines: readonly Line[] = [
       "OREAD, OWRITE, ORDWR, OEXEC are checked against the bits of owner, group, other for each of three users.",
     manual: "open(9P)",
     async check(trial) {
-      // The group: a directory of the second user's group gives it to its files.
+      // Files in a directory of the second user's group get that group.
       const owner = await trial.session();
       const member = await trial.guest(0);
       const other = await trial.guest(1);
       await member.mkdir("g", 0o777);
-      const dir = await member.at("g");
+      const dir = await member.walkTo("g");
       await member.attempt(T.wstat(dir, { gid: trial.users[0] }));
       await owner.make("g/f");
       await checkAccess(trial, owner, owner, 0);
@@ -151,11 +161,11 @@ export const openLines: readonly Line[] = [
     async check(trial) {
       const session = await trial.session();
       await session.make("f", { data: "text", perm: 0o444 });
-      const denied = T.open(await session.at("f"), OREAD | OTRUNC);
+      const denied = T.open(await session.walkTo("f"), OREAD | OTRUNC);
       await session.refuses(denied, DENIED);
       equal(await session.content("f"), "text", "the content");
       await session.make("g", { data: "text" });
-      const fid = await session.opened("g", OREAD | OTRUNC);
+      const fid = await session.openPath("g", OREAD | OTRUNC);
       equal(await session.content("g"), "", "the content");
       equal(await session.text(fid), "", "what the fid reads");
     },
@@ -167,7 +177,7 @@ export const openLines: readonly Line[] = [
     async check(trial) {
       const session = await trial.session();
       await session.mkdir("d");
-      const fid = await session.at("d");
+      const fid = await session.walkTo("d");
       for (const mode of [OWRITE, ORDWR, OREAD | OTRUNC, OWRITE | OTRUNC]) {
         await session.refuses(T.open(fid, mode), "Is a directory");
       }
@@ -184,10 +194,10 @@ export const openLines: readonly Line[] = [
       const session = await trial.session();
       await session.mkdir("d");
       await session.make("d/f");
-      const dir = await session.at("d");
+      const dir = await session.walkTo("d");
       await session.refuses(T.open(dir, OREAD | ORCLOSE), "Is a directory");
       await session.chmod("d", DMDIR + 0o555);
-      const fid = await session.at("d/f");
+      const fid = await session.walkTo("d/f");
       await session.refuses(T.open(fid, OREAD | ORCLOSE), DENIED);
       await session.mustExist("d/f");
       await session.chmod("d", DMDIR + 0o755);
@@ -203,7 +213,7 @@ export const openLines: readonly Line[] = [
     async check(trial) {
       const session = await trial.session();
       await makeKind(session, "log", DMAPPEND, "first\n");
-      const fid = await session.opened("log", OWRITE | OTRUNC);
+      const fid = await session.openPath("log", OWRITE | OTRUNC);
       await session.write(fid, "second\n");
       equal(await session.content("log"), "first\nsecond\n", "the content");
     },
@@ -215,13 +225,13 @@ export const openLines: readonly Line[] = [
     async check(trial) {
       const session = await trial.session();
       const { vers } = await session.make("f", { data: "hello" });
-      const fid = await session.at("f");
+      const fid = await session.walkTo("f");
       const { before, isOld } = await session.age(fid);
       await session.open(fid, OWRITE | OTRUNC);
       const stat = await session.stat(fid);
       equal(stat.length, 0n, "the length");
-      if (isOld) moved(stat.mtime, before.mtime, "mtime");
-      moved(stat.qid.vers, vers, "qid.version");
+      if (isOld) mustDiffer(stat.mtime, before.mtime, "mtime");
+      mustDiffer(stat.qid.vers, vers, "qid.version");
       equal(await session.content("f"), "", "the content");
     },
   },
@@ -234,18 +244,18 @@ export const openLines: readonly Line[] = [
       const session = await trial.session();
       await makeKind(session, "lock", DMEXCL);
       const lost = await trial.session();
-      const holder = await lost.opened("lock", ORDWR);
-      const fid = await session.at("lock");
+      const holder = await lost.openPath("lock", ORDWR);
+      const fid = await session.walkTo("lock");
       await session.refuses(T.open(fid, OREAD), EXCLUSIVE);
-      await lost.refuses(T.open(await lost.at("lock"), OREAD), EXCLUSIVE);
+      await lost.refuses(T.open(await lost.walkTo("lock"), OREAD), EXCLUSIVE);
       await lost.clunk(holder);
       await session.open(fid, OREAD);
-      await lost.refuses(T.open(await lost.at("lock"), OREAD), EXCLUSIVE);
+      await lost.refuses(T.open(await lost.walkTo("lock"), OREAD), EXCLUSIVE);
       await session.clunk(fid);
-      await lost.opened("lock");
-      await session.refuses(T.open(await session.at("lock")), EXCLUSIVE);
+      await lost.openPath("lock");
+      await session.refuses(T.open(await session.walkTo("lock")), EXCLUSIVE);
       lost.close();
-      const next = await session.at("lock");
+      const next = await session.walkTo("lock");
       await trial.eventually(
         "an Ropen, as the other connection is gone",
         async () => {
@@ -253,10 +263,10 @@ export const openLines: readonly Line[] = [
           return reply !== END && reply.type === "Ropen";
         },
       );
-      // Whoever creates one, holds it.
-      const made = await session.at("");
+      // The fid that creates the file holds it open.
+      const made = await session.walkTo("");
       await session.create(made, "lock2", DMEXCL + 0o666);
-      await session.refuses(T.open(await session.at("lock2")), EXCLUSIVE);
+      await session.refuses(T.open(await session.walkTo("lock2")), EXCLUSIVE);
     },
   },
   {
@@ -267,7 +277,7 @@ export const openLines: readonly Line[] = [
       const session = await trial.session();
       await session.make("f", { data: "text" });
       for (const bit of [0x04, 0x08, OCEXEC, OAPPEND]) {
-        const fid = await session.at("f");
+        const fid = await session.walkTo("f");
         const reply = await session.ask(T.open(fid, OREAD | bit));
         const isIgnored = trial.strict
           ? bit === OCEXEC || bit === OAPPEND
@@ -291,11 +301,11 @@ export const openLines: readonly Line[] = [
       const session = await trial.session({ msize: 4096 });
       await session.make("f", { data: "text" });
       for (const mode of [OREAD, ORDWR, OWRITE | OTRUNC]) {
-        const fid = await session.at("f");
+        const fid = await session.walkTo("f");
         const { qid, iounit } = await session.open(fid, mode);
         equal(qid, (await session.stat(fid)).qid, "Ropen's qid");
         const most = session.msize - 24;
-        holds(iounit <= most, `iounit ${iounit}`, `at most ${most}`);
+        ensure(iounit <= most, `iounit ${iounit}`, `at most ${most}`);
         if (iounit === 0 || (mode & 3) === OREAD) continue;
         await session.write(fid, bytesOf("x".repeat(iounit)));
       }

@@ -1,4 +1,4 @@
-// Messages by chance, from a seed: well formed, mutated, and plain noise.
+// Random messages, made from a seed: well formed, mutated, and noise.
 
 import {
   decode,
@@ -14,7 +14,10 @@ import { type Request, T } from "./requests.ts";
 import type { Session } from "./session.ts";
 import { END, tagged } from "./wire.ts";
 
-/** Fid of the directory that the messages are about; they have more of their own. */
+/**
+ * Fid of the directory that the random messages work in. They use further fids
+ * from 20 on.
+ */
 export const ARENA = 19;
 /** Messages of a round. */
 const MESSAGES = 60;
@@ -24,7 +27,7 @@ const TYPE_AT = 4;
 const TVERSION = 100;
 const TATTACH = 104;
 
-/** A source of numbers that are the same for the same seed. */
+/** A generator of numbers; equal seeds give equal numbers. */
 export class Random {
   #state: number;
 
@@ -32,7 +35,7 @@ export class Random {
     this.#state = seed >>> 0;
   }
 
-  /** A whole number from 0 to `limit` - 1. */
+  /** Returns a whole number from 0 to `limit` - 1. */
   below(limit: number): number {
     // Mulberry32.
     this.#state = (this.#state + 0x6d2b79f5) >>> 0;
@@ -42,7 +45,7 @@ export class Random {
     return ((t ^ (t >>> 14)) >>> 0) % limit;
   }
 
-  /** One of some values. */
+  /** Returns one of the values. */
   pick<T>(...values: readonly T[]): T {
     return values[this.below(values.length)];
   }
@@ -52,10 +55,10 @@ export class Random {
   }
 
   /**
-   * Sends a round of messages and takes what comes: replies that decode, or
-   * the end of the connection. Whatever else comes is a Failure.
+   * Sends a round of random messages. The server may send replies that decode,
+   * or end the connection; anything else is a Failure.
    */
-  async torment(session: Session): Promise<void> {
+  async sendRound(session: Session): Promise<void> {
     for (let fid = 20; fid < 26; fid++) session.start(T.walk(ARENA, fid));
     for (let i = 0; i < MESSAGES; i++) session.raw(this.#frame());
     if (this.below(3) === 0) session.raw(this.#end());
@@ -74,12 +77,12 @@ export class Random {
       const at = TYPE_AT + this.below(mutated.length - TYPE_AT);
       mutated[at] = this.pick(0, 1, 0x7f, 0x80, 0xff, this.below(256));
     }
-    // Those two would lead out of the arena, or end the round for nothing.
+    // A Tattach would leave the arena; a Tversion would end the round early.
     if ([TVERSION, TATTACH].includes(mutated[TYPE_AT])) mutated[TYPE_AT] = 1;
     return this.#leadsOut(mutated) ? this.#noise(frame) : mutated;
   }
 
-  /** Mutations can make a name that is the parent's. */
+  /** True when a mutation made a walk to the parent. */
   #leadsOut(frame: Uint8Array): boolean {
     try {
       const message = decode(frame);
@@ -89,7 +92,7 @@ export class Random {
     }
   }
 
-  /** A frame of a right size, of an unknown type, full of anything. */
+  /** Makes a frame of the right size with an unknown type and random bytes. */
   #noise(frame: Uint8Array): Uint8Array {
     const noise = frame.map(() => this.below(256));
     noise.set(frame.subarray(0, TYPE_AT));
@@ -97,7 +100,7 @@ export class Random {
     return noise;
   }
 
-  /** A size that nobody can go on behind, or half a message. */
+  /** Makes bytes that end the connection: an illegal size. */
   #end(): Uint8Array {
     return this.pick(
       Uint8Array.of(this.below(7), 0, 0, 0, 120, 1, 0),
@@ -127,7 +130,7 @@ export class Random {
 
   #request(): Request {
     const fid = this.#fid();
-    // What brings fids to life comes more often than what ends them.
+    // Requests that make fids are more frequent than those that end fids.
     switch (this.below(20)) {
       case 0:
       case 1:
@@ -151,7 +154,8 @@ export class Random {
         return T.read(fid, this.#offset(), this.pick(0, 1, 100, 0xffffffff));
       case 12:
       case 13:
-        // Not far behind the end: a server may have no limit, and real zeros.
+        // Only small offsets: a server may have no limit, and may store the
+        // zeros.
         return T.write(fid, "x".repeat(this.below(200)), this.below(10_000));
       case 14:
         return this.pick<Request>(T.clunk(fid), T.remove(fid));

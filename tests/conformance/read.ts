@@ -1,14 +1,14 @@
 // S70 to S73: reads of files.
 
 import { ORDWR, OWRITE } from "../../codec.ts";
-import type { Line } from "./line.ts";
+import type { Rule } from "./line.ts";
 import { equal } from "./check.ts";
 import { T } from "./requests.ts";
 import { END } from "./wire.ts";
 
 const NOTHING = new Uint8Array(0);
 
-export const readLines: readonly Line[] = [
+export const readRules: readonly Rule[] = [
   {
     id: "S70",
     title:
@@ -17,13 +17,13 @@ export const readLines: readonly Line[] = [
     async check(trial) {
       const session = await trial.session();
       await session.make("f", { data: "text" });
-      const fid = await session.at("f");
+      const fid = await session.walkTo("f");
       const reply = await session.ask(T.read(fid));
-      // Some servers open what is read.
+      // Some servers open the file at the first read.
       if (trial.strict || reply === END || reply.type !== "Rread") {
         session.refused(reply, "Tread, fid not open", "bad use of fid");
       }
-      const writer = await session.opened("f", OWRITE);
+      const writer = await session.openPath("f", OWRITE);
       await session.refuses(T.read(writer), "bad use of fid");
     },
   },
@@ -35,7 +35,7 @@ export const readLines: readonly Line[] = [
       const session = await trial.session();
       await session.make("f", { data: "text" });
       await session.make("empty");
-      const fid = await session.opened("f", ORDWR);
+      const fid = await session.openPath("f", ORDWR);
       for (const offset of [4, 5, 1000, 2 ** 31, 2 ** 32, 2 ** 40]) {
         equal(
           await session.read(fid, offset),
@@ -43,7 +43,7 @@ export const readLines: readonly Line[] = [
           `the bytes at ${offset}`,
         );
       }
-      const empty = await session.opened("empty");
+      const empty = await session.openPath("empty");
       equal(await session.read(empty), NOTHING, "the bytes of an empty file");
     },
   },
@@ -54,7 +54,7 @@ export const readLines: readonly Line[] = [
     async check(trial) {
       const session = await trial.session();
       await session.make("f", { data: "0123456789" });
-      const fid = await session.opened("f");
+      const fid = await session.openPath("f");
       equal(await session.text(fid, 7, 100), "789", "100 bytes at 7");
       equal(await session.text(fid, 9, 2), "9", "2 bytes at 9");
       equal(await session.text(fid, 0, 10), "0123456789", "10 bytes at 0");
@@ -70,7 +70,7 @@ export const readLines: readonly Line[] = [
     async check(trial) {
       const session = await trial.session();
       await session.make("f", { data: "text" });
-      const fid = await session.opened("f");
+      const fid = await session.openPath("f");
       for (const offset of [2n ** 53n + 1n, 2n ** 62n, 2n ** 63n - 1n]) {
         equal(
           await session.read(fid, offset),

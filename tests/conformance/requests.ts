@@ -1,4 +1,4 @@
-// Requests without their tags, which a Wire gives them.
+// Requests without their tags; a Wire adds the tags.
 
 import {
   dontTouch,
@@ -31,13 +31,13 @@ export type Untagged<M extends Tmessage> = M extends Tmessage ? Omit<M, "tag">
 export type Request = Untagged<Tmessage>;
 
 /** The reply to a request that succeeds. */
-export type AnswerTo<R extends Request> = R extends { type: `T${infer Name}` }
+export type ReplyTo<R extends Request> = R extends { type: `T${infer Name}` }
   ? Extract<Rmessage, { type: `R${Name}` }>
   : never;
 
 const encoder = new TextEncoder();
 
-/** Bytes of a text; bytes as they are. */
+/** Encodes a text as UTF-8; returns bytes unchanged. */
 export function bytesOf(data: string | Uint8Array): Uint8Array {
   return typeof data === "string" ? encoder.encode(data) : data;
 }

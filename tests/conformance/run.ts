@@ -9,34 +9,34 @@ import type {
   Status,
 } from "./case.ts";
 import { NOTAG, printable } from "../../codec.ts";
-import { Failure, NoConnection, NoReply, Skip } from "./check.ts";
-import type { Line } from "./line.ts";
+import { ConnectionFailure, Failure, Skip, TimeoutFailure } from "./check.ts";
+import type { Rule } from "./line.ts";
 import { T } from "./requests.ts";
 import { ROOT } from "./session.ts";
 import { pause, REPLIES, Trial } from "./trial.ts";
 import { END } from "./wire.ts";
 
-/** A line of the checklist as a case that can be run. */
-export function caseOf(line: Line): Case {
-  const { id, title, manual } = line;
+/** Makes a case of a rule. */
+export function caseOf(rule: Rule): Case {
+  const { id, title, manual } = rule;
   return {
     id,
     title,
     manual,
-    run: (connect, options = {}) => runLine(line, connect, options),
+    run: (connect, options = {}) => runRule(rule, connect, options),
   };
 }
 
-async function runLine(
-  line: Line,
+async function runRule(
+  rule: Rule,
   connect: Connect,
   options: ConformanceOptions,
 ): Promise<CaseResult> {
-  const { id, title, manual, isAdvice = false } = line;
+  const { id, title, manual, isAdvice = false } = rule;
   const start = Date.now();
   const trial = new Trial(connect, options);
   const { timeout } = trial;
-  const outcome = await settled(line.check(trial), timeout);
+  const outcome = await settled(rule.check(trial), timeout);
   const frames = [...trial.log];
   const cleaning = await settled(trial.cleanUp(), timeout);
   trial.end();
@@ -52,7 +52,7 @@ async function runLine(
   };
 }
 
-/** Undefined when it went well, else what it threw. */
+/** Waits for a promise. Returns its error, or undefined when it succeeded. */
 async function settled(
   running: Promise<void>,
   timeout: number,
@@ -64,7 +64,7 @@ async function settled(
       timeout,
     );
   });
-  running.catch(() => {}); // When it is late, what it throws is no news.
+  running.catch(() => {}); // After the time limit, its error does not matter.
   try {
     await Promise.race([running, late]);
     return undefined;
@@ -85,14 +85,14 @@ function verdict(
     return left === "" ? { status: "ok" } : { status: "ok", reason: left };
   }
   const known = outcome instanceof Failure || outcome instanceof Skip;
-  // What is no Failure is a defect of the case: its place is needed.
-  const what = known ? outcome.message : outcome.stack ?? String(outcome);
+  // Any other error is a defect of the case itself, so the stack is shown.
+  const reason = known ? outcome.message : outcome.stack ?? String(outcome);
   return {
     status: statusOf(outcome, isAdvice),
-    // A dead server is not told twice.
+    // After a failure, the same dead server may also fail the clean-up.
     reason: left === "" || outcome instanceof Failure
-      ? what
-      : `${what} ${left}`,
+      ? reason
+      : `${reason} ${left}`,
   };
 }
 
@@ -107,8 +107,8 @@ function statusOf(outcome: Error, isAdvice: boolean): Status {
  *
  * @param cases The cases.
  * @param connect How to connect to the server.
- * @param options Which of the cases, what they may use, and demand.
- * @returns How each went, as soon as it is known.
+ * @param options Which cases run, what they may use, and how strict they are.
+ * @returns The result of each case, as soon as the case is over.
  * @throws {RangeError} `only` or `skip` names no case, or they leave none.
  */
 export async function* runCases(
@@ -130,7 +130,7 @@ export async function* runCases(
   }
 }
 
-/** Whether a result proves that the server is there. */
+/** True when a result proves that the server is alive. */
 function isGood({ status, reason }: CaseResult): boolean {
   return status === "ok" && reason === undefined;
 }
@@ -146,7 +146,7 @@ async function endOf(
   options: ConformanceOptions,
 ): Promise<string | undefined> {
   const { patience } = new Trial(connect, options);
-  // The server may be busy with clunks of the case: it gets more time.
+  // The server may still clunk the fids of the case, so it gets more time.
   const trial = new Trial(connect, {
     ...options,
     patience: patience * REPLIES,
@@ -160,21 +160,23 @@ async function endOf(
       session.close();
     }
   };
-  // A supervisor may start the server again; that takes a moment.
+  // A supervisor may be restarting the server.
   const last = Date.now() + patience;
   while (true) {
     try {
       if (await isThere()) return undefined;
     } catch (error) {
-      if (error instanceof NoReply) return `server says nothing since ${id}`;
-      if (!(error instanceof NoConnection)) return undefined; // The server answers, with nonsense.
+      if (error instanceof TimeoutFailure) {
+        return `server says nothing since ${id}`;
+      }
+      if (!(error instanceof ConnectionFailure)) return undefined; // The server answers, but wrongly.
     }
     if (Date.now() >= last) return `server ended at ${id}`;
     await pause(50);
   }
 }
 
-/** The cases that the options choose: at least one, or it throws. */
+/** Returns the cases that the options choose; throws when there is none. */
 function select(
   cases: readonly Case[],
   { only, skip = [] }: ConformanceOptions,
@@ -195,14 +197,15 @@ function select(
 }
 
 /**
- * Sees whether cases can be run at all: they are there, the server answers, and
- * lets the user in and make a directory.
+ * Checks that cases can be run: the cases exist, the server answers, the user
+ * may attach, and the user may make a directory.
  *
  * @param cases The cases.
  * @param connect How to connect to the server.
- * @param options Which of the cases, what they may use, and demand.
+ * @param options Which cases run, what they may use, and how strict they are.
  * @throws {RangeError} `only` or `skip` names no case, or they leave none.
- * @throws {Error} The server is not there, or not ready.
+ * @throws {Error} The server does not answer, refuses the user, or refuses to
+ *   make a directory.
  */
 export async function probeCases(
   cases: readonly Case[],
@@ -223,7 +226,7 @@ export async function probeCases(
     await trial.session();
   };
   const error = await settled(steps(), timeout);
-  // What cannot be removed is for the cases to tell.
+  // The cases report files that cannot be removed.
   await settled(trial.cleanUp(), timeout);
   trial.end();
   if (error === undefined) return;
@@ -231,11 +234,12 @@ export async function probeCases(
 }
 
 /**
- * A result as lines: `ok S35 …`, `FAIL S39 …: got …, wanted …` and the messages
+ * Formats a result: `ok S35 …`, `FAIL S39 …: got …, wanted …` and the messages
  * of the case, `advice S69 …: got …, wanted …`, or `skip S28 …: no
- * authentication here`; a further line, `server ended at S73`, where it did.
+ * authentication here`. Where the server ended, the line `server ended at S73`
+ * follows.
  *
- * @param result How a case went.
+ * @param result The result of a case.
  * @returns The lines, without a newline at the end.
  */
 export function formatResult(result: CaseResult): string {
@@ -251,5 +255,5 @@ export function formatResult(result: CaseResult): string {
     .join("\n");
 }
 
-/** Messages of a failure that are shown: the last ones matter. */
+/** Maximum of messages shown for a failure: the last ones matter most. */
 const FRAMES_MAX = 60;

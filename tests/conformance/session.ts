@@ -1,5 +1,7 @@
-// A connection with the words of the protocol. Each method sends what its name
-// says and fails the case unless it succeeds; refuses() is for the rest.
+// A connection with a method for each request. A method sends the request of
+// its
+// name, and fails the case unless the request succeeds. refuses() expects an
+// error.
 
 import {
   decodeDir,
@@ -16,7 +18,7 @@ import {
 } from "../../codec.ts";
 import { fail, Failure, skip } from "./check.ts";
 import { bytesOf, T } from "./requests.ts";
-import { brief, END, Wire } from "./wire.ts";
+import { describe, END, Wire } from "./wire.ts";
 
 /** Fid of the root, in every session of a Trial. */
 export const ROOT = 0;
@@ -25,7 +27,7 @@ export const DIR = 1;
 
 const decoder = new TextDecoder();
 
-/** A file to make. */
+/** Options for a new file. */
 export interface MakeOptions {
   /** Content; none by default. */
   readonly data?: string | Uint8Array;
@@ -33,16 +35,16 @@ export interface MakeOptions {
   readonly perm?: number;
 }
 
-/** A connection to the server that is judged. */
+/** A connection to the server under test. */
 export class Session extends Wire {
   #lastFid = 99;
 
-  /** A fid from 100 on, that was not used before. */
+  /** Returns a fid number, from 100 on, that was not used before. */
   newFid(): number {
     return ++this.#lastFid;
   }
 
-  /** Starts a session; the frames of the server are bounded from then on. */
+  /** Starts a session. From then on, a reply above its msize is a failure. */
   async version(msize = 8192, version = "9P2000"): Promise<Rversion> {
     const request = T.version(msize, version);
     const tag = this.start(request, NOTAG);
@@ -51,18 +53,18 @@ export class Session extends Wire {
     return reply;
   }
 
-  /** The same, which must be one of 9P2000. */
+  /** Starts a session; fails unless the server chooses 9P2000. */
   async begin(msize?: number): Promise<void> {
     const { version } = await this.version(msize);
     if (version !== "9P2000") fail(`the version "${version}"`, `"9P2000"`);
   }
 
-  /** Makes a fid of the root. */
+  /** Attaches: makes a fid of the root. */
   async attach(fid: number, uname: string, aname: string): Promise<Qid> {
     return (await this.do(T.attach(fid, uname, aname))).qid;
   }
 
-  /** Walks all of the names. */
+  /** Walks; fails unless the server finds all names. */
   async walk(fid: number, newfid: number, ...names: string[]): Promise<Qid[]> {
     const { wqid } = await this.do(T.walk(fid, newfid, ...names));
     if (wqid.length !== names.length) {
@@ -76,7 +78,10 @@ export class Session extends Wire {
     return this.do(T.open(fid, mode));
   }
 
-  /** Makes a file in the directory of a fid, which then is that file, open. */
+  /**
+   * Creates a file in the directory of a fid. The fid then is the new file,
+   * open.
+   */
   create(
     fid: number,
     name: string,
@@ -86,7 +91,7 @@ export class Session extends Wire {
     return this.do(T.create(fid, name, perm, mode));
   }
 
-  /** Reads once. */
+  /** Sends one Tread. */
   async read(
     fid: number,
     offset: number | bigint = 0,
@@ -99,7 +104,7 @@ export class Session extends Wire {
     return data;
   }
 
-  /** Reads once, as text. */
+  /** Sends one Tread, and decodes the bytes as text. */
   async text(
     fid: number,
     offset: number | bigint = 0,
@@ -108,7 +113,7 @@ export class Session extends Wire {
     return decoder.decode(await this.read(fid, offset, count));
   }
 
-  /** Writes once, all of it. */
+  /** Sends one Twrite; fails unless the server writes all bytes. */
   async write(
     fid: number,
     data: string | Uint8Array,
@@ -119,7 +124,7 @@ export class Session extends Wire {
     if (count !== length) fail(`Rwrite count ${count}`, `the ${length} sent`);
   }
 
-  /** Gives a fid back. */
+  /** Clunks a fid. */
   async clunk(fid: number): Promise<void> {
     await this.do(T.clunk(fid));
   }
@@ -129,17 +134,17 @@ export class Session extends Wire {
     await this.do(T.remove(fid));
   }
 
-  /** Attributes of a fid's file. */
+  /** Returns the attributes of a fid's file. */
   async stat(fid: number): Promise<Stat> {
     return (await this.do(T.stat(fid))).stat;
   }
 
-  /** Changes attributes. */
+  /** Changes attributes of a fid's file. */
   async wstat(fid: number, changes: Partial<Stat> = {}): Promise<void> {
     await this.do(T.wstat(fid, changes));
   }
 
-  /** Calls a function: the value's text. */
+  /** Calls a function by Tcall, and returns the text of the value. */
   async call(
     fid: number,
     text: string,
@@ -150,56 +155,59 @@ export class Session extends Wire {
     return decoder.decode(reply.data);
   }
 
-  // What follows takes several messages, and paths below DIR.
+  // The methods below send several messages, and take paths below DIR.
 
-  /** A new fid for a file, not open. */
-  async at(path: string, from: number = DIR): Promise<number> {
+  /** Makes a fid of a file, not open. */
+  async walkTo(path: string, from: number = DIR): Promise<number> {
     const fid = this.newFid();
     await this.walk(from, fid, ...split(path));
     return fid;
   }
 
-  /** A new fid for a file, open. */
-  async opened(
+  /** Makes an open fid of a file. */
+  async openPath(
     path: string,
     mode: number = OREAD,
     from: number = DIR,
   ): Promise<number> {
-    const fid = await this.at(path, from);
+    const fid = await this.walkTo(path, from);
     await this.open(fid, mode);
     return fid;
   }
 
-  /** Makes a file, and gives its qid of then. */
+  /** Creates a file, and returns the qid of the Rcreate. */
   async make(path: string, options: MakeOptions = {}): Promise<Qid> {
     const { data = "", perm = 0o644 } = options;
     const { dir, name } = parentOf(path);
-    const fid = await this.at(dir);
+    const fid = await this.walkTo(dir);
     const { qid } = await this.create(fid, name, perm);
     if (data.length > 0) await this.write(fid, data);
     await this.clunk(fid);
     return qid;
   }
 
-  /** Makes a directory, with just these permissions whatever its parent has. */
+  /**
+   * Creates a directory with exactly these permissions, whatever its parent
+   * has.
+   */
   async mkdir(path: string, perm = 0o755): Promise<void> {
     const { dir, name } = parentOf(path);
-    const fid = await this.at(dir);
+    const fid = await this.walkTo(dir);
     await this.create(fid, name, DMDIR + perm, OREAD);
     await this.clunk(fid);
     await this.chmod(path, DMDIR + perm);
   }
 
-  /** Gives a file a mode; see setMode(). */
+  /** Sets the mode of a file; see setMode(). */
   async chmod(path: string, mode: number): Promise<void> {
-    const fid = await this.at(path);
+    const fid = await this.walkTo(path);
     await this.setMode(fid, mode);
     await this.clunk(fid);
   }
 
   /**
-   * Gives a fid's file a mode, for what is to be seen then; a server that does
-   * not let the owner costs the case.
+   * Sets the mode of a fid's file. The case is skipped when the server does not
+   * let the owner change the mode.
    */
   async setMode(fid: number, mode: number): Promise<void> {
     const { mode: present } = await this.stat(fid);
@@ -211,11 +219,12 @@ export class Session extends Wire {
   }
 
   /**
-   * Makes a file old, so that a change shows in its mtime at once; where the
-   * server lets the owner. A server that changes more than the mtime costs the
-   * case: what it does then with the file is not what the case is about.
+   * Sets the mtime of a file to a time long ago, where the server allows it, so
+   * that a later change of the file shows in its mtime at once. The case is
+   * skipped when the server changes more than the mtime.
    *
-   * @returns Its attributes then, and whether its mtime will tell.
+   * @returns The attributes afterwards; `isOld` is true when the mtime will
+   *   show a change.
    */
   async age(fid: number): Promise<{ before: Stat; isOld: boolean }> {
     const { mode, length } = await this.stat(fid);
@@ -223,17 +232,16 @@ export class Session extends Wire {
     const before = await this.stat(fid);
     if (before.mode !== mode || before.length !== length) {
       const now = `mode 0${before.mode.toString(8)}, length ${before.length}`;
-      const what = `a Twstat of nothing but mtime gave the file ${now}`;
-      if (this.strict) fail(what, "no other change");
-      skip(`${what}; see S96`);
+      const change = `a Twstat of nothing but mtime gave the file ${now}`;
+      if (this.strict) fail(change, "no other change");
+      skip(`${change}; see S96`);
     }
     return { before, isOld: this.strict || before.mtime === LONG_AGO };
   }
 
   /**
-   * Whether the server grants any Twstat: its user is refused a new mode, name,
-   * length and mtime of an own file where there is none. A strict run takes it
-   * for granted.
+   * True when the server supports Twstat: it lets the owner of a file change
+   * its mode, name, length or mtime. A strict run assumes this.
    */
   async hasWstat(): Promise<boolean> {
     if (this.strict) return true;
@@ -256,23 +264,23 @@ export class Session extends Wire {
     return isGranted;
   }
 
-  /** Attributes of a file. */
+  /** Returns the attributes of a file. */
   async statOf(path: string): Promise<Stat> {
-    const fid = await this.at(path);
+    const fid = await this.walkTo(path);
     const stat = await this.stat(fid);
     await this.clunk(fid);
     return stat;
   }
 
-  /** Content of a small file. */
+  /** Returns the content of a small file. */
   async content(path: string): Promise<string> {
-    const fid = await this.opened(path);
+    const fid = await this.openPath(path);
     const text = await this.text(fid);
     await this.clunk(fid);
     return text;
   }
 
-  /** The directory data of an open fid, from the start to the end. */
+  /** Reads a directory by its open fid. Returns the data of each Rread. */
   async records(fid: number, count = 4096): Promise<Uint8Array[]> {
     const replies: Uint8Array[] = [];
     let offset = 0;
@@ -284,25 +292,25 @@ export class Session extends Wire {
     }
   }
 
-  /** The members of a directory whose fid is open, in their order. */
+  /** Lists a directory by its open fid, in the order of the server. */
   async list(fid: number, count = 4096): Promise<Stat[]> {
     return (await this.records(fid, count)).flatMap(membersOf);
   }
 
-  /** Names in a directory, sorted. */
+  /** Returns the sorted names in a directory. */
   async names(path: string): Promise<string[]> {
-    const fid = await this.opened(path);
+    const fid = await this.openPath(path);
     const members = await this.list(fid);
     await this.clunk(fid);
     return members.map(({ name }) => name).sort();
   }
 
-  /** Whether there is such a file. */
+  /** True when a file exists. */
   async exists(path: string, from: number = DIR): Promise<boolean> {
     const names = split(path);
     const fid = this.newFid();
     const reply = await this.ask(T.walk(from, fid, ...names));
-    if (reply === END) fail(brief(reply), "Rwalk");
+    if (reply === END) fail(describe(reply), "Rwalk");
     if (reply.type !== "Rwalk" || reply.wqid.length < names.length) {
       return false;
     }
@@ -310,37 +318,39 @@ export class Session extends Wire {
     return true;
   }
 
-  /** There must be such a file. */
+  /** Fails unless a file exists. */
   async mustExist(path: string): Promise<void> {
     if (!await this.exists(path)) fail(`no file "${path}"`, "it to be there");
   }
 
-  /** There must be no such file. */
+  /** Fails when a file exists. */
   async mustBeGone(path: string): Promise<void> {
     if (await this.exists(path)) fail(`a file "${path}"`, "none");
   }
 
-  /** A fid must be unknown. */
-  async unborn(fid: number): Promise<void> {
+  /** Fails unless a fid is unknown to the server. */
+  async mustBeUnknown(fid: number): Promise<void> {
     const reply = await this.ask(T.stat(fid));
     if (reply === END || reply.type !== "Rerror") {
-      fail(`${brief(reply)} for fid ${fid}`, "an error, for it is no fid");
+      fail(`${describe(reply)} for fid ${fid}`, "an error, for it is no fid");
     }
     if (this.strict) {
       this.refused(reply, "Tstat", "fid unknown or out of range");
     }
   }
 
-  /** A fid must stand for the file of a qid. */
-  async standsFor(fid: number, qid: Qid, what = `fid ${fid}`): Promise<void> {
+  /** Fails unless a fid stands for the file of a qid. */
+  async standsFor(fid: number, qid: Qid, label = `fid ${fid}`): Promise<void> {
     const { path } = (await this.stat(fid)).qid;
     if (path !== qid.path) {
-      fail(`${what} at qid path ${path}`, `qid path ${qid.path}`);
+      fail(`${label} at qid path ${path}`, `qid path ${qid.path}`);
     }
   }
 }
 
-/** The stat records of one directory read, which must be whole. */
+/**
+ * Decodes the data of one directory read; fails unless its records are whole.
+ */
 export function membersOf(data: Uint8Array): Stat[] {
   try {
     return decodeDir(data);
@@ -350,13 +360,13 @@ export function membersOf(data: Uint8Array): Stat[] {
   }
 }
 
-/** A time long ago, in seconds. */
+/** A time long ago, in seconds since 1970. */
 export const LONG_AGO = 1_000_000_000;
 
-/** A fid that nothing uses. */
+/** A fid that no case uses. */
 export const NO_SUCH_FID: number = NOFID - 1;
 
-/** The names of a path. */
+/** Splits a path into its names. */
 export function split(path: string): string[] {
   return path.split("/").filter((name) => name !== "");
 }

@@ -1,16 +1,16 @@
-// S114 to S117: connections among each other, their ends, and limits.
+// S114 to S117: several connections, their ends, and limits.
 
 import { DMEXCL, ORCLOSE, ORDWR, OREAD } from "../../codec.ts";
-import type { Line } from "./line.ts";
-import { equal, fail, Failure, holds, skip } from "./check.ts";
+import type { Rule } from "./line.ts";
+import { ensure, equal, fail, Failure, skip } from "./check.ts";
 import { T } from "./requests.ts";
 import { DIR, ROOT, type Session } from "./session.ts";
 import type { Trial } from "./trial.ts";
-import { brief, END, type Event, tagged } from "./wire.ts";
+import { describe, END, type ReplyOrEnd, tagged } from "./wire.ts";
 
 const TOO_MANY = "Too many open files";
 
-/** Number that the server shows in a file. */
+/** Reads the number in the file `cancelled`. */
 async function count(trial: Trial, session: Session): Promise<number> {
   const fid = await trial.openFixture(session, "cancelled");
   const text = await session.text(fid);
@@ -18,7 +18,7 @@ async function count(trial: Trial, session: Session): Promise<number> {
   return Number(text);
 }
 
-export const sessionLines: readonly Line[] = [
+export const sessionRules: readonly Rule[] = [
   {
     id: "S114",
     title:
@@ -28,8 +28,8 @@ export const sessionLines: readonly Line[] = [
       const session = await trial.session();
       await session.make("closing");
       const lost = await trial.session();
-      await lost.opened("closing", OREAD | ORCLOSE);
-      const fid = await lost.at("");
+      await lost.openPath("closing", OREAD | ORCLOSE);
+      const fid = await lost.walkTo("");
       const made = await lost.ask(T.create(fid, "lock", DMEXCL + 0o666, ORDWR));
       const watched = await trial.has(session, "block") &&
         await trial.has(session, "cancelled");
@@ -46,7 +46,7 @@ export const sessionLines: readonly Line[] = [
         async () => !await session.exists("closing"),
       );
       if (made !== END && made.type === "Rcreate") {
-        const lock = await session.at("lock");
+        const lock = await session.walkTo("lock");
         await trial.eventually("an Ropen of its exclusive file", async () => {
           const reply = await session.ask(T.open(lock));
           return reply !== END && reply.type === "Ropen";
@@ -68,7 +68,7 @@ export const sessionLines: readonly Line[] = [
       const session = await trial.session();
       await session.make("f", { data: "text" });
       const broken = await trial.openFixture(session, "broken");
-      const fid = await session.opened("f");
+      const fid = await session.openPath("f");
       session.send(
         tagged(T.read(fid), 900),
         tagged(T.read(broken), 901),
@@ -80,7 +80,7 @@ export const sessionLines: readonly Line[] = [
       await session.refuses(T.read(broken), "i/o error");
       await session.clunk(broken);
       await session.quiet();
-      await trial.othersAreServed();
+      await trial.mustServeOthers();
     },
   },
   {
@@ -93,8 +93,8 @@ export const sessionLines: readonly Line[] = [
       await session.walk(DIR, 50, "f");
       await session.open(50);
       const other = await trial.root();
-      await other.unborn(DIR);
-      await other.unborn(50);
+      await other.mustBeUnknown(DIR);
+      await other.mustBeUnknown(50);
       await other.refuses(T.read(50), "fid unknown or out of range");
       await other.refuses(T.walk(DIR, 5), "fid unknown or out of range");
       await other.walk(ROOT, 50);
@@ -103,7 +103,8 @@ export const sessionLines: readonly Line[] = [
       if (!await trial.has(session, "block") && !trial.strict) return;
       await trial.block(session, 900);
       await session.quiet();
-      // Under the same tag: neither in use there, nor flushed from there.
+      // The same tag on the other connection is free, and a flush there has no
+      // effect here.
       other.start(T.stat(ROOT), 900);
       await other.done(T.stat(ROOT), 900);
       await other.do(T.flush(900));
@@ -128,65 +129,70 @@ export const sessionLines: readonly Line[] = [
 ];
 
 /**
- * Makes more fids than there may be: an error, and all others go on.
+ * Makes more fids than the limit. Fails unless the server sends an error, and
+ * the other fids go on working.
  *
- * @returns False when a third of the case's time was too short for them.
+ * @returns False when a third of the case's time was not enough.
  */
 async function tooManyFids(trial: Trial): Promise<boolean> {
   const end = Date.now() + trial.timeout / 3;
   const session = await trial.root();
   const most = trial.limits.fids + 10;
-  let refused: Event | undefined;
-  let born = 1;
+  let refused: ReplyOrEnd | undefined;
+  let used = 1;
   let isLate = false;
-  while (born < most && refused === undefined && !isLate) {
-    const batch = Math.min(500, most - born);
+  while (used < most && refused === undefined && !isLate) {
+    const batch = Math.min(500, most - used);
     const walks = Array.from(
       { length: batch },
-      (_, i) => tagged(T.walk(ROOT, born + i), i + 1),
+      (_, i) => tagged(T.walk(ROOT, used + i), i + 1),
     );
     session.mute();
     session.send(...walks);
     for (let i = 0; i < batch; i++) {
       const event = await session.next("Rwalk");
-      if (event === END) fail(brief(event), "an error for one fid too many");
-      if (event.type === "Rwalk") born++;
+      if (event === END) fail(describe(event), "an error for one fid too many");
+      if (event.type === "Rwalk") used++;
       else refused ??= event;
     }
     session.mute(false);
     isLate = !trial.strict && Date.now() > end;
   }
   if (refused !== undefined) session.refused(refused, "Twalk", TOO_MANY);
-  else if (trial.strict) fail(`${born} fids`, "an error for one too many");
+  else if (trial.strict) fail(`${used} fids`, "an error for one too many");
   await session.stat(ROOT);
   await session.do(T.flush(1));
   await session.clunk(1);
   await session.walk(ROOT, 1);
-  await trial.othersAreServed();
-  if (!trial.strict) await clunkAll(session, born);
+  await trial.mustServeOthers();
+  if (!trial.strict) await clunkAll(session, used);
   session.close();
   return refused !== undefined || !isLate;
 }
 
 /**
- * Clunks the fids from 1 on, in batches: a server that is slow with so many
- * would serve nobody else while it does so at the end of the connection.
+ * Clunks the fids from 1 on, in batches. Otherwise a slow server would clunk
+ * all of them at the end of the connection, and serve no other client
+ * meanwhile.
  */
-async function clunkAll(session: Session, born: number): Promise<void> {
+async function clunkAll(session: Session, used: number): Promise<void> {
   session.mute();
-  for (let from = 1; from < born; from += 500) {
-    const length = Math.min(500, born - from);
+  for (let from = 1; from < used; from += 500) {
+    const length = Math.min(500, used - from);
     const fids = Array.from({ length }, (_, i) => from + i);
     session.send(...fids.map((fid, i) => tagged(T.clunk(fid), i + 1)));
     for (const _ of fids) {
       const event = await session.next("Rclunk");
-      if (event === END) fail(brief(event), "Rclunk");
+      if (event === END) fail(describe(event), "Rclunk");
     }
   }
   session.mute(false);
 }
 
-/** Makes more connections than there may be: they are refused, or end. */
+/**
+ * Makes more connections than the limit. Fails unless the server refuses or
+ * ends them.
+ */
 async function tooManyConnections(trial: Trial): Promise<void> {
   const { connections } = trial.limits;
   if (connections === undefined) return;
@@ -212,7 +218,7 @@ async function tooManyConnections(trial: Trial): Promise<void> {
   first.close();
 }
 
-/** Lets reads block until no more are taken: Tflush still works. */
+/** Starts blocking reads up to the limit. Fails unless Tflush still works. */
 async function tooManyRequests(trial: Trial): Promise<void> {
   const session = await trial.root();
   if (!await trial.has(session, "block") && !trial.strict) {
@@ -220,7 +226,7 @@ async function tooManyRequests(trial: Trial): Promise<void> {
   }
   const fid = await trial.openFixture(session, "block");
   const most = trial.limits.requests + 16;
-  let refused: Event | undefined;
+  let refused: ReplyOrEnd | undefined;
   let sent = 0;
   for (; sent < most && refused === undefined; sent++) {
     session.start(T.read(fid), 1000 + sent);
@@ -233,7 +239,7 @@ async function tooManyRequests(trial: Trial): Promise<void> {
   if (refused !== undefined) session.refused(refused, "Tread", TOO_MANY);
   await session.do(T.flush(1000));
   await session.do(T.flush(1000 + sent - 2));
-  holds(sent > 1, "no second read", "some");
-  await trial.othersAreServed();
+  ensure(sent > 1, "no second read", "some");
+  await trial.mustServeOthers();
   session.close();
 }

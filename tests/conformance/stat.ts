@@ -10,8 +10,8 @@ import {
   OREAD,
   type Stat,
 } from "../../codec.ts";
-import type { Line } from "./line.ts";
-import { equal, equalStats, fail, holds, skip } from "./check.ts";
+import type { Rule } from "./line.ts";
+import { ensure, equal, equalStats, fail, skip } from "./check.ts";
 import { T } from "./requests.ts";
 import { DIR, ROOT, type Session } from "./session.ts";
 import { END } from "./wire.ts";
@@ -22,7 +22,7 @@ const NOT_OWNER = "not owner";
 const ILLEGAL_NAME = "illegal name";
 const KIND = "wstat can't convert between files and directories";
 
-/** A change that must be refused, and leave the file as it was. */
+/** Fails unless the server refuses a change and leaves the file unchanged. */
 async function isRefused(
   session: Session,
   fid: number,
@@ -36,12 +36,12 @@ async function isRefused(
   equalStats(await session.stat(fid), before, what);
 }
 
-/** Skips the case where the server has no Twstat. */
+/** Skips the case when the server does not support Twstat. */
 async function needsWstat(session: Session): Promise<void> {
   if (!await session.hasWstat()) skip("no Twstat here");
 }
 
-export const statLines: readonly Line[] = [
+export const statRules: readonly Rule[] = [
   {
     id: "S93",
     title:
@@ -50,7 +50,7 @@ export const statLines: readonly Line[] = [
     async check(trial) {
       const session = await trial.session();
       await session.make("file");
-      for (const fid of [ROOT, DIR, await session.at("file")]) {
+      for (const fid of [ROOT, DIR, await session.walkTo("file")]) {
         const reply = await session.do(T.stat(fid));
         const frame = session.frameOf(reply);
         const view = new DataView(frame.buffer, frame.byteOffset);
@@ -75,9 +75,9 @@ export const statLines: readonly Line[] = [
       };
       await session.make("f");
       await check(ROOT, "the root");
-      await check(await session.at("f"), "a file");
+      await check(await session.walkTo("f"), "a file");
       for (const bit of [DMDIR, DMAPPEND, DMEXCL]) {
-        const fid = await session.at("");
+        const fid = await session.walkTo("");
         const create = T.create(fid, `x${bit}`, bit + 0o644, OREAD);
         const made = await session.attempt(create);
         if (typeof made === "string") continue;
@@ -99,7 +99,7 @@ export const statLines: readonly Line[] = [
       await session.make("f", { data: "text" });
       equal((await session.stat(ROOT)).length, 0n, "the root's length");
       equal((await session.stat(DIR)).length, 0n, "the directory's length");
-      const [member] = await session.list(await session.opened(""));
+      const [member] = await session.list(await session.openPath(""));
       equal(member.length, 4n, "a file's length in the listing");
     },
   },
@@ -111,15 +111,15 @@ export const statLines: readonly Line[] = [
       const session = await trial.session();
       await needsWstat(session);
       await session.make("f", { data: "text", perm: 0o444 });
-      const open = await session.opened("f");
-      for (const fid of [open, await session.at("f"), DIR]) {
+      const open = await session.openPath("f");
+      for (const fid of [open, await session.walkTo("f"), DIR]) {
         const before = await session.stat(fid);
         await session.wstat(fid, {});
         equalStats(await session.stat(fid), before, "the attributes");
       }
-      // Whoever may be: it asks for stable storage, not for a change.
+      // Every user may send it: it asks for stable storage, not for a change.
       const guest = await trial.guest(0);
-      await guest.wstat(await guest.at("f"), {});
+      await guest.wstat(await guest.walkTo("f"), {});
     },
   },
   {
@@ -131,7 +131,7 @@ export const statLines: readonly Line[] = [
       const session = await trial.session();
       await needsWstat(session);
       await session.make("f", { data: "abcdef" });
-      const fid = await session.at("f");
+      const fid = await session.walkTo("f");
       const { vers } = (await session.stat(fid)).qid;
       await session.wstat(fid, { length: 3n });
       equal(await session.content("f"), "abc", "the content, cut");
@@ -139,7 +139,7 @@ export const statLines: readonly Line[] = [
       equal(await session.content("f"), "abc\0\0\0", "the content, extended");
       const after = await session.stat(fid);
       equal(after.length, 6n, "the length");
-      holds(after.qid.vers !== vers, `qid.version ${vers} still`, "another");
+      ensure(after.qid.vers !== vers, `qid.version ${vers} still`, "another");
       await session.wstat(fid, { length: 0n });
       equal(await session.content("f"), "", "the content");
       await isRefused(session, DIR, { length: 1n }, "Is a directory");
@@ -147,9 +147,9 @@ export const statLines: readonly Line[] = [
       await isRefused(session, fid, { length: 1n }, DENIED);
       await session.chmod("f", 0o664);
       const guest = await trial.guest(1);
-      await isRefused(guest, await guest.at("f"), { length: 1n }, DENIED);
+      await isRefused(guest, await guest.walkTo("f"), { length: 1n }, DENIED);
       await session.chmod("f", 0o666);
-      await guest.wstat(await guest.at("f"), { length: 1n });
+      await guest.wstat(await guest.walkTo("f"), { length: 1n });
       equal(await session.content("f"), "\0", "the content");
     },
   },
@@ -165,13 +165,13 @@ export const statLines: readonly Line[] = [
       await session.make("g", { data: "other" });
       await session.mkdir("d");
       await session.make("d/x");
-      const fid = await session.at("f");
+      const fid = await session.walkTo("f");
       for (const name of ["g", "d"]) {
         await isRefused(session, fid, { name }, "file already exists");
       }
       equal(await session.content("g"), "other", "the other file");
-      const open = await session.opened("f", ORDWR);
-      await session.wstat(fid, { name: "f" }); // The present one: no change.
+      const open = await session.openPath("f", ORDWR);
+      await session.wstat(fid, { name: "f" }); // The present name: no change.
       await session.wstat(fid, { name: "new" });
       equal(await session.names(""), ["d", "g", "new"], "the names");
       await session.standsFor(open, qid, "the open fid");
@@ -180,8 +180,8 @@ export const statLines: readonly Line[] = [
       await session.write(open, "more");
       equal(await session.content("new"), "more", "the content");
       equal((await session.statOf("new")).qid.path, qid.path, "qid.path");
-      const inside = await session.opened("d/x", ORDWR);
-      await session.wstat(await session.at("d"), { name: "e" });
+      const inside = await session.openPath("d/x", ORDWR);
+      await session.wstat(await session.walkTo("d"), { name: "e" });
       await session.write(inside, "in e");
       equal(
         await session.content("e/x"),
@@ -203,7 +203,7 @@ export const statLines: readonly Line[] = [
       const session = await trial.session();
       await needsWstat(session);
       await session.make("f");
-      const fid = await session.at("f");
+      const fid = await session.walkTo("f");
       for (const name of [".", "..", "a/b", "/"]) {
         await isRefused(session, fid, { name }, ILLEGAL_NAME);
       }
@@ -222,8 +222,8 @@ export const statLines: readonly Line[] = [
       await needsWstat(session);
       await session.make("f");
       await session.mkdir("d");
-      const file = await session.at("f");
-      const dir = await session.at("d");
+      const file = await session.walkTo("f");
+      const dir = await session.walkTo("d");
       await isRefused(session, file, { mode: DMDIR + 0o755 }, KIND);
       await isRefused(session, dir, { mode: 0o755 }, KIND);
       await session.wstat(file, { mode: 0o600 });
@@ -239,7 +239,7 @@ export const statLines: readonly Line[] = [
     async check(trial) {
       const session = await trial.session();
       await session.make("f");
-      const fid = await session.at("f");
+      const fid = await session.walkTo("f");
       const { type, dev, qid, uid } = await session.stat(fid);
       const [other] = trial.users;
       const changes: Partial<Stat>[] = [
@@ -275,11 +275,11 @@ export const statLines: readonly Line[] = [
       await session.make("f", { data: "text" });
       await session.chmod("f", 0o666);
       const guest = await trial.guest(0);
-      const fid = await guest.at("f");
+      const fid = await guest.walkTo("f");
       const mtime = 1_000_000_000;
       await isRefused(guest, fid, { mode: 0o777 }, NOT_OWNER);
       await isRefused(guest, fid, { mtime }, NOT_OWNER);
-      await session.wstat(await session.at("f"), { mode: 0o646, mtime });
+      await session.wstat(await session.walkTo("f"), { mode: 0o646, mtime });
       const both = { length: 2n, mtime: mtime + 1 };
       if (trial.strict) {
         await guest.wstat(fid, both);
@@ -290,9 +290,9 @@ export const statLines: readonly Line[] = [
       await session.chmod("f", 0o644);
       await isRefused(guest, fid, both);
       if (trial.groups === undefined) return;
-      // The leader of the file's group may, a member may not.
+      // The leader of the file's group may change it, a member may not.
       const [gid] = trial.groups;
-      await session.wstat(await session.at("f"), { gid });
+      await session.wstat(await session.walkTo("f"), { gid });
       await guest.wstat(fid, { mode: 0o640, mtime: 1 });
       const { mode, mtime: now } = await guest.stat(fid);
       equal([mode, now], [0o640, 1], "mode and mtime");
@@ -306,7 +306,7 @@ export const statLines: readonly Line[] = [
       const session = await trial.session();
       await session.make("f", { data: "text" });
       await session.make("taken");
-      const fid = await session.at("f");
+      const fid = await session.walkTo("f");
       const illegal: Partial<Stat>[] = [
         { name: "new", mode: DMDIR + 0o644 },
         { name: "taken", mode: 0o600 },
@@ -323,10 +323,10 @@ export const statLines: readonly Line[] = [
       await isRefused(session, fid, { mode: 0o666, length: 0n }, DENIED);
       const guest = await trial.guest(0);
       await session.chmod("f", 0o666);
-      const theirs = await guest.at("f");
+      const theirs = await guest.walkTo("f");
       await isRefused(guest, theirs, { length: 0n, mode: 0o777 }, NOT_OWNER);
       await isRefused(guest, theirs, { name: "new", mode: 0o777 }, NOT_OWNER);
-      // And both, when both are legal.
+      // Both changes are made when both are legal.
       await session.wstat(fid, { name: "new", mode: 0o600, length: 1n });
       const stat = await session.statOf("new");
       equal([stat.mode, stat.length], [0o600, 1n], "mode and length");
@@ -350,7 +350,7 @@ export const statLines: readonly Line[] = [
           [0, 47],
         ]
       ) {
-        await spoilWstat(
+        await sendMalformedWstat(
           session.strict,
           await trial.session(),
           record,
@@ -358,7 +358,7 @@ export const statLines: readonly Line[] = [
           inner,
         );
       }
-      await session.standsFor(await session.at("f"), qid);
+      await session.standsFor(await session.walkTo("f"), qid);
     },
   },
   {
@@ -370,18 +370,18 @@ export const statLines: readonly Line[] = [
       const session = await trial.session();
       const [second, third] = trial.users;
       await session.make("f");
-      const fid = await session.at("f");
+      const fid = await session.walkTo("f");
       const notMember = "not a member of proposed group";
       const guest = await trial.guest(0);
       // The owner, not a member.
       await isRefused(session, fid, { gid: second }, notMember);
       // A member and leader of the new group, not the owner.
-      const theirs = await guest.at("f");
+      const theirs = await guest.walkTo("f");
       await isRefused(guest, theirs, { gid: second }, notMember);
       await isRefused(guest, theirs, { gid: third }, notMember);
       // The owner, a member.
       await guest.make("g");
-      const own = await guest.at("g");
+      const own = await guest.walkTo("g");
       const chgrp = await guest.attempt(T.wstat(own, { gid: second }));
       if (typeof chgrp === "string") {
         skip(`no group "${second}" here: ${chgrp}`);
@@ -401,8 +401,11 @@ export const statLines: readonly Line[] = [
   },
 ];
 
-/** A Twstat of the root whose sizes are wrong: an error, or the end. */
-async function spoilWstat(
+/**
+ * Sends a Twstat of the root with wrong sizes. Fails unless the server sends an
+ * error or ends the connection.
+ */
+async function sendMalformedWstat(
   strict: boolean,
   session: Session,
   record: Uint8Array,

@@ -1,5 +1,5 @@
-// What a case works with: connections, its own directory, users, and the files
-// that a server may offer for it. All is taken back when the case is over.
+// The resources of a case: its connections, its directory, its users, and the
+// files that a server may offer. The trial releases them when the case is over.
 
 import { DMDIR, isName, OREAD, QTDIR, type Rattach } from "../../codec.ts";
 import type {
@@ -11,22 +11,28 @@ import type {
   Fixtures,
   ServerLimits,
 } from "./case.ts";
-import { fail, Failure, NoConnection, NoReply, skip } from "./check.ts";
+import {
+  ConnectionFailure,
+  fail,
+  Failure,
+  skip,
+  TimeoutFailure,
+} from "./check.ts";
 import { T } from "./requests.ts";
 import { DIR, ROOT, Session, split } from "./session.ts";
-import { brief, END } from "./wire.ts";
+import { describe, END } from "./wire.ts";
 
-/** How a session of a case starts. */
+/** Options for the start of a session. */
 export interface SessionOptions {
   /** Largest message to ask for, 8192 by default. */
   readonly msize?: number;
-  /** User, the one of the options by default. */
+  /** User; by default the user of the options. */
   readonly uname?: string;
 }
 
 const PATIENCE_MS = 3_000;
 const TIMEOUT_MS = 30_000;
-/** Replies that a case may wait for at the least, each as long as it may take. */
+/** Replies that a case has time to wait for, each for `patience`. */
 export const REPLIES = 10;
 
 const FILES: Fixtures = {
@@ -52,13 +58,13 @@ export class Trial {
   readonly aname: string;
   /** Two more users. */
   readonly users: readonly [string, string];
-  /** Two groups that the first of them leads. */
+  /** Two groups that the first of these users leads. */
   readonly groups: readonly [string, string] | undefined;
-  /** Whether this library's own answers are demanded. */
+  /** True when only the answers of this library pass. */
   readonly strict: boolean;
   /** Limits of the server. */
   readonly limits: Required<Omit<ServerLimits, "connections">> & ServerLimits;
-  /** Number that the random messages come from. */
+  /** Seed of the random messages. */
   readonly seed: number;
   /** Time in milliseconds for random messages. */
   readonly randomTime: number;
@@ -66,14 +72,14 @@ export class Trial {
   readonly patience: number;
   /** Longest time in milliseconds that the case may take. */
   readonly timeout: number;
-  /** A server that wants an authentication. */
+  /** A server that requires authentication. */
   readonly auth: AuthServer | undefined;
   /** Starts a server that may be stopped. */
   readonly expendable: (() => Promise<ExpendableServer>) | undefined;
 
   readonly #connect: Connect;
   readonly #files: Fixtures;
-  /** Where the case's directory is, from the root. */
+  /** Path of the parent of the case's directory, from the root. */
   readonly #parent: readonly string[];
   readonly #sessions: Session[] = [];
   #directory: string | undefined;
@@ -98,14 +104,14 @@ export class Trial {
     this.#files = { ...FILES, ...options.files };
   }
 
-  /** A connection on which nothing was said. */
+  /** Opens a connection, and sends nothing yet. */
   async connect(connect: Connect = this.#connect): Promise<Session> {
     const connecting = Promise.resolve().then(connect);
     connecting.catch(() => {});
     let timer;
     const late = new Promise<never>((_, reject) => {
       timer = setTimeout(
-        () => reject(new NoReply("got no connection, wanted one")),
+        () => reject(new TimeoutFailure("got no connection, wanted one")),
         this.patience,
       );
     });
@@ -113,11 +119,11 @@ export class Trial {
     try {
       connection = await Promise.race([connecting, late]);
     } catch (error) {
-      // It may come yet, when nobody wants it any more.
+      // A connection that opens after the time limit is closed at once.
       connecting.then((late) => late.close(), () => {});
       if (error instanceof Failure) throw error;
       const reason = error instanceof Error ? error.message : String(error);
-      throw new NoConnection(`got no connection: ${reason}`);
+      throw new ConnectionFailure(`got no connection: ${reason}`);
     } finally {
       clearTimeout(timer);
     }
@@ -135,7 +141,9 @@ export class Trial {
     return session;
   }
 
-  /** A connection with a session, and ROOT, a fid of the root. */
+  /**
+   * Opens a connection, starts a session, and makes ROOT, a fid of the root.
+   */
   async root(options: SessionOptions = {}): Promise<Session> {
     const session = await this.connect();
     await session.begin(options.msize);
@@ -143,7 +151,10 @@ export class Trial {
     return session;
   }
 
-  /** Makes a fid of the root for a user; one who is not let in costs the case. */
+  /**
+   * Attaches a user. The case is skipped when the server refuses another user
+   * than `uname`.
+   */
   async attach(session: Session, fid: number, uname: string): Promise<Rattach> {
     const request = T.attach(fid, uname, this.aname);
     if (uname === this.uname) return await session.do(request);
@@ -155,8 +166,8 @@ export class Trial {
   }
 
   /**
-   * A connection with a session, ROOT, and DIR: a fid of the directory that
-   * the case has for itself, in which everybody may do everything.
+   * Opens a connection, starts a session, and makes the fids ROOT and DIR. DIR
+   * is the case's own directory, in which every user has all permissions.
    */
   async session(options: SessionOptions = {}): Promise<Session> {
     const session = await this.root(options);
@@ -172,7 +183,7 @@ export class Trial {
     return uname === this.uname && msize >= 8192;
   }
 
-  /** Name of the case's directory. */
+  /** The name of the case's directory. */
   get directory(): string {
     return this.#directory ?? fail("no directory yet", "one");
   }
@@ -194,7 +205,7 @@ export class Trial {
     }
     this.#directory = name;
     const { mode } = await session.stat(fid);
-    // Where that cannot be, the cases with more users will say so.
+    // When the server refuses, the cases with several users report it.
     if ((mode & 0o777) !== 0o777) {
       await session.attempt(T.wstat(fid, { mode: DMDIR + 0o777 }));
     }
@@ -202,8 +213,8 @@ export class Trial {
   }
 
   /**
-   * A session of another user: 0 or 1 of the options' two. A server that does
-   * not tell users apart costs the case.
+   * Opens a session of another user: `users[0]` or `users[1]`. The case is
+   * skipped when the server does not tell the users apart.
    */
   async guest(which: 0 | 1): Promise<Session> {
     const uname = this.users[which];
@@ -218,7 +229,7 @@ export class Trial {
     return session;
   }
 
-  /** Who owns what a session makes. */
+  /** Returns the owner of a file that a session makes. */
   async #ownerOfNew(session: Session, uname: string): Promise<string> {
     const fid = session.newFid();
     await session.walk(DIR, fid);
@@ -236,28 +247,31 @@ export class Trial {
     if (this.#directory === undefined) (await this.session()).close();
   }
 
-  /** Another connection is served. */
-  async othersAreServed(): Promise<void> {
+  /** Fails unless the server serves another connection. */
+  async mustServeOthers(): Promise<void> {
     const other = await this.root();
     await other.stat(ROOT);
     other.close();
   }
 
-  /** Whether the server offers a file. */
+  /** True when the server offers a file. */
   has(session: Session, name: keyof Fixtures): Promise<boolean> {
     return session.exists(this.#files[name], ROOT);
   }
 
-  /** A new fid for a file that the server may offer; else the case is skipped. */
+  /**
+   * Makes a fid of a file that the server may offer. Without the file, the case
+   * is skipped.
+   */
   async fixture(session: Session, name: keyof Fixtures): Promise<number> {
     const path = this.#files[name];
     if (!await this.has(session, name)) {
       skip(`no file "${path}" here, ${FIXTURE_NEEDS[name]}`);
     }
-    return await session.at(path, ROOT);
+    return await session.walkTo(path, ROOT);
   }
 
-  /** The same, open. */
+  /** Makes an open fid of a file that the server may offer. */
   async openFixture(
     session: Session,
     name: keyof Fixtures,
@@ -268,11 +282,14 @@ export class Trial {
     return fid;
   }
 
-  /** A new fid for a function that a Tcall reaches; else the case is skipped. */
+  /**
+   * Makes a fid of a function that a Tcall can call. Without such a function,
+   * the case is skipped.
+   */
   async callable(session: Session, name: "add" | "fail"): Promise<number> {
     const fid = await this.fixture(session, name);
     const reply = await session.ask(T.call(fid, '{"argv": [1, 2]}'));
-    if (reply === END) return fail(brief(reply), "a reply to a Tcall");
+    if (reply === END) return fail(describe(reply), "a reply to a Tcall");
     const isFunction = reply.type === "Rcall" && reply.err === 0 ||
       reply.type === "Rerror" && reply.ename.startsWith("{");
     if (!isFunction && !this.strict) {
@@ -281,13 +298,16 @@ export class Trial {
     return fid;
   }
 
-  /** A read that blocks: the tag of a Tread that is not answered. */
+  /** Starts a read that blocks, and returns the tag of the Tread. */
   async block(session: Session, tag?: number): Promise<number> {
     const fid = await this.openFixture(session, "block");
     return session.start(T.read(fid), tag);
   }
 
-  /** Ends all reads that block; a server that has no such file says false. */
+  /**
+   * Ends all reads that block. Returns false when the server has no file for
+   * this.
+   */
   async release(): Promise<boolean> {
     const session = await this.root();
     const there = await this.has(session, "release");
@@ -296,19 +316,19 @@ export class Trial {
     return there;
   }
 
-  /** Tries until something holds, for as long as a reply may take. */
+  /** Repeats an attempt until it succeeds; fails after `patience`. */
   async eventually(
-    what: string,
+    goal: string,
     attempt: () => Promise<boolean>,
   ): Promise<void> {
     const end = Date.now() + this.patience;
     for (let wait = 1; !await attempt(); wait = Math.min(wait * 2, 50)) {
-      if (Date.now() > end) fail(`no such thing in ${this.patience} ms`, what);
+      if (Date.now() > end) fail(`no such thing in ${this.patience} ms`, goal);
       await pause(wait);
     }
   }
 
-  /** An authentication: a fid for its file, which the server must grant. */
+  /** Makes an afid and runs the exchange; fails when the server refuses. */
   async authenticate(
     session: Session,
     afid: number,
@@ -321,7 +341,10 @@ export class Trial {
     }, names);
   }
 
-  /** A session on a server that wants an authentication; else the case is skipped. */
+  /**
+   * Starts a session on a server that requires authentication. Without such a
+   * server, the case is skipped.
+   */
   async authSession(): Promise<Session> {
     const session = await this.connect(this.auth?.connect);
     await session.version();
@@ -332,13 +355,13 @@ export class Trial {
     return session;
   }
 
-  /** Ends all connections; there will be no more. */
+  /** Closes all connections; the case can open no more. */
   end(): void {
     this.#over = true;
     for (const session of this.#sessions) session.close();
   }
 
-  /** Ends all connections, and removes the case's directory. */
+  /** Closes all connections, and removes the case's directory. */
   async cleanUp(): Promise<void> {
     for (const session of this.#sessions) session.close();
     if (this.#directory === undefined) return;
@@ -353,7 +376,10 @@ export class Trial {
   }
 }
 
-/** Removes a file, and all that is in it; what is not allowed is left. */
+/**
+ * Removes a file or a directory with its members. Files that the server refuses
+ * to remove stay.
+ */
 async function removeAll(session: Session, fid: number): Promise<void> {
   const { qid } = await session.stat(fid);
   if ((qid.type & QTDIR) !== 0) {
@@ -363,7 +389,7 @@ async function removeAll(session: Session, fid: number): Promise<void> {
     const opened = await session.attempt(T.open(dir));
     const members = typeof opened === "string" ? [] : await session.list(dir);
     for (const { name } of members) {
-      if (!isName(name)) continue; // A server may list `..`: nothing else is ours to remove.
+      if (!isName(name)) continue; // A faulty server may list `..`, which must not be removed.
       const member = session.newFid();
       const walked = await session.attempt(T.walk(fid, member, name));
       if (typeof walked !== "string") await removeAll(session, member);
@@ -373,7 +399,7 @@ async function removeAll(session: Session, fid: number): Promise<void> {
   await session.attempt(T.remove(fid));
 }
 
-/** Waits. */
+/** Waits for a time. */
 export function pause(milliseconds: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }

@@ -1,24 +1,24 @@
 // S17 to S26: the start of a session, and its msize.
 
 import { NOTAG, ORCLOSE, OREAD, QTDIR } from "../../codec.ts";
-import type { Line } from "./line.ts";
-import { equal, fail, holds } from "./check.ts";
+import type { Rule } from "./line.ts";
+import { ensure, equal, fail } from "./check.ts";
 import { type Request, T } from "./requests.ts";
 import { DIR, ROOT, type Session } from "./session.ts";
 import type { Trial } from "./trial.ts";
-import { brief, END, type Event } from "./wire.ts";
+import { describe, END, type ReplyOrEnd } from "./wire.ts";
 
-/** The answer to a Tversion, whatever it is. */
+/** Sends a Tversion and returns any reply. */
 async function askVersion(
   session: Session,
   msize: number,
   version = "9P2000",
-): Promise<Event> {
+): Promise<ReplyOrEnd> {
   session.start(T.version(msize, version), NOTAG);
   return await session.reply(NOTAG, "Rversion");
 }
 
-/** What a server makes of an msize. */
+/** Returns the msize that a server chooses for a requested msize. */
 async function msizeFor(trial: Trial, msize: number): Promise<number> {
   const session = await trial.connect();
   const reply = await session.version(msize);
@@ -26,7 +26,7 @@ async function msizeFor(trial: Trial, msize: number): Promise<number> {
   return reply.msize;
 }
 
-export const versionLines: readonly Line[] = [
+export const versionRules: readonly Rule[] = [
   {
     id: "S17",
     title: "Any request before Tversion: error or close; no effect.",
@@ -47,7 +47,7 @@ export const versionLines: readonly Line[] = [
         if (event !== END) {
           session.refused(event, request.type, "protocol botch");
           await session.version();
-          await session.unborn(ROOT);
+          await session.mustBeUnknown(ROOT);
           await trial.attach(session, ROOT, trial.uname);
         }
         session.close();
@@ -62,14 +62,14 @@ export const versionLines: readonly Line[] = [
     async check(trial) {
       for (const msize of [4096, 8192, 65536]) {
         const got = await msizeFor(trial, msize);
-        holds(got <= msize, `msize ${got}`, `at most the ${msize} asked for`);
+        ensure(got <= msize, `msize ${got}`, `at most the ${msize} asked for`);
       }
       const most = await msizeFor(trial, 0xffffffff);
-      if (most === 0xffffffff) return; // No maximum that one could ask for.
+      if (most === 0xffffffff) return; // There is no larger msize to ask for.
       equal(await msizeFor(trial, most), most, "msize at the maximum");
       equal(await msizeFor(trial, most + 1), most, "msize above the maximum");
       const below = await msizeFor(trial, most - 1);
-      holds(below < most, `msize ${below}`, `at most ${most - 1}`);
+      ensure(below < most, `msize ${below}`, `at most ${most - 1}`);
     },
   },
   {
@@ -88,7 +88,7 @@ export const versionLines: readonly Line[] = [
           const next = await session.ask(attach);
           if (next !== END) session.refused(next, "Tattach", "protocol botch");
         } else if (trial.strict) {
-          fail(brief(event), `an error for msize ${msize}`);
+          fail(describe(event), `an error for msize ${msize}`);
         }
         session.close();
       }
@@ -106,7 +106,7 @@ export const versionLines: readonly Line[] = [
       for (const asked of [...dialects, "9P2000.xyz", ...unknown]) {
         const session = await trial.connect();
         const { version } = await session.version(8192, asked);
-        // A server that has the dialect is right, too.
+        // A server that speaks the dialect is right as well.
         if (!dialects.includes(asked) || version !== asked) {
           equal(version, "9P2000", `the answer to "${asked}"`);
           await trial.attach(session, ROOT, trial.uname);
@@ -154,15 +154,15 @@ export const versionLines: readonly Line[] = [
       await session.walk(DIR, 7, "f");
       await session.open(7);
       await session.make("closing");
-      await session.opened("closing", ORCLOSE);
+      await session.openPath("closing", ORCLOSE);
       await session.version();
-      for (const fid of [ROOT, DIR, 7]) await session.unborn(fid);
+      for (const fid of [ROOT, DIR, 7]) await session.mustBeUnknown(fid);
       const { qid } = await trial.attach(session, 7, trial.uname);
       equal(qid.type & QTDIR, QTDIR, "QTDIR of fid 7");
       await session.walk(7, DIR, ...trial.path, "f");
       await session.open(DIR);
       if (!trial.strict) return;
-      // They are clunked, with all that this means.
+      // The Tversion clunks the fids, so an ORCLOSE file is removed.
       await session.walk(7, 8, ...trial.path);
       equal(await session.exists("closing", 8), false, "an ORCLOSE file");
     },
@@ -175,11 +175,11 @@ export const versionLines: readonly Line[] = [
     async check(trial) {
       const session = await trial.session();
       await session.make("f", { data: "text" });
-      const fid = await session.opened("f");
+      const fid = await session.openPath("f");
       for (let i = 0; i < 20; i++) session.start(T.read(fid), 1000 + i);
       if (await trial.has(session, "block")) await trial.block(session, 1999);
       await session.version();
-      // What came before is as it should be; what comes now is not.
+      // Replies before the Rversion are legal; later ones are not.
       session.discard();
       await trial.release();
       await trial.attach(session, ROOT, trial.uname);
@@ -198,13 +198,13 @@ export const versionLines: readonly Line[] = [
       await long.make(name);
       await long.make("f");
       const session = await trial.session({ msize: 256 });
-      // That no frame is above msize, every receive sees to.
+      // Every receive checks that no frame is above msize.
       const fits = session.frameOf(
-        await session.do(T.stat(await session.at("f"))),
+        await session.do(T.stat(await session.walkTo("f"))),
       );
       if (fits.length - "f".length + name.length > session.msize) {
-        await session.refuses(T.stat(await session.at(name)));
-        const dir = await session.opened("");
+        await session.refuses(T.stat(await session.walkTo(name)));
+        const dir = await session.openPath("");
         await session.ask(T.read(dir, 0, 200));
       }
       const missing = "€𝄞".repeat(30);
@@ -216,8 +216,8 @@ export const versionLines: readonly Line[] = [
         ]
       ) {
         const event = await session.ask(request);
-        if (event === END) fail(brief(event), "an error");
-        if (event.type !== "Rerror") continue; // It takes any aname.
+        if (event === END) fail(describe(event), "an error");
+        if (event.type !== "Rerror") continue; // The server accepts any aname.
         checkText(session.frameOf(event).subarray(9));
       }
     },
@@ -233,22 +233,22 @@ export const versionLines: readonly Line[] = [
       const msize = 1024;
       const session = await trial.session({ msize });
       const most = session.msize - 11;
-      const fid = await session.opened("f");
+      const fid = await session.openPath("f");
       for (const count of [most + 1, msize, 8192, 0x7fffffff, 0xffffffff]) {
         const { length } = await session.read(fid, 0, count);
-        holds(
+        ensure(
           length > 0 && length <= most,
           `${length} bytes for a count of ${count}`,
           `1 to ${most}`,
         );
       }
-      const dir = await session.opened("", OREAD);
+      const dir = await session.openPath("", OREAD);
       await session.read(dir, 0, 0xffffffff);
     },
   },
 ];
 
-/** The bytes of an error text must be whole characters. */
+/** Fails unless the bytes of an error text are whole characters. */
 function checkText(bytes: Uint8Array): void {
   try {
     new TextDecoder("utf-8", { fatal: true }).decode(bytes);

@@ -1,16 +1,16 @@
 // S35 to S50: walks.
 
 import { DMDIR, ORDWR, OREAD, QTDIR } from "../../codec.ts";
-import type { Line } from "./line.ts";
-import { equal, fail, holds } from "./check.ts";
+import type { Rule } from "./line.ts";
+import { ensure, equal, fail } from "./check.ts";
 import { T } from "./requests.ts";
 import { DIR, NO_SUCH_FID, ROOT, type Session } from "./session.ts";
-import { brief, END } from "./wire.ts";
+import { describe, END } from "./wire.ts";
 
 const NOT_FOUND = "file does not exist";
 const UNKNOWN = "fid unknown or out of range";
 
-/** A walk that must stop behind the first names: the number of qids. */
+/** Fails unless a walk stops after the first `found` names. */
 async function stopsAfter(
   session: Session,
   found: number,
@@ -20,10 +20,10 @@ async function stopsAfter(
 ): Promise<void> {
   const { wqid } = await session.do(T.walk(fid, newfid, ...names));
   equal(wqid.length, found, `the qids for ${JSON.stringify(names)}`);
-  if (newfid !== fid) await session.unborn(newfid);
+  if (newfid !== fid) await session.mustBeUnknown(newfid);
 }
 
-/** A walk that must find nothing. */
+/** Fails unless a walk finds no file. */
 async function isNotFound(
   session: Session,
   fid: number,
@@ -32,10 +32,10 @@ async function isNotFound(
 ): Promise<void> {
   const newfid = session.newFid();
   await session.refuses(T.walk(fid, newfid, name), ename);
-  await session.unborn(newfid);
+  await session.mustBeUnknown(newfid);
 }
 
-export const walkLines: readonly Line[] = [
+export const walkRules: readonly Rule[] = [
   {
     id: "S35",
     title: "No names: newfid stands for the same file; Rwalk has no qids.",
@@ -85,21 +85,21 @@ export const walkLines: readonly Line[] = [
   },
   {
     id: "S38",
-    title: "First name not found: error; newfid not born.",
+    title: "First name not found: error; newfid stays unknown.",
     manual: "walk(9P)",
     async check(trial) {
       const session = await trial.session();
       await session.make("f");
       await session.refuses(T.walk(DIR, 5, "missing"), NOT_FOUND);
-      await session.unborn(5);
+      await session.mustBeUnknown(5);
       await session.refuses(T.walk(DIR, 5, "missing", "f"), NOT_FOUND);
-      await session.walk(DIR, 5, "f"); // The number is free.
+      await session.walk(DIR, 5, "f"); // The fid number is free.
     },
   },
   {
     id: "S39",
     title:
-      "A later name not found: Rwalk with the qids of those before it; newfid not born; fid unchanged.",
+      "A later name not found: Rwalk with the qids of those before it; newfid stays unknown; fid unchanged.",
     manual: "walk(9P)",
     async check(trial) {
       const session = await trial.session();
@@ -110,7 +110,7 @@ export const walkLines: readonly Line[] = [
       const walk = T.walk(DIR, 5, "a", "b", "missing", "c");
       const { wqid } = await session.do(walk);
       equal(wqid, wanted, "the qids");
-      await session.unborn(5);
+      await session.mustBeUnknown(5);
       await session.standsFor(DIR, qid);
     },
   },
@@ -154,7 +154,7 @@ export const walkLines: readonly Line[] = [
     async check(trial) {
       const session = await trial.session();
       await session.make("f");
-      const file = await session.at("f");
+      const file = await session.walkTo("f");
       for (const name of ["x", ".."]) {
         await isNotFound(session, file, name, "not a directory");
         await stopsAfter(session, 1, DIR, 5, "f", name);
@@ -218,7 +218,7 @@ export const walkLines: readonly Line[] = [
         await session.standsFor(5, qid);
       } else {
         session.refused(reply, "Twalk of `.`", NOT_FOUND);
-        await session.unborn(5);
+        await session.mustBeUnknown(5);
       }
     },
   },
@@ -231,7 +231,7 @@ export const walkLines: readonly Line[] = [
       await session.refuses(T.walk(NO_SUCH_FID, 5), UNKNOWN);
       await session.refuses(T.walk(NO_SUCH_FID, NO_SUCH_FID), UNKNOWN);
       await session.refuses(T.walk(NO_SUCH_FID, ROOT), UNKNOWN);
-      await session.unborn(5);
+      await session.mustBeUnknown(5);
       await session.stat(ROOT);
     },
   },
@@ -243,8 +243,8 @@ export const walkLines: readonly Line[] = [
     async check(trial) {
       const session = await trial.session();
       await session.make("f", { data: "text" });
-      const dir = await session.opened("");
-      const file = await session.opened("f", ORDWR);
+      const dir = await session.openPath("");
+      const file = await session.openPath("f", ORDWR);
       await session.refuses(T.walk(dir, dir, "f"), "bad use of fid");
       await session.refuses(T.walk(file, file), "bad use of fid");
       for (const fid of [dir, file]) {
@@ -252,7 +252,7 @@ export const walkLines: readonly Line[] = [
         const reply = await session.ask(T.walk(fid, newfid));
         if (reply !== END && reply.type === "Rerror" && !trial.strict) continue;
         session.succeeded(T.walk(fid, newfid), reply);
-        await session.open(newfid); // An open one could not be opened.
+        await session.open(newfid); // Opening fails when the fid is already open.
       }
       equal(await session.text(file), "text", "what the open fid reads");
     },
@@ -270,7 +270,7 @@ export const walkLines: readonly Line[] = [
       const denied = "permission denied";
       /** From the directory itself, and on the way through it. */
       const isClosed = async (session: Session, path: string) => {
-        const fid = await session.at(path);
+        const fid = await session.walkTo(path);
         const behind = path === "d" ? "e" : "f";
         await isNotFound(session, fid, behind, denied);
         await isNotFound(session, fid, "..", denied);
@@ -299,22 +299,22 @@ export const walkLines: readonly Line[] = [
     async check(trial) {
       const session = await trial.session();
       await session.mkdir("d");
-      const fid = await session.at("d");
+      const fid = await session.walkTo("d");
       const { qid } = await session.stat(fid);
-      await session.remove(await session.at("d"));
+      await session.remove(await session.walkTo("d"));
       for (const name of ["x", ".."]) {
         const reply = await session.ask(T.walk(fid, 5, name));
-        if (reply === END) fail(brief(reply), "an error");
+        if (reply === END) fail(describe(reply), "an error");
         session.refused(reply, "Twalk", "file has been removed");
       }
-      // Nor does the fid stand for what gets the name next.
+      // The fid must not stand for the next file of that name.
       await session.mkdir("d");
       await session.make("d/x");
       await session.refuses(T.walk(fid, 5, "x"), "file has been removed");
       const { qid: next } = await session.statOf("d");
-      holds(next.path !== qid.path, `qid path ${next.path}`, "a new one");
+      ensure(next.path !== qid.path, `qid path ${next.path}`, "a new one");
       equal(next.type, QTDIR, "qid type");
-      await session.open(await session.at("d"), OREAD);
+      await session.open(await session.walkTo("d"), OREAD);
     },
   },
 ];

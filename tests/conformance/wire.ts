@@ -1,5 +1,6 @@
-// One connection, as bytes and messages: what is sent is what a case says,
-// what comes is taken as it comes. It knows the frames of 9P2000 and no rule.
+// One connection, as bytes and messages. A Wire sends exactly the messages of
+// the
+// case and passes on every reply. It knows the frames of 9P2000, but no rules.
 
 import {
   decode,
@@ -11,43 +12,43 @@ import {
   type Tmessage,
 } from "../../codec.ts";
 import type { Connection } from "../../transport.ts";
-import { fail, Failure, hex, NoReply, show, unhex } from "./check.ts";
-import type { AnswerTo, Request } from "./requests.ts";
+import { fail, Failure, hex, show, TimeoutFailure, unhex } from "./check.ts";
+import type { ReplyTo, Request } from "./requests.ts";
 
-/** Largest frame that is taken before a session has set its msize. */
+/** Largest frame that is accepted before a session has set its msize. */
 const FIRST_MSIZE = 64 * 1024;
-/** Type of an error of 9P2000.L. */
+/** Type of Rlerror, the error of 9P2000.L. */
 const RLERROR = 7;
-/** Messages of a case that are kept to be shown. */
+/** Maximum of messages in the log of a case. */
 const LOG_MAX = 400;
 
-/** What the connections of one case have in common. */
+/** Options of a connection. */
 export interface WireOptions {
   /** Number of the connection in its case, from 1 on. */
   readonly number: number;
   /** Longest time in milliseconds that a reply may take. */
   readonly patience: number;
-  /** Demand the reference's texts of errors. */
+  /** True when only the error texts of this library pass. */
   readonly strict: boolean;
-  /** Where the messages are noted, one line each. */
+  /** The log of the messages, one line each. */
   readonly log: string[];
 }
 
-/** The end of the connection, in the place of a reply. */
+/** Stands for the end of the connection in the place of a reply. */
 export const END: unique symbol = Symbol("the end of the connection");
 
-/** A reply, or the end. */
-export type Event = Rmessage | typeof END;
+/** A reply, or the end of the connection. */
+export type ReplyOrEnd = Rmessage | typeof END;
 
-/** A connection to the server that is judged. */
+/** A connection to the server under test. */
 export class Wire {
   /** Largest frame that the server may send. */
   msize: number = FIRST_MSIZE;
   readonly #options: WireOptions;
   readonly #connection: Connection;
-  readonly #source: Source;
+  readonly #stream: ByteStream;
   readonly #splitter = new FrameSplitter(FIRST_MSIZE);
-  /** Replies that came before they were asked for. */
+  /** Replies that arrived before the case asked for them. */
   readonly #unclaimed: Rmessage[] = [];
   readonly #frames = new WeakMap<Rmessage, Uint8Array>();
   #reading: Promise<Uint8Array | null> | undefined;
@@ -59,15 +60,15 @@ export class Wire {
   constructor(connection: Connection, options: WireOptions) {
     this.#connection = connection;
     this.#options = options;
-    this.#source = sourceOf(connection);
+    this.#stream = streamOf(connection);
   }
 
-  /** Whether the reference's own answers are demanded. */
+  /** True when only the answers of this library pass. */
   get strict(): boolean {
     return this.#options.strict;
   }
 
-  /** Sends bytes, or hexadecimal digits, in one write. */
+  /** Sends bytes, given as such or as hexadecimal digits, in one write. */
   raw(data: Uint8Array | string): Promise<void> {
     const bytes = typeof data === "string" ? unhex(data) : data;
     this.#log("->", formatBytes(bytes));
@@ -83,27 +84,30 @@ export class Wire {
     this.#write(concat(frames));
   }
 
-  /** Sends one request under a new tag, and does not wait. */
+  /** Sends a request and returns its tag, without waiting for the reply. */
   start(request: Request, tag: number = this.newTag()): number {
     this.send(tagged(request, tag));
     return tag;
   }
 
-  /** A tag that was not used lately. */
+  /** Returns a tag that was not used recently. */
   newTag(): number {
     this.#lastTag = this.#lastTag % 0xfff0 + 1;
     return this.#lastTag;
   }
 
-  /** The next reply, or the end. */
-  async next(wanted = "a reply"): Promise<Event> {
+  /** Waits for the next reply, or the end. */
+  async next(wanted = "a reply"): Promise<ReplyOrEnd> {
     return this.#unclaimed.shift() ?? await this.#receive(wanted);
   }
 
-  /** The reply with a tag, or the end; others wait until they are asked for. */
-  async reply(tag: number, wanted = "a reply"): Promise<Event> {
-    const at = this.#unclaimed.findIndex((reply) => reply.tag === tag);
-    if (at >= 0) return this.#unclaimed.splice(at, 1)[0];
+  /**
+   * Waits for the reply with a tag, or the end. Keeps replies with other tags
+   * for later.
+   */
+  async reply(tag: number, wanted = "a reply"): Promise<ReplyOrEnd> {
+    const index = this.#unclaimed.findIndex((reply) => reply.tag === tag);
+    if (index >= 0) return this.#unclaimed.splice(index, 1)[0];
     while (true) {
       const event = await this.#receive(`${wanted} for tag ${tag}`);
       if (event === END || event.tag === tag) return event;
@@ -111,97 +115,109 @@ export class Wire {
     }
   }
 
-  /** Forgets the replies that came and were not asked for. */
+  /** Drops the replies that the case has not asked for. */
   discard(): void {
     this.#unclaimed.length = 0;
   }
 
-  /** Sends one request and gives its reply, whatever it is. */
-  async ask(request: Request): Promise<Event> {
+  /** Sends a request and returns any reply. */
+  async ask(request: Request): Promise<ReplyOrEnd> {
     return await this.reply(this.start(request), replyName(request));
   }
 
-  /** Sends one request, which must succeed. */
-  async do<R extends Request>(request: R): Promise<AnswerTo<R>> {
+  /** Sends a request; fails unless the request succeeds. */
+  async do<R extends Request>(request: R): Promise<ReplyTo<R>> {
     return this.succeeded(request, await this.ask(request));
   }
 
-  /** Sends one request that may be refused: its reply, or the error's text. */
-  async attempt<R extends Request>(request: R): Promise<AnswerTo<R> | string> {
+  /**
+   * Sends a request that the server may refuse. Returns the reply, or the text
+   * of the error.
+   */
+  async attempt<R extends Request>(request: R): Promise<ReplyTo<R> | string> {
     const event = await this.ask(request);
     const isRefused = event !== END && event.type === "Rerror";
     return isRefused ? event.ename : this.succeeded(request, event);
   }
 
-  /** The reply to a request that was started, which must have succeeded. */
-  async done<R extends Request>(request: R, tag: number): Promise<AnswerTo<R>> {
+  /**
+   * Waits for the reply to a started request; fails unless the request
+   * succeeded.
+   */
+  async done<R extends Request>(request: R, tag: number): Promise<ReplyTo<R>> {
     return this.succeeded(request, await this.reply(tag, replyName(request)));
   }
 
-  /** Fails unless an event is the reply that a request wants. */
-  succeeded<R extends Request>(request: R, event: Event): AnswerTo<R> {
+  /** Fails unless an event is the successful reply to a request. */
+  succeeded<R extends Request>(request: R, event: ReplyOrEnd): ReplyTo<R> {
     const wanted = replyName(request);
-    if (event === END || event.type !== wanted) fail(brief(event), wanted);
-    return event as AnswerTo<R>; // By its name, which is that type's only.
+    if (event === END || event.type !== wanted) fail(describe(event), wanted);
+    return event as ReplyTo<R>; // Its `type` was just checked.
   }
 
-  /** Sends one request, which must be refused; a strict run wants that text. */
+  /**
+   * Sends a request; fails unless the server refuses it, in a strict run with
+   * `ename`.
+   */
   async refuses(request: Request, ename?: string): Promise<void> {
     this.refused(await this.ask(request), request.type, ename);
   }
 
-  /** Fails unless an event is an error; a strict run wants that text. */
-  refused(event: Event, what: string, ename?: string): void {
+  /** Fails unless an event is an error, in a strict run with `ename`. */
+  refused(event: ReplyOrEnd, subject: string, ename?: string): void {
     if (event === END || event.type !== "Rerror") {
       fail(
-        brief(event),
-        `an error for ${what}${ename ? `: ${ename}` : ""}`,
+        describe(event),
+        `an error for ${subject}${ename ? `: ${ename}` : ""}`,
       );
     }
     if (this.strict && ename !== undefined && event.ename !== ename) {
-      fail(`the error "${event.ename}"`, `"${ename}" for ${what}`);
+      fail(`the error "${event.ename}"`, `"${ename}" for ${subject}`);
     }
   }
 
-  /** The server must end the connection, with no further reply. */
+  /** Fails unless the server ends the connection without a further reply. */
   async ends(): Promise<void> {
     const event = await this.next("the end of the connection");
-    if (event !== END) fail(brief(event), "the end of the connection");
+    if (event !== END) fail(describe(event), "the end of the connection");
   }
 
-  /** Nothing may have come that was not asked for. */
+  /** Fails when the server has sent a reply that the case has not asked for. */
   async quiet(): Promise<void> {
     const tag = this.start({ type: "Tflush", oldtag: 0xfff8 });
     const event = await this.next("Rflush");
-    if (event === END || event.tag !== tag) fail(brief(event), "nothing");
+    if (event === END || event.tag !== tag) fail(describe(event), "nothing");
     this.succeeded({ type: "Tflush", oldtag: 0xfff8 }, event);
   }
 
-  /** The whole frame that a reply came in. */
+  /** Returns the whole frame of a reply. */
   frameOf(reply: Rmessage): Uint8Array {
     const frame = this.#frames.get(reply);
     if (frame === undefined) throw new TypeError("no reply of this connection");
     return frame;
   }
 
-  /** Keeps messages out of the log, where there are too many of them. */
+  /** Stops logging messages, or starts again. */
   mute(mute = true): void {
     this.#log("--", mute ? "many messages" : "and so on");
     this.#mute = mute;
   }
 
-  /** Ends the direction to the server, or the connection where that cannot be. */
+  /**
+   * Closes the direction to the server; closes the whole connection when it
+   * cannot be half closed.
+   */
   async closeWrite(): Promise<void> {
     await this.#written.catch(() => {});
     this.#log("--", "the end, from here");
-    await (this.#source.closeWrite?.() ?? this.close());
+    await (this.#stream.closeWrite?.() ?? this.close());
   }
 
-  /** Ends the connection. */
+  /** Closes the connection. */
   close(): void {
     if (this.#ended) return;
     this.#ended = true;
-    this.#source.close();
+    this.#stream.close();
     this.#connection.close();
   }
 
@@ -213,12 +229,12 @@ export class Wire {
   }
 
   #write(bytes: Uint8Array): Promise<void> {
-    this.#written = this.#written.then(() => this.#source.write(bytes));
-    // What is wrong will be seen by who reads.
+    this.#written = this.#written.then(() => this.#stream.write(bytes));
+    // A failed write shows as the end of the connection when a case reads.
     return this.#written = this.#written.catch(() => {});
   }
 
-  async #receive(wanted: string): Promise<Event> {
+  async #receive(wanted: string): Promise<ReplyOrEnd> {
     while (true) {
       const frame = this.#nextFrame();
       if (frame !== undefined) return this.#decode(frame.slice());
@@ -239,7 +255,7 @@ export class Wire {
     try {
       return this.#splitter.next();
     } catch (error) {
-      // Also how a reply above msize shows itself, in whatever case it comes.
+      // A reply above msize also fails here, in any case.
       throw new Failure(`got a reply that is none: ${messageOf(error)}`);
     }
   }
@@ -263,17 +279,19 @@ export class Wire {
     return reply;
   }
 
-  /** The next bytes; null at the end, of which a reset is one. */
+  /** Reads the next bytes. Returns null at the end, and after a reset. */
   async #read(wanted: string): Promise<Uint8Array | null> {
     const { patience } = this.#options;
-    // A read that was given up goes on; there must not be two.
-    this.#reading ??= this.#source.read().catch(() => null);
+    // A read that timed out is still pending; only one read may be pending.
+    this.#reading ??= this.#stream.read().catch(() => null);
     let timer;
     const late = new Promise<never>((_, reject) => {
       timer = setTimeout(
         () =>
           reject(
-            new NoReply(`got nothing in ${patience} ms, wanted ${wanted}`),
+            new TimeoutFailure(
+              `got nothing in ${patience} ms, wanted ${wanted}`,
+            ),
           ),
         patience,
       );
@@ -288,26 +306,28 @@ export class Wire {
   }
 }
 
-/** Bytes that are no message, in one line. */
+/** Formats bytes that are no message in one line. */
 function formatBytes(bytes: Uint8Array): string {
   const rest = bytes.length > 64 ? `… (${bytes.length} bytes)` : "";
   return `bytes ${hex(bytes.subarray(0, 64))}${rest}`;
 }
 
-/** A connection's bytes: by its fast path, or by its streams. */
-interface Source {
+/**
+ * Reads and writes the bytes of a connection, by its methods or by its streams.
+ */
+interface ByteStream {
   read(): Promise<Uint8Array | null>;
   write(bytes: Uint8Array): Promise<void> | undefined;
   closeWrite?: (() => Promise<void>) | undefined;
   close(): void;
 }
 
-function sourceOf(connection: Connection): Source {
+function streamOf(connection: Connection): ByteStream {
   const { read, write, closeWrite } = connection;
   if (read !== undefined && write !== undefined) {
     const buffer = new Uint8Array(64 * 1024);
     return {
-      // A copy, for the splitter keeps what is half a frame.
+      // A copy, because the splitter keeps incomplete frames.
       read: async () => (await read.call(connection, buffer))?.slice() ?? null,
       write: (bytes) => write.call(connection, bytes),
       closeWrite: closeWrite?.bind(connection),
@@ -328,30 +348,30 @@ function sourceOf(connection: Connection): Source {
   };
 }
 
-/** A reply as a failure tells it. */
-export function brief(event: Event): string {
+/** Formats a reply for the text of a failure. */
+export function describe(event: ReplyOrEnd): string {
   if (event === END) return "the end of the connection";
   if (event.type === "Rerror") return `the error ${show(event.ename)}`;
   const line = formatMessage(event);
   return line.length > 120 ? `${line.slice(0, 120)}…` : line;
 }
 
-/** A request under a tag, its fields in the order of the wire. */
+/** Adds a tag to a request. The fields keep the order of the wire. */
 export function tagged(request: Request, tag: number): Tmessage {
   const { type, ...fields } = request;
-  // The one thing that a Request lacks is back.
+  // A Request is a message without its tag.
   return { type, tag, ...fields } as Tmessage;
 }
 
-/** Several pieces of bytes as one. */
+/** Joins byte arrays. */
 function concat(pieces: readonly Uint8Array[]): Uint8Array {
   const all = new Uint8Array(
     pieces.reduce((sum, { length }) => sum + length, 0),
   );
-  let at = 0;
+  let offset = 0;
   for (const piece of pieces) {
-    all.set(piece, at);
-    at += piece.length;
+    all.set(piece, offset);
+    offset += piece.length;
   }
   return all;
 }

@@ -1,14 +1,14 @@
 // S78 to S84: writes, and reads that block.
 
 import { DMAPPEND, OEXEC, ORDWR, OREAD, OTRUNC, OWRITE } from "../../codec.ts";
-import type { Line } from "./line.ts";
-import { equal, fail, holds, moved } from "./check.ts";
+import type { Rule } from "./line.ts";
+import { ensure, equal, fail, mustDiffer } from "./check.ts";
 import { makeKind } from "./open.ts";
 import { T } from "./requests.ts";
 import { DIR, ROOT } from "./session.ts";
-import { brief, END } from "./wire.ts";
+import { describe, END } from "./wire.ts";
 
-export const writeLines: readonly Line[] = [
+export const writeRules: readonly Rule[] = [
   {
     id: "S78",
     title:
@@ -18,18 +18,18 @@ export const writeLines: readonly Line[] = [
       const session = await trial.session();
       await session.make("f", { data: "text", perm: 0o755 });
       const badUse = "bad use of fid";
-      const closed = await session.ask(T.write(await session.at("f"), "x"));
+      const closed = await session.ask(T.write(await session.walkTo("f"), "x"));
       const opensImplicitly = closed !== END && closed.type === "Rwrite";
       if (trial.strict || !opensImplicitly) {
         session.refused(closed, "Twrite, fid not open", badUse);
       }
       const before = await session.content("f");
       for (const mode of [OREAD, OEXEC]) {
-        const fid = await session.opened("f", mode);
+        const fid = await session.openPath("f", mode);
         await session.refuses(T.write(fid, "x"), badUse);
       }
-      await session.refuses(T.write(await session.opened(""), "x"), badUse);
-      await session.refuses(T.write(await session.at(""), "x"), badUse);
+      await session.refuses(T.write(await session.openPath(""), "x"), badUse);
+      await session.refuses(T.write(await session.walkTo(""), "x"), badUse);
       equal(await session.content("f"), before, "the content");
     },
   },
@@ -42,8 +42,8 @@ export const writeLines: readonly Line[] = [
       const session = await trial.session();
       await makeKind(session, "log", DMAPPEND, "start ");
       const other = await trial.session();
-      const here = await session.opened("log", ORDWR);
-      const there = await other.opened("log", OWRITE);
+      const here = await session.openPath("log", ORDWR);
+      const there = await other.openPath("log", OWRITE);
       let wanted = "start ";
       for (let i = 0; i < 8; i++) {
         await session.write(here, `a${i} `, i % 2 * 1000);
@@ -74,12 +74,12 @@ export const writeLines: readonly Line[] = [
     async check(trial) {
       const session = await trial.session();
       await session.make("f");
-      const fid = await session.opened("f", ORDWR);
+      const fid = await session.openPath("f", ORDWR);
       await session.write(fid, "abcdef");
       await session.write(fid, "end", 10);
       equal(await session.text(fid), "abcdef\0\0\0\0end", "the content");
-      // Bytes that were cut must not come back.
-      await session.open(await session.at("f"), OWRITE | OTRUNC);
+      // Truncated bytes must not reappear.
+      await session.open(await session.walkTo("f"), OWRITE | OTRUNC);
       await session.write(fid, "ab");
       await session.write(fid, "end", 6);
       equal(
@@ -113,7 +113,7 @@ export const writeLines: readonly Line[] = [
     async check(trial) {
       const session = await trial.session();
       await session.make("f", { data: "text" });
-      const fid = await session.opened("f", OWRITE);
+      const fid = await session.openPath("f", OWRITE);
       const { vers } = (await session.stat(fid)).qid;
       for (const offset of [0, 4, 100]) await session.write(fid, "", offset);
       const stat = await session.stat(fid);
@@ -131,16 +131,20 @@ export const writeLines: readonly Line[] = [
       const session = await trial.session();
       await session.make("f", { perm: 0o666 });
       const guest = await trial.guest(0);
-      const fid = await session.at("f");
-      const writer = await guest.opened("f", OWRITE);
+      const fid = await session.walkTo("f");
+      const writer = await guest.openPath("f", OWRITE);
       for (const data of ["text", "more text"]) {
         const { before, isOld } = await session.age(fid);
         const { count } = await guest.do(T.write(writer, data));
-        holds(count <= data.length, `count ${count}`, `at most ${data.length}`);
+        ensure(
+          count <= data.length,
+          `count ${count}`,
+          `at most ${data.length}`,
+        );
         const after = await session.stat(fid);
         equal(after.length, BigInt(count), "the length");
-        if (isOld) moved(after.mtime, before.mtime, "mtime");
-        moved(after.qid.vers, before.qid.vers, "qid.version");
+        if (isOld) mustDiffer(after.mtime, before.mtime, "mtime");
+        mustDiffer(after.qid.vers, before.qid.vers, "qid.version");
         equal(after.muid, trial.users[0], "muid");
       }
     },
@@ -155,7 +159,7 @@ export const writeLines: readonly Line[] = [
       const blocked = await trial.block(session);
       await session.make("f", { data: "text" });
       equal(await session.content("f"), "text", "the content");
-      await session.quiet(); // The read blocks indeed.
+      await session.quiet(); // The read really blocks.
       const other = await trial.session();
       equal(await other.content("f"), "text", "the content, elsewhere");
       await session.stat(ROOT);
@@ -171,18 +175,18 @@ export const writeLines: readonly Line[] = [
     async check(trial) {
       const session = await trial.session();
       await session.make("f", { data: "text" });
-      const fid = await session.opened("f", ORDWR);
+      const fid = await session.openPath("f", ORDWR);
       await session.chmod("f", 0);
       equal(await session.text(fid), "text", "what the open fid reads");
       await session.write(fid, "more");
       equal(await session.text(fid), "more", "what it reads");
-      const dir = await session.at("");
+      const dir = await session.walkTo("");
       await session.open(dir);
       const { mode } = await session.stat(dir);
       await session.setMode(DIR, (mode & ~0o777) >>> 0);
       const read = await session.ask(T.read(dir));
       await session.wstat(DIR, { mode });
-      if (read === END || read.type !== "Rread") fail(brief(read), "Rread");
+      if (read === END || read.type !== "Rread") fail(describe(read), "Rread");
     },
   },
 ];
