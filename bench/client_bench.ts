@@ -1,8 +1,8 @@
-// What a program gets from the client, beside what it would use instead: a
-// function of another process called by 9P, by `fetch` with JSON, by JSON over
-// a WebSocket; 64 MiB read and written by 9P and by HTTP. The servers are those
-// of the same runtime; the raw exchange of so many bytes is the floor. Rounds
-// take turns; a ratio above 1 means: that many times as fast as the other.
+// The client beside its alternatives: a function of another process called by
+// 9P, by `fetch` with JSON, and by JSON over a WebSocket; 64 MiB read and
+// written by 9P and by HTTP. The servers are of the same runtime. A raw
+// exchange of the same number of bytes is the floor. Rounds take turns. A ratio
+// of 2 means that 9P is twice as fast.
 
 import { assertEquals } from "@std/assert";
 import { connect, dial } from "../mod.ts";

@@ -102,7 +102,8 @@ for (const way of ["TCP", "pair"]) {
         runs.push({ all, count: await warmUp(all), times: [] });
       }
       for (let i = 0; i < ROUNDS; i++) {
-        // Who comes first has the caches of the other's last round.
+        // The checkout that comes first has the caches of the other's last
+        // round.
         for (const run of i % 2 === 0 ? runs : runs.toReversed()) {
           const took = await time(run.all, run.count);
           run.times.push(took * 1e3 / run.count / inFlight);

@@ -5,7 +5,7 @@
  * @module
  */
 
-/** What a bench is called, and how its figures are to be read. */
+/** Name, group and number of operations of a bench. */
 export interface BenchOptions {
   name: string;
   /** Benches of one group are shown, and compared, together. */
@@ -39,7 +39,8 @@ const entries: Entry[] = [];
  * Registers a bench.
  *
  * @param options Name, group and number of operations.
- * @param fn What is timed. One that gives a promise must be an `async` function, or `deno bench` does not wait for it.
+ * @param fn Function that is timed. If it returns a promise, it must be an
+ *   `async` function, or `deno bench` does not wait for it.
  */
 export function bench(options: BenchOptions, fn: () => unknown): void {
   if (!underDeno) {
@@ -51,13 +52,16 @@ export function bench(options: BenchOptions, fn: () => unknown): void {
     name: ops === 1 ? name : `${name} (x${ops})`,
     ...(group === undefined ? {} : { group }),
     baseline,
-    // Not wrapped: an async function is told by its constructor. What it
-    // gives is of no interest.
+    // The function is not wrapped, because `deno bench` recognizes an async
+    // function by its constructor. Its result is ignored.
     fn: fn as () => void | Promise<void>,
   });
 }
 
-/** Times what was registered and prints a table; under Deno, `deno bench` does that. To be called at the end of a bench file. */
+/**
+ * Times the registered benches and prints a table. Call it at the end of a
+ * bench file. Under Deno, `deno bench` does this work.
+ */
 export async function run(): Promise<void> {
   if (underDeno) return;
   const results: Result[] = [];

@@ -9,7 +9,7 @@ import { Intake } from "../transport/intake.ts";
 
 export const MSIZE = 65536;
 
-/** How a session begins, with the root as fid 0. */
+/** The messages that start a session, with the root as fid 0. */
 export const GREETING: readonly Tmessage[] = [
   { type: "Tversion", tag: 0xffff, msize: MSIZE, version: "9P2000" },
   { type: "Tattach", tag: 1, fid: 0, afid: NOFID, uname: "none", aname: "" },
@@ -28,7 +28,7 @@ export interface Step {
 /** The requests of the operations of one slot of the window. */
 export type Scenario = (slot: number) => Step[];
 
-/** How long some operations took. */
+/** The durations of some operations. */
 export interface Run {
   /** Operations a second. */
   rate: number;

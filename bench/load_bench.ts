@@ -1,6 +1,6 @@
-// What a server does under load: the requests a second that a generator on the
-// wire gets from it, beside those that it gets from an echo of 75 bytes of the
-// same runtime; latency, memory of idle connections, large directories.
+// A server under load: requests a second that a generator on the wire gets from
+// it, beside those from an echo of 75 bytes of the same runtime; latency,
+// memory of idle connections, large directories.
 //
 //     deno task bench bench/load_bench.ts
 //     bun bench/load_bench.ts

@@ -1,6 +1,6 @@
-// The raw responder: what the sockets alone can do. Each request is so many
-// bytes and gets so many bytes back, whatever they are; the first eight bytes
-// of a connection say how many.
+// The raw responder shows the speed of the sockets alone. Each request has a
+// fixed number of bytes, and so has each reply. The first eight bytes of a
+// connection have both numbers.
 
 import type { Connection } from "../transport.ts";
 import { openChannel } from "../transport/channel.ts";

@@ -21,7 +21,9 @@ const clients: Record<string, Client> = {
   "ninep over a pair": await connect(near),
 };
 
-/** One kind of round trip: what a client does, and its bytes on the wire. */
+/**
+ * One kind of round trip: the call of the client, and its bytes on the wire.
+ */
 interface Kind {
   name: string;
   request: number;

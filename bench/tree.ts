@@ -1,4 +1,4 @@
-// What the benches read, and what it must be.
+// The files that the benches read, and their content.
 
 /** Size of the file `small`, in bytes. */
 export const SMALL = 64;

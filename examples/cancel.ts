@@ -1,6 +1,6 @@
 /**
  * Cancels calls that take too long, by a signal and by a timeout, and shows how
- * the server learns of it. The server is in this process.
+ * the server notices. The server is in this process.
  *
  *     deno run examples/cancel.ts
  *     bun examples/cancel.ts

@@ -1,7 +1,8 @@
 /**
  * Serves numbered jobs, until it is interrupted: the open of `jobs/clone` makes
  * a job and gives its `ctl`. A job lives as long as a client is in its
- * directory. It adds up what is written to `ctl`; `data` has the sum.
+ * directory. It adds up the numbers that are written to `ctl`; `data` has the
+ * sum.
  *
  *     deno run --allow-net examples/jobs.ts [ADDRESS]
  *     bun examples/jobs.ts [ADDRESS]

@@ -39,8 +39,9 @@ server = await listen(addr, fs); // The same tree, at the same address.
 console.log("the server is back");
 console.log(`after: ${await later}`);
 
-// The library repeats only calls that change nothing. A write that was under way
-// when the connection was lost rejects: the program must find out what was done.
+// The library repeats only calls that change nothing. A write that was under
+// way when the connection was lost rejects, and the program must find out
+// whether it was done.
 await client.writeTextFile("poem", "sugar is sweet\n");
 console.log(`now: ${(await client.readTextFile("poem")).trim()}`);
 

@@ -14,7 +14,7 @@ import process from "node:process";
 import { Readable, Writable } from "node:stream";
 import { connect, fromStreams, MemoryFs, serve } from "../mod.ts";
 
-/** A connection over what a process reads and what it writes. */
+/** A connection over the input and the output of a process. */
 function over(input: Readable, output: Writable) {
   return fromStreams({
     readable: Readable.toWeb(input) as ReadableStream<Uint8Array>,

@@ -13,7 +13,7 @@ import process from "node:process";
 import { setTimeout } from "node:timers/promises";
 import { connect, printable, QTDIR } from "../mod.ts";
 
-/** How long to wait at the end of a file that grows, in milliseconds. */
+/** Milliseconds to wait at the end of a file that grows. */
 const PAUSE = 200;
 
 const [address, path] = process.argv.slice(2);
