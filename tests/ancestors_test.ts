@@ -1,5 +1,5 @@
-// What the two ancestors could do, as README.md's table has it, where no other
-// test says it in as many words.
+// The capabilities of the two ancestors, by the table of README.md, that no
+// other test shows.
 import { assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
 import { connect } from "../client.ts";
 import * as codec from "../codec.ts";

@@ -8,7 +8,7 @@ import { Readable, Writable } from "node:stream";
 
 /** A process whose output is read as text. */
 export interface Child {
-  /** What it writes to its standard output. */
+  /** The standard output of the process. */
   readonly output: ReadableStream<string>;
   /** Exit code, when it has ended. */
   readonly ended: Promise<number | null>;
@@ -88,7 +88,7 @@ export function startPiped(...words: string[]): PipedChild {
   };
 }
 
-/** What a process left behind. */
+/** The end of a process, with its output. */
 export interface Ended {
   readonly code: number;
   readonly output: string;
@@ -103,7 +103,7 @@ export async function runScript(...words: string[]): Promise<Ended> {
   return { ...ended, output: new TextDecoder().decode(bytes) };
 }
 
-/** What a process left behind, its output as bytes. */
+/** The end of a process, with its output as bytes. */
 export interface EndedBytes extends Omit<Ended, "output"> {
   readonly bytes: Uint8Array;
 }

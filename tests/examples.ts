@@ -17,12 +17,12 @@ const root = fileURLToPath(new URL("../", import.meta.url));
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 const NOTHING = new Uint8Array(0);
-/** What was started, to be stopped if a check fails. */
+/** The processes that were started, to be stopped if a check fails. */
 const children: Child[] = [];
 
 const isDeno = "Deno" in globalThis;
 
-/** What an example is run with here: the words of its head, up to its name. */
+/** The command of an example: the words of its head, up to its name. */
 async function argsOf(example: string): Promise<string[]> {
   const script = `examples/${example}.ts`;
   const text = await readFile(root + script, "utf8");
@@ -47,7 +47,10 @@ async function runExample(
   return { ...ended, output: decoder.decode(ended.bytes) };
 }
 
-/** What an example that succeeds prints, with nothing on the standard error. */
+/**
+ * Returns the output of an example, which must succeed and print nothing on the
+ * standard error.
+ */
 async function outputOf(example: string, ...words: string[]): Promise<string> {
   const { code, output, errors } = await runExample(example, words);
   assertEquals({ code, errors }, { code: 0, errors: "" }, example);

@@ -6,7 +6,10 @@ import { dirname, join } from "node:path/posix";
 const MAX_LINES = 700;
 const MAX_EXAMPLE_LINES = 60;
 
-/** What each layer may import besides itself. Tests and benches: anything. */
+/**
+ * The layers that each layer may import, besides itself. Tests and benches may
+ * import any.
+ */
 const LAYERS: Record<string, string[]> = {
   codec: [],
   transport: ["codec"],
@@ -26,7 +29,8 @@ const RUNTIME_LAYERS = ["transport", "host", "examples"];
 
 /**
  * The kit and the fixture are published, so they are layers and no tests. Two
- * trees of fs/ may import more than the others: what a host has, and the client.
+ * trees of fs/ may import more than the others: `node:` modules, and the
+ * client.
  */
 function layerOf(path: string): string {
   const tree = /^fs\/(host|remote)[/.]/.exec(path)?.[1];
@@ -191,7 +195,7 @@ Deno.test("house: no files import each other in a circle", () => {
   );
   assert([...imports.values()].some((targets) => targets.length > 0));
   assertNone(circlesOf(imports));
-  // A check that finds nothing in any case would be no check.
+  // The check must find a circle where there is one.
   const small = new Map([["a", ["b", "d"]], ["b", ["c"]], ["c", ["b"]]]);
   assertEquals(circlesOf(small), ["b → c → b"]);
   assertEquals(circlesOf(new Map([["a", ["a"]]])), ["a → a"]);
@@ -228,7 +232,7 @@ Deno.test("house: examples that meet a foreign server escape what it says", () =
 
 Deno.test("house: no file is too long", () => {
   assertNone(files.flatMap(({ path, layer, text, code }) => {
-    // Comments do not count, but for an example, which is read as a whole.
+    // Comments count only in an example, which is read as a whole.
     const counted = layer === "examples" ? text.trimEnd() : code;
     const lines = counted.split("\n").filter((line) =>
       layer === "examples" || line.trim() !== ""
@@ -309,7 +313,7 @@ Deno.test("house: what the ancestors could do has a test that names it", async (
       }
       const named = idsIn(file.text).filter((id) => ids.includes(id));
       for (const id of named) missing.delete(id);
-      // What an example shows, its reader sees.
+      // An example need not name the capability.
       if (named.length === 0 && file.layer === "tests") {
         breaches.push(`${cell.trim()}: ${path} does not name it`);
       }

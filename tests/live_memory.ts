@@ -1,6 +1,6 @@
 /**
- * What memory is in use, and not only waiting to be collected: after a full
- * collection, which either runtime can be told to make.
+ * Measures the memory in use, after a full collection, which both runtimes can
+ * be asked for.
  *
  * @module
  */
@@ -17,10 +17,11 @@ const KiB = 1024;
 const MiB = 1024 * KiB;
 
 /**
- * What two looks at the same program differ by at the most: live memory by code
- * that was compiled meanwhile, some three times of what was seen; that of the
- * process by what its allocator does not give back, so that only leaks outside
- * of the runtime's own account show there.
+ * The largest differences between two measurements of the same program. Live
+ * memory differs by code that was compiled meanwhile; the limit is about three
+ * times the observed difference. The memory of the process differs by memory
+ * that the allocator does not give back, so only leaks outside the runtime's
+ * own account show there.
  */
 const NOISE = { live: (isBun ? 2 : 1) * MiB, rss: 256 * MiB };
 
@@ -42,7 +43,7 @@ function exposedCollector(): () => void {
 /** Collects all that is not in use any more, and tells the rest. */
 export async function settledMemory(): Promise<MemoryInUse> {
   for (let turn = 0; turn < 4; turn++) {
-    // What a collection sets free may have something to say in the next turn.
+    // Finalizers of collected objects may run in the next turn.
     await new Promise((resolve) => setTimeout(resolve));
     collect();
   }
@@ -51,10 +52,7 @@ export async function settledMemory(): Promise<MemoryInUse> {
   return { live: isBun ? heapUsed : heapUsed + external, rss };
 }
 
-/**
- * Fails when more is in use than before, and tells for people what it is.
- * Between the two there must be nothing that lasts.
- */
+/** Fails when more memory is in use than before, and prints the difference. */
 export function assertSteady(before: MemoryInUse, after: MemoryInUse): string {
   const live = after.live - before.live;
   const rss = after.rss - before.rss;

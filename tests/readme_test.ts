@@ -36,7 +36,7 @@ function located(program: string): string {
     .replace("jsr:@ninep/ninep/testing", `${root}tests/testing.ts`);
 }
 
-/** Type-checks a program and runs it: what it printed. */
+/** Type-checks a program, runs it, and returns its output. */
 async function run(program: string, ...more: string[]): Promise<string> {
   const source = located(program).replaceAll(":5640", `:${freePort()}`);
   const dir = await Deno.makeTempDir();

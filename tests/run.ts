@@ -36,7 +36,7 @@ const PRIVILEGED = [
   "tests/fs/host/links_test.ts",
 ];
 
-/** What of deno's output and end the caller sees. */
+/** The output and the exit code of a run of deno. */
 interface Outcome {
   code: number;
   output: string;
@@ -51,7 +51,7 @@ async function deno(args: string[], env?: Record<string, string>) {
   return (await child.status).code;
 }
 
-/** Runs deno and keeps what it says. */
+/** Runs deno and returns its output. */
 async function quietDeno(args: string[]): Promise<Outcome> {
   const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args,
@@ -142,7 +142,7 @@ async function ok(std: string[], args: string[]): Promise<number> {
     ["doc --lint", () => quietDeno(["doc", "--lint", ...ENTRIES])],
     [
       "publish --dry-run",
-      // What is being checked is seldom committed yet.
+      // The changes are usually not committed yet.
       () => quietDeno(["publish", "--dry-run", "--allow-dirty", ...std]),
     ],
     [

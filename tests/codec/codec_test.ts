@@ -39,8 +39,8 @@ const TYPICAL = new Map(
 );
 
 /**
- * Frames of malformed.json and malformed-replies.json that are right as
- * frames: what is wrong with them is for a server or a client to see.
+ * Frames of malformed.json and malformed-replies.json that decode without an
+ * error. A server or a client refuses them.
  */
 const LEGAL_FRAMES = [
   "frame of exactly msize: a Twrite on a fid that is not open",
@@ -175,7 +175,7 @@ test("decode() of hot messages by hand is decode() by their rows, whatever the f
   }
 });
 
-/** What decode() gives, or the text of its error. */
+/** The message that decode() returns, or the text of its error. */
 function attempt(frame: Uint8Array, dialect: Dialect): Message | string {
   try {
     return decode(frame, dialect);

@@ -16,7 +16,7 @@ export interface MessageVector {
   name: string;
   message: Message;
   frame: Uint8Array;
-  /** What the data of a directory read holds. */
+  /** The stat records in the data of a directory read. */
   entries?: Stat[];
 }
 
@@ -36,7 +36,7 @@ export interface MalformedReply {
   name: string;
   /** Largest frame of the session. */
   msize: number;
-  /** What the client has sent. */
+  /** The request of the reply. */
   request: Message;
   frame: Uint8Array;
   expect: "request-fails" | "connection-fails";

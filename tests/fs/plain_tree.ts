@@ -27,7 +27,7 @@ import type {
 /** A file. */
 export class PlainFile implements TreeFile {
   data: Uint8Array = new Uint8Array(0);
-  /** How often it was given, less how often it was released. */
+  /** Number of times that it was given, less the number of its releases. */
   held = 0;
   stats: Attributes;
   readonly tree: PlainTree;

@@ -1,6 +1,6 @@
 /**
- * Raw clients of a tree that is served over in-memory pairs: what they send is
- * what a test says, and a refusal is told from an answer by its exact text.
+ * Raw clients of a tree that is served over in-memory pairs. A test decides on
+ * each message, and checks the exact texts of errors.
  *
  * @module
  */
@@ -43,7 +43,7 @@ type ReplyTo<T extends Request> = T["type"] extends `T${infer Name}`
   ? Extract<Rmessage, { type: `R${Name}` }>
   : never;
 
-/** How a client is connected. */
+/** Options of a client. */
 export interface ClientOptions {
   msize?: number;
 }
@@ -64,7 +64,7 @@ export function textOf(data: Uint8Array): string {
 /** A tree that is served, with any number of clients. */
 export class ServedTree implements AsyncDisposable {
   readonly fs: MemoryFs;
-  /** What the sessions reported: nothing, as a rule. */
+  /** Errors that the sessions reported; usually none. */
   readonly reports: unknown[] = [];
   /** Number of these errors that were answers to the client. */
   expected = 0;
@@ -232,7 +232,7 @@ export class TreeClient {
     return newfid;
   }
 
-  /** Walks a path and opens what is there. */
+  /** Walks to a file and opens it. */
   async open(path: string, mode: number = OREAD): Promise<number> {
     const fid = await this.walk(path);
     await this.ask({ type: "Topen", fid, mode });
@@ -256,7 +256,7 @@ export class TreeClient {
     return (await this.ask(request as Request & { type: "Tread" })).data;
   }
 
-  /** What a fid reads, as a text. */
+  /** Reads from a fid, as text. */
   async text(fid: number, offset = 0, count = 8192): Promise<string> {
     return textOf(await this.read(fid, offset, count));
   }

@@ -1,5 +1,5 @@
-// The command line of the conformance kit, examples/conformance.ts: what it
-// understands, and how it ends where no case can be run.
+// The command line of the conformance kit, examples/conformance.ts: its
+// options, and its end when no case can run.
 import {
   assert,
   assertEquals,

@@ -1,6 +1,6 @@
-// The conformance kit over servers of other kinds than ours: slower ones, ones
-// that lack a request, that die, or that do what the manual leaves open. They
-// are made of our own server, after plan9port's ramfs and others.
+// The conformance kit over other kinds of servers: slow servers, servers that
+// lack a request, that die, or that differ where the manual allows it. They are
+// made from the server of this library, after plan9port's ramfs and others.
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { decodeDir, DMAPPEND, encodeDir } from "../../codec.ts";
 import { listen, MemoryFs, pair } from "../../mod.ts";

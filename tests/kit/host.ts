@@ -26,7 +26,7 @@ const decoder = new TextDecoder();
 /** A server, and how to connect to it. */
 export interface Host extends AsyncDisposable {
   readonly connect: Connect;
-  /** Begins to end; the connections are told. */
+  /** Begins to end, and ends the connections. */
   stop(): void;
 }
 

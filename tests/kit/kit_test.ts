@@ -105,7 +105,7 @@ test("conformance, TCP: S117 with a limit of connections", async () => {
   assert(result?.status === "ok", result && formatResult(result));
 });
 
-// What follows is about the kit: that it can say no, and what it says.
+// The following tests are about the kit: it finds faults, and reports them.
 
 for (const fault of faults) {
   test(`conformance: a server that ${fault.name} fails ${fault.ids}`, async () => {
@@ -277,7 +277,7 @@ const none: Record<string, { connect: Connect; reason: RegExp; end?: string }> =
     },
   };
 
-/** A peer that says one thing, whatever it is told. */
+/** A peer that gives the same answer to each message. */
 function speak(text: string, ends = false): Connection {
   const [here, there] = pair();
   there.write?.(new TextEncoder().encode(text));
@@ -309,7 +309,7 @@ test("conformance: a case takes a bounded time, whatever the server drips", asyn
   const connect = meddle(host.connect, () => {
     let timer: ReturnType<typeof setInterval> | undefined;
     return {
-      // Always something, never what is waited for.
+      // The peer always answers, and never with the expected message.
       request: (message, link) => {
         if (message.type !== "Tstat") return link.toServer(message);
         const drip = () => link.toClient({ type: "Rflush", tag: 60000 });

@@ -14,7 +14,9 @@ import { bytes, soon, T } from "./wire_client.ts";
 
 const AFID = 9;
 
-/** Whoever writes "secret" to the afid may attach, but for `free`, who need not. */
+/**
+ * A user that writes "secret" to the afid may attach. The user `free` need not.
+ */
 function guarded(base: ToyHandler): Partial<ToyHandler> {
   const passed = new Set<ToyNode>();
   return {
@@ -57,7 +59,7 @@ for (const async of [false, true]) {
     const { client } = scene;
     await client.ask(T.version(), "Rversion 65535 8192 9P2000");
     await client.ask(T.auth(1, 0), "Rerror 1 authentication not required");
-    // What 9p -a does.
+    // The way of `9p -a`.
     await client.ask(T.attach(2, 0), "Rattach 2 0");
     await client.ask(
       T.attach(3, 5, "u", "", 77),

@@ -1,5 +1,5 @@
-// connect() and disconnect() of a handler: which connections are served, and
-// what is told when they end.
+// connect() and disconnect() of a handler: the accepted connections, and their
+// ends.
 
 import { assert, assertEquals, assertStrictEquals } from "@std/assert";
 import { NinePError } from "../../codec.ts";

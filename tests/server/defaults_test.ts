@@ -1,5 +1,4 @@
-// What a server does where nothing is chosen, and the bounds that cannot be:
-// semantics.md 11.
+// The defaults of a server, and bounds that are refused: semantics.md 11.
 import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
 import { concat } from "@std/bytes";
 import { encode, NOTAG, ORDWR } from "../../codec.ts";
@@ -44,7 +43,7 @@ class Script implements Connection {
   readonly peer = "script";
   /** Chunks that the server asked for. */
   reads = 0;
-  /** What it wrote: the buffers, as they were passed. */
+  /** The written buffers, as they were passed. */
   readonly written: Uint8Array[] = [];
   readonly #chunks: Iterator<Uint8Array | Promise<Uint8Array>>;
   readonly #closed = Promise.withResolvers<null>();

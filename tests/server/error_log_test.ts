@@ -1,5 +1,5 @@
-// What the owner of a server learns about errors, and how much of it a client
-// can cause.
+// Reports of errors to the owner of a server, and the number that a client can
+// cause.
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { NinePError, ORCLOSE, OREAD, ProtocolError } from "../../codec.ts";
@@ -12,7 +12,7 @@ import { test } from "../harness.ts";
 import { nextTask, Toy, type ToyHandler } from "./toy.ts";
 import { soon, T, WireClient } from "./wire_client.ts";
 
-/** Collects what goes to the console, until it is disposed. */
+/** Collects the output of the console, until it is disposed. */
 class Console implements Disposable {
   readonly lines: string[] = [];
   /** The second argument of each line. */

@@ -1,5 +1,5 @@
-// The life of fids: who bears them, who ends them, and in which order the
-// requests of one fid take effect. semantics.md 2 to 4, 7.4 to 7.10.
+// The life of fids: the requests that make and end them, and the order of the
+// requests of one fid. semantics.md 2 to 4, 7.4 to 7.10.
 import { assert, assertEquals } from "@std/assert";
 import {
   DMDIR,
@@ -403,7 +403,7 @@ test("serve() has the effects of one fid's requests in order of arrival", async 
     T.clunk(6, 1),
     T.read(7, 1),
   );
-  // The open is not answered; nobody else is held up.
+  // The open is not answered, and other requests go on.
   await client.ask(T.stat(8, 0), "Rstat 8 /");
   await client.ask(T.walk(9, 0, 2, "d"), "Rwalk 9 2");
   assertEquals(log, ["open"]);
@@ -501,7 +501,8 @@ test("serve() keeps a fid that the handler still works with apart from a new one
   client.send(T.clunk(2, 1));
   await client.quiet();
   await client.ask(T.stat(3, 1), `Rerror 3 ${UNKNOWN}`);
-  // A client should wait for the Rclunk; one that does not harms nobody.
+  // A client should wait for the Rclunk. A client that does not wait does no
+  // harm.
   const walk = await client.rpc(T.walk(4, 0, 1, "d"));
   assert(walk.type === "Rwalk" || walk.type === "Rerror");
   gate.open();

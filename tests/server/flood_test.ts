@@ -1,5 +1,5 @@
 // Every malformed request of testdata/, over real sockets and very often: each
-// gets its answer, and nobody else notices.
+// gets its answer, and other clients are not disturbed.
 import { assert, assertEquals } from "@std/assert";
 import { concat } from "@std/bytes";
 import { connect } from "../../client.ts";
@@ -25,7 +25,9 @@ const vectors = malformed();
 const inSession = vectors.filter(({ fresh }) => !fresh);
 const fresh = vectors.filter(({ fresh }) => fresh);
 
-/** The frame with another tag; what is no header stays as it is. */
+/**
+ * Returns the frame with another tag. A frame without a header stays as it is.
+ */
 function tagged({ frame, expect }: MalformedRequest, tag: number): Uint8Array {
   if (expect === "close") return frame;
   const copy = frame.slice();
@@ -34,11 +36,11 @@ function tagged({ frame, expect }: MalformedRequest, tag: number): Uint8Array {
   return copy;
 }
 
-/** What is known of the flood while it lasts. */
+/** The state of the flood. */
 class Flood {
   readonly #address: string;
   readonly #random: Random;
-  /** How often each vector was sent. */
+  /** Number of times that each vector was sent. */
   readonly sent: Map<string, number> = new Map();
   frames = 0;
   connections = 0;
@@ -107,7 +109,7 @@ class Flood {
       if (reply === undefined) return false;
       assertEquals([reply.type, reply.tag], ["Rerror", tag], name);
     }
-    // Nothing of it has changed anything.
+    // The flood has changed no file.
     assertEquals(brief(await client.rpc(T.stat(1, 0))), "Rstat 1 /");
     assertEquals(brief(await client.rpc(T.clunk(1, 1))), UNKNOWN_FID);
     return true;

@@ -17,7 +17,7 @@ import {
 } from "./toy.ts";
 import { bytes, soon, T, WireClient } from "./wire_client.ts";
 
-/** How a blocked handler takes a flush. */
+/** Kinds of blocked handlers. */
 type Manner = "honours" | "ignores";
 
 /** A handler all of whose methods wait for a gate, for users other than u or by the fid. */
@@ -57,7 +57,7 @@ class Blocked {
     };
   }
 
-  /** Only who honours the signal asks for it. */
+  /** Only a handler that honours the signal reads it. */
   #signal(context: { signal: AbortSignal }): AbortSignal | undefined {
     return this.#manner === "honours" ? context.signal : undefined;
   }
@@ -190,7 +190,7 @@ test("serve() answers several flushes of one request in order", async () => {
     rest,
     ["Rwstat 7", "Rflush 30", "Rflush 10", "Rflush 20", "Rflush 40"],
   );
-  // It is told once.
+  // The handler is called once.
   assertEquals(scene.takeLog(), ["flush"]);
 });
 
@@ -208,7 +208,7 @@ for (const manner of ["honours", "ignores"] as const) {
       T.stat(5, 1),
     );
     await client.quiet();
-    // Nothing of it has begun: only the Rflush, and at once.
+    // The request has not begun, so only the Rflush comes, at once.
     await client.ask(T.flush(10, 4), "Rflush 10");
     await client.ask(T.flush(11, 3), "Rflush 11");
     await client.ask(T.flush(12, 2), "Rflush 12");
@@ -241,7 +241,7 @@ test("serve() does a Twstat while a read of its fid blocks", async () => {
   client.send(T.read(1, 1), T.read(2, 1), T.wstat(3, 1, { mtime: 5 }));
   client.send(T.stat(4, 1), T.read(5, 1), T.clunk(6, 1));
   await client.quiet();
-  // Those behind it see what it did.
+  // Later requests see its effect.
   assertEquals(seen, ["read", "read", "wstat"]);
   changing.open();
   await client.expect("Rwstat 3", "Rstat 4 a");
@@ -396,7 +396,7 @@ test("serve() leaves no trace of a listing that was flushed", async () => {
   gates[1].open();
   const reply = await client.next();
   assert(reply.type === "Rread" && reply.data.length > 0);
-  // What the flushed one finds now is of no interest.
+  // The result of the flushed request does not matter.
   gates[0].open();
   await nextTask();
   const offset = reply.data.length;

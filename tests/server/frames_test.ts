@@ -1,5 +1,5 @@
-// What comes in as bytes: frames cut and joined in every way, and frames that
-// are no messages. S1 to S17 of the conformance list.
+// Incoming bytes: frames cut and joined in every way, and frames that are no
+// messages. S1 to S17 of the conformance list.
 import { assert, assertEquals } from "@std/assert";
 import { concat } from "@std/bytes";
 import { encode, OREAD, type Tmessage } from "../../codec.ts";
@@ -65,7 +65,7 @@ for (const { name, msize, frame, expect, fresh } of malformed()) {
   });
 }
 
-/** A little session, and what is answered. */
+/** A short session, and its replies. */
 const REQUESTS: Tmessage[] = [
   T.version(8192),
   T.attach(1, 0),
@@ -292,7 +292,7 @@ test("serve() answers or ends, whatever comes: 2000 random and damaged frames", 
     );
   }
   await other.ask(T.stat(1, 0), "Rstat 1 /");
-  // None of it is a fault of the server's own.
+  // None of these errors is a defect of the server.
   assertEquals(served.errors, []);
 });
 

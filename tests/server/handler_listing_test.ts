@@ -1,5 +1,5 @@
-// What serve() takes for a listing: iterables of any kind, current ones, and
-// what is wrong in them.
+// Listings that serve() accepts: iterables of any kind, current ones, and wrong
+// entries.
 import { assertEquals, assertMatch } from "@std/assert";
 import { connect } from "../../client.ts";
 import { NinePError, QTDIR } from "../../codec.ts";

@@ -1,5 +1,5 @@
-// What serve() promises to a handler, and takes from it: answers at once or
-// later, defaults, errors of both kinds, wrong answers, clunk, disconnect.
+// The contract between serve() and a handler: answers at once or later,
+// defaults, errors of both kinds, wrong answers, clunk, disconnect.
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import {
   FunctionError,
@@ -176,7 +176,7 @@ test("Handler: an error that JSON cannot say costs one request only", async () =
   scene.takeErrors();
 });
 
-/** Only what is required. */
+/** Only the required functions. */
 function least(toy: Toy): ToyHandler {
   const { attach, walk, open } = toy.handler;
   return { attach, walk, open };
@@ -311,7 +311,7 @@ for (
       assertMatch(reply.ename, /i\/o error/);
       assertEquals(scene.takeErrors().length, 1);
       await client.ask(T.stat(7, 0), "Rstat 7 /");
-      // What was to be born is not; the number is free.
+      // No fid was made, and its number is free.
       await client.ask(T.walk(7, 0, 9, "d"), "Rwalk 7 2");
     });
   }
@@ -319,7 +319,7 @@ for (
 
 const BAD_QID = { type: 256, vers: -1, path: -1n };
 
-/** Counts what is bound to fids and what is let go. */
+/** Counts the nodes that are bound to fids, and those that are released. */
 test("Handler: clunk() is called once for each fid, however it ends", async () => {
   for (const async of [false, true]) {
     const clunks: string[] = [];
@@ -341,7 +341,7 @@ test("Handler: clunk() is called once for each fid, however it ends", async () =
     await client.ask(T.remove(1, 8), "Rerror 1 cannot remove root");
     await client.ask(T.open(1, 4, ORCLOSE), "Ropen 1 3");
     await client.ask(T.clunk(1, 4), "Rclunk 1");
-    // None for those that were not born.
+    // No clunk for fids that were not made.
     await client.ask(T.walk(1, 0, 9, "no"), "Rerror 1 file does not exist");
     await client.ask(T.walk(1, 0, 9, "d", "no"), "Rwalk 1 2");
     // A walk in place goes on with the fid.
@@ -409,7 +409,8 @@ test("Handler: disconnect() comes last, and serve() waits for it", async () => {
         "done",
         "served",
       ].sort((a, b) =>
-        // Fids that nobody works with go at once; all else is in this order.
+        // Fids without requests are released at once. The others come in this
+        // order.
         log.indexOf(a) - log.indexOf(b)
       ),
     );
@@ -453,7 +454,7 @@ for (
   test(`Handler: Plan9Exit ${how} is answered, then the connection ends`, async () => {
     const scene = await serveToy({ call: throwExit, stat: throwExit });
     const { client } = scene;
-    // What is sent behind it gets no answer, and does not cost the reply.
+    // Later requests get no answer, and the reply still comes.
     client.send(T.call(1, 0));
     const reply = await client.next();
     assert(reply.type === "Rerror");

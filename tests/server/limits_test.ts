@@ -1,5 +1,5 @@
-// What one connection may cost: requests under way, bytes that wait, data that
-// handlers hold. S117 of the conformance list, semantics.md 11.
+// The limits of one connection: requests under way, waiting bytes, data of
+// handlers. S117 of the conformance list, semantics.md 11.
 import { assert, assertEquals, assertLess } from "@std/assert";
 import { concat } from "@std/bytes";
 import { encode, NinePError, ORDWR, OWRITE } from "../../codec.ts";
@@ -166,7 +166,7 @@ class Greedy implements Connection {
     return await Promise.race([Promise.resolve(chunk), this.#closed.promise]);
   }
 
-  /** The first write never ends, but for the close. */
+  /** The first write ends only with the close. */
   write(data: Uint8Array): Promise<void> {
     this.bytesWritten += data.length;
     return this.#closed.promise.then(() => {
@@ -210,7 +210,7 @@ for (const async of [false, true]) {
     const { reads } = greedy;
     for (let i = 0; i < 20; i++) await nextTask();
     assertEquals(greedy.reads, reads);
-    // 0.5 MiB may wait, and what was asked for in one chunk.
+    // 0.5 MiB may wait, and the requests of one chunk.
     assertLess(reads, 8);
     assertLess(answered * content.length, 2 ** 24);
     greedy.close();
@@ -438,7 +438,7 @@ test("maxRequestBytes: data of a flushed call count until its handler has ended"
     replies.push(brief(await client.next()));
   }
   assertEquals(calls, 19);
-  // All of it is free again.
+  // All memory is free again.
   for (let i = 0; i < 20; i++) {
     await client.ask(T.call(6, 0, "", "six by"), "Rcall 6 0 six by");
   }

@@ -350,7 +350,7 @@ test("memory: fids count for all connections; each connection may always have so
   assertLess(taken, 1000);
   const other = await scene.client();
   assertEquals(await fill(other), 254); // And the two that it has.
-  // What one gives back, another one may have.
+  // Memory that one connection gives back is free for another.
   for (let fid = 10; fid < 10 + taken; fid++) {
     await greedy.ask(T.clunk(1, fid), "Rclunk 1");
   }

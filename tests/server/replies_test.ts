@@ -256,7 +256,7 @@ test("maxReplyBytes: a Tversion gives back all room", async () => {
     assertEquals(reads.asked.length, round + 1);
     await client.start();
   }
-  // What the handlers answer now is nobody's.
+  // Answers of the handlers now have no receiver.
   for (const offset of [...reads.asked]) reads.answer(offset);
   await client.ask(T.stat(1, 0), "Rstat 1 /");
 });

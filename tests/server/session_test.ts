@@ -16,7 +16,7 @@ const toy = new Toy();
 
 type Request = SessionRequest<ToyNode>;
 
-/** A session, its client, and the requests that nobody has taken yet. */
+/** A session, its client, and the requests that wait in the loop. */
 class Scene implements AsyncDisposable {
   readonly session: Session<ToyNode>;
   readonly client: WireClient;
@@ -438,7 +438,7 @@ test("Session ends its loop when the client goes", async () => {
   await soon(
     new Promise((resolve) => signal.addEventListener("abort", resolve)),
   );
-  // Nobody hears them, and nobody minds.
+  // These answers have no effect.
   read.respond({ data: bytes("x") });
   stat.error(new NinePError("no"));
   await scene.end();

@@ -384,7 +384,7 @@ test("printable() escapes characters that drive a terminal or turn a line, and n
   }
 });
 
-/** Has a function told of the bytes that a server takes in. */
+/** Calls a function with the number of bytes that a server takes in. */
 function onRead(
   connection: Connection,
   tell: (count: number) => void,
@@ -399,7 +399,10 @@ function onRead(
   return connection;
 }
 
-/** How much of 40 MB of writes that wait for their fid is taken in. */
+/**
+ * Returns the bytes that a server takes in, of 40 MB of writes that wait for
+ * their fid.
+ */
 async function takenOfWaiting(options: SessionOptions): Promise<number> {
   const gate = new Gate();
   let taken = 0;
@@ -445,7 +448,7 @@ test("maxRequestBytes is 16 MiB by default", async () => {
   assert(taken > 2 ** 24 && taken < 2 ** 24 + 3e6, `${taken} of 16 MiB`);
 });
 
-/** Bytes of messages without what they carry. */
+/** Bytes of messages without their data. */
 const TWRITE = 23;
 const TREAD = 23;
 const TCLUNK = 11;

@@ -15,7 +15,7 @@ import { withFolder } from "../folder.ts";
 import { test } from "../harness.ts";
 import { soon, T, WireClient } from "./wire_client.ts";
 
-/** Returns what a function throws. */
+/** Returns the error of a function. */
 async function thrownBy(run: () => unknown): Promise<unknown> {
   try {
     await run();
@@ -261,9 +261,9 @@ const root: FidNode & { path: string } = {
   path: "/",
 };
 
-/** A server whose stat and open throw what it is told to. */
+/** A server whose stat and open throw a given error. */
 class Failing implements AsyncDisposable {
-  /** What is thrown. */
+  /** The error to throw. */
   error: unknown;
   readonly told: [unknown, ErrorContext][] = [];
   readonly client: WireClient;

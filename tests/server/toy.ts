@@ -1,6 +1,6 @@
 /**
- * A small tree behind a handler that notes what it is asked, for tests of the
- * server alone:
+ * A small tree behind a handler that logs its requests, for tests of the server
+ * alone:
  *
  *     / (path 0)   a (1, "alpha")   d (2)   d/x (3, "xi")
  *
@@ -68,7 +68,7 @@ export class Toy {
   readonly a: ToyNode = new ToyNode("a", 1, "alpha", this.root);
   readonly d: ToyNode = new ToyNode("d", 2, "dir", this.root);
   readonly x: ToyNode = new ToyNode("x", 3, "xi", this.d);
-  /** What fids and files saw: clunks, removals, the end. */
+  /** Log of clunks, removals and the end. */
   readonly log: string[] = [];
   #paths = 3;
 
@@ -131,7 +131,7 @@ export function later(handler: ToyHandler): ToyHandler {
   return Object.fromEntries(methods) as ToyHandler; // Same names, later answers.
 }
 
-/** How {@linkcode serveToy} serves. */
+/** Options of {@linkcode serveToy}. */
 export interface ToyOptions extends ServeOptions {
   /** The handler answers later. */
   async?: boolean;
@@ -149,7 +149,7 @@ export class ToyScene implements AsyncDisposable {
   readonly client: WireClient;
   /** When serve() is done. */
   readonly served: Promise<void>;
-  /** What onError was told and the test did not take. */
+  /** Errors of onError that the test has not taken. */
   readonly errors: unknown[] = [];
 
   constructor(toy: Toy, overrides: Partial<ToyHandler>, options: ToyOptions) {
@@ -164,7 +164,7 @@ export class ToyScene implements AsyncDisposable {
     });
   }
 
-  /** What clunks, removals and the end have left in the log, which is emptied. */
+  /** Returns the log of clunks, removals and the end, and empties it. */
   takeLog(): string[] {
     return this.toy.log.splice(0);
   }
@@ -218,7 +218,10 @@ export class Gate {
   }
 }
 
-/** Rejects when a signal is aborted: what a handler that honours it waits for. */
+/**
+ * Returns a promise that rejects when a signal is aborted, for a handler that
+ * honours it.
+ */
 export function untilAborted(signal: AbortSignal): Promise<never> {
   return new Promise((_, reject) => {
     signal.addEventListener("abort", () => reject(signal.reason));

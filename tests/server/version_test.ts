@@ -1,5 +1,5 @@
-// Tversion: what is agreed on, what becomes of an old session, and that no
-// reply is longer than agreed. S17 to S26 of the conformance list.
+// Tversion: the msize and the version, the end of an old session, and the
+// length of replies. S17 to S26 of the conformance list.
 import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
 import { NinePError, NOTAG, ORCLOSE } from "../../codec.ts";
 import { test } from "../harness.ts";

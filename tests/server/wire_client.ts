@@ -139,8 +139,9 @@ export const T = {
 };
 
 /**
- * A reply in one line: its type and tag, then what matters of it. A qid is
- * shown by its path, of a MemoryFs by its place among the files, data as text.
+ * Returns a reply in one line: its type, its tag and its main fields. A qid is
+ * shown by its path, in a MemoryFs by its place among the files. Data are shown
+ * as text.
  */
 export function brief(reply: Message): string {
   const what = `${reply.type} ${reply.tag}`;
@@ -238,7 +239,7 @@ export class WireClient implements Disposable {
     await this.expect(reply);
   }
 
-  /** Nothing was answered but what was taken: a Tflush of no tag comes through. */
+  /** No further reply has come: the next reply is that of a Tflush. */
   async quiet(tag = 0xfffe): Promise<void> {
     await this.ask(T.flush(tag, 0xfffd), `Rflush ${tag}`);
   }

@@ -15,8 +15,8 @@ import { lineLength, Log, LOG_MAX, mark } from "./shared.ts";
 import type { Random } from "../codec/vectors.ts";
 
 /**
- * Numbers of requests that wait at once; some numbers exceed what a server runs
- * at a time.
+ * Numbers of requests that wait at once. Some exceed the number that a server
+ * runs at a time.
  */
 const WAITING = [3, 3, 10, 10, 100, 100, 300, 1100];
 /** Functions that are replaced. */

@@ -1,6 +1,5 @@
-// What an operation leaves behind, at either end of a connection that lasts:
-// nothing. Where one operation of a round keeps one object, each round costs more
-// bytes than it may.
+// Operations leave nothing behind at either end of a lasting connection. If an
+// operation kept one object, each round would cost more bytes than the limit.
 import { assert } from "@std/assert";
 import { type Client, connect } from "../../client.ts";
 import { NinePError } from "../../codec.ts";

@@ -1,7 +1,6 @@
 /**
- * What the soak test knows of the tree: a model of the files that a user has
- * for itself, the operations on them with all that may become of them, and
- * what must hold where all users work side by side.
+ * The model of the soak test: the files of one user, the operations on them
+ * with all possible outcomes, and the rules for files that all users share.
  *
  * @module
  */

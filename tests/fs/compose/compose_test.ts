@@ -1,5 +1,5 @@
-// Trees made of one other tree: a part of it, for reading only, for one user,
-// chosen at attach.
+// Trees made of one other tree: a part of a tree, trees for reading only, trees
+// for one user, trees chosen at the attach.
 import { assert, assertEquals } from "@std/assert";
 import {
   DMAPPEND,

@@ -1,5 +1,4 @@
-// The conformance kit over each composition: what holds for a tree holds for
-// what is made of it.
+// The conformance kit over each composition.
 import { assertEquals } from "@std/assert";
 import { makeTree } from "../../../examples/conformance_server.ts";
 import {

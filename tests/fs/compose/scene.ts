@@ -22,7 +22,9 @@ import { TreeClient } from "../tree_client.ts";
 
 /** A tree that is served, with any number of clients. */
 export class Scene implements AsyncDisposable {
-  /** What the sessions reported and was no answer to a client. */
+  /**
+   * Errors that the sessions reported and that were no answers to a client.
+   */
   readonly reports: unknown[] = [];
   readonly #tree: ServableTree;
   readonly #options: ServeOptions;
@@ -76,7 +78,7 @@ export async function namesOf(client: Client, path: string): Promise<string[]> {
   return names.sort();
 }
 
-/** A context for a tree that is asked without a session: what such trees use of it. */
+/** A context for a tree without a session. */
 export function contextOf(uname = "glenda"): RequestContext {
   const { signal } = new AbortController();
   const context = { uname, signal, report: () => {} };

@@ -1,5 +1,5 @@
-// One tree over others: who has a name, what a change copies, what a removal
-// hides, and what happens when several do it at once.
+// One tree over others: lookups, copies on change, hidden names after removals,
+// and several clients at once.
 import { assert, assertEquals } from "@std/assert";
 import {
   DMAPPEND,
@@ -158,7 +158,7 @@ test("union() hides what is removed, and shows what is made in its place", async
   assertEquals(await namesOf(client, "d"), []);
   await client.remove("d");
   assertEquals(await contents(client), {});
-  // A directory that is made anew does not show what was there before.
+  // A directory that is made again does not show the members from before.
   await client.mkdir("d");
   assertEquals(await contents(client), { "d/": "" });
   await client.mkdir("d/sub");
@@ -570,4 +570,4 @@ test("union() does what several clients want at once, in some order", async () =
   assertEquals([upper.held, lower.held], [0, 0]);
 });
 
-// What other unions of file systems got wrong, by the reports of their users.
+// Faults of other unions of file systems, by the reports of their users.

@@ -1,5 +1,5 @@
-// Clone files: the open of one makes a job, and the fid stands for a file of
-// it; jobs are released with the last fid that is in them.
+// Clone files: an open makes a job, and the fid then stands for a file of the
+// job. A job is released with its last fid.
 import { assert, assertEquals } from "@std/assert";
 import { connect } from "../../../client.ts";
 import { NinePError, ORDWR, OREAD } from "../../../codec.ts";

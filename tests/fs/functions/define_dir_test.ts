@@ -1,5 +1,5 @@
-// Directories that functions define: looked up, listed, changed and released
-// by what a program says (P-38, P-47).
+// Directories that functions define: lookups, listings, changes and releases
+// (P-38, P-47).
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { DMDIR, NinePError, OREAD, OWRITE } from "../../../codec.ts";
 import {

@@ -1,5 +1,5 @@
-// Many clients at the same function files: whatever meets there, nobody gets
-// the result of another's arguments.
+// Many clients at the same function files: no client gets the result of another
+// client's arguments.
 import { assert, assertEquals } from "@std/assert";
 import { type Client, connect, type RemoteFile } from "../../../client.ts";
 import { type CallContext, MemoryFs } from "../../../fs/mod.ts";
@@ -15,7 +15,7 @@ const ROUNDS = 20;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
-/** Arguments: who sends them, their number, and something long. */
+/** Arguments: the client, its number, and a long text. */
 interface Args {
   who: string;
   seq: number;
@@ -24,7 +24,7 @@ interface Args {
 
 /** The value of a function for its arguments. */
 interface Value extends Args {
-  /** User that the function was told of. */
+  /** User in the context of the function. */
   uname: string;
 }
 
@@ -33,7 +33,7 @@ const FUNCTIONS = ["now", "later", "own_now", "own_later"];
 /** A tree with functions that give back their arguments, at once or some turns later. */
 class Functions implements AsyncDisposable {
   readonly clients: Client[] = [];
-  /** How often each was called, by the arguments. */
+  /** Number of calls, by the arguments. */
   readonly calls: Map<string, number> = new Map();
   readonly #ends: (() => Promise<void>)[] = [];
 

@@ -52,7 +52,7 @@ function thrower(error: unknown): FileFunction {
   };
 }
 
-/** What a read of arguments that were just written is refused with. */
+/** Returns the error of a read after a write of arguments. */
 async function readError(client: TreeClient, text = "{}"): Promise<string> {
   const fid = await client.open("f", ORDWR);
   await client.write(fid, text);
@@ -556,7 +556,7 @@ test("disconnect: calls are aborted that only its fids wait for (S114)", async (
   assertEquals(shared.context.signal.aborted, false);
   shared.resolve("kept");
   assertEquals(await reading, '"kept"');
-  // The file's record stays: it is called for who reads it next.
+  // The record of the file stays, and the next read calls the function.
   const next = two.text(await two.open("f", OREAD));
   const again = await held.called(4);
   assertEquals(again.args, [{ last: true }]);

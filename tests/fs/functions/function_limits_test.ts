@@ -1,5 +1,5 @@
-// What function files bound: texts, values, calls at a time, what is kept; and
-// in whose name a call is made.
+// Limits of function files: texts, values, calls at a time, stored data; and
+// the user of a call.
 import { assertEquals, assertThrows } from "@std/assert";
 import { NinePError, ORDWR, OREAD, OWRITE, Plan9Exit } from "../../../codec.ts";
 import {

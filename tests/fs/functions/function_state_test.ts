@@ -1,5 +1,5 @@
-// What a function file keeps: call records, of fids and of the file; and what
-// the file looks like to clients.
+// The state of a function file: call records of fids and of the file, and the
+// attributes for clients.
 import { assert, assertEquals, assertGreater, assertMatch } from "@std/assert";
 import {
   FunctionError,
@@ -243,7 +243,7 @@ test("state: a fid that did not write reads the last write by any (P-12)", async
   await client.write(writer, '{"s": "first"}');
   assertEquals(await client.text(reader), "first#1");
   await client.write(writer, '{"s": "second"}');
-  // What was read at 0 goes on, whatever is written meanwhile.
+  // A value that was read at 0 stays, also when new arguments are written.
   assertEquals(await client.text(reader, 2), "rst#1");
   assertEquals(await client.text(reader), "second#2");
   assertEquals(await client.text(await client.open("f")), "second#2");
@@ -547,7 +547,7 @@ test("implicit open: only for function files", async () => {
     err: 0,
     value: "4",
   });
-  // It may still be opened, and keeps what it wrote.
+  // The fid may still be opened, and keeps its arguments.
   await client.ask({ type: "Topen", fid, mode: ORDWR | OTRUNC });
   assertEquals(await client.text(fid), "3");
   const plain = await client.walk("plain");

@@ -1,5 +1,5 @@
-// Function files: the three ways to call, arguments and values, what the file
-// looks like, who may call. Its state is in fs/functions/function_state_test.ts, errors and
+// Function files: the three ways to call, arguments and values, attributes,
+// permissions. Its state is in fs/functions/function_state_test.ts, errors and
 // the ends of calls in fs/functions/function_errors_test.ts.
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { ORDWR, OREAD, OTRUNC, OWRITE } from "../../../codec.ts";

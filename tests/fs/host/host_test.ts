@@ -1,5 +1,5 @@
-// A host directory as clients see it: what is read-only, what names and
-// attributes are, how files are made, changed, moved and removed.
+// A host directory for clients: read-only trees, names and attributes, new
+// files, changes, moves and removals.
 
 import {
   assert,
@@ -69,7 +69,7 @@ test("HostFs is read-only by default, for every request that changes something",
     ) {
       await refused(READONLY, glenda.wstat("f", changes));
     }
-    // Clients bring what they read to stable storage, too.
+    // Clients also sync files that they only read.
     await glenda.wstat("f", {});
     assertEquals(await glenda.text(await glenda.open("f")), "text");
     // ORCLOSE says nothing before the clunk.
@@ -296,7 +296,7 @@ test("HostFs: no client gives setuid, setgid, the sticky bit, or bits that the h
     }
     assertEquals(await readdir(dir), ["f"]);
     assertEquals((await stat(`${dir}/f`)).mode & 0o7777, 0o644);
-    // What the host has given stays, or is taken away.
+    // Bits that the host has set stay, or are removed.
     await chmod(`${dir}/f`, 0o2755);
     const { mode } = await glenda.stat("f");
     await glenda.wstat("f", { mode: mode & ~0o011 });

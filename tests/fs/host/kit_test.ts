@@ -10,8 +10,8 @@ import { withFolder } from "../../folder.ts";
 import { test } from "../../harness.ts";
 
 /**
- * Cases that demand what a host does not do: files of two owners, and a number
- * for a new file that no removed file had.
+ * Cases that a host cannot pass: files of two owners, and a new number for each
+ * new file.
  */
 const SKIP = ["S34", "S50"];
 

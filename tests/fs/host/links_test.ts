@@ -1,5 +1,5 @@
-// Links, devices and FIFOs in a host directory: nothing outside of it is ever
-// reached, also while another process swaps links in.
+// Links, devices and FIFOs in a host directory: no client reaches a file
+// outside, also while another process swaps links in.
 
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import { execFileSync } from "node:child_process";
@@ -175,7 +175,7 @@ test("HostFs with followLinks follows links to what is in the tree, and no other
       await glenda.remove("chain2");
       await glenda.remove("folder");
       assertEquals(await readFile(`${dir}/d/f`, "utf8"), "inside");
-      // What a listing says, a walk finds.
+      // A walk finds the members of a listing.
       const listed = await glenda.list(await glenda.open("d"));
       assertEquals(listed.sort(), ["e", "f", "new", "up"]);
     },
@@ -216,7 +216,7 @@ async function listenOn(path: string): Promise<void> {
   const { createServer } = await import("node:net");
   const server = createServer();
   await new Promise<void>((done) => server.listen(path, done));
-  // The listener's end takes the file away: a second name of it stays.
+  // The end of the listener removes the file; its second name stays.
   await link(path, `${path}2`);
   await new Promise((done) => server.close(done));
   await rm(path, { force: true });
@@ -429,7 +429,7 @@ async function assertCode(
   assert(codes.split(" ").includes(String(code)), `${code}, not ${codes}`);
 }
 
-/** How a race went. */
+/** The outcome of a race. */
 interface Outcome {
   rounds: number;
   read: number;

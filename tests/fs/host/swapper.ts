@@ -1,6 +1,6 @@
 // Swaps a directory and a file of a served directory for links that lead out of
-// it, and back, as fast as it can, until it is killed. A process of its own, so
-// that it hits the server at any moment.
+// it, and back, as fast as it can, until it is killed. It is a process of its
+// own, so that it hits the server at any moment.
 //
 //     host_swapper.ts EXPORT OUTSIDE
 

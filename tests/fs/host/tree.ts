@@ -1,6 +1,6 @@
 /**
- * A host directory that is served to raw clients, with something outside that
- * nobody must reach.
+ * A host directory that is served to raw clients, with files outside that no
+ * client must reach.
  *
  * @module
  */
@@ -15,7 +15,7 @@ import { NOTAG } from "../../../codec.ts";
 import { withFolder } from "../../folder.ts";
 import { TreeClient } from "../tree_client.ts";
 
-/** What is outside. */
+/** Content of a file outside. */
 export const BAIT = "BAIT: nobody must read this";
 
 /** A host directory that is served. */

@@ -1,5 +1,4 @@
-// Who may do what: the table of permissions, and groups with and without a
-// user database.
+// Permissions: their table, and groups with and without a user database.
 import { assertEquals } from "@std/assert";
 import { OREAD, OWRITE } from "../../../codec.ts";
 import {
@@ -63,7 +62,7 @@ test("permits(): owner has all three sets, members two, others one", () => {
     assertEquals(allowed("rob", mode), mode === 0o004);
     assertEquals(allowed("sys", mode), mode !== 0o400);
   }
-  // Rights add up: no set takes away what another grants.
+  // Rights add up: no set of permissions removes a right of another set.
   const file = { mode: 0o421, uid: "ken", gid: "sys" };
   assertEquals(permits(USERS, file, "ken", 7), true);
   assertEquals(permits(USERS, file, "rob", 3), true);

@@ -1,5 +1,5 @@
-// The side of a MemoryFs that the program sees: what it may build and change,
-// and what it is told when that is not possible.
+// The API of a MemoryFs for its program: files that it makes and changes, and
+// the errors.
 import {
   assert,
   assertEquals,

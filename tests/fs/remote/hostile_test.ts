@@ -44,7 +44,9 @@ interface Play extends AsyncDisposable {
   dial(): Promise<Client>;
 }
 
-/** What the far server answers by default: `d…` is a directory, `none` is missing. */
+/**
+ * Default answers of the far server: `d…` is a directory, `none` is missing.
+ */
 function usual(request: Tmessage): Reply | undefined {
   switch (request.type) {
     case "Twalk": {
@@ -356,7 +358,7 @@ test("RemoteFs: fids of far walks that come too late are given back", async () =
   await p.near.ask(T.stat(1, 0), "Rstat 1 /");
   p.near.close();
   await soon(p.served);
-  // The client's root is left: what a walk made too late is clunked.
+  // Only the client's root is left, because the fid of a late walk is clunked.
   await until(() => p.server.fids.size === 1);
 });
 

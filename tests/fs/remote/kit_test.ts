@@ -1,5 +1,4 @@
-// The conformance kit over a RemoteFs of a MemoryFs: what holds for a tree holds
-// for it from afar.
+// The conformance kit over a RemoteFs of a MemoryFs.
 import { assert, assertEquals } from "@std/assert";
 import { makeTree } from "../../../examples/conformance_server.ts";
 import { cases, formatResult } from "../../conformance/mod.ts";

@@ -1,5 +1,5 @@
-// What users of other proxies have broken, tried on a RemoteFs; and a RemoteFs
-// inside of other trees.
+// Faults that users of other proxies have met, tried on a RemoteFs; and a
+// RemoteFs inside other trees.
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { connect } from "../../../client.ts";
 import {

@@ -1,5 +1,5 @@
-// A RemoteFs between two servers of ours: what a near client does arrives at the
-// far tree, and no fid stays there.
+// A RemoteFs between two servers of this library: requests of a near client
+// arrive at the far tree, and no fid stays there.
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import {
   DMAPPEND,
@@ -207,7 +207,7 @@ test("RemoteFs: functions are called, with and without a Topen", async () => {
   await wire.ask(T.read(1, 1), "Rread 1 7");
   await wire.ask(T.call(1, 1, '{"argv":[5,6]}'), "Rcall 1 0 11");
   await wire.ask(T.read(1, 1), "Rread 1 7");
-  // A Topen keeps what was written without one.
+  // Arguments that were written without a Topen stay after a Topen.
   await wire.rpc(T.open(1, 1, ORDWR));
   await wire.ask(T.read(1, 1), "Rread 1 7");
   await wire.rpc(T.walk(1, 0, 2, "plain"));

@@ -18,7 +18,7 @@ import { pair } from "../../../transport.ts";
 import { nextTask } from "../../server/toy.ts";
 import { soon, WireClient } from "../../server/wire_client.ts";
 
-/** What goes over a connection: its fids, and its requests. */
+/** The fids and the requests of a connection. */
 export class Watch {
   /** Fids that the session has. */
   readonly fids: Set<number> = new Set();
@@ -86,7 +86,7 @@ export interface BridgeOptions {
 
 /** A far tree that is served near. */
 export interface Bridge extends AsyncDisposable {
-  /** What goes to the far server. */
+  /** The requests to the far server. */
   readonly watch: Watch;
   /** The client between the servers. */
   readonly between: Client;

@@ -1,4 +1,4 @@
-// What a tree bounds: names, users' names, files, bytes.
+// Limits of a tree: names, names of users, files, bytes.
 import { assertEquals, assertThrows } from "@std/assert";
 import { DMDIR, NinePError, ORDWR, OWRITE } from "../../../codec.ts";
 import { MemoryFs, type MemoryFsOptions } from "../../../fs/mod.ts";

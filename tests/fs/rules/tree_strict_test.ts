@@ -1,4 +1,4 @@
-// What a tree refuses with `strict`, and takes without.
+// Requests that a tree refuses with `strict`, and accepts without.
 import { assertEquals } from "@std/assert";
 import { ORDWR } from "../../../codec.ts";
 import { MemoryFs } from "../../../fs/mod.ts";

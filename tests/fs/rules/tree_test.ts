@@ -1,6 +1,6 @@
-// What clients may do to a tree, and what it does to nodes: permissions, open
-// modes, create, read, write, remove. Twstat is in fs/rules/tree_wstat_test.ts, reads of
-// directories in fs/rules/tree_dir_test.ts.
+// Requests of clients to a tree, and their effects on nodes: permissions, open
+// modes, create, read, write, remove. Twstat is in fs/rules/tree_wstat_test.ts,
+// reads of directories in fs/rules/tree_dir_test.ts.
 import {
   assert,
   assertEquals,
@@ -303,7 +303,7 @@ test("DMEXCL: the creator holds it, the end of the connection lets go (S58)", as
   const open = () => two.ask({ type: "Topen", fid: waiting, mode: OREAD });
   await refused("exclusive use file already open", open());
   one.close();
-  // The server learns of it in its own time.
+  // The server notices the end of the connection a little later.
   for (let tries = 0; tries < 1000; tries++) {
     if (await open().then(() => true, () => false)) return;
   }
