@@ -7,7 +7,7 @@ import { RefGroup, type Timer } from "../transport/ref_group.ts";
 import type { Fid, Node } from "./fid.ts";
 
 /** Most errors that are logged in one window of time. */
-const MOST = 10;
+const ERRORS_MAX = 10;
 /** Length of the window in milliseconds. */
 const WINDOW_MS = 1000;
 
@@ -62,7 +62,7 @@ export function contextOf(
  */
 export class ErrorLog {
   #logged = 0;
-  #leftOut = 0;
+  #omitted = 0;
   readonly #refs = new RefGroup();
   #timer: Timer | undefined;
   #windowEnd = 0;
@@ -84,7 +84,7 @@ export class ErrorLog {
       this.#windowEnd = now + WINDOW_MS;
       this.#logged = 0;
     }
-    if (this.#logged < MOST) {
+    if (this.#logged < ERRORS_MAX) {
       this.#logged++;
       // The stack of a listener's error leads nowhere. And Deno, which needs a
       // file to make a stack, ends the process when the system has none left.
@@ -92,10 +92,10 @@ export class ErrorLog {
       console.error(`${lineOf(context)}\n`, shown);
       return;
     }
-    this.#leftOut++;
+    this.#omitted++;
     this.#timer ??= this.#refs.after(
       this.#windowEnd - now,
-      () => this.#tellLeftOut(),
+      () => this.#reportOmitted(),
     );
   }
 
@@ -103,13 +103,13 @@ export class ErrorLog {
   end(): void {
     if (this.#timer === undefined) return;
     this.#refs.cancel(this.#timer);
-    this.#tellLeftOut();
+    this.#reportOmitted();
   }
 
-  #tellLeftOut(): void {
-    const errors = this.#leftOut === 1 ? "error" : "errors";
-    console.error(`9P server: ${this.#leftOut} further ${errors} left out`);
-    this.#leftOut = 0;
+  #reportOmitted(): void {
+    const errors = this.#omitted === 1 ? "error" : "errors";
+    console.error(`9P server: ${this.#omitted} further ${errors} left out`);
+    this.#omitted = 0;
     this.#timer = undefined;
     this.#windowEnd = 0;
   }

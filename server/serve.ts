@@ -5,7 +5,7 @@ import { RefGroup } from "../transport/ref_group.ts";
 import type { Node } from "./fid.ts";
 import type { Handler, Servable } from "./handler.ts";
 import type { SessionOptions } from "./options.ts";
-import { SessionCore } from "./session/core.ts";
+import { ServedConnection } from "./session/core.ts";
 import { HandlerResponder } from "./session/handler_responder.ts";
 
 /**
@@ -51,19 +51,19 @@ export async function serveWith<N extends Node>(
   refs: RefGroup,
 ): Promise<void> {
   const { signal } = options;
-  const asked = "handler" in handler ? handler.handler : handler;
-  const responder = new HandlerResponder(asked);
-  const core = new SessionCore({ connection, options, responder, refs });
+  const resolved = "handler" in handler ? handler.handler : handler;
+  const responder = new HandlerResponder(resolved);
+  const served = new ServedConnection({ connection, options, responder, refs });
   refs.add(connection);
-  const stop = () => core.stop(true);
+  const stop = () => served.stop(true);
   if (signal?.aborted) stop();
   signal?.addEventListener("abort", stop);
   try {
-    await core.run();
+    await served.run();
   } finally {
     signal?.removeEventListener("abort", stop);
     refs.delete(connection);
-    core.settings.endLog();
+    served.settings.endLog();
   }
 }
 

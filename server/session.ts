@@ -6,7 +6,7 @@ import type { Fid, Node } from "./fid.ts";
 import { BoundFids } from "./fids/bound_fids.ts";
 import type { SessionRequest } from "./handler.ts";
 import type { SessionOptions } from "./options.ts";
-import { SessionCore } from "./session/core.ts";
+import { ServedConnection } from "./session/core.ts";
 import { RequestQueue } from "./session/request_queue.ts";
 
 /** Options of a {@linkcode Session}. */
@@ -59,7 +59,7 @@ export interface SessionLoopOptions<N extends Node = Node>
  */
 export class Session<N extends Node = Node>
   implements AsyncIterable<SessionRequest<N>>, AsyncDisposable {
-  readonly #core: SessionCore<N>;
+  readonly #connection: ServedConnection<N>;
   readonly #responder: RequestQueue<N>;
   #finished: Promise<void> | undefined;
 
@@ -73,7 +73,7 @@ export class Session<N extends Node = Node>
   constructor(connection: Connection, options: SessionLoopOptions<N> = {}) {
     this.peer = connection.peer;
     this.#responder = new RequestQueue(options);
-    this.#core = new SessionCore({
+    this.#connection = new ServedConnection({
       connection,
       options,
       responder: this.#responder,
@@ -86,17 +86,17 @@ export class Session<N extends Node = Node>
 
   /** Largest message in bytes: what was negotiated, before that the own maximum. */
   get msize(): number {
-    return this.#core.msize;
+    return this.#connection.msize;
   }
 
   /** Version that was negotiated; empty before. */
   get version(): string {
-    return this.#core.version;
+    return this.#connection.version;
   }
 
   /** The fids of the client, by number, without those that are still on their way. */
   get fids(): ReadonlyMap<number, Fid<N>> {
-    return new BoundFids(this.#core.fids);
+    return new BoundFids(this.#connection.fids);
   }
 
   /**
@@ -112,7 +112,9 @@ export class Session<N extends Node = Node>
     if (this.#finished !== undefined) {
       throw new TypeError("Cannot iterate a session twice");
     }
-    this.#finished = this.#core.run().finally(() => this.#responder.end());
+    this.#finished = this.#connection.run().finally(() =>
+      this.#responder.end()
+    );
     try {
       while (true) {
         const request = await this.#responder.next();
@@ -120,7 +122,7 @@ export class Session<N extends Node = Node>
         yield request;
       }
     } finally {
-      this.#core.stop(false);
+      this.#connection.stop(false);
     }
   }
 
@@ -130,8 +132,8 @@ export class Session<N extends Node = Node>
    * @returns When all is released. Requests that are not answered hold it up.
    */
   async close(): Promise<void> {
-    if (this.#finished === undefined) this.#core.close();
-    else this.#core.stop(false);
+    if (this.#finished === undefined) this.#connection.close();
+    else this.#connection.stop(false);
     await this.#finished;
   }
 

@@ -15,11 +15,11 @@ import { TimeSlice } from "./time_slice.ts";
 /** Operations that hold a view of a read buffer; further ones get a copy. */
 const VIEWS_MAX = 16;
 /** Bytes of the objects of one operation. */
-const OBJECTS = 1024;
+const OBJECT_BYTES = 1024;
 /**
  * Most bytes of a frame that is still accepted while longer frames are refused.
  */
-const SMALL = 512;
+const SMALL_FRAME = 512;
 
 /** What an Admission needs. */
 export interface AdmissionInit<N extends Node> extends ReplyRoomInit {
@@ -75,7 +75,7 @@ export class Admission<N extends Node> {
   /** The room for the answers of operations. */
   readonly #room: ReplyRoom<N>;
   /** Fids whose first waiting operation waits for room in the replies, in order of arrival. */
-  readonly #short: Set<FidState<N>> = new Set();
+  readonly #awaitingRoom: Set<FidState<N>> = new Set();
   /** Fids that were given back, whose waiting operations may begin. */
   readonly #toWake: FidState<N>[] = [];
   /** Number of these fids that were handled. */
@@ -89,7 +89,7 @@ export class Admission<N extends Node> {
     this.#settings = init.settings;
     this.#input = init.input;
     this.#memory = init.memory;
-    this.#room = new ReplyRoom(init, () => this.goOn());
+    this.#room = new ReplyRoom(init, () => this.resume());
     this.#onRoom = init.onRoom;
     this.#release = init.release;
   }
@@ -136,7 +136,7 @@ export class Admission<N extends Node> {
     }
     // A connection may always have requests of one message's size in total.
     const isOver = this.#refusing
-      ? size > SMALL
+      ? size > SMALL_FRAME
       : this.#charged > this.#settings.msize;
     return isOver ? new NinePError("Cannot allocate memory") : undefined;
   }
@@ -148,17 +148,17 @@ export class Admission<N extends Node> {
       this.#wait(operation);
     } else if (this.#mustWaitForRoom(operation)) {
       this.#wait(operation);
-      this.#short.add(fid);
+      this.#awaitingRoom.add(fid);
     } else {
       if (this.#views >= VIEWS_MAX && operation.request.held > 0) {
-        this.#keep(operation);
+        this.#copyData(operation);
       }
       this.#begin(operation);
     }
   }
 
   #wait(operation: Operation<N>): void {
-    this.#keep(operation);
+    this.#copyData(operation);
     const { fid } = operation;
     const waiting = this.#waiting.get(fid);
     if (waiting === undefined) this.#waiting.set(fid, new Set([operation]));
@@ -171,7 +171,7 @@ export class Admission<N extends Node> {
   }
 
   /** A waiting operation is given up. */
-  unwait(operation: Operation<N>): void {
+  stopWaiting(operation: Operation<N>): void {
     const { fid } = operation;
     const waiting = this.#waiting.get(fid);
     waiting?.delete(operation);
@@ -179,7 +179,7 @@ export class Admission<N extends Node> {
   }
 
   /** Copies the data of an operation out of the read buffer. */
-  #keep(operation: Operation<N>): void {
+  #copyData(operation: Operation<N>): void {
     operation.request.own();
     this.#enlist(operation, 0);
   }
@@ -194,7 +194,7 @@ export class Admission<N extends Node> {
     const bytes = operation.size - operation.request.held;
     this.#counted += bytes - operation.counted;
     operation.counted = bytes;
-    this.#charge(operation, bytes + viewed + OBJECTS);
+    this.#charge(operation, bytes + viewed + OBJECT_BYTES);
   }
 
   #charge(operation: Operation<N>, bytes: number): void {
@@ -210,7 +210,7 @@ export class Admission<N extends Node> {
     const isViewing = operation.request.held > 0;
     this.#enlist(operation, isViewing ? this.#input.bufferSize : 0);
     const { replyMax } = operation.request;
-    if (replyMax > 0) this.#room.keep(operation, replyMax);
+    if (replyMax > 0) this.#room.reserve(operation, replyMax);
     if (isViewing) {
       this.#views++;
       operation.viewing = true;
@@ -223,7 +223,7 @@ export class Admission<N extends Node> {
    * would overtake others that wait for room.
    */
   #mustWaitForRoom(operation: Operation<N>): boolean {
-    return (this.#short.size > 0 && operation.request.replyMax > 0) ||
+    return (this.#awaitingRoom.size > 0 && operation.request.replyMax > 0) ||
       this.#room.lacks(operation);
   }
 
@@ -242,7 +242,7 @@ export class Admission<N extends Node> {
     this.ended++;
     this.#room.give(operation);
     if (!operation.abandoned) this.#freeData(operation);
-    this.goOn();
+    this.resume();
   }
 
   /** An operation is given up while its handler goes on, which may hold the data. */
@@ -256,7 +256,7 @@ export class Admission<N extends Node> {
     this.#abandoned--;
     this.ended++;
     this.#freeData(operation);
-    this.goOn();
+    this.resume();
   }
 
   /** Nothing works with an operation's data any more. */
@@ -268,11 +268,11 @@ export class Admission<N extends Node> {
   }
 
   /** There may be room for operations that wait: one is done, or the client has taken replies. */
-  goOn(): void {
-    for (const fid of this.#short) {
+  resume(): void {
+    for (const fid of this.#awaitingRoom) {
       const first = this.#firstOf(fid); // Undefined after a flush.
       if (first !== undefined && this.#room.lacks(first)) break;
-      this.#short.delete(fid);
+      this.#awaitingRoom.delete(fid);
       this.wake(fid);
     }
     this.#onRoom();
@@ -318,10 +318,10 @@ export class Admission<N extends Node> {
       for (const operation of waiting) {
         if (!operation.isFree) break;
         if (this.#room.lacks(operation)) {
-          this.#short.add(fid);
+          this.#awaitingRoom.add(fid);
           break;
         }
-        this.unwait(operation);
+        this.stopWaiting(operation);
         this.#begin(operation);
         if (this.#slice.isOver(operation.size)) return false;
       }
@@ -337,7 +337,7 @@ export class Admission<N extends Node> {
   clear(): void {
     const operations = [...this.pending.values()];
     this.pending.clear();
-    this.#short.clear();
+    this.#awaitingRoom.clear();
     this.#room.stop();
     this.clearing = true;
     for (const operation of operations) {

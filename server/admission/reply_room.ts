@@ -30,9 +30,9 @@ export class ReplyRoom<N extends Node> {
   readonly #refs: RefGroup;
   readonly #onRoom: () => void;
   /** Bytes that are kept free for the answers of operations. */
-  #owed = 0;
+  #reserved = 0;
   /** The operations that room is kept for. */
-  readonly #owing: Set<Operation<N>> = new Set();
+  readonly #holders: Set<Operation<N>> = new Set();
   /**
    * The timer after which an operation counts as waiting for an event; it runs
    * while room is kept.
@@ -61,7 +61,7 @@ export class ReplyRoom<N extends Node> {
   lacks({ request }: Operation<N>): boolean {
     const { msize, maxReplyBytes } = this.#settings;
     const memory = this.#memory;
-    const owed = this.#owed + this.#outbox.untaken;
+    const owed = this.#reserved + this.#outbox.untaken;
     // No reply is longer than msize.
     if (owed + msize <= maxReplyBytes && !memory.lacks(msize)) return false;
     const { replyMax } = request;
@@ -72,22 +72,22 @@ export class ReplyRoom<N extends Node> {
   }
 
   /** Keeps room for the answer of an operation that begins. */
-  keep(operation: Operation<N>, bytes: number): void {
-    operation.owed = bytes;
+  reserve(operation: Operation<N>, bytes: number): void {
+    operation.reserved = bytes;
     operation.round = this.#round;
-    this.#owed += bytes;
+    this.#reserved += bytes;
     this.#memory.reserve(bytes);
-    this.#owing.add(operation);
+    this.#holders.add(operation);
     this.#watch();
   }
 
   /** Gives back the room that was kept for the answer of an operation. */
   give(operation: Operation<N>): void {
-    if (operation.owed === 0) return;
-    this.#owed -= operation.owed;
-    this.#memory.reserve(-operation.owed);
-    operation.owed = 0;
-    this.#owing.delete(operation);
+    if (operation.reserved === 0) return;
+    this.#reserved -= operation.reserved;
+    this.#memory.reserve(-operation.reserved);
+    operation.reserved = 0;
+    this.#holders.delete(operation);
   }
 
   /**
@@ -102,11 +102,11 @@ export class ReplyRoom<N extends Node> {
   /** Gives back the room of operations that began before the timer did. */
   #lapse(): void {
     this.#timer = undefined;
-    for (const operation of this.#owing) {
+    for (const operation of this.#holders) {
       if (operation.round < this.#round) this.give(operation);
     }
     this.#round++;
-    if (this.#owing.size > 0) this.#watch();
+    if (this.#holders.size > 0) this.#watch();
     this.#onRoom();
   }
 
@@ -116,7 +116,7 @@ export class ReplyRoom<N extends Node> {
    */
   has(operation: Operation<N>, bytes: number): boolean {
     // The pump bounds the answers that handlers give at once.
-    if (!operation.enlisted || operation.owed >= bytes) return true;
+    if (!operation.enlisted || operation.reserved >= bytes) return true;
     const { untaken } = this.#outbox;
     return untaken === 0 || !(this.#memory.lacks(bytes) ||
       untaken + bytes > this.#settings.maxReplyBytes);

@@ -16,9 +16,9 @@ const PAUSE_MS = 0.3;
  * Work between two looks at the clock within a chunk, counted in small
  * requests.
  */
-const LOOK = 16;
+const CLOCK_INTERVAL = 16;
 /** Bytes of a request that count as one more small request. */
-const BYTES = 1024;
+const SMALL_REQUEST = 1024;
 /**
  * One of so many small chunks is timed, for all of them: a look at the clock
  * costs a tenth of a Tstat.
@@ -62,10 +62,10 @@ export class TimeSlice {
 
   /** Counts a request of so many bytes. Returns true when the slice is over. */
   isOver(bytes: number): boolean {
-    this.#work += 1 + Math.floor(bytes / BYTES);
-    if (this.#work < LOOK) return false;
+    this.#work += 1 + Math.floor(bytes / SMALL_REQUEST);
+    if (this.#work < CLOCK_INTERVAL) return false;
     this.#work = 0;
-    this.#look();
+    this.#readClock();
     return this.#worked + this.#chunk > SLICE_MS;
   }
 
@@ -75,7 +75,7 @@ export class TimeSlice {
    */
   end(): void {
     if (this.#since === 0) return;
-    this.#look();
+    this.#readClock();
     if (this.#chunk < SHORT_MS) return;
     this.#worked += this.#chunk * this.#weight;
     this.#ended = this.#since;
@@ -93,7 +93,7 @@ export class TimeSlice {
     this.resume();
   }
 
-  #look(): void {
+  #readClock(): void {
     const now = performance.now();
     if (this.#since > 0) this.#chunk += now - this.#since;
     this.#since = now;

@@ -6,8 +6,8 @@ import type { Fid, Node } from "../fid.ts";
 import type { DirectoryRead } from "../replies/directory_read.ts";
 
 /** How many fids stand for a node that was given once. */
-export interface Sharing {
-  fids: number;
+export interface NodeReferences {
+  count: number;
 }
 
 /** A fid, with what only its session knows. */
@@ -32,7 +32,7 @@ export class FidState<N extends Node = Node> implements Fid<N> {
   dirOffset = 0;
   state: unknown = undefined;
   /** The fids that share the node with this one, because one is a clone of the other. */
-  sharing: Sharing | undefined = undefined;
+  references: NodeReferences | undefined = undefined;
   /** Attributes of the last Rstat, and their record. */
   recorded:
     | { readonly stat: Attributes; readonly record: Uint8Array }

@@ -43,16 +43,16 @@ export class Releases<N extends Node> {
   share(fid: FidState<N>, clone: FidState<N>): void {
     clone.standFor(fid.node);
     if (!this.#hooks.releases) return;
-    const sharing = fid.sharing ??= { fids: 1 };
-    sharing.fids++;
-    clone.sharing = sharing;
+    const references = fid.references ??= { count: 1 };
+    references.count++;
+    clone.references = references;
   }
 
   /** A fid moves to another node. */
   move(fid: FidState<N>): void {
     this.leave(fid);
     this.endRead(fid);
-    this.letGo(fid);
+    this.releaseNodeOf(fid);
   }
 
   /** Ends the use of a file that a fid has used without a Topen. */
@@ -63,11 +63,11 @@ export class Releases<N extends Node> {
   }
 
   /** A fid does not stand for its node any more. */
-  letGo(fid: FidState<N>): void {
+  releaseNodeOf(fid: FidState<N>): void {
     fid.recorded = undefined;
-    const { sharing } = fid;
-    fid.sharing = undefined;
-    if (sharing !== undefined && --sharing.fids > 0) return;
+    const { references } = fid;
+    fid.references = undefined;
+    if (references !== undefined && --references.count > 0) return;
     this.releaseNode(fid.node);
   }
 
@@ -99,7 +99,7 @@ export class Releases<N extends Node> {
   /** The use of a fid has ended. */
   ended(fid: FidState<N>): void {
     this.endRead(fid);
-    this.letGo(fid);
+    this.releaseNodeOf(fid);
   }
 
   /** Releases a fid that ends without a Tclunk or Tremove. */

@@ -9,15 +9,13 @@ import type {
   Listing,
   RequestContext,
 } from "../handler.ts";
-import { type KeptListing, recordOf, recordsOf } from "./records.ts";
+import { EMPTY, type KeptListing, recordOf, recordsOf } from "./records.ts";
 
 /**
  * Most bytes of a reply whose members come one by one. A longer reply would
  * keep the client waiting for the first members.
  */
 const GRADUAL_MAX = 32 * 1024;
-
-const NOTHING: Uint8Array = new Uint8Array(0);
 
 type Entries = Iterator<DirEntry> | AsyncIterator<DirEntry>;
 
@@ -50,7 +48,7 @@ export class DirectoryRead {
   #held: Uint8Array[] = [];
   #heldBytes = 0;
   /** An entry that is on its way. It may be for a read that was given up. */
-  #pulling: Promise<void> | undefined;
+  #pendingEntry: Promise<void> | undefined;
   #error: { readonly error: unknown } | undefined;
 
   /** Begins to read a listing. */
@@ -71,7 +69,7 @@ export class DirectoryRead {
     const { count } = room;
     if (count === 0) {
       this.#next = this.#index;
-      return NOTHING;
+      return EMPTY;
     }
     const kept = this.#keptListing();
     if (kept !== undefined) {
@@ -82,7 +80,7 @@ export class DirectoryRead {
       const next = records.slice(this.#index, this.#index + 1);
       return this.#tooLong(next, room);
     }
-    return then(this.#fill(count, context), () => this.#gather(room));
+    return then(this.#fill(count, context), () => this.#joinRecords(room));
   }
 
   /** The listing, if nothing has changed since it was made. */
@@ -103,10 +101,10 @@ export class DirectoryRead {
     if (this.#offset === 0 || record.length > most) {
       throw new NinePError("Invalid argument");
     }
-    return NOTHING;
+    return EMPTY;
   }
 
-  #gather(room: Room): Uint8Array {
+  #joinRecords(room: Room): Uint8Array {
     const held = this.#held;
     let used = 0;
     let records = 0;
@@ -116,13 +114,13 @@ export class DirectoryRead {
     if (used === 0) {
       if (held.length > 0) return this.#tooLong(held[0], room);
       if (this.#error !== undefined) throw this.#error.error;
-      return NOTHING;
+      return EMPTY;
     }
     const data = new Uint8Array(used);
-    let at = 0;
+    let offset = 0;
     for (let i = 0; i < records; i++) {
-      data.set(held[i], at);
-      at += held[i].length;
+      data.set(held[i], offset);
+      offset += held[i].length;
     }
     return data;
   }
@@ -140,13 +138,13 @@ export class DirectoryRead {
   async #fillGradually(count: number, context: RequestContext): Promise<void> {
     const wanted = Math.min(count, GRADUAL_MAX);
     while (this.#heldBytes < wanted && !this.#isOver) {
-      this.#pulling ??= this.#pull(context);
-      await this.#pulling;
+      this.#pendingEntry ??= this.#readEntry(context);
+      await this.#pendingEntry;
     }
   }
 
   /** Waits for one entry; never rejects, because a read may have been given up. */
-  async #pull(context: RequestContext): Promise<void> {
+  async #readEntry(context: RequestContext): Promise<void> {
     try {
       const result = await this.#entries.next();
       this.#add(result, context);
@@ -154,7 +152,7 @@ export class DirectoryRead {
       this.#isOver = true;
       this.#error = { error };
     }
-    this.#pulling = undefined;
+    this.#pendingEntry = undefined;
   }
 
   #add(

@@ -36,7 +36,7 @@ export function errorReply(
   most: number,
 ): ErrorReply {
   try {
-    const ename = asJson ? jsonOf(error, most) : textOf(error, most);
+    const ename = asJson ? jsonText(error, most) : plainText(error, most);
     return { ename, exits: error instanceof Plan9Exit };
   } catch {
     // A caller without types made an error without its texts.
@@ -45,7 +45,7 @@ export function errorReply(
 }
 
 /** One line that every client takes: of at most `most` bytes, and 126. */
-function textOf(error: NinePError, most: number): string {
+function plainText(error: NinePError, most: number): string {
   const text = error instanceof FunctionError
     ? error.str.split("\n", 1)[0]
     : error.ename;
@@ -55,6 +55,6 @@ function textOf(error: NinePError, most: number): string {
 }
 
 /** The JSON that callers of functions expect, of at most `most` bytes. */
-function jsonOf(error: NinePError, most: number): string {
+function jsonText(error: NinePError, most: number): string {
   return encodeEnvelope(envelopeOf(error), most);
 }

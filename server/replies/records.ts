@@ -10,6 +10,9 @@ import type { DirEntry, RequestContext } from "../handler.ts";
 /** Bytes that the records of a listing have room for at first: 100 usual ones. */
 const FIRST = 8192;
 
+/** No records, or no data. */
+export const EMPTY: Uint8Array = new Uint8Array(0);
+
 const single = new Writer(new Uint8Array(256));
 single.what = "a stat record";
 

@@ -8,7 +8,7 @@ import { type FidState, isDirectory } from "../fids/fid_state.ts";
 import type { ErrorReports } from "../replies/error_reports.ts";
 import type { Replies } from "../replies/replies.ts";
 import type { Background } from "../session/background.ts";
-import type { Course, Request, Sharing } from "./request.ts";
+import type { OperationHandle, Request, Sharing } from "./request.ts";
 
 const WAITING = 0;
 const RUNNING = 1;
@@ -17,11 +17,11 @@ const ANSWERED = 2;
 const ABANDONED = 3;
 
 /** Decides on the turns of the operations of a session. */
-export interface Turns<N extends Node> {
+export interface Scheduler<N extends Node> {
   /** Begins the operations that wait for a fid. */
   wake(fid: FidState<N>): void;
   /** A waiting operation is given up. */
-  unwait(operation: Operation<N>): void;
+  stopWaiting(operation: Operation<N>): void;
   /** Frees the tag of an operation, once. */
   forget(operation: Operation<N>): void;
   /** An operation is given up while its handler goes on, which may hold the data. */
@@ -41,7 +41,7 @@ export interface Deliverer<N extends Node> {
 /** The parts of a session that its operations work with. */
 export interface OperationSession<N extends Node> {
   /** Decides which operations may begin. */
-  readonly turns: Turns<N>;
+  readonly scheduler: Scheduler<N>;
   /** Sends the replies. */
   readonly replies: Replies;
   /** The reports of errors. */
@@ -61,7 +61,7 @@ export interface OperationSession<N extends Node> {
  * class: with objects of one shape, a Tstat among requests of many kinds takes
  * half the time.
  */
-export class Operation<N extends Node = Node> implements Course {
+export class Operation<N extends Node = Node> implements OperationHandle {
   /** Tag that the client gave it. */
   readonly tag: number;
   /** Fid that the request works with. */
@@ -84,7 +84,7 @@ export class Operation<N extends Node = Node> implements Course {
   /** True when the operation counts as one that holds a view of the read buffer. */
   viewing = false;
   /** Bytes that are kept free for the answer. */
-  owed = 0;
+  reserved = 0;
   /** The round of the admission in which the operation began. */
   round = 0;
   /** Bytes of the frame. */
@@ -142,7 +142,7 @@ export class Operation<N extends Node = Node> implements Course {
 
   /** Begins the operations that wait for the fid. */
   wakeOthers(): void {
-    this.#session.turns.wake(this.fid);
+    this.#session.scheduler.wake(this.fid);
   }
 
   /** True when the request was answered, or needs no answer any more. */
@@ -208,8 +208,8 @@ export class Operation<N extends Node = Node> implements Course {
     this.request.revert();
     // A flushed request that failed has left no trace, so it has no reply. A
     // request that ends its fid has ended it, even if it failed.
-    const isTold = !this.#flushed || this.request.endsFid;
-    if (isTold && !this.#dropped) this.#sendError(error);
+    const isSent = !this.#flushed || this.request.endsFid;
+    if (isSent && !this.#dropped) this.#sendError(error);
     else this.#reportLate(error);
     this.#finish();
   }
@@ -245,13 +245,13 @@ export class Operation<N extends Node = Node> implements Course {
 
   /** Throws when there is no room for a late answer of so many bytes. */
   checkRoom(bytes: number): void {
-    if (this.#session.turns.hasRoom(this, bytes)) return;
+    if (this.#session.scheduler.hasRoom(this, bytes)) return;
     throw new NinePError("Cannot allocate memory");
   }
 
   #settle(): boolean {
     if (this.#state === ABANDONED) {
-      this.#session.turns.handlerEnded(this);
+      this.#session.scheduler.handlerEnded(this);
       return false;
     }
     if (this.#state === ANSWERED) {
@@ -275,18 +275,18 @@ export class Operation<N extends Node = Node> implements Course {
     this.#flushed = true;
     if (this.#state === WAITING) {
       this.#state = ABANDONED;
-      this.#session.turns.unwait(this);
+      this.#session.scheduler.stopWaiting(this);
       this.request.revert();
-      this.#close();
-      this.#session.turns.wake(this.fid); // Later operations may have waited for this one alone.
+      this.#freeTag();
+      this.#session.scheduler.wake(this.fid); // Later operations may have waited for this one alone.
       return;
     }
-    const heard = this.#abort !== undefined;
+    const isObserved = this.#abort !== undefined;
     this.#abort?.abort(interrupted());
     this.#session.flushed(this);
-    if (!heard && this.request.harmless && !this.settled) {
+    if (!isObserved && this.request.harmless && !this.settled) {
       this.#state = ABANDONED;
-      this.#session.turns.abandon(this);
+      this.#session.scheduler.abandon(this);
       this.request.revert();
       this.#finish();
     }
@@ -301,24 +301,24 @@ export class Operation<N extends Node = Node> implements Course {
     }
     this.cancel();
     // The handler goes on, and counts as a request under way.
-    if (this.#state === RUNNING) this.#session.turns.abandon(this);
+    if (this.#state === RUNNING) this.#session.scheduler.abandon(this);
   }
 
   #finish(): void {
     const { fid } = this;
     fid.leave(this.#sharing === "reading", this.#locks);
-    this.#close();
-    this.#session.turns.wake(fid);
+    this.#freeTag();
+    this.#session.scheduler.wake(fid);
     if (!this.#dropped) return;
     if (this.abandoned && this.#state === ANSWERED) {
-      this.#session.turns.handlerEnded(this);
+      this.#session.scheduler.handlerEnded(this);
     }
     this.#session.background.end();
   }
 
   /** Frees the tag, then answers the flushes: nothing may follow an Rflush. */
-  #close(): void {
-    this.#session.turns.forget(this);
+  #freeTag(): void {
+    this.#session.scheduler.forget(this);
     if (this.#flushes !== undefined) this.#session.answerFlushes(this.#flushes);
   }
 }

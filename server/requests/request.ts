@@ -40,7 +40,7 @@ export interface SessionParts<N extends Node> extends ContextParts {
 }
 
 /** The way of a request through its session, as far as the request needs it. */
-export interface Course {
+export interface OperationHandle {
   /** Aborted when the client flushes the request, or the connection ends. */
   readonly signal: AbortSignal;
   /** True when the request was answered, or needs no answer any more. */
@@ -76,7 +76,7 @@ export abstract class Request<N extends Node = Node, Answer = unknown>
   readonly sharing: Sharing;
   /** Way of the request through its session. */
   // Set by the operation, which is made for the request before anything else is done with it.
-  operation!: Course;
+  operation!: OperationHandle;
   /** The session that the request belongs to. */
   protected readonly session: SessionParts<N>;
 

@@ -100,7 +100,7 @@ export function assemble<N extends Node>(
   const outbox = new Outbox(
     channel,
     (error) => lifetime.lost(error),
-    () => admission.goOn(),
+    () => admission.resume(),
     (bytes) => {
       whole.charge(bytes);
       if (bytes > 0) watchdog.writing();
@@ -132,7 +132,7 @@ export function assemble<N extends Node>(
     releases,
     replies,
     background,
-    turns: admission,
+    scheduler: admission,
     wake: (fid) => admission.wake(fid),
     responder,
     flushed: (operation) => {

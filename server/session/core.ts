@@ -15,7 +15,7 @@ import {
 const GOODBYE_MS = 1000;
 
 /** One connection of a server. */
-export class SessionCore<N extends Node> {
+export class ServedConnection<N extends Node> {
   readonly #parts: Assembly<N>;
 
   /** Makes a session; it begins with run(). */
@@ -59,7 +59,7 @@ export class SessionCore<N extends Node> {
       // this turn of the event loop.
       await new Promise((resolve) => setTimeout(resolve));
       await condition.within(() =>
-        !lifetime.patient || lifetime.gone || pending.size === 0
+        !lifetime.graceful || lifetime.clientGone || pending.size === 0
       );
     }
     resetSession(this.#parts);
@@ -111,17 +111,17 @@ export class SessionCore<N extends Node> {
    */
   async #bounded(isDone: () => boolean): Promise<void> {
     const { lifetime, condition } = this.#parts;
-    await condition.until(() => lifetime.patient || isDone());
+    await condition.until(() => lifetime.graceful || isDone());
     await condition.within(isDone);
   }
 
   /**
    * Ends the connection when what is answered is sent.
    *
-   * @param patient Wait for what is under way, too, but not beyond `closeTimeout`.
+   * @param graceful Wait for what is under way, too, but not beyond `closeTimeout`.
    */
-  stop(patient: boolean): void {
-    this.#parts.lifetime.stop(patient);
+  stop(graceful: boolean): void {
+    this.#parts.lifetime.stop(graceful);
   }
 
   /** Ends the connection at once; run() releases the fids. */

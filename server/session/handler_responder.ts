@@ -4,7 +4,7 @@ import type { Connection } from "../../transport.ts";
 import type { Node } from "../fid.ts";
 import type { FidState } from "../fids/fid_state.ts";
 import type { Awaitable, Handler, RequestContext } from "../handler.ts";
-import { release } from "../requests/9p2000/clunk.ts";
+import { releaseFid } from "../requests/9p2000/clunk.ts";
 import type { Operation } from "../requests/operation.ts";
 import type { Responder } from "./responder.ts";
 
@@ -46,7 +46,7 @@ export class HandlerResponder<N extends Node> implements Responder<N> {
   }
 
   release(fid: FidState<N>, context: RequestContext<N>): Awaitable<void> {
-    return release(fid, this.#handler, context);
+    return releaseFid(fid, this.#handler, context);
   }
 
   leave(fid: FidState<N>): Awaitable<void> {

@@ -12,9 +12,9 @@ export class Lifetime {
   /** True when the server stops. */
   stopping = false;
   /** True when the server waits for requests under way before it stops. */
-  patient = false;
+  graceful = false;
   /** True when the client has ended its half of the connection. */
-  gone = false;
+  clientGone = false;
   /** Called when the session ends while the pump may still wait for bytes. */
   onEnd: (() => void) | undefined;
   readonly #condition: Condition;
@@ -44,9 +44,9 @@ export class Lifetime {
   }
 
   /** Ends the session because the server stops. */
-  stop(patient: boolean): void {
+  stop(graceful: boolean): void {
     this.stopping = true;
-    this.patient = patient;
+    this.graceful = graceful;
     this.end();
   }
 
@@ -58,7 +58,7 @@ export class Lifetime {
 
   /** The client has ended its half; it may still take replies. */
   clientEnded(): void {
-    this.gone = true;
+    this.clientGone = true;
     this.#condition.wake();
   }
 

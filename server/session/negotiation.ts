@@ -7,7 +7,7 @@ import type { Watchdog } from "../timeouts/watchdog.ts";
 import type { Background } from "./background.ts";
 import type { Input } from "./input.ts";
 import type { Lifetime } from "./lifetime.ts";
-import { agree } from "./version.ts";
+import { dialectFor } from "./version.ts";
 
 /** What a Negotiation needs. */
 export interface NegotiationInit {
@@ -65,7 +65,7 @@ export class Negotiation {
     if (message.msize < MSIZE_MIN) {
       return replies.refuse(tag, type, "Invalid argument");
     }
-    const dialect = agree(message.version);
+    const dialect = dialectFor(message.version);
     const version = dialect?.version ?? "unknown";
     let msize: number;
     try {

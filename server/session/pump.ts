@@ -23,9 +23,9 @@ const OUTPUT_MAX = 512 * 1024;
  * client in parts. On two CPUs that is 30 to 50 % more requests a second with
  * 32 in flight; on one CPU it is 30 % less, because each write costs both.
  */
-const EARLY = 12;
+const REQUESTS_PER_WRITE = 12;
 /** Times `waitingAfter` without an answer after which long requests are refused. */
-const PATIENCE = 20;
+const REFUSAL_FACTOR = 20;
 /** Longest delay of a timer, in milliseconds. */
 const TIMEOUT_MAX = 2 ** 31 - 1;
 
@@ -76,13 +76,15 @@ export class Pump<N extends Node> {
       }
       if (slice.begin()) await slice.next();
       input.push(chunk);
-      const isWaited = processed > EARLY;
+      const sendsInParts = processed > REQUESTS_PER_WRITE;
       processed = 0;
       outbox.hold();
       while (!lifetime.ended && splitter.advance()) {
         const { at, end } = splitter.reader;
         receive(splitter.reader);
-        if (++processed % EARLY === 0 && isWaited) outbox.flush();
+        if (++processed % REQUESTS_PER_WRITE === 0 && sendsInParts) {
+          outbox.flush();
+        }
         if (slice.isOver(end - at)) {
           outbox.flush();
           await slice.next();
@@ -121,17 +123,17 @@ export class Pump<N extends Node> {
   async #untilRoom(): Promise<void> {
     const { admission, condition, lifetime, refs } = this.#init;
     const { waitingAfter } = this.#init.settings;
-    const patience = Math.min(PATIENCE * waitingAfter, TIMEOUT_MAX);
+    const refusalDelay = Math.min(REFUSAL_FACTOR * waitingAfter, TIMEOUT_MAX);
     let { ended } = admission;
-    const look = () => {
+    const check = () => {
       // The remaining requests wait for an event, and a Tflush further on in
       // the stream may end that.
       if (ended === admission.ended) admission.refuse();
       ({ ended } = admission);
-      timer = refs.after(patience, look);
+      timer = refs.after(refusalDelay, check);
       condition.wake();
     };
-    let timer = refs.after(patience, look);
+    let timer = refs.after(refusalDelay, check);
     await condition.until(() => lifetime.ended || !admission.isFull);
     refs.cancel(timer);
   }
@@ -142,7 +144,7 @@ export class Pump<N extends Node> {
     outbox.flush();
     input.watch((error) => {
       if (error !== undefined) return lifetime.lost(error);
-      lifetime.gone = true; // The client may still take replies.
+      lifetime.clientGone = true; // The client may still take replies.
       lifetime.end();
     });
     await wait;

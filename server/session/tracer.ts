@@ -11,7 +11,10 @@ import type {
 import type { ErrorReports } from "../replies/error_reports.ts";
 
 /** A traced message without the fields that all of them have. */
-type Untold<Traced extends TraceContext> = Omit<Traced, keyof TraceContext>;
+type WithoutContext<Traced extends TraceContext> = Omit<
+  Traced,
+  keyof TraceContext
+>;
 
 /** Calls `onMessage` with the messages of one connection. */
 export class Tracer {
@@ -42,7 +45,9 @@ export class Tracer {
     this.#trace({ direction: "in", frame, error });
   }
 
-  #trace(traced: Untold<TracedMessage> | Untold<TracedFrame>): void {
+  #trace(
+    traced: WithoutContext<TracedMessage> | WithoutContext<TracedFrame>,
+  ): void {
     const connection = this.#connection;
     const { peer } = connection;
     try {

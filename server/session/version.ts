@@ -3,7 +3,7 @@
 import { type Dialect, dialect9P2000 } from "../../codec.ts";
 
 /** The dialect of a session, by the client's version: its own, or the plain one. See `version(9P)`. */
-export function agree(version: string): Dialect | undefined {
+export function dialectFor(version: string): Dialect | undefined {
   const spoken = DIALECTS.find((dialect) => dialect.version === version);
   if (spoken !== undefined) return spoken;
   const base = version.split(".", 1)[0];

@@ -42,6 +42,6 @@ export class Condition {
     if (this.#waits.length === 0) return;
     const waits = this.#waits;
     this.#waits = [];
-    for (const look of waits) look();
+    for (const resolve of waits) resolve();
   }
 }

@@ -5,12 +5,12 @@ import type { RefGroup, Timer } from "../../transport/ref_group.ts";
 import type { SessionSettings } from "../options.ts";
 
 /** Number of checks within `stallTimeout` while replies wait for the client. */
-const LOOKS = 4;
+const CHECKS = 4;
 /**
  * The part of its waiting replies that a client must take within
  * `stallTimeout`. A client that takes one byte at a time is closed.
  */
-const PART = 1 / 16;
+const TAKEN_PART = 1 / 16;
 
 /** What a Watchdog needs to know of its session. */
 export interface Watched {
@@ -36,7 +36,7 @@ export class Watchdog {
   #stallTimer: Timer | undefined;
   #stopped = false;
   /** True while there is no session. */
-  #waits = false;
+  #isStarting = false;
   #heard = 0;
 
   /**
@@ -59,8 +59,8 @@ export class Watchdog {
    * the time.
    */
   start(): void {
-    if (this.#waits || this.#stopped) return;
-    this.#waits = true;
+    if (this.#isStarting || this.#stopped) return;
+    this.#isStarting = true;
     this.#clear();
     const { versionTimeout } = this.#settings;
     if (versionTimeout > 0) this.#after(versionTimeout, this.#watched.close);
@@ -68,11 +68,11 @@ export class Watchdog {
 
   /** A session has begun: starts to wait for its requests. */
   started(): void {
-    this.#waits = false;
+    this.#isStarting = false;
     this.#clear();
     this.heard();
     const { idleTimeout } = this.#settings;
-    if (idleTimeout > 0) this.#after(idleTimeout, () => this.#lookIdle());
+    if (idleTimeout > 0) this.#after(idleTimeout, () => this.#checkIdle());
   }
 
   /** The client has sent something. */
@@ -91,22 +91,22 @@ export class Watchdog {
 
   #watchReplies(): void {
     const { taken, waiting } = this.#watched;
-    const most = Math.max(1, waiting() * PART);
-    this.#awaitTaken(taken() + most, LOOKS);
+    const most = Math.max(1, waiting() * TAKEN_PART);
+    this.#awaitTaken(taken() + most, CHECKS);
   }
 
   /**
    * Closes the connection when the client has not taken the wanted bytes after
    * some checks. One timer serves many writes.
    */
-  #awaitTaken(wanted: number, looks: number): void {
+  #awaitTaken(wanted: number, checks: number): void {
     const { stallTimeout } = this.#settings;
-    this.#stallTimer = this.#refs.after(stallTimeout / LOOKS, () => {
+    this.#stallTimer = this.#refs.after(stallTimeout / CHECKS, () => {
       this.#stallTimer = undefined;
       const { taken, waiting, close } = this.#watched;
       if (waiting() === 0) return; // The next write starts the timer anew.
       if (taken() >= wanted) this.#watchReplies();
-      else if (looks > 1) this.#awaitTaken(wanted, looks - 1);
+      else if (checks > 1) this.#awaitTaken(wanted, checks - 1);
       else close();
     });
   }
@@ -123,11 +123,11 @@ export class Watchdog {
    * Closes the connection when the client has been idle for too long. One timer
    * serves many requests.
    */
-  #lookIdle(): void {
+  #checkIdle(): void {
     const { idleTimeout } = this.#settings;
     const silent = this.#watched.isBusy() ? 0 : performance.now() - this.#heard;
     if (silent >= idleTimeout) this.#watched.close();
-    else this.#after(idleTimeout - silent, () => this.#lookIdle());
+    else this.#after(idleTimeout - silent, () => this.#checkIdle());
   }
 
   #after(milliseconds: number, then: () => void): void {

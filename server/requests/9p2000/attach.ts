@@ -21,7 +21,7 @@ import type {
 import { Request, type SessionParts } from "../request.ts";
 
 /** A request that makes a fid for a user and a tree. */
-abstract class NewFid<N extends Node> extends Request<N, Found<N>> {
+abstract class NewFidRequest<N extends Node> extends Request<N, Found<N>> {
   /** Tree. */
   readonly aname: string;
   #found: N | undefined;
@@ -37,7 +37,7 @@ abstract class NewFid<N extends Node> extends Request<N, Found<N>> {
   }
 
   /** Keeps the node, so that revert() can let go of it. */
-  protected take({ node }: Found<N>): void {
+  protected keepNode({ node }: Found<N>): void {
     this.#found = node;
   }
 
@@ -55,7 +55,7 @@ abstract class NewFid<N extends Node> extends Request<N, Found<N>> {
 }
 
 /** A Tauth. See `attach(9P)`. */
-export class Auth<N extends Node> extends NewFid<N> {
+export class TauthRequest<N extends Node> extends NewFidRequest<N> {
   /** Kind of the request. */
   readonly type = "Tauth";
 
@@ -82,7 +82,7 @@ export class Auth<N extends Node> extends NewFid<N> {
   }
 
   reply(answer: Found<N>): void {
-    this.take(answer);
+    this.keepNode(answer);
     const { qid } = answer.node;
     if ((qid.type & QTAUTH) === 0) {
       throw new TypeError("the node of an auth must have QTAUTH in its qid");
@@ -98,7 +98,7 @@ export class Auth<N extends Node> extends NewFid<N> {
 }
 
 /** A Tattach. See `attach(9P)`. */
-export class Attach<N extends Node> extends NewFid<N> {
+export class TattachRequest<N extends Node> extends NewFidRequest<N> {
   /** Kind of the request. */
   readonly type = "Tattach";
   /** Authentication that was made before; undefined for none. */
@@ -139,22 +139,22 @@ export class Attach<N extends Node> extends NewFid<N> {
   }
 
   reply(answer: Found<N>): void {
-    this.take(answer);
+    this.keepNode(answer);
     const { qid } = answer.node;
     this.session.replies.put({ type: "Rattach", tag: this.tag, qid });
   }
 
   override commit(answer: Found<N>): void {
     super.commit(answer);
-    this.#leave();
+    this.#leaveAfid();
   }
 
   override revert(): void {
     super.revert();
-    this.#leave();
+    this.#leaveAfid();
   }
 
-  #leave(): void {
+  #leaveAfid(): void {
     if (this.afid === undefined) return;
     this.afid.leave(false, false);
     this.session.wake(this.afid);

@@ -9,15 +9,13 @@ import type {
   CallRequest,
   Handler,
 } from "../../handler.ts";
+import { EMPTY } from "../../replies/records.ts";
 import { checkBytes, type SessionParts } from "../request.ts";
 import { BOTH, mayUse, openImplicitly } from "./implicit.ts";
-import { Sending } from "./sending.ts";
-
-/** No data. */
-const NOTHING: Uint8Array = new Uint8Array(0);
+import { DataRequest } from "./sending.ts";
 
 /** A Tcall. */
-export class Call<N extends Node> extends Sending<N, CallAnswer> {
+export class TcallRequest<N extends Node> extends DataRequest<N, CallAnswer> {
   /** Kind of the request. */
   readonly type = "Tcall";
   /** Arguments: JSON, unless the function has another loader. */
@@ -73,7 +71,7 @@ export class Call<N extends Node> extends Sending<N, CallAnswer> {
         tag,
         err: 255,
         text: "",
-        data: NOTHING,
+        data: EMPTY,
       });
       return;
     }

@@ -34,14 +34,14 @@ export function openImplicitly<N extends Node, Answer>(
   request: Request<N>,
   mode: number,
   handler: Handler<N>,
-  go: () => Awaitable<Answer>,
+  proceed: () => Awaitable<Answer>,
 ): Awaitable<Answer> {
   const { fid, operation } = request;
   const access = mode === ORDWR ? BOTH : mode === OREAD ? READ : WRITE;
   const opened = handler.open(fid, { mode, implicit: true }, request);
   if (!(opened instanceof Promise)) {
     fid.implicit |= access;
-    return go();
+    return proceed();
   }
   operation.startOpening();
   return opened.then(() => {
@@ -49,7 +49,7 @@ export function openImplicitly<N extends Node, Answer>(
     operation.endOpening();
     operation.throwIfFlushed();
     try {
-      return go();
+      return proceed();
     } finally {
       operation.wakeOthers(); // Here, because requests of one fid go to the handler in their order.
     }

@@ -29,7 +29,7 @@ import { notSupported, Request, type SessionParts } from "../request.ts";
 import { checkName } from "./names.ts";
 
 /** A Topen. See `open(9P)`. */
-export class Open<N extends Node> extends Request<N, Opened<N> | void> {
+export class TopenRequest<N extends Node> extends Request<N, Opened<N> | void> {
   /** Kind of the request. */
   readonly type = "Topen";
   /** OREAD, OWRITE, ORDWR or OEXEC, with OTRUNC, ORCLOSE, OAPPEND. */
@@ -74,7 +74,7 @@ export class Open<N extends Node> extends Request<N, Opened<N> | void> {
 
   override commit(answer: Opened<N> | void): void {
     if (answer?.node !== undefined) {
-      this.session.releases.letGo(this.fid);
+      this.session.releases.releaseNodeOf(this.fid);
       this.fid.standFor(answer.node);
     }
     this.fid.mode = this.mode;
@@ -82,7 +82,7 @@ export class Open<N extends Node> extends Request<N, Opened<N> | void> {
 }
 
 /** A Tcreate. See `open(9P)`. */
-export class Create<N extends Node> extends Request<N, Created<N>> {
+export class TcreateRequest<N extends Node> extends Request<N, Created<N>> {
   /** Kind of the request. */
   readonly type = "Tcreate";
   /** Name of the new file. */
@@ -142,7 +142,7 @@ export class Create<N extends Node> extends Request<N, Created<N>> {
   }
 
   override commit({ node }: Created<N>): void {
-    this.session.releases.letGo(this.fid);
+    this.session.releases.releaseNodeOf(this.fid);
     this.fid.standFor(node);
     this.fid.mode = this.mode;
     this.session.releases.endRead(this.fid);

@@ -11,14 +11,12 @@ import type {
   ReadRequest,
 } from "../../handler.ts";
 import { DirectoryRead } from "../../replies/directory_read.ts";
+import { EMPTY } from "../../replies/records.ts";
 import { checkBytes, Request, type SessionParts } from "../request.ts";
 import { checkImplicit, mayUse, openImplicitly, READ } from "./implicit.ts";
 
-/** No data. */
-const NOTHING: Uint8Array = new Uint8Array(0);
-
 /** A Tread. See `read(9P)`. */
-export class Read<N extends Node> extends Request<N, ReadAnswer> {
+export class TreadRequest<N extends Node> extends Request<N, ReadAnswer> {
   /** Kind of the request. */
   readonly type = "Tread";
   /** Byte to start at, 0 to 2^53 - 1. */
@@ -61,7 +59,7 @@ export class Read<N extends Node> extends Request<N, ReadAnswer> {
     // authentication the offset means nothing.
     const beyond = !Number.isSafeInteger(this.offset) && !fid.auth;
     if (handler.read === undefined || beyond) {
-      return { data: NOTHING };
+      return { data: EMPTY };
     }
     return then(
       handler.read(fid, this.data, this),
@@ -75,11 +73,11 @@ export class Read<N extends Node> extends Request<N, ReadAnswer> {
 
   #readDir(handler: Handler<N>): Awaitable<ReadAnswer> {
     const { fid } = this;
-    if (handler.readdir === undefined) return { data: NOTHING };
+    if (handler.readdir === undefined) return { data: EMPTY };
     if (this.offset > 0 && fid.dir) return this.#take(fid.dir);
     return then(handler.readdir(fid, { cookie: 0 }, this), (listing) => {
       // The read was flushed meanwhile: another one may read the directory now.
-      if (this.operation.settled) return { data: NOTHING };
+      if (this.operation.settled) return { data: EMPTY };
       this.session.releases.endRead(fid);
       fid.dir = new DirectoryRead(listing);
       return this.#take(fid.dir);

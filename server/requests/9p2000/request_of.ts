@@ -9,14 +9,14 @@ import {
 } from "../../../codec.ts";
 import type { Node } from "../../fid.ts";
 import type { Request, SessionParts } from "../request.ts";
-import { Attach, Auth } from "./attach.ts";
-import { Call } from "./call.ts";
-import { Clunk, Remove } from "./clunk.ts";
-import { Create, Open } from "./open.ts";
-import { Read } from "./read.ts";
-import { Stat, Wstat } from "./stat.ts";
-import { Walk } from "./walk.ts";
-import { Write } from "./write.ts";
+import { TattachRequest, TauthRequest } from "./attach.ts";
+import { TcallRequest } from "./call.ts";
+import { TclunkRequest, TremoveRequest } from "./clunk.ts";
+import { TcreateRequest, TopenRequest } from "./open.ts";
+import { TreadRequest } from "./read.ts";
+import { TstatRequest, TwstatRequest } from "./stat.ts";
+import { TwalkRequest } from "./walk.ts";
+import { TwriteRequest } from "./write.ts";
 
 /** A message that a session does not process itself. */
 export type RequestMessage = Exclude<Message, Tversion | Tflush>;
@@ -28,29 +28,29 @@ export function requestOf<N extends Node>(
 ): Request<N> {
   switch (message.type) {
     case "Tauth":
-      return new Auth(session, message);
+      return new TauthRequest(session, message);
     case "Tattach":
-      return new Attach(session, message);
+      return new TattachRequest(session, message);
     case "Twalk":
-      return new Walk(session, message);
+      return new TwalkRequest(session, message);
     case "Topen":
-      return new Open(session, message);
+      return new TopenRequest(session, message);
     case "Tcreate":
-      return new Create(session, message);
+      return new TcreateRequest(session, message);
     case "Tread":
-      return new Read(session, message);
+      return new TreadRequest(session, message);
     case "Twrite":
-      return new Write(session, message);
+      return new TwriteRequest(session, message);
     case "Tclunk":
-      return new Clunk(session, message);
+      return new TclunkRequest(session, message);
     case "Tremove":
-      return new Remove(session, message);
+      return new TremoveRequest(session, message);
     case "Tstat":
-      return new Stat(session, message);
+      return new TstatRequest(session, message);
     case "Twstat":
-      return new Wstat(session, message);
+      return new TwstatRequest(session, message);
     case "Tcall":
-      return new Call(session, message);
+      return new TcallRequest(session, message);
     case "Topenfd":
       throw new NinePError("Operation not supported");
     default:

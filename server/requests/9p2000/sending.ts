@@ -5,7 +5,7 @@ import type { Node } from "../../fid.ts";
 import { Request, type SessionParts } from "../request.ts";
 
 /** A request that comes with data. The data are in the read buffer until own() copies them. */
-export abstract class Sending<N extends Node, Answer>
+export abstract class DataRequest<N extends Node, Answer>
   extends Request<N, Answer> {
   /** Bytes to write or to call with: a view that lives until the request is answered. */
   bytes: Uint8Array;

@@ -5,7 +5,7 @@ import {
   DMDIR,
   encodeStat,
   NinePError,
-  type Stat as Attributes,
+  type Stat,
   type Tstat,
   type Twstat,
 } from "../../../codec.ts";
@@ -23,7 +23,7 @@ import { notSupported, Request, type SessionParts } from "../request.ts";
 import { checkName } from "./names.ts";
 
 /** A Tstat. See `stat(9P)`. */
-export class Stat<N extends Node> extends Request<N, StatAnswer> {
+export class TstatRequest<N extends Node> extends Request<N, StatAnswer> {
   /** Kind of the request. */
   readonly type = "Tstat";
 
@@ -60,11 +60,11 @@ export class Stat<N extends Node> extends Request<N, StatAnswer> {
 }
 
 /** A Twstat. See `stat(9P)`. */
-export class Wstat<N extends Node> extends Request<N, void> {
+export class TwstatRequest<N extends Node> extends Request<N, void> {
   /** Kind of the request. */
   readonly type = "Twstat";
   /** Attributes to set, without those to leave alone. */
-  readonly changes: Partial<Attributes>;
+  readonly changes: Partial<Stat>;
 
   /** Made by a session. */
   constructor(session: SessionParts<N>, message: Twstat) {

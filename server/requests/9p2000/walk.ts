@@ -9,10 +9,10 @@ import { isForClient } from "../../replies/error_reply.ts";
 import { Request, type SessionParts } from "../request.ts";
 
 /** Shared by all walks that hold no node. */
-const NONE: readonly never[] = [];
+const NO_NODES: readonly never[] = [];
 
 /** A Twalk. See `walk(9P)`. */
-export class Walk<N extends Node> extends Request<N, Walked<N>> {
+export class TwalkRequest<N extends Node> extends Request<N, Walked<N>> {
   /** Kind of the request. */
   readonly type = "Twalk";
   /** Names to walk. */
@@ -20,9 +20,9 @@ export class Walk<N extends Node> extends Request<N, Walked<N>> {
   /** Fid for the file reached; may be the fid itself. */
   readonly newfid: FidState<N>;
   /** The nodes that the walk has found, and must let go. */
-  #nodes: readonly N[] = NONE;
+  #nodes: readonly N[] = NO_NODES;
   /** True while the handler looks up a name. */
-  #looking = false;
+  #isLookingUp = false;
 
   /** Made by a session. */
   constructor(session: SessionParts<N>, message: Twalk) {
@@ -77,19 +77,19 @@ export class Walk<N extends Node> extends Request<N, Walked<N>> {
         return this.#stopped(nodes, error);
       }
       if (found instanceof Promise) {
-        this.#looking = true;
+        this.#isLookingUp = true;
         return found.then(
           (next) => {
-            this.#looking = false;
+            this.#isLookingUp = false;
             if (next !== undefined) nodes.push(next);
             // The walk was given up meanwhile, and the fid may be gone.
-            if (this.operation.settled) this.#letGo();
+            if (this.operation.settled) this.#releaseNodes();
             if (next === undefined || this.operation.settled) return { nodes };
             return this.#walkOn(handler, nodes);
           },
           (error) => {
-            this.#looking = false;
-            if (this.operation.settled) this.#letGo();
+            this.#isLookingUp = false;
+            if (this.operation.settled) this.#releaseNodes();
             return this.#stopped(nodes, error);
           },
         );
@@ -110,14 +110,14 @@ export class Walk<N extends Node> extends Request<N, Walked<N>> {
   }
 
   /** Lets go of the nodes that were found, except `but`. Later calls do nothing. */
-  #letGo(but?: N): void {
+  #releaseNodes(except?: N): void {
     const nodes = this.#nodes;
     if (nodes.length === 0) return;
-    this.#nodes = NONE;
+    this.#nodes = NO_NODES;
     const { releases } = this.session;
     // From the end on, so that a file goes before its directory.
     let i = nodes.length - 1;
-    if (but === undefined) releases.releaseNode(nodes[i]);
+    if (except === undefined) releases.releaseNode(nodes[i]);
     while (--i >= 0) releases.releaseNode(nodes[i]);
   }
 
@@ -145,7 +145,7 @@ export class Walk<N extends Node> extends Request<N, Walked<N>> {
         const node = nodes[nodes.length - 1];
         if (newfid === fid) this.session.releases.move(fid);
         newfid.standFor(node);
-        this.#letGo(node);
+        this.#releaseNodes(node);
       } else if (newfid !== fid) {
         this.session.releases.share(fid, newfid);
       }
@@ -155,7 +155,7 @@ export class Walk<N extends Node> extends Request<N, Walked<N>> {
   }
 
   override revert(): void {
-    if (!this.#looking) this.#letGo();
+    if (!this.#isLookingUp) this.#releaseNodes();
     if (this.newfid === this.fid) return;
     this.session.fids.remove(this.newfid);
     this.#unlock();

@@ -12,10 +12,10 @@ import type {
 } from "../../handler.ts";
 import { notSupported, type SessionParts } from "../request.ts";
 import { checkImplicit, mayUse, openImplicitly, WRITE } from "./implicit.ts";
-import { Sending } from "./sending.ts";
+import { DataRequest } from "./sending.ts";
 
 /** A Twrite. See `read(9P)`. */
-export class Write<N extends Node> extends Sending<N, WriteAnswer> {
+export class TwriteRequest<N extends Node> extends DataRequest<N, WriteAnswer> {
   /** Kind of the request. */
   readonly type = "Twrite";
   /**
