@@ -9,14 +9,15 @@ import { ServedConnection } from "./session/core.ts";
 import { HandlerResponder } from "./session/handler_responder.ts";
 
 /**
- * Serves one connection with a handler, until it ends.
+ * Serves one connection with a handler until the connection ends.
  *
  * @param connection Connection to a client; it is closed in the end.
  * @param handler What to serve: a handler object, or a tree such as a MemoryFs.
  * @param options Limits and choices of the session.
- * @returns When the connection has ended, all fids are released and the
- *   handler's disconnect() is done. It does not reject when the client breaks
- *   the rules or vanishes; `onError` is told.
+ * @returns A promise that resolves when the connection has ended, all fids are
+ *   released and the handler's disconnect() is done. When the client breaks the
+ *   protocol or disappears, the promise does not reject; the error goes to
+ *   `onError`.
  * @throws {RangeError} A limit is out of its range.
  *
  * @example Two ends in one process
@@ -41,8 +42,8 @@ export function serve<N extends Node>(
 }
 
 /**
- * Serves as {@linkcode serve} does. `refs` decides whether the connection keeps
- * the process alive.
+ * Serves a connection as {@linkcode serve} does. `refs` decides whether the
+ * connection keeps the process alive.
  */
 export async function serveWith<N extends Node>(
   connection: Connection,
@@ -69,6 +70,6 @@ export async function serveWith<N extends Node>(
 
 /** Options of {@linkcode serve}. */
 export interface ServeOptions extends SessionOptions {
-  /** Ends the connection when it is aborted. */
+  /** Ends the connection when the signal is aborted. */
   signal?: AbortSignal | undefined;
 }

@@ -13,26 +13,27 @@ import { RequestQueue } from "./session/request_queue.ts";
 export interface SessionLoopOptions<N extends Node = Node>
   extends SessionOptions {
   /**
-   * Told of each fid that ends without a Tclunk or Tremove that the loop has
-   * seen: with a new session of the client's, or with the connection.
+   * Called with each fid that ends without a Tclunk or Tremove in the loop:
+   * when the client starts a new session, or the connection ends.
    */
   onRelease?: (fid: Fid<N>) => void;
   /**
-   * Told of each node that the loop has given, once for each time, when no fid
-   * stands for it any more: nodes that a walk has passed, the directory of a
-   * fid that a create has moved to the new file.
+   * Called with each node of an answer when no fid stands for the node any
+   * more, once for each answer that contained the node. This includes nodes
+   * that a walk has passed, and the directory of a fid that a create has moved
+   * to the new file.
    */
   onReleaseNode?: (node: N) => void;
 }
 
 /**
- * A connection of a server as a loop over its requests: what serve() stands
- * on, for programs that answer requests themselves.
+ * A connection of a server as a loop over its requests, for programs that
+ * answer requests without a handler.
  *
- * The session owns the protocol: versions, tags, fids, flush and all checks of
- * the manual. What it gives is legal and must be answered exactly once, with
- * respond() or error(), at any time and in any order. Leaving the loop ends
- * the connection.
+ * The session implements the protocol: versions, tags, fids, flush and all
+ * checks of the manual. The loop gets only legal requests. The program must
+ * answer each request exactly once, with respond() or error(), at any time and
+ * in any order. Leaving the loop ends the connection.
  *
  * @example A server of one empty directory
  * ```ts
@@ -64,10 +65,10 @@ export class Session<N extends Node = Node>
   #finished: Promise<void> | undefined;
 
   /**
-   * Makes a session; it begins with the loop.
+   * Makes a session. The session starts when the loop starts.
    *
    * @param connection Connection to a client; it is closed in the end.
-   * @param options Limits and choices of the session, and a hook.
+   * @param options Limits and choices of the session, and its callbacks.
    * @throws {RangeError} A limit is out of its range.
    */
   constructor(connection: Connection, options: SessionLoopOptions<N> = {}) {
@@ -84,23 +85,30 @@ export class Session<N extends Node = Node>
   /** Label of the client's end, for logs. */
   readonly peer: string;
 
-  /** Largest message in bytes: what was negotiated, before that the own maximum. */
+  /**
+   * Largest message in bytes. Before a session is negotiated, this is the
+   * option `msize`.
+   */
   get msize(): number {
     return this.#connection.msize;
   }
 
-  /** Version that was negotiated; empty before. */
+  /** Version of the session; empty before it is negotiated. */
   get version(): string {
     return this.#connection.version;
   }
 
-  /** The fids of the client, by number, without those that are still on their way. */
+  /**
+   * The fids of the client by number, without fids whose walk, attach or auth
+   * is in progress.
+   */
   get fids(): ReadonlyMap<number, Fid<N>> {
     return new BoundFids(this.#connection.fids);
   }
 
   /**
-   * Gives the requests, until the connection ends. One loop at a time.
+   * Yields the requests until the connection ends. A session can be iterated
+   * once.
    *
    * @throws {TypeError} There is or was a loop over the session.
    */
@@ -127,9 +135,11 @@ export class Session<N extends Node = Node>
   }
 
   /**
-   * Ends the connection when what is answered is sent; further calls do nothing.
+   * Ends the connection after the replies so far are sent. Further calls do
+   * nothing.
    *
-   * @returns When all is released. Requests that are not answered hold it up.
+   * @returns A promise that resolves when all fids are released. It waits for
+   *   the requests that are not answered.
    */
   async close(): Promise<void> {
     if (this.#finished === undefined) this.#connection.close();
@@ -137,7 +147,7 @@ export class Session<N extends Node = Node>
     await this.#finished;
   }
 
-  /** As close(). */
+  /** Closes the session as {@linkcode close} does. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
