@@ -1,4 +1,4 @@
-// What a program serves: the handler object, and the questions it is asked.
+// The contract between a server and the program that answers its requests.
 
 import type { Stat } from "../codec.ts";
 import type { Awaitable } from "../codec/_awaitable.ts";
@@ -10,24 +10,27 @@ import type { Fid, Node } from "./fid.ts";
 export type { Awaitable };
 
 /**
- * What a request comes with beside its data: who asks, over which connection,
- * and what the request may use. A context is passed on as it is; only its own
- * request has it.
+ * The context of a request: its user, its connection, its signal and its memory
+ * budget. Each request has its own context object.
  */
 export interface RequestContext<N extends Node = Node> {
   /** Fid that the request works with. */
   readonly fid: Fid<N>;
-  /** User in whose name the request is made: that of the fid. */
+  /** User of the fid. */
   readonly uname: string;
   /** Aborted when the client flushes the request, or the connection ends. */
   readonly signal: AbortSignal;
   /** Label of the client's end, for logs. */
   readonly peer: string;
-  /** Connection to the client; its identity, for it is the session that reads and writes. */
+  /**
+   * Connection to the client. Use it only as an identity, because the session
+   * reads and writes it.
+   */
   readonly connection: Connection;
   /**
-   * The memory budget of the connection. A file takes from it the bytes that it
-   * keeps for a fid beyond one request, and gives them back at the clunk.
+   * The memory budget of the connection. A file takes from the budget the bytes
+   * that it keeps for a fid beyond one request, and gives the bytes back at the
+   * clunk.
    */
   readonly memory: Budget;
   /**
@@ -35,8 +38,8 @@ export interface RequestContext<N extends Node = Node> {
    * the file, the user and the peer.
    *
    * @param error The error.
-   * @param expected True for an error that is an answer to the client: the
-   *   default log leaves it out. False by default.
+   * @param expected True for an error that is sent to the client; the default
+   *   log omits such errors. False by default.
    */
   report(error: unknown, expected?: boolean): void;
 }
@@ -51,7 +54,7 @@ export interface AuthRequest {
 
 /** The data of a Tattach. See `attach(9P)`. */
 export interface AttachRequest<N extends Node = Node> extends AuthRequest {
-  /** Authentication that was made before, by the auth handler's node; undefined for none. */
+  /** Fid of an earlier Tauth; undefined for none. */
   readonly afid: Fid<N> | undefined;
 }
 
@@ -59,17 +62,20 @@ export interface AttachRequest<N extends Node = Node> extends AuthRequest {
 export interface OpenRequest {
   /**
    * OREAD, OWRITE, ORDWR or OEXEC, with OTRUNC, ORCLOSE, OAPPEND. With OAPPEND
-   * each write must go to the end of the file; {@linkcode WriteRequest.append}
-   * says so then.
+   * each write must go to the end of the file, and {@linkcode
+   * WriteRequest.append} is true.
    */
   readonly mode: number;
-  /** True when the client sent no Topen, but a read, write or call of a fid that is not open. */
+  /**
+   * True when the client sent no Topen. A read, write or call on the fid opens
+   * the file.
+   */
   readonly implicit: boolean;
 }
 
 /** The data of a Tcreate. See `open(9P)`. */
 export interface CreateRequest {
-  /** Name of the new file: legal, but perhaps taken. */
+  /** Name of the new file. The name is legal, but the file may exist. */
   readonly name: string;
   /** Permissions, with DMDIR, DMAPPEND, DMEXCL, DMTMP. */
   readonly perm: number;
@@ -85,25 +91,33 @@ export interface ReadRequest {
   readonly count: number;
 }
 
-/** Where a listing of a directory begins. */
+/** The data of a listing of a directory. */
 export interface ListRequest {
-  /** Cookie of the last member that the client has; 0 for none. */
+  /** Cookie of the last member that the client has read; 0 for none. */
   readonly cookie: number;
 }
 
 /** The data of a Twrite. See `read(9P)`. */
 export interface WriteRequest {
-  /** Byte to start at, 0 to 2^53 - 1; it means nothing with `append`. */
+  /**
+   * Byte to start at, 0 to 2^53 - 1. Ignore the offset when `append` is true.
+   */
   readonly offset: number;
-  /** Bytes to write: a view that lives until the request is answered. */
+  /** Bytes to write: a view that is valid until the request is answered. */
   readonly data: Uint8Array;
-  /** True when the data go to the end of the file, wherever that is: for OAPPEND, and for an append-only file. */
+  /**
+   * True when the data go to the end of the file: for OAPPEND, and for an
+   * append-only file.
+   */
   readonly append: boolean;
 }
 
 /** The data of a Twstat. See `stat(9P)`. */
 export interface WstatRequest {
-  /** Attributes to set, without those to leave alone; none asks for stable storage. */
+  /**
+   * Attributes to set. When there are none, the client asks that the file be
+   * written to stable storage.
+   */
   readonly changes: Partial<Stat>;
 }
 
@@ -111,74 +125,87 @@ export interface WstatRequest {
 export interface CallRequest {
   /** Arguments: JSON, unless the function has another loader. */
   readonly text: string;
-  /** Binary argument, or nothing: a view that lives until the request is answered. */
+  /**
+   * Binary argument, or no bytes: a view that is valid until the request is
+   * answered.
+   */
   readonly data: Uint8Array;
 }
 
-/** A member of a directory, as a listing gives it. */
+/** A member of a directory in a listing. */
 export interface DirEntry {
   /** Attributes of the member. */
   readonly stat: Attributes;
   /**
-   * Where a listing goes on behind the member: whole numbers from 1 on, that
-   * ascend in the order of the listing. The library counts where there is none.
+   * Position after the member, at which a later listing continues. Cookies are
+   * whole numbers of at least 1 that ascend in the order of the listing. By
+   * default the library counts the members.
    */
   readonly cookie?: number;
 }
 
 /**
- * The members of a directory, to be read one by one. The library reads no
- * further than it has room for.
+ * The members of a directory. The library takes only as many members as the
+ * reply has room for.
  *
- * An iterable that has `isCurrent` may be given again for as long as that is
- * true: no member, and no attribute of one, has changed since. The library then
- * sends the records that it has encoded already.
+ * A handler may return an iterable again while its `isCurrent` is true, which
+ * means that no member and no attribute of a member has changed. The library
+ * then sends the records that it has already encoded.
  */
 export type Listing =
   | (Iterable<DirEntry> & { readonly isCurrent?: boolean })
   | AsyncIterable<DirEntry>;
 
-/** A file that attach, auth or walk found. */
+/** The answer to a Tattach or Tauth. */
 export interface Found<N extends Node> {
   /** The file. */
   node: N;
 }
 
-/** What a walk found. */
+/** The answer to a Twalk. */
 export interface Walked<N extends Node> {
-  /** The files of the names walked, in order; fewer than names when one was not found. */
+  /**
+   * The files of the names, in order. There are fewer files than names when a
+   * name was not found.
+   */
   nodes: readonly N[];
 }
 
-/** What a read gives. */
+/** The answer to a Tread. */
 export interface ReadAnswer {
   /** At most `count` bytes; none at the end. */
   data: Uint8Array;
 }
 
-/** What a write took. */
+/** The answer to a Twrite. */
 export interface WriteAnswer {
-  /** Bytes taken; all of them by default. */
+  /** Number of bytes written; all of them by default. */
   count?: number;
 }
 
-/** What a stat tells. */
+/** The answer to a Tstat. */
 export interface StatAnswer {
   /** Attributes. */
   stat: Attributes;
 }
 
-/** What a call gives. */
+/** The answer to a Tcall. */
 export interface CallAnswer {
-  /** The value's bytes; undefined for a file that is no function. */
+  /** Bytes of the result; undefined for a file that is not a function. */
   data: Uint8Array | undefined;
 }
 
 /** The answer to a Topen. */
 export interface Opened<N extends Node> {
-  /** File that the fid stands for from now on, when it is another one. */
+  /**
+   * File that the fid stands for after the open; by default the fid keeps its
+   * file.
+   */
   node?: N;
-  /** Largest transfer in bytes that is atomic; 0, the default, leaves it to msize. */
+  /**
+   * Largest atomic transfer in bytes; 0 by default, which means that msize is
+   * the limit.
+   */
   iounit?: number;
 }
 
@@ -189,17 +216,18 @@ export interface Created<N extends Node> extends Opened<N> {
 }
 
 /**
- * What a server does for its clients: one function for each request. attach,
- * walk and open are required; the others have the default that their text
- * names.
+ * The functions that answer the requests of clients, one for each kind of
+ * request. attach, walk and open are required; the description of each other
+ * function names its default.
  *
- * A handler is asked only what the protocol allows: fids exist and are open in
- * the right mode, names are legal, directories are not written to. It answers
- * with a value or a promise, at any time and in any order; what it throws
- * becomes the error for that request only: a NinePError with its text, an error
- * of the system (of `Deno.errors`, with a `code` such as `ENOENT`, a
- * DOMException) with the text of its code, anything else as `i/o error`.
- * Requests that change a fid have it for themselves.
+ * The library checks each request before it calls the handler: fids exist and
+ * are open in the right mode, names are legal, directories are not written to.
+ * A function returns a value or a promise, at any time and in any order. An
+ * error that it throws is the error of that request only: a NinePError is sent
+ * with its text, a system error (of `Deno.errors`, with a `code` such as
+ * `ENOENT`, or a DOMException) with the text of its code, and any other error
+ * as `i/o error`. While a request changes a fid, no other request uses that
+ * fid.
  *
  * @example One file, made up at each read
  * ```ts
@@ -226,13 +254,14 @@ export interface Created<N extends Node> extends Opened<N> {
  */
 export interface Handler<N extends Node = Node> {
   /**
-   * Bounds the msize of a session, in bytes. See `version(9P)`.
+   * Returns the largest msize of a session in bytes. See `version(9P)`.
    *
-   * Default: the option `msize`, which also bounds what this gives.
+   * Default: the option `msize`, which also limits the returned value.
    */
   version?(msize: number, version: string): number;
   /**
-   * Begins an authentication: the file whose reads and writes are the exchange.
+   * Begins an authentication. The client and the server then exchange data by
+   * reads and writes of the returned file.
    *
    * Default: `authentication not required`.
    */
@@ -241,15 +270,15 @@ export interface Handler<N extends Node = Node> {
     request: AuthRequest,
     context: RequestContext<N>,
   ): Awaitable<N>;
-  /** Gives the root of a tree to a user, or throws. See `attach(9P)`. */
+  /** Returns the root of a tree for a user, or throws. See `attach(9P)`. */
   attach(
     fid: Fid<N>,
     request: AttachRequest<N>,
     context: RequestContext<N>,
   ): Awaitable<N>;
   /**
-   * Looks up one name in a directory, `..` included (in the root, the root).
-   * See `walk(9P)`.
+   * Looks up one name in a directory. The name may be `..`; in the root, `..`
+   * is the root. See `walk(9P)`.
    *
    * @returns The file, or undefined when there is none.
    */
@@ -258,14 +287,18 @@ export interface Handler<N extends Node = Node> {
     name: string,
     context: RequestContext<N>,
   ): Awaitable<N | undefined>;
-  /** Opens a file: checks permissions, truncates with OTRUNC. See `open(9P)`. */
+  /**
+   * Opens a file. Checks permissions, and truncates the file with OTRUNC. See
+   * `open(9P)`.
+   */
   open(
     fid: Fid<N>,
     request: OpenRequest,
     context: RequestContext<N>,
   ): Awaitable<Opened<N> | void>;
   /**
-   * Makes a file in the directory of the fid, which then stands for it, open.
+   * Creates a file in the directory of the fid, and opens the file. The fid
+   * then stands for the new file.
    *
    * Default: `Operation not supported`.
    */
@@ -277,8 +310,8 @@ export interface Handler<N extends Node = Node> {
   /**
    * Reads at most `count` bytes of a file; none at its end. See `read(9P)`.
    *
-   * The bytes are copied at once, so they may be a view of what the file holds.
-   * Default: no bytes.
+   * The library copies the bytes at once, so they may be a view of the file's
+   * own memory. Default: no bytes.
    */
   read?(
     fid: Fid<N>,
@@ -286,8 +319,8 @@ export interface Handler<N extends Node = Node> {
     context: RequestContext<N>,
   ): Awaitable<Uint8Array>;
   /**
-   * Lists a directory: the members behind a cookie, without `.` and `..`. The
-   * library encodes the records, and cuts them into reads.
+   * Lists the members of a directory after a cookie, without `.` and `..`. The
+   * library encodes the records, and distributes them over the reads.
    *
    * Default: no members.
    */
@@ -299,7 +332,7 @@ export interface Handler<N extends Node = Node> {
   /**
    * Writes to a file. See `read(9P)`.
    *
-   * @returns Bytes taken, all of them when it is undefined.
+   * @returns Number of bytes written; undefined means all of them.
    *
    * Default: `Operation not supported`.
    */
@@ -309,35 +342,37 @@ export interface Handler<N extends Node = Node> {
     context: RequestContext<N>,
   ): Awaitable<number | void>;
   /**
-   * Ends the use of a file by a fid that has used it without a Topen, because
-   * the fid moves to another file. Its errors go to `onError`.
+   * Called when a fid that was opened implicitly, without a Topen, moves to
+   * another file. Errors go to `onError`.
    */
   leave?(fid: Fid<N>): Awaitable<void>;
   /**
-   * Releases a fid: called exactly once for each fid that got a node, whether
-   * the client clunked or removed it, began a new session or went away.
+   * Releases a fid. Called exactly once for each fid that had a node: after a
+   * Tclunk or Tremove, when the client starts a new session, or when the
+   * connection ends.
    *
-   * What it throws answers a Tclunk; the fid is gone all the same. A read or
-   * call that was flushed, and took no notice of its signal, may still be going on.
+   * An error becomes the reply to the Tclunk; the fid is released all the same.
+   * A flushed read or call that ignores its signal may still be in progress.
    */
   clunk?(fid: Fid<N>): Awaitable<void>;
   /**
-   * Removes the file of a fid: for Tremove, and for ORCLOSE before the clunk.
+   * Removes the file of a fid. Called for a Tremove, and before the clunk of a
+   * fid that is open with ORCLOSE.
    *
    * Default: `Operation not supported`.
    */
   remove?(fid: Fid<N>, context: RequestContext<N>): Awaitable<void>;
   /**
-   * Tells the attributes of a file. See `stat(9P)`.
+   * Returns the attributes of a file. See `stat(9P)`.
    *
    * Default: `Operation not supported`.
    */
   stat?(fid: Fid<N>, context: RequestContext<N>): Awaitable<Attributes>;
   /**
-   * Changes attributes, all or none; a read of the fid may be under way. See
-   * `stat(9P)`.
+   * Changes all given attributes of a file, or none. A read of the fid may be
+   * in progress. See `stat(9P)`.
    *
-   * Default: success when nothing is to change, else `wstat prohibited`.
+   * Default: success when there are no changes, otherwise `wstat prohibited`.
    */
   wstat?(
     fid: Fid<N>,
@@ -347,7 +382,8 @@ export interface Handler<N extends Node = Node> {
   /**
    * Calls a function file.
    *
-   * @returns The value's bytes, or undefined for a file that is no function.
+   * @returns Bytes of the result, or undefined for a file that is not a
+   *   function.
    *
    * Default: no file is a function.
    */
@@ -357,56 +393,65 @@ export interface Handler<N extends Node = Node> {
     context: RequestContext<N>,
   ): Awaitable<Uint8Array | undefined>;
   /**
-   * Lets go of a node that attach, auth, walk, create or open gave: called
-   * exactly once for each time that the node was given, when no fid stands for
-   * it any more. So it is called for nodes that a walk passes, for the directory
-   * of a fid that a create has moved to the new file, and after the clunk of the
-   * last fid that was cloned from the same walk. Its errors go to `onError`.
+   * Releases a node that attach, auth, walk, create or open has returned.
+   * Called exactly once for each time that the node was returned, when no fid
+   * stands for the node any more: for nodes that a walk passes, for the
+   * directory of a fid that a create has moved to the new file, and after the
+   * clunk of the last of all fids that are clones of each other. Errors go to
+   * `onError`.
    */
   release?(node: N): Awaitable<void>;
-  /** Called for each request that is flushed, after its signal was aborted. See `flush(9P)`. */
+  /**
+   * Called for each flushed request, after its signal is aborted. See
+   * `flush(9P)`.
+   */
   flush?(context: RequestContext<N>): void;
   /**
-   * Accepts a connection before its first request; an error closes it, and goes
-   * to `onError` unless it is a NinePError. The answer and the client's Tversion
-   * together have the time of `versionTimeout`. All requests of the connection
-   * have the same object in their context.
+   * Accepts a connection before its first request. An error closes the
+   * connection, and goes to `onError` unless it is a NinePError.
+   * `versionTimeout` limits the time of this function and of the client's
+   * Tversion together. The context of each request has the same connection
+   * object.
    *
    * Default: every connection is accepted.
    */
   connect?(connection: Connection): Awaitable<void>;
   /**
-   * Called once for each accepted connection, when it has ended and its fids
-   * are released. When connect() accepts a connection that has ended meanwhile,
-   * this is called at once. Its errors go to `onError`.
+   * Called once for each accepted connection, when the connection has ended and
+   * its fids are released. When connect() accepts a connection that has already
+   * ended, disconnect() is called at once. Errors go to `onError`.
    */
   disconnect?(connection: Connection): Awaitable<void>;
 }
 
-/** Something that has a handler, such as a MemoryFs: it can be served as it is. */
+/** An object with a handler, such as a MemoryFs. */
 export interface Servable<N extends Node = Node> {
-  /** What a server asks. */
+  /** The handler that answers requests. */
   readonly handler: Handler<N>;
 }
 
-/** How a request of a session is answered: exactly once, with one of the two. */
+/**
+ * The methods that answer a request of a session. Exactly one of them must be
+ * called, once.
+ */
 export interface Answerable<Type extends string, Answer> {
   /** Kind of the request, by its message. */
   readonly type: Type;
   /** Tag that the client gave it. */
   readonly tag: number;
   /**
-   * Answers the request; nothing happens when the client gave it up.
+   * Answers the request. Does nothing when the client has flushed the request.
    *
-   * @param answer What the request asks for.
+   * @param answer The answer of the request's kind.
    * @throws {TypeError} The request was answered before.
    */
   respond(answer: Answer): void;
   /**
-   * Answers the request with an error; nothing happens when the client gave it up.
+   * Answers the request with an error. Does nothing when the client has flushed
+   * the request.
    *
-   * @param error NinePError for the client to see. An error of the system becomes
-   *   the text of its code, anything else `i/o error`.
+   * @param error A NinePError is sent with its text, a system error with the
+   *   text of its code, and any other error as `i/o error`.
    * @throws {TypeError} The request was answered before.
    */
   error(error: unknown): void;
@@ -414,21 +459,24 @@ export interface Answerable<Type extends string, Answer> {
 
 /** The data of a Twalk: all of its names. See `walk(9P)`. */
 export interface WalkRequest<N extends Node = Node> {
-  /** Names to walk; the fid's node is where they start. */
+  /** Names to walk, from the fid's node on. */
   readonly wname: readonly string[];
-  /** Fid for the file reached; may be the fid itself. */
+  /** Fid for the file that the walk reaches; may be the fid itself. */
   readonly newfid: Fid<N>;
 }
 
-/** What each request of a session has, beside its data. */
+/** The fid and the context of a request of a session. */
 export interface SessionContext<N extends Node = Node> {
   /** Fid that the request works with. */
   readonly fid: Fid<N>;
-  /** Who asks, and what the request may use. */
+  /** User, connection, signal and memory budget of the request. */
   readonly context: RequestContext<N>;
 }
 
-/** A request that a session gives, told apart by `type`; only what the protocol allows. */
+/**
+ * A request of a session. The member `type` says which kind it is. The session
+ * has checked the request.
+ */
 export type SessionRequest<N extends Node = Node> =
   & SessionContext<N>
   & (
