@@ -1,5 +1,5 @@
-// Which requests of a session may begin. A request may have to wait for its
-// fid, or for room for its answer. Requests are also charged for their memory
+// Decides which requests of a session may begin. A request may have to wait for
+// its fid, or for memory for its reply. The memory of requests is also counted
 // here.
 
 import { NinePError } from "../../codec.ts";
@@ -12,34 +12,40 @@ import type { Input } from "../session/input.ts";
 import { ReplyRoom, type ReplyRoomInit } from "./reply_room.ts";
 import { TimeSlice } from "./time_slice.ts";
 
-/** Operations that hold a view of a read buffer; further ones get a copy. */
+/**
+ * Maximum of operations that hold a view of a read buffer. The data of further
+ * operations are copied.
+ */
 const VIEWS_MAX = 16;
 /** Bytes of the objects of one operation. */
 const OBJECT_BYTES = 1024;
 /**
- * Most bytes of a frame that is still accepted while longer frames are refused.
+ * Maximum of bytes of a frame that is accepted while longer frames are refused.
  */
 const SMALL_FRAME = 512;
 
-/** What an Admission needs. */
+/** The parts of the session that an Admission uses. */
 export interface AdmissionInit<N extends Node> extends ReplyRoomInit {
-  /** The read buffers, which hold the data of operations. */
+  /** The read buffers, which contain the data of operations. */
   readonly input: Input;
-  /** Called when there may be room for further requests. */
+  /** Called when there may be memory for further requests. */
   readonly onRoom: () => void;
-  /** Releases a fid that is clunked and that no operation uses any more. */
+  /**
+   * Releases a fid that is out of the table and that no operation uses any
+   * more.
+   */
   readonly release: (fid: FidState<N>) => void;
 }
 
 /**
- * Decides which operations of a session may begin, and keeps those that are not
- * answered.
+ * Decides which operations of a session may begin, and holds the pending
+ * operations.
  */
 export class Admission<N extends Node> {
   /** The operations that are not answered, by tag. */
   readonly pending: Map<number, Operation<N>> = new Map();
   /**
-   * True while all operations are given up: no waiting operation may begin
+   * True while clear() cancels all operations. No waiting operation may begin
    * then.
    */
   clearing = false;
@@ -49,40 +55,44 @@ export class Admission<N extends Node> {
    */
   ended = 0;
 
-  /** Operations that wait for their fid or for room, by fid, in order of arrival. */
+  /**
+   * Operations that wait for their fid or for memory, by fid, in order of
+   * arrival.
+   */
   readonly #waiting: Map<FidState<N>, Set<Operation<N>>> = new Map();
   readonly #settings: SessionSettings;
   readonly #input: Input;
   readonly #memory: Budget;
   readonly #onRoom: () => void;
   readonly #release: (fid: FidState<N>) => void;
-  /** Number of operations that were given up while their handlers go on. */
+  /** Number of abandoned operations whose handlers have not ended. */
   #abandoned = 0;
   /**
-   * Bytes of the messages of operations, without data that are in the read
-   * buffer, until no handler uses the message any more.
+   * Bytes of the messages that handlers still use, without data that are in the
+   * read buffer.
    */
   #counted = 0;
   /** Bytes that are charged for operations. */
   #charged = 0;
-  /** True while longer frames are refused, until there is room for them. */
+  /** True while frames above SMALL_FRAME are refused. */
   #refusing = false;
-  /**
-   * Number of operations that hold views of the read buffer, until no handler
-   * uses the views any more.
-   */
+  /** Number of operations whose handlers still use views of the read buffer. */
   #views = 0;
-  /** The room for the answers of operations. */
+  /** The memory for the replies of operations. */
   readonly #room: ReplyRoom<N>;
-  /** Fids whose first waiting operation waits for room in the replies, in order of arrival. */
-  readonly #awaitingRoom: Set<FidState<N>> = new Set();
-  /** Fids that were given back, whose waiting operations may begin. */
-  readonly #toWake: FidState<N>[] = [];
-  /** Number of these fids that were handled. */
-  #woken = 0;
   /**
-   * The time slice for operations that waited for one fid and begin together.
+   * Fids whose first waiting operation waits for memory for its reply, in order
+   * of arrival.
    */
+  readonly #awaitingRoom: Set<FidState<N>> = new Set();
+  /**
+   * Fids whose waiting operations may begin, because another operation has
+   * ended.
+   */
+  readonly #toWake: FidState<N>[] = [];
+  /** Number of fids at the head of the list that are already handled. */
+  #woken = 0;
+  /** Limits the time in which waiting operations begin one after the other. */
   readonly #slice = new TimeSlice();
 
   constructor(init: AdmissionInit<N>) {
@@ -95,16 +105,16 @@ export class Admission<N extends Node> {
   }
 
   /**
-   * True when the requests hold `maxRequestBytes`: the server must not read
-   * further requests.
+   * True when the requests exceed `maxRequestBytes`. The server must then not
+   * read further requests.
    */
   get isFull(): boolean {
     return this.#counted > this.#settings.maxRequestBytes && !this.#refusing;
   }
 
   /**
-   * Refuses long requests until there is room again, so that the server can go
-   * on reading.
+   * Refuses long requests until the requests are below `maxRequestBytes` again.
+   * The server can then continue to read.
    */
   refuse(): void {
     if (this.isFull) this.#refusing = true;
@@ -128,8 +138,9 @@ export class Admission<N extends Node> {
     { request, size }: Operation<N>,
     active: number,
   ): NinePError | undefined {
-    // After these requests the fid is gone for the client, whatever the answer.
-    // Their number is bounded by the number of tags.
+    // A request that ends its fid is never refused, because the fid ends
+    // whatever the reply is. The number of tags limits the number of these
+    // requests.
     if (request.endsFid) return undefined;
     if (active >= this.#settings.maxRequests) {
       return new NinePError("Too many open files");
@@ -141,7 +152,7 @@ export class Admission<N extends Node> {
     return isOver ? new NinePError("Cannot allocate memory") : undefined;
   }
 
-  /** Begins an operation, or makes it wait for its fid or for room. */
+  /** Begins an operation, or makes it wait for its fid or for memory. */
   #admit(operation: Operation<N>): void {
     const { fid } = operation;
     if (!operation.isFree || this.#isAwaited(fid)) {
@@ -165,12 +176,12 @@ export class Admission<N extends Node> {
     else waiting.add(operation);
   }
 
-  /** Whether operations wait for a fid. */
+  /** True when operations wait for a fid. */
   #isAwaited(fid: FidState<N>): boolean {
     return this.#waiting.size > 0 && this.#waiting.has(fid);
   }
 
-  /** A waiting operation is given up. */
+  /** Removes a cancelled operation from the waiting operations. */
   stopWaiting(operation: Operation<N>): void {
     const { fid } = operation;
     const waiting = this.#waiting.get(fid);
@@ -185,8 +196,8 @@ export class Admission<N extends Node> {
   }
 
   /**
-   * Counts an operation as not answered, with the bytes of the read buffer that
-   * its view keeps in memory.
+   * Adds an operation to the pending operations. `viewed` is the size of the
+   * read buffer that its view keeps in memory.
    */
   #enlist(operation: Operation<N>, viewed: number): void {
     operation.enlisted = true;
@@ -219,23 +230,23 @@ export class Admission<N extends Node> {
   }
 
   /**
-   * True when a new operation needs room for its answer that is not there, or
-   * would overtake others that wait for room.
+   * True when there is no memory for the reply of a new operation, or when
+   * earlier operations already wait for such memory.
    */
   #mustWaitForRoom(operation: Operation<N>): boolean {
     return (this.#awaitingRoom.size > 0 && operation.request.replyMax > 0) ||
       this.#room.lacks(operation);
   }
 
-  /** Whether a late answer of so many bytes has room. */
+  /** True when there is memory for a late reply of `bytes` bytes. */
   hasRoom(operation: Operation<N>, bytes: number): boolean {
     return this.#room.has(operation, bytes);
   }
 
   /** Frees an operation's tag, once. */
   forget(operation: Operation<N>): void {
-    if (!operation.enlisted) return; // Nearly all were answered at once.
-    // The tag may be one of the next session's by now.
+    if (!operation.enlisted) return; // Most operations are answered at once.
+    // A new session may already use the tag.
     if (this.pending.get(operation.tag) === operation) {
       this.pending.delete(operation.tag);
     }
@@ -245,13 +256,18 @@ export class Admission<N extends Node> {
     this.resume();
   }
 
-  /** An operation is given up while its handler goes on, which may hold the data. */
+  /**
+   * Counts an operation as abandoned: it is cancelled, and its handler may
+   * still use its data.
+   */
   abandon(operation: Operation<N>): void {
     operation.abandoned = true;
     this.#abandoned++;
   }
 
-  /** The handler of an operation that was given up has ended. */
+  /**
+   * Frees the memory of an abandoned operation, because its handler has ended.
+   */
   handlerEnded(operation: Operation<N>): void {
     this.#abandoned--;
     this.ended++;
@@ -259,7 +275,10 @@ export class Admission<N extends Node> {
     this.resume();
   }
 
-  /** Nothing works with an operation's data any more. */
+  /**
+   * Stops counting the memory of an operation, because no handler uses its data
+   * any more.
+   */
   #freeData(operation: Operation<N>): void {
     if (operation.viewing) this.#views--;
     this.#counted -= operation.counted;
@@ -267,7 +286,10 @@ export class Admission<N extends Node> {
     if (this.#counted <= this.#settings.maxRequestBytes) this.#refusing = false;
   }
 
-  /** There may be room for operations that wait: one is done, or the client has taken replies. */
+  /**
+   * Begins the waiting operations for which there is memory now. Called when an
+   * operation has ended, and when the client has taken replies.
+   */
   resume(): void {
     for (const fid of this.#awaitingRoom) {
       const first = this.#firstOf(fid); // Undefined after a flush.
@@ -278,7 +300,7 @@ export class Admission<N extends Node> {
     this.#onRoom();
   }
 
-  /** The first operation that waits for a fid, or for room. */
+  /** Returns the first operation that waits for a fid or for memory. */
   #firstOf(fid: FidState<N>): Operation<N> | undefined {
     for (const operation of this.#waiting.get(fid) ?? []) return operation;
     return undefined;
@@ -290,8 +312,8 @@ export class Admission<N extends Node> {
    */
   wake(fid: FidState<N>): void {
     if (this.clearing || !(fid.gone || this.#isAwaited(fid))) return;
-    // One after the other, not one within the other: a client may make a
-    // chain of requests that is longer than the stack is deep.
+    // A loop, not a recursion: a client may send a chain of requests that would
+    // overflow the stack.
     this.#toWake.push(fid);
     if (this.#toWake.length === 1) this.#wakeAll();
   }
@@ -309,8 +331,8 @@ export class Admission<N extends Node> {
   }
 
   /**
-   * Begins the operations that wait for a fid, as far as they may. Returns
-   * false when the time slice is over first.
+   * Begins the operations that wait for a fid and that may begin now. Returns
+   * false when the time slice ends before that is done.
    */
   #beginWaiting(fid: FidState<N>): boolean {
     const waiting = this.#waiting.get(fid);
@@ -331,8 +353,7 @@ export class Admission<N extends Node> {
   }
 
   /**
-   * Gives up all operations. Memory that their handlers still use stays
-   * counted.
+   * Cancels all operations. Memory that their handlers still use stays counted.
    */
   clear(): void {
     const operations = [...this.pending.values()];
@@ -345,6 +366,6 @@ export class Admission<N extends Node> {
       operation.drop();
     }
     this.clearing = false;
-    this.#wakeAll(); // Nothing waits any more.
+    this.#wakeAll(); // No operation waits any more; this releases the remaining fids.
   }
 }

@@ -1,4 +1,4 @@
-// What a handler is asked with when a fid ends without a request.
+// The context of a fid that ends without a request.
 
 import type { Connection } from "../../transport.ts";
 import type { Budget } from "../budget.ts";
@@ -7,7 +7,7 @@ import type { RequestContext } from "../handler.ts";
 import type { ErrorReports } from "../replies/error_reports.ts";
 import type { FidState } from "./fid_state.ts";
 
-/** What the context of a request knows of its session. */
+/** The parts of a session that the contexts of its requests use. */
 export interface ContextParts {
   /** Connection to the client. */
   readonly connection: Connection;
@@ -17,7 +17,7 @@ export interface ContextParts {
   readonly reports: ErrorReports;
 }
 
-/** What a handler is asked with when a fid ends, and no request has asked for that. */
+/** The context for a handler when a fid ends with its session or connection. */
 export class EndingContext<N extends Node> implements RequestContext<N> {
   readonly fid: FidState<N>;
   readonly #parts: ContextParts;
@@ -31,7 +31,7 @@ export class EndingContext<N extends Node> implements RequestContext<N> {
     return this.fid.uname;
   }
 
-  /** Never aborted: no client waits. */
+  /** Never aborted, because no client can flush the release. */
   get signal(): AbortSignal {
     return new AbortController().signal;
   }

@@ -5,8 +5,8 @@ import { encodeEnvelope, envelopeOf, Plan9Exit } from "../../codec/call.ts";
 import { cutUtf8 } from "../../codec/wire.ts";
 
 /**
- * Recognizes a NinePError. What cannot be examined is none: a Proxy may throw,
- * and an object of a subclass may have no text.
+ * Returns true for a NinePError with a text. An object that cannot be examined
+ * is not one: a Proxy may throw, and an object of a subclass may have no text.
  */
 export function isForClient(error: unknown): error is NinePError {
   try {
@@ -16,7 +16,7 @@ export function isForClient(error: unknown): error is NinePError {
   }
 }
 
-/** How a client is told about an error. */
+/** The reply for an error. */
 export interface ErrorReply {
   /** Text of the Rerror. */
   readonly ename: string;
@@ -28,7 +28,7 @@ export interface ErrorReply {
  * Makes the reply for an error. It never throws.
  *
  * @param asJson True for the JSON that callers of functions expect.
- * @param most Most bytes of the text.
+ * @param most Maximum of bytes of the text.
  */
 export function errorReply(
   error: NinePError,
@@ -39,22 +39,29 @@ export function errorReply(
     const ename = asJson ? jsonText(error, most) : plainText(error, most);
     return { ename, exits: error instanceof Plan9Exit };
   } catch {
-    // A caller without types made an error without its texts.
+    // A program without type checks has made an error without its texts.
     return { ename: "i/o error", exits: false };
   }
 }
 
-/** One line that every client takes: of at most `most` bytes, and 126. */
+/**
+ * Returns the text as one line of at most `most` bytes, and of at most
+ * ENAME_MAX bytes, which every client accepts.
+ */
 function plainText(error: NinePError, most: number): string {
   const text = error instanceof FunctionError
     ? error.str.split("\n", 1)[0]
     : error.ename;
-  // What the wire cannot carry must not cost more than this request.
+  // Characters that cannot be encoded are replaced, so that the error does not
+  // end the connection.
   const clean = text.toWellFormed().replaceAll("\0", "\ufffd");
   return cutUtf8(clean, Math.min(ENAME_MAX, most)) || "i/o error";
 }
 
-/** The JSON that callers of functions expect, of at most `most` bytes. */
+/**
+ * Returns the error as the JSON that callers of functions expect, of at most
+ * `most` bytes.
+ */
 function jsonText(error: NinePError, most: number): string {
   return encodeEnvelope(envelopeOf(error), most);
 }

@@ -4,17 +4,21 @@
 import type { RefGroup, Timer } from "../../transport/ref_group.ts";
 import type { SessionSettings } from "../options.ts";
 
-/** Number of checks within `stallTimeout` while replies wait for the client. */
+/** Number of checks within `stallTimeout`. */
 const CHECKS = 4;
 /**
- * The part of its waiting replies that a client must take within
- * `stallTimeout`. A client that takes one byte at a time is closed.
+ * The fraction of its waiting replies that a client must take within
+ * `stallTimeout`. It is not one byte, because a client that takes single bytes
+ * must not hold a connection.
  */
 const TAKEN_PART = 1 / 16;
 
-/** What a Watchdog needs to know of its session. */
+/** The state of a session that a Watchdog reads. */
 export interface Watched {
-  /** True while requests are under way: the client may send nothing then. */
+  /**
+   * Returns true while requests are in progress. The client need not send
+   * anything then.
+   */
   readonly isBusy: () => boolean;
   /** Returns the bytes of replies that the client has not taken. */
   readonly waiting: () => number;
@@ -35,7 +39,7 @@ export class Watchdog {
   #timer: Timer | undefined;
   #stallTimer: Timer | undefined;
   #stopped = false;
-  /** True while there is no session. */
+  /** True while the connection waits for a Tversion. */
   #isStarting = false;
   #heard = 0;
 
@@ -55,8 +59,8 @@ export class Watchdog {
   }
 
   /**
-   * Starts to wait for a session. Tversions that fail meanwhile do not extend
-   * the time.
+   * Starts the timeout for a Tversion. Tversions that fail do not extend the
+   * timeout.
    */
   start(): void {
     if (this.#isStarting || this.#stopped) return;
@@ -66,7 +70,7 @@ export class Watchdog {
     if (versionTimeout > 0) this.#after(versionTimeout, this.#watched.close);
   }
 
-  /** A session has begun: starts to wait for its requests. */
+  /** Starts the idle timeout. Called when a session has begun. */
   started(): void {
     this.#isStarting = false;
     this.#clear();
@@ -75,14 +79,12 @@ export class Watchdog {
     if (idleTimeout > 0) this.#after(idleTimeout, () => this.#checkIdle());
   }
 
-  /** The client has sent something. */
+  /** Notes that the client has sent a message. */
   heard(): void {
     if (this.#settings.idleTimeout > 0) this.#heard = performance.now();
   }
 
-  /**
-   * Replies wait for the client: starts to check that the client takes them.
-   */
+  /** Starts to check that the client takes the replies that wait for it. */
   writing(): void {
     const { stallTimeout } = this.#settings;
     if (stallTimeout === 0 || this.#stallTimer !== undefined) return;
@@ -96,8 +98,8 @@ export class Watchdog {
   }
 
   /**
-   * Closes the connection when the client has not taken the wanted bytes after
-   * some checks. One timer serves many writes.
+   * Closes the connection when the client has not taken the `wanted` bytes
+   * after the given number of checks. One timer serves many writes.
    */
   #awaitTaken(wanted: number, checks: number): void {
     const { stallTimeout } = this.#settings;
@@ -136,6 +138,6 @@ export class Watchdog {
 
   #clear(): void {
     this.#refs.cancel(this.#timer);
-    this.#timer = undefined; // Under Deno a timer keeps 150 bytes, and all that its callback refers to.
+    this.#timer = undefined; // Under Deno a cancelled timer still holds 150 bytes, and the objects that its callback refers to.
   }
 }
