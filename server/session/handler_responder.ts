@@ -8,10 +8,10 @@ import { releaseFid } from "../requests/9p2000/clunk.ts";
 import type { Operation } from "../requests/operation.ts";
 import type { Responder } from "./responder.ts";
 
-/** Asks a handler; an answer that is there at once costs no promise. */
+/** Calls the functions of a handler. A synchronous answer needs no promise. */
 export class HandlerResponder<N extends Node> implements Responder<N> {
   readonly #handler: Handler<N>;
-  /** Whether the handler has nodes to let go of. */
+  /** True when the handler has a release(). */
   readonly releases: boolean;
 
   constructor(handler: Handler<N>) {

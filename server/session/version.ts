@@ -1,8 +1,12 @@
-// Which dialect a session speaks.
+// Selects the dialect of a session.
 
 import { type Dialect, dialect9P2000 } from "../../codec.ts";
 
-/** The dialect of a session, by the client's version: its own, or the plain one. See `version(9P)`. */
+/**
+ * Returns the dialect for the version of a client: the dialect of that name, or
+ * plain 9P2000 for other versions from 9P2000 on. Returns undefined for any
+ * other version. See `version(9P)`.
+ */
 export function dialectFor(version: string): Dialect | undefined {
   const spoken = DIALECTS.find((dialect) => dialect.version === version);
   if (spoken !== undefined) return spoken;
@@ -11,5 +15,5 @@ export function dialectFor(version: string): Dialect | undefined {
   return isLater ? dialect9P2000 : undefined;
 }
 
-/** What servers speak. */
+/** The dialects that servers speak. */
 const DIALECTS: readonly Dialect[] = [dialect9P2000];
