@@ -1,4 +1,5 @@
-// Tauth and Tattach: requests that make a fid out of a user and a tree. See attach(9P).
+// Tauth and Tattach: requests that create a fid for a user and a tree. See
+// attach(9P).
 
 import {
   NinePError,
@@ -20,7 +21,7 @@ import type {
 } from "../../handler.ts";
 import { Request, type SessionParts } from "../request.ts";
 
-/** A request that makes a fid for a user and a tree. */
+/** A request that creates a fid for a user and a tree. */
 abstract class NewFidRequest<N extends Node> extends Request<N, Found<N>> {
   /** Tree. */
   readonly aname: string;
@@ -36,7 +37,7 @@ abstract class NewFidRequest<N extends Node> extends Request<N, Found<N>> {
     return true;
   }
 
-  /** Keeps the node, so that revert() can let go of it. */
+  /** Keeps the node, so that revert() can release it. */
   protected keepNode({ node }: Found<N>): void {
     this.#found = node;
   }
@@ -101,7 +102,7 @@ export class TauthRequest<N extends Node> extends NewFidRequest<N> {
 export class TattachRequest<N extends Node> extends NewFidRequest<N> {
   /** Kind of the request. */
   readonly type = "Tattach";
-  /** Authentication that was made before; undefined for none. */
+  /** Fid of an earlier Tauth; undefined for none. */
   readonly afid: FidState<N> | undefined;
 
   /** Made by a session. */
@@ -116,7 +117,7 @@ export class TattachRequest<N extends Node> extends NewFidRequest<N> {
         ? new NinePError("fid unknown or out of range")
         : new NinePError("bad use of fid");
     }
-    this.afid.enter(false, false); // A Tclunk of the afid waits until this attach is answered.
+    this.afid.enter(false, false); // A Tclunk of the afid must wait until this attach is answered.
   }
 
   check(): void {

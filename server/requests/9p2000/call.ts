@@ -1,4 +1,4 @@
-// Tcall: the call of a function file.
+// Tcall: calls a function file.
 
 import { NinePError, ORDWR, type Tcall } from "../../../codec.ts";
 import { then } from "../../../codec/_awaitable.ts";
@@ -38,7 +38,7 @@ export class TcallRequest<N extends Node> extends DataRequest<N, CallAnswer> {
   check(): void {
     const { fid } = this;
     if (fid.auth) throw new NinePError("bad use of fid");
-    if (!fid.node.implicitOpen) return; // No function: no access to check.
+    if (!fid.node.implicitOpen) return; // A file that is not a function has no access to check.
     if (fid.open && !(fid.readable && fid.writable)) {
       throw new NinePError("bad use of fid");
     }

@@ -11,7 +11,7 @@ import type { FidState } from "../../fids/fid_state.ts";
 import type { Awaitable, Handler, RequestContext } from "../../handler.ts";
 import { notSupported, Request, type SessionParts } from "../request.ts";
 
-/** A request that ends its fid, whatever the answer is. */
+/** A request that ends its fid, even if the request fails. */
 abstract class EndingRequest<N extends Node> extends Request<N, void> {
   #hasBegun = false;
 
@@ -73,8 +73,8 @@ export class TremoveRequest<N extends Node> extends EndingRequest<N> {
 }
 
 /**
- * Releases a fid that is out of the table. Tremove and ORCLOSE remove its file;
- * then the handler's clunk() is called, whether the removal worked or not.
+ * Releases a fid that is out of the table. For Tremove and ORCLOSE it first
+ * removes the file. The handler's clunk() is called even if the removal fails.
  */
 export function releaseFid<N extends Node>(
   fid: FidState<N>,

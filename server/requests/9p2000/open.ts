@@ -34,7 +34,7 @@ export class TopenRequest<N extends Node> extends Request<N, Opened<N> | void> {
   readonly type = "Topen";
   /** OREAD, OWRITE, ORDWR or OEXEC, with OTRUNC, ORCLOSE, OAPPEND. */
   mode: number;
-  /** A node that the handler has given. */
+  /** The node that the handler has returned, if there is one. */
   #given: N | undefined;
 
   /** Made by a session. */
@@ -91,7 +91,7 @@ export class TcreateRequest<N extends Node> extends Request<N, Created<N>> {
   readonly perm: number;
   /** Mode to open with. */
   mode: number;
-  /** The node that the handler has made. */
+  /** The node that the handler has returned. */
   #made: N | undefined;
 
   /** Made by a session. */

@@ -1,4 +1,4 @@
-// Twalk: from one file to another by names. See walk(9P).
+// Twalk: walks from one file to another by names. See walk(9P).
 
 import { NinePError, type Qid, QTDIR, type Twalk } from "../../../codec.ts";
 import { systemError } from "../../../codec/system_error.ts";
@@ -8,7 +8,7 @@ import type { Awaitable, Handler, Walked, WalkRequest } from "../../handler.ts";
 import { isForClient } from "../../replies/error_reply.ts";
 import { Request, type SessionParts } from "../request.ts";
 
-/** Shared by all walks that hold no node. */
+/** The initial list of nodes, which all walks share. */
 const NO_NODES: readonly never[] = [];
 
 /** A Twalk. See `walk(9P)`. */
@@ -17,9 +17,9 @@ export class TwalkRequest<N extends Node> extends Request<N, Walked<N>> {
   readonly type = "Twalk";
   /** Names to walk. */
   readonly wname: readonly string[];
-  /** Fid for the file reached; may be the fid itself. */
+  /** Fid for the file that the walk reaches; may be the fid itself. */
   readonly newfid: FidState<N>;
-  /** The nodes that the walk has found, and must let go. */
+  /** The nodes that the walk has found and must release. */
   #nodes: readonly N[] = NO_NODES;
   /** True while the handler looks up a name. */
   #isLookingUp = false;
@@ -33,11 +33,12 @@ export class TwalkRequest<N extends Node> extends Request<N, Walked<N>> {
     this.newfid = isMove
       ? fid
       : session.fids.add(message.newfid, fid.uname, fid.aname);
-    // Requests for the new fid may come before the walk is done: they wait.
+    // Requests for the new fid may arrive before the walk is done. They must
+    // wait.
     if (this.newfid !== fid) this.newfid.enter(false, true);
   }
 
-  // A walk changes fids only when it is answered.
+  // A walk changes fids only when the walk is answered.
   override get harmless(): boolean {
     return true;
   }
@@ -82,7 +83,7 @@ export class TwalkRequest<N extends Node> extends Request<N, Walked<N>> {
           (next) => {
             this.#isLookingUp = false;
             if (next !== undefined) nodes.push(next);
-            // The walk was given up meanwhile, and the fid may be gone.
+            // The walk was cancelled meanwhile, and the fid may have ended.
             if (this.operation.settled) this.#releaseNodes();
             if (next === undefined || this.operation.settled) return { nodes };
             return this.#walkOn(handler, nodes);
@@ -101,7 +102,10 @@ export class TwalkRequest<N extends Node> extends Request<N, Walked<N>> {
     return { nodes };
   }
 
-  /** Only the failure of the first name is an error; a later one ends the walk there. */
+  /**
+   * Ends the walk after an error. If the first name has failed, the walk fails;
+   * otherwise the reply has the files before the failed name.
+   */
   #stopped(nodes: N[], error: unknown): Walked<N> {
     const isKnown = isForClient(error) || systemError(error) !== undefined;
     if (nodes.length === 0 || !isKnown) throw error;
@@ -115,7 +119,7 @@ export class TwalkRequest<N extends Node> extends Request<N, Walked<N>> {
     if (nodes.length === 0) return;
     this.#nodes = NO_NODES;
     const { releases } = this.session;
-    // From the end on, so that a file goes before its directory.
+    // Backwards, so that a file is released before its directory.
     let i = nodes.length - 1;
     if (except === undefined) releases.releaseNode(nodes[i]);
     while (--i >= 0) releases.releaseNode(nodes[i]);
@@ -169,14 +173,17 @@ export class TwalkRequest<N extends Node> extends Request<N, Walked<N>> {
   }
 }
 
-/** A loop, because map() takes a twentieth of the time of a walk. */
+/**
+ * Returns the qids of nodes. A loop, because map() would take a twentieth of
+ * the time of a walk.
+ */
 function qidsOf(nodes: readonly Node[]): Qid[] {
   const qids: Qid[] = [];
   for (let i = 0; i < nodes.length; i++) qids.push(nodes[i].qid);
   return qids;
 }
 
-/** Names that stand for nothing in a walk. */
+/** Returns false for names that a walk never finds. */
 function isWalkable(name: string): boolean {
   return name !== "" && name !== "." && !name.includes("/");
 }
