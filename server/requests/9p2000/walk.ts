@@ -113,7 +113,10 @@ export class TwalkRequest<N extends Node> extends Request<N, Walked<N>> {
     return { nodes };
   }
 
-  /** Lets go of the nodes that were found, except `but`. Later calls do nothing. */
+  /**
+   * Releases the nodes that were found, without the last one if it is
+   * `except`. Further calls do nothing.
+   */
   #releaseNodes(except?: N): void {
     const nodes = this.#nodes;
     if (nodes.length === 0) return;
