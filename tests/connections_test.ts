@@ -1,5 +1,5 @@
 // connect() and disconnect() of a handler: which connections are served, and
-// what is told when they end.
+// when disconnect() is called.
 
 import { assert, assertEquals, assertStrictEquals } from "@std/assert";
 import { NinePError } from "../codec.ts";

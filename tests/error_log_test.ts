@@ -1,5 +1,4 @@
-// What the owner of a server learns about errors, and how much of it a client
-// can cause.
+// Error reports to the owner of a server, and their limit per second.
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { NinePError, ORCLOSE, OREAD, ProtocolError } from "../codec.ts";
@@ -12,7 +11,7 @@ import { test } from "./harness.ts";
 import { nextTask, Toy, type ToyHandler } from "./toy.ts";
 import { soon, T, WireClient } from "./wire_client.ts";
 
-/** Collects what goes to the console, until it is disposed. */
+/** Collects the output of the console until the collector is disposed. */
 class Console implements Disposable {
   readonly lines: string[] = [];
   /** The second argument of each line. */

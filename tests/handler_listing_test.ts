@@ -1,5 +1,5 @@
-// What serve() takes for a listing: iterables of any kind, current ones, and
-// what is wrong in them.
+// Listings that serve() accepts: all kinds of iterables, current listings, and
+// invalid members.
 import { assertEquals, assertMatch } from "@std/assert";
 import { connect } from "../client.ts";
 import { NinePError, QTDIR } from "../codec.ts";
@@ -8,7 +8,10 @@ import { pair } from "../transport.ts";
 import { test } from "./harness.ts";
 import { nextTask, statOf, Toy } from "./toy.ts";
 
-/** Lists a directory with several clients at once, and gives what each has found. */
+/**
+ * Lists a directory with several clients at once, and returns the names that
+ * each client has found.
+ */
 async function listsOf(
   readdir: NonNullable<Handler["readdir"]>,
   readers = 1,

@@ -1,5 +1,5 @@
-// What serve() promises to a handler, and takes from it: answers at once or
-// later, defaults, errors of both kinds, wrong answers, clunk, disconnect.
+// The contract between serve() and a handler: answers at once or later,
+// defaults, errors of both kinds, invalid answers, clunk, disconnect.
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import {
   FunctionError,
@@ -176,7 +176,7 @@ test("Handler: an error that JSON cannot say costs one request only", async () =
   scene.takeErrors();
 });
 
-/** Only what is required. */
+/** A handler with only the required functions. */
 function least(toy: Toy): ToyHandler {
   const { attach, walk, open } = toy.handler;
   return { attach, walk, open };
@@ -238,7 +238,7 @@ test("Handler: a directory without readdir() has no members", async () => {
   await scene.client.quiet();
 });
 
-const bad = <T>(value: unknown): T => value as T; // What types forbid happens all the same.
+const bad = <T>(value: unknown): T => value as T; // Programs without type checks can return invalid values.
 
 for (
   const [what, overrides, request] of [
@@ -311,7 +311,7 @@ for (
       assertMatch(reply.ename, /i\/o error/);
       assertEquals(scene.takeErrors().length, 1);
       await client.ask(T.stat(7, 0), "Rstat 7 /");
-      // What was to be born is not; the number is free.
+      // The fid was not created; its number is free.
       await client.ask(T.walk(7, 0, 9, "d"), "Rwalk 7 2");
     });
   }
@@ -319,7 +319,7 @@ for (
 
 const BAD_QID = { type: 256, vers: -1, path: -1n };
 
-/** Counts what is bound to fids and what is let go. */
+/** Counts the nodes that are bound to fids and the nodes that are released. */
 test("Handler: clunk() is called once for each fid, however it ends", async () => {
   for (const async of [false, true]) {
     const clunks: string[] = [];
@@ -341,7 +341,7 @@ test("Handler: clunk() is called once for each fid, however it ends", async () =
     await client.ask(T.remove(1, 8), "Rerror 1 cannot remove root");
     await client.ask(T.open(1, 4, ORCLOSE), "Ropen 1 3");
     await client.ask(T.clunk(1, 4), "Rclunk 1");
-    // None for those that were not born.
+    // No release for fids that were not created.
     await client.ask(T.walk(1, 0, 9, "no"), "Rerror 1 file does not exist");
     await client.ask(T.walk(1, 0, 9, "d", "no"), "Rwalk 1 2");
     // A walk in place goes on with the fid.
@@ -453,7 +453,7 @@ for (
   test(`Handler: Plan9Exit ${how} is answered, then the connection ends`, async () => {
     const scene = await serveToy({ call: throwExit, stat: throwExit });
     const { client } = scene;
-    // What is sent behind it gets no answer, and does not cost the reply.
+    // Later requests get no reply, and do not prevent the reply to this one.
     client.send(T.call(1, 0));
     const reply = await client.next();
     assert(reply.type === "Rerror");

@@ -1,5 +1,5 @@
-// Each node that a handler gives is released exactly once, whatever becomes of
-// it: nodes that a walk passes, clones, fids that move, lost connections.
+// Each node that a handler returns is released exactly once: nodes that a walk
+// passes, clones, fids that move, lost connections.
 import { assert, assertEquals } from "@std/assert";
 import { ORCLOSE, ProtocolError, QTDIR } from "../codec.ts";
 import { type TreeDir, type TreeFile, treeOf } from "../fs/mod.ts";
@@ -9,7 +9,7 @@ import { test } from "./harness.ts";
 import { Gate, nextTask } from "./toy.ts";
 import { soon, T, WireClient } from "./wire_client.ts";
 
-/** Counts what was given and not released. */
+/** Counts the nodes that were returned and not released. */
 class Ledger {
   readonly held: Map<object, number> = new Map();
   readonly names: string[] = [];
@@ -147,7 +147,7 @@ test("release: clones share a node, and the last one gives it back", async () =>
   await client.rpc(T.clunk(1, 1));
   await client.rpc(T.clunk(1, 3));
   assertEquals(ledger.take(), []);
-  // A clone that moves lets go as well.
+  // A clone that moves also releases its node.
   await client.rpc(T.walk(1, 2, 2, "b"));
   assertEquals(ledger.take(), ["a"]);
   await client.rpc(T.clunk(1, 2));

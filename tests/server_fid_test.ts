@@ -1,5 +1,5 @@
-// The life of fids: who bears them, who ends them, and in which order the
-// requests of one fid take effect. semantics.md 2 to 4, 7.4 to 7.10.
+// Fids: which requests create and end them, and the order in which the requests
+// of one fid take effect. semantics.md 2 to 4, 7.4 to 7.10.
 import { assert, assertEquals } from "@std/assert";
 import {
   DMDIR,
@@ -18,7 +18,10 @@ import { soon, T } from "./wire_client.ts";
 const UNKNOWN = "fid unknown or out of range";
 const IN_USE = "fid already in use";
 
-/** Runs a test with a handler that answers at once, and with one that answers later. */
+/**
+ * Runs a test with a handler that answers at once, and with a handler that
+ * answers later.
+ */
 function both(name: string, fn: (scene: ToyScene) => Promise<void>): void {
   for (const async of [false, true]) {
     test(`${name}: handler answers ${async ? "later" : "at once"}`, async () => {
@@ -403,7 +406,7 @@ test("serve() has the effects of one fid's requests in order of arrival", async 
     T.clunk(6, 1),
     T.read(7, 1),
   );
-  // The open is not answered; nobody else is held up.
+  // The open is not answered. Requests of other fids do not wait.
   await client.ask(T.stat(8, 0), "Rstat 8 /");
   await client.ask(T.walk(9, 0, 2, "d"), "Rwalk 9 2");
   assertEquals(log, ["open"]);
@@ -501,7 +504,8 @@ test("serve() keeps a fid that the handler still works with apart from a new one
   client.send(T.clunk(2, 1));
   await client.quiet();
   await client.ask(T.stat(3, 1), `Rerror 3 ${UNKNOWN}`);
-  // A client should wait for the Rclunk; one that does not harms nobody.
+  // A client should wait for the Rclunk. A client that does not wait must do no
+  // harm.
   const walk = await client.rpc(T.walk(4, 0, 1, "d"));
   assert(walk.type === "Rwalk" || walk.type === "Rerror");
   gate.open();

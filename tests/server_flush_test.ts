@@ -17,7 +17,7 @@ import {
 } from "./toy.ts";
 import { bytes, soon, T, WireClient } from "./wire_client.ts";
 
-/** How a blocked handler takes a flush. */
+/** How a blocked handler reacts to a flush. */
 type Manner = "honours" | "ignores";
 
 /** A handler all of whose methods wait for a gate, for users other than u or by the fid. */
@@ -57,7 +57,7 @@ class Blocked {
     };
   }
 
-  /** Only who honours the signal asks for it. */
+  /** Only handlers that honour the signal read it. */
   #signal(context: { signal: AbortSignal }): AbortSignal | undefined {
     return this.#manner === "honours" ? context.signal : undefined;
   }
@@ -113,7 +113,7 @@ test("serve() answers only the Tflush when the handler honours the signal", asyn
   assertEquals(scene.toy.a.content, bytes("alpha"));
 });
 
-test("serve() gives a read up whose handler takes no notice of the flush", async () => {
+test("serve() abandons a flushed read whose handler ignores the signal", async () => {
   const blocked = new Blocked("ignores");
   await using scene = await serveToy(blocked.handler);
   const { client } = scene;
@@ -129,7 +129,7 @@ test("serve() gives a read up whose handler takes no notice of the flush", async
   await client.quiet(7);
 });
 
-test("serve() lets a write be done whose handler takes no notice of the flush", async () => {
+test("serve() waits for a flushed write whose handler ignores the signal", async () => {
   const blocked = new Blocked("ignores");
   await using scene = await serveToy(blocked.handler);
   const { client } = scene;
@@ -176,7 +176,7 @@ test("serve() answers several flushes of one request in order", async () => {
   await openA(scene);
   client.send(T.wstat(7, 1), ...[30, 10, 20, 40].map((tag) => T.flush(tag, 7)));
   await client.quiet();
-  // A flush of a flush waits or not; both are answered.
+  // A flush of a flush may wait or not. Both are answered.
   client.send(T.flush(50, 30));
   await nextTask();
   blocked.gate.open();
@@ -190,7 +190,7 @@ test("serve() answers several flushes of one request in order", async () => {
     rest,
     ["Rwstat 7", "Rflush 30", "Rflush 10", "Rflush 20", "Rflush 40"],
   );
-  // It is told once.
+  // The handler's flush() is called once.
   assertEquals(scene.takeLog(), ["flush"]);
 });
 
@@ -201,14 +201,14 @@ for (const manner of ["honours", "ignores"] as const) {
     const { client } = scene;
     await openA(scene);
     client.send(
-      T.wstat(1, 1), // Has the fid for itself.
+      T.wstat(1, 1), // Uses the fid exclusively.
       T.read(2, 1),
       T.write(3, 1, "no"),
       T.remove(4, 1),
       T.stat(5, 1),
     );
     await client.quiet();
-    // Nothing of it has begun: only the Rflush, and at once.
+    // The request has not begun, so there is only the Rflush, at once.
     await client.ask(T.flush(10, 4), "Rflush 10");
     await client.ask(T.flush(11, 3), "Rflush 11");
     await client.ask(T.flush(12, 2), "Rflush 12");
@@ -241,7 +241,7 @@ test("serve() does a Twstat while a read of its fid blocks", async () => {
   client.send(T.read(1, 1), T.read(2, 1), T.wstat(3, 1, { mtime: 5 }));
   client.send(T.stat(4, 1), T.read(5, 1), T.clunk(6, 1));
   await client.quiet();
-  // Those behind it see what it did.
+  // Later requests see the effect of the Twstat.
   assertEquals(seen, ["read", "read", "wstat"]);
   changing.open();
   await client.expect("Rwstat 3", "Rstat 4 a");
@@ -396,7 +396,7 @@ test("serve() leaves no trace of a listing that was flushed", async () => {
   gates[1].open();
   const reply = await client.next();
   assert(reply.type === "Rread" && reply.data.length > 0);
-  // What the flushed one finds now is of no interest.
+  // The result of the flushed read is dropped.
   gates[0].open();
   await nextTask();
   const offset = reply.data.length;
@@ -458,7 +458,7 @@ test("serve() takes NOTAG as any other tag", async () => {
 test("serve() frees a tag before the reply can be seen", async () => {
   const [near, far] = pair();
   const client = new WireClient(near);
-  // Asks again inside the write that brings the reply.
+  // Sends the next request inside the write of the reply.
   let again = 0;
   const served = serve(
     onWrite(far, () => {
@@ -556,7 +556,7 @@ test("a read that is given up while its file is opened asks for no data", async 
   const { client } = scene;
   await client.ask(T.walk(1, 0, 1, "a"), "Rwalk 1 1");
   client.send(T.read(1, 1), T.flush(2, 1), T.clunk(3, 1));
-  await client.quiet(); // The fid is not free before it is opened.
+  await client.quiet(); // The fid is not free until the open is done.
   gate.open();
   await client.expect("Rflush 2", "Rclunk 3");
   assertEquals(reads, 0);

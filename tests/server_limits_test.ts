@@ -1,4 +1,4 @@
-// What one connection may cost: requests under way, bytes that wait, data that
+// Limits of one connection: requests in progress, bytes that wait, data that
 // handlers hold. S117 of the conformance list, semantics.md 11.
 import { assert, assertEquals, assertLess } from "@std/assert";
 import { concat } from "@std/bytes";
@@ -90,7 +90,8 @@ test("serve() takes 65,000 requests that wait for one fid; flushes of all of the
   const all = Array.from({ length: WAITING }, (_, i) => i);
   client.send(...all.map((tag) => T.stat(tag, 1)));
   await client.quiet(65_200);
-  // The last first, which is the farthest from the head of the queue.
+  // From the last to the first, because the last request is farthest from the
+  // head of the queue.
   client.send(...all.toReversed().map((tag) => T.flush(65_100, tag)));
   for (const _ of all) await client.expect("Rflush 65100");
   reads.open(1);
@@ -136,7 +137,7 @@ test("serve() sees that a client went away that has many requests", async () => 
   assertEquals(scene.errors, []);
 });
 
-/** A client that sends and never reads, as the server sees it. */
+/** A connection whose client sends and never reads. */
 class Greedy implements Connection {
   readonly peer = "greedy";
   reads = 0;
@@ -166,7 +167,7 @@ class Greedy implements Connection {
     return await Promise.race([Promise.resolve(chunk), this.#closed.promise]);
   }
 
-  /** The first write never ends, but for the close. */
+  /** The first write ends only with the close. */
   write(data: Uint8Array): Promise<void> {
     this.bytesWritten += data.length;
     return this.#closed.promise.then(() => {
@@ -332,7 +333,7 @@ test("serve() serves one client while another one blocks and does not read", asy
     await second.ask(T.clunk(1, 1), "Rclunk 1");
   }
   assertEquals(reads.started, []);
-  // Whoever reads late gets it all.
+  // A client that reads late gets all replies.
   await first.expect("Rwalk 1 1", "Ropen 2 1");
   for (let i = 0; i < 1000; i++) {
     const reply = await first.next();
@@ -362,7 +363,7 @@ test("serve() sends many late replies with few writes", async () => {
   assertEquals(writes, 1);
 });
 
-/** Lets all happen that the server does of its own accord. */
+/** Waits until the server has nothing left to do. */
 async function settled(): Promise<void> {
   for (let i = 0; i < 10; i++) await nextTask();
 }
@@ -438,7 +439,7 @@ test("maxRequestBytes: data of a flushed call count until its handler has ended"
     replies.push(brief(await client.next()));
   }
   assertEquals(calls, 19);
-  // All of it is free again.
+  // All memory is free again.
   for (let i = 0; i < 20; i++) {
     await client.ask(T.call(6, 0, "", "six by"), "Rcall 6 0 six by");
   }

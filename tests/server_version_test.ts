@@ -1,5 +1,5 @@
-// Tversion: what is agreed on, what becomes of an old session, and that no
-// reply is longer than agreed. S17 to S26 of the conformance list.
+// Tversion: the negotiation, the end of the old session, and the limit of
+// replies by the negotiated msize. S17 to S26 of the conformance list.
 import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
 import { NinePError, NOTAG, ORCLOSE } from "../codec.ts";
 import { test } from "./harness.ts";
@@ -174,7 +174,8 @@ test("serve() aborts what is outstanding at a Tversion; no late reply", async ()
   await client.quiet();
   assert(!signals[0].aborted);
   client.send(T.version());
-  // A handler that takes no notice may hold up the reply, not send one.
+  // A handler that ignores the signal may delay the Rversion. Its answer is
+  // dropped.
   reading.open();
   await client.expect("Rversion 65535 8192 9P2000");
   assert(signals[0].aborted);
@@ -348,7 +349,7 @@ test("serve() refuses a stat record whose length 16 bits cannot say", async () =
     assertEquals((await client.rpc(T.stat(1, 0))).type, "Rerror");
   }
   await client.ask(T.stat(1, 0), "Rstat 1 /");
-  scene.takeErrors(); // Whether the handler's fault is told is not fixed.
+  scene.takeErrors(); // The reference does not say whether this error of the handler is reported.
 });
 
 test("serve() answers 16 names with 16 qids at the least msize", async () => {

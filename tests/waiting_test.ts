@@ -232,7 +232,7 @@ test("maxRequestBytes: while no request is answered, long ones are refused and a
   await client.expect("Rclunk 5");
   gate.open();
   await client.expectSome("Rwrite 1 600", "Rwrite 3 5", "Rflush 4");
-  // There is room again.
+  // There is memory again.
   await client.ask(T.write(2, 1, long), "Rwrite 2 600");
 });
 
