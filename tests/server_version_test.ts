@@ -157,7 +157,7 @@ test("serve() aborts what is outstanding at a Tversion; no late reply", async ()
       return await untilAborted(signal);
     },
     stat: async ({ node }) => {
-      await reading.passed; // Takes no notice.
+      await reading.passed; // Ignores the signal.
       return statOf(node);
     },
     wstat: async () => await reading.passed,
@@ -189,7 +189,7 @@ test("serve() aborts what is outstanding at a Tversion; no late reply", async ()
 
 test("serve() does not start requests that waited when their session ends", async () => {
   await using scene = await serveToy({
-    read: () => new Promise(() => {}), // Takes no notice of the signal.
+    read: () => new Promise(() => {}), // Ignores the signal.
   });
   const { client } = scene;
   client.send(T.walk(1, 0, 1, "a"), T.open(2, 1), T.read(3, 1), T.remove(4, 1));
