@@ -1,6 +1,6 @@
 /**
  * The server: listen() and serve() for a handler or a tree of files, and
- * Session, the loop over requests that they stand on.
+ * Session, a connection as a loop over its requests.
  *
  * @example Two ends in one process
  * ```ts

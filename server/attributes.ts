@@ -1,12 +1,12 @@
-// The attributes of a file, as a value. A tree returns them, and a session
-// encodes them in its dialect.
+// The attributes of a file. A tree returns them, and a session encodes them in
+// its dialect.
 
 import type { Qid, Stat } from "../codec.ts";
 
 /**
- * Attributes of a file, as a value. A tree makes a new object when one of them
- * has changed: a session takes an object that it has seen before for the same
- * attributes, and does not encode them again. See `stat(9P)`.
+ * Attributes of a file, as an immutable value. A tree returns a new object when
+ * an attribute has changed, because a session does not encode the same object
+ * twice. See `stat(9P)`.
  */
 export interface Attributes {
   /** Identity of the file. */
@@ -25,19 +25,19 @@ export interface Attributes {
   readonly muid?: string;
   /** Last read, in seconds since 1970-01-01 UTC; 0 by default. */
   readonly atime?: number;
-  /** Nanoseconds of it, 0 to 999,999,999. */
+  /** Nanoseconds of that second, 0 to 999,999,999. */
   readonly atimeNsec?: number;
   /** Last change of the content, in seconds since 1970-01-01 UTC; 0 by default. */
   readonly mtime?: number;
-  /** Nanoseconds of it, 0 to 999,999,999. */
+  /** Nanoseconds of that second, 0 to 999,999,999. */
   readonly mtimeNsec?: number;
   /** Last change of an attribute, in seconds since 1970-01-01 UTC. */
   readonly ctime?: number;
-  /** Nanoseconds of it, 0 to 999,999,999. */
+  /** Nanoseconds of that second, 0 to 999,999,999. */
   readonly ctimeNsec?: number;
-  /** When the file was made, in seconds since 1970-01-01 UTC. */
+  /** Creation of the file, in seconds since 1970-01-01 UTC. */
   readonly btime?: number;
-  /** Nanoseconds of it, 0 to 999,999,999. */
+  /** Nanoseconds of that second, 0 to 999,999,999. */
   readonly btimeNsec?: number;
   /** Number of the owner, where the tree has numbers (9P2000.u and 9P2000.L). */
   readonly nuid?: number;
@@ -47,13 +47,13 @@ export interface Attributes {
   readonly nmuid?: number;
   /** Number of names of the file. */
   readonly nlink?: number;
-  /** Bytes that the file takes on its disk. */
+  /** Bytes that the file occupies on disk. */
   readonly allocated?: number;
   /** Target of a symbolic link. */
   readonly target?: string;
 }
 
-/** Attributes to change; those that are missing stay as they are. */
+/** Attributes to change. Missing attributes stay as they are. */
 export type AttributeChanges = Partial<
   Pick<
     Attributes,
@@ -70,7 +70,7 @@ export type AttributeChanges = Partial<
   >
 >;
 
-/** The record of plain 9P2000 for attributes. */
+/** Converts attributes to a stat record of 9P2000. */
 export function statOf(attributes: Attributes): Stat {
   const { qid, name, mode, length = 0, uid = "none" } = attributes;
   const { gid = uid, muid = uid, atime = 0, mtime = 0 } = attributes;

@@ -1,5 +1,5 @@
-// The memory that clients make the server hold. Each connection has a budget,
-// which is part of the budget of its server.
+// Budgets of memory. Each connection has a budget, which is part of the budget
+// of its server.
 
 /**
  * Counts bytes against a limit. A budget can be part of a larger budget, whose
@@ -16,10 +16,10 @@ export class Budget {
    * Makes an empty budget.
    *
    * @param limit Most bytes; Infinity for no limit.
-   * @param whole Larger budget that this budget is part of, such as the budget
-   *   of the server for that of a connection.
-   * @param least Bytes that this budget may always have, even if the larger one
-   *   is full, so that others cannot take all: none by default.
+   * @param whole Larger budget that contains this budget, as the budget of a
+   *   server contains those of its connections.
+   * @param least Bytes that this budget may always take, even if the larger
+   *   budget is full; 0 by default.
    */
   constructor(limit: number, whole?: Budget, least: number = 0) {
     this.#limit = limit;
@@ -38,25 +38,22 @@ export class Budget {
   }
 
   /**
-   * Reserves bytes that work under way may need later; a negative number gives
-   * them back. Only lacks() counts reserved bytes.
+   * Reserves bytes that requests in progress may need later. A negative number
+   * gives bytes back. Only lacks() counts reserved bytes.
    */
   reserve(bytes: number): void {
     this.#reserved += bytes;
     this.#whole?.reserve(bytes);
   }
 
-  /**
-   * True when there is no room for so many further bytes, reserved bytes
-   * included.
-   */
+  /** True when `bytes` more do not fit. Reserved bytes count as used. */
   lacks(bytes: number): boolean {
     return this.#used + this.#reserved + bytes > this.#limit ||
       this.#whole?.lacks(bytes) === true;
   }
 
   /**
-   * Counts bytes that are held already, even above the limit. Give them back
+   * Takes bytes that are already in use, even above the limit. Give them back
    * with give().
    */
   charge(bytes: number): void {

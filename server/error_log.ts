@@ -1,13 +1,13 @@
-// Reports of errors to the owner of a server: the facts, and the log for a
-// server without an `onError`.
+// The context of reported errors, and the default log of a server without an
+// `onError`.
 
 import { ProtocolError } from "../codec.ts";
 import { quote } from "../codec/format.ts";
 import { RefGroup, type Timer } from "../transport/ref_group.ts";
 import type { Fid, FidNode } from "./fid.ts";
 
-/** Most errors that are logged in one window of time. */
-const MOST = 10;
+/** Maximum of errors that are logged in one window of time. */
+const ERRORS_MAX = 10;
 /** Length of the window in milliseconds. */
 const WINDOW_MS = 1000;
 
@@ -19,12 +19,11 @@ export interface ErrorContext {
   readonly request?: string;
   /** User of the request's fid. */
   readonly uname?: string;
-  /** Path of the file of the request's fid, if the tree knows it. */
+  /** Path of the fid's file, if the tree knows it. */
   readonly path?: string;
   /**
-   * True for an error that the client was told about: a NinePError of a
-   * function, or an error of the system such as `ENOENT`. The default log
-   * leaves it out.
+   * True for an error that was sent to the client: a NinePError of a function,
+   * or a system error such as `ENOENT`. The default log omits such errors.
    */
   readonly expected?: boolean;
 }
@@ -35,7 +34,7 @@ export interface ErrorSource {
   readonly type?: string | undefined;
   /** Fid of the request. */
   readonly fid?: Fid | undefined;
-  /** True for an error that is an answer to the client. */
+  /** True for an error that is sent to the client. */
   readonly expected?: boolean;
 }
 
@@ -57,12 +56,12 @@ export function contextOf(
 }
 
 /**
- * Logs errors to the console. The number of errors a second is bounded, because
- * a client may be able to cause errors at will.
+ * Logs errors to the console. The number of errors per second is limited,
+ * because a client may be able to cause any number of errors.
  */
 export class ErrorLog {
   #logged = 0;
-  #leftOut = 0;
+  #omitted = 0;
   readonly #refs = new RefGroup();
   #timer: Timer | undefined;
   #windowEnd = 0;
@@ -73,8 +72,9 @@ export class ErrorLog {
   }
 
   /**
-   * Logs an error with its context. The end of a connection is not logged: it
-   * is no error of the server. Nor is an error that is an answer to the client.
+   * Logs an error with its context. The log omits the ends of connections,
+   * which are not errors of the server, and errors that were sent to the
+   * client.
    */
   report(error: unknown, context: ErrorContext): void {
     if (context.expected) return;
@@ -84,40 +84,41 @@ export class ErrorLog {
       this.#windowEnd = now + WINDOW_MS;
       this.#logged = 0;
     }
-    if (this.#logged < MOST) {
+    if (this.#logged < ERRORS_MAX) {
       this.#logged++;
-      // The stack of a listener's error leads nowhere. And Deno, which needs a
-      // file to make a stack, ends the process when the system has none left.
+      // Only the message: the stack of a listener's error says nothing useful.
+      // Deno also opens a file to format a stack, and ends the process when no
+      // file descriptor is left.
       const shown = error instanceof ProtocolError ? error.message : error;
       console.error(`${lineOf(context)}\n`, shown);
       return;
     }
-    this.#leftOut++;
+    this.#omitted++;
     this.#timer ??= this.#refs.after(
       this.#windowEnd - now,
-      () => this.#tellLeftOut(),
+      () => this.#reportOmitted(),
     );
   }
 
-  /** Tells of the errors that were left out so far, and leaves no timer. */
+  /** Logs the number of omitted errors, and stops the timer. */
   end(): void {
     if (this.#timer === undefined) return;
     this.#refs.cancel(this.#timer);
-    this.#tellLeftOut();
+    this.#reportOmitted();
   }
 
-  #tellLeftOut(): void {
-    const errors = this.#leftOut === 1 ? "error" : "errors";
-    console.error(`9P server: ${this.#leftOut} further ${errors} left out`);
-    this.#leftOut = 0;
+  #reportOmitted(): void {
+    const errors = this.#omitted === 1 ? "error" : "errors";
+    console.error(`9P server: ${this.#omitted} further ${errors} left out`);
+    this.#omitted = 0;
     this.#timer = undefined;
     this.#windowEnd = 0;
   }
 }
 
 /**
- * The context of an error in one line. Names that clients choose are quoted, so
- * that they cannot break the line.
+ * Formats the context of an error as one line. Names that clients choose are
+ * quoted, so that they cannot break the line.
  */
 function lineOf({ peer, request, uname, path }: ErrorContext): string {
   let line = `9P server: ${request ?? "error"}`;

@@ -1,19 +1,22 @@
-// A fid: a number, chosen by the client, that stands for one file for one
-// user. See intro(9P).
+// Fids. A fid is a number that the client chooses; it stands for one file and
+// one user. See intro(9P).
 
 import type { Qid } from "../codec.ts";
 
 /**
- * The object that a fid stands for: any object with a qid. attach, walk and
- * create of a handler bind such objects to fids.
+ * A file, as a handler represents it: any object with a qid. Attach, auth,
+ * walk, open and create bind the nodes of a handler to fids.
  */
 export interface FidNode {
-  /** Identity of the file; read again for each reply, so it may change its version. */
+  /**
+   * Identity of the file. The session reads it for each reply, so its version
+   * may change.
+   */
   readonly qid: Qid;
   /**
-   * Whether a read, write or call on a fid that is not open opens it, with the
-   * checks of that access. Function files want it, for clients that never send
-   * a Topen. False by default.
+   * True when a read, write or call on a fid that is not open opens the file,
+   * with the permission checks of an open. Function files set it for clients
+   * that never send a Topen. False by default.
    */
   readonly implicitOpen?: boolean;
   /** Path of the file in its tree, such as `/etc/hosts`, for error reports. */
@@ -21,13 +24,13 @@ export interface FidNode {
 }
 
 /**
- * A fid of a session: the file that it stands for, and its user. See
+ * A fid of a session: a number of the client with its file and its user. See
  * `intro(9P)`.
  */
 export interface Fid<N extends FidNode = FidNode> {
   /** Number that the client chose. */
   readonly fid: number;
-  /** User of the attach that the fid descends from. */
+  /** User of the attach that the fid comes from. */
   readonly uname: string;
   /** Tree of that attach. */
   readonly aname: string;
@@ -35,30 +38,30 @@ export interface Fid<N extends FidNode = FidNode> {
   readonly node: N;
   /** Mode that the fid was opened with, as in Topen; -1 when it is not open. */
   readonly mode: number;
-  /** Whether the fid is open. */
+  /** True when the fid is open. */
   readonly open: boolean;
-  /** Whether the fid is open in a mode that reads. */
+  /** True when the fid is open for reading. */
   readonly readable: boolean;
-  /** Whether the fid is open in a mode that writes. */
+  /** True when the fid is open for writing. */
   readonly writable: boolean;
   /**
-   * True when the fid was opened with OAPPEND: each write goes to the end of
-   * the file, and its offset is ignored.
+   * True when the fid is open with OAPPEND. Each write goes to the end of the
+   * file, and the offset is ignored.
    */
   readonly appends: boolean;
   /**
-   * True after a write of the fid was refused or given up: the data that the
-   * fid wrote are not complete.
+   * True after a write of the fid has failed or was flushed. The file may then
+   * lack data.
    */
   readonly writeFailed: boolean;
   /**
-   * True when the fid ended with its session or connection, and not by a Tclunk
-   * or Tremove.
+   * True when the fid ended with its session or connection, without a Tclunk or
+   * Tremove.
    */
   readonly lost: boolean;
   /**
-   * State of the handler for the fid, such as an open file; undefined at first.
-   * The library does not use it.
+   * Data of the handler for the fid, such as an open file. Undefined at first;
+   * the library does not use it.
    */
   state: unknown;
 }

@@ -1,4 +1,4 @@
-// The contract of a handler: the object with a function for each request.
+// The contract between a server and the program that answers its requests.
 
 import type { Stat } from "../codec.ts";
 import type { Awaitable } from "../codec/_awaitable.ts";
@@ -10,27 +10,27 @@ import type { Fid, FidNode } from "./fid.ts";
 export type { Awaitable };
 
 /**
- * The context of a request: the user, the connection, and what the request may
- * use. A program passes a context on as it is, and uses it for its own request
- * only.
+ * The context of a request: its user, its connection, its signal and its memory
+ * budget. Each request has its own context object.
  */
 export interface RequestContext<N extends FidNode = FidNode> {
   /** Fid that the request works with. */
   readonly fid: Fid<N>;
-  /** User in whose name the request is made: that of the fid. */
+  /** User of the fid. */
   readonly uname: string;
   /** Aborted when the client flushes the request, or the connection ends. */
   readonly signal: AbortSignal;
   /** Label of the client's end, for logs. */
   readonly peer: string;
   /**
-   * Connection to the client. It identifies the client; only the session reads
-   * and writes it.
+   * Connection to the client. Use it only as an identity, because the session
+   * reads and writes it.
    */
   readonly connection: Connection;
   /**
-   * The memory budget of the connection. A file takes from it the bytes that it
-   * keeps for a fid beyond one request, and gives them back at the clunk.
+   * The memory budget of the connection. A file takes from the budget the bytes
+   * that it keeps for a fid beyond one request, and gives the bytes back at the
+   * clunk.
    */
   readonly memory: Budget;
   /**
@@ -38,8 +38,8 @@ export interface RequestContext<N extends FidNode = FidNode> {
    * the file, the user and the peer.
    *
    * @param error The error.
-   * @param expected True for an error that is an answer to the client: the
-   *   default log leaves it out. False by default.
+   * @param expected True for an error that is sent to the client; the default
+   *   log omits such errors. False by default.
    */
   report(error: unknown, expected?: boolean): void;
 }
@@ -55,7 +55,7 @@ export interface AuthRequest {
 /** The data of a Tattach. See `attach(9P)`. */
 export interface AttachRequest<N extends FidNode = FidNode>
   extends AuthRequest {
-  /** Authentication that was made before, by the auth handler's node; undefined for none. */
+  /** Fid of an earlier Tauth; undefined for none. */
   readonly afid: Fid<N> | undefined;
 }
 
@@ -63,17 +63,20 @@ export interface AttachRequest<N extends FidNode = FidNode>
 export interface OpenRequest {
   /**
    * OREAD, OWRITE, ORDWR or OEXEC, with OTRUNC, ORCLOSE, OAPPEND. With OAPPEND
-   * each write must go to the end of the file; {@linkcode WriteRequest.append}
-   * says so then.
+   * each write must go to the end of the file, and {@linkcode
+   * WriteRequest.append} is true.
    */
   readonly mode: number;
-  /** True when the client sent no Topen, but a read, write or call of a fid that is not open. */
+  /**
+   * True when the client sent no Topen. A read, write or call on the fid opens
+   * the file.
+   */
   readonly implicit: boolean;
 }
 
 /** The data of a Tcreate. See `open(9P)`. */
 export interface CreateRequest {
-  /** Name of the new file: legal, but perhaps taken. */
+  /** Name of the new file. The name is legal, but the file may exist. */
   readonly name: string;
   /** Permissions, with DMDIR, DMAPPEND, DMEXCL, DMTMP. */
   readonly perm: number;
@@ -89,25 +92,33 @@ export interface ReadRequest {
   readonly count: number;
 }
 
-/** The request for a listing: where the listing begins. */
+/** The data of a listing of a directory. */
 export interface ListRequest {
-  /** Cookie of the last member that the client has; 0 for none. */
+  /** Cookie of the last member that the client has read; 0 for none. */
   readonly cookie: number;
 }
 
 /** The data of a Twrite. See `read(9P)`. */
 export interface WriteRequest {
-  /** Byte to start at, 0 to 2^53 - 1; it means nothing with `append`. */
+  /**
+   * Byte to start at, 0 to 2^53 - 1. Ignore the offset when `append` is true.
+   */
   readonly offset: number;
-  /** Bytes to write: a view that lives until the request is answered. */
+  /** Bytes to write: a view that is valid until the request is answered. */
   readonly data: Uint8Array;
-  /** True when the data go to the end of the file, wherever that is: for OAPPEND, and for an append-only file. */
+  /**
+   * True when the data go to the end of the file: for OAPPEND, and for an
+   * append-only file.
+   */
   readonly append: boolean;
 }
 
 /** The data of a Twstat. See `stat(9P)`. */
 export interface WstatRequest {
-  /** Attributes to set, without those to leave alone; none asks for stable storage. */
+  /**
+   * Attributes to set. When there are none, the client asks that the file be
+   * written to stable storage.
+   */
   readonly changes: Partial<Stat>;
 }
 
@@ -115,75 +126,87 @@ export interface WstatRequest {
 export interface CallRequest {
   /** Arguments: JSON, unless the function has another loader. */
   readonly text: string;
-  /** Binary argument, or nothing: a view that lives until the request is answered. */
+  /**
+   * Binary argument, or no bytes: a view that is valid until the request is
+   * answered.
+   */
   readonly data: Uint8Array;
 }
 
-/** A member of a directory, as a listing gives it. */
+/** A member of a directory in a listing. */
 export interface DirEntry {
   /** Attributes of the member. */
   readonly stat: Attributes;
   /**
-   * Position behind the member, at which a later listing can begin: whole
-   * numbers from 1 on that ascend in the order of the listing. By default the
-   * library counts the members.
+   * Position after the member, at which a later listing continues. Cookies are
+   * whole numbers of at least 1 that ascend in the order of the listing. By
+   * default the library counts the members.
    */
   readonly cookie?: number;
 }
 
 /**
- * The members of a directory, to be read one by one. The library reads no
- * further than it has room for.
+ * The members of a directory. The library takes only as many members as the
+ * reply has room for.
  *
- * A handler may return an iterable with `isCurrent` again as long as
- * `isCurrent` is true: no member and no attribute of a member has changed. The
- * library then sends the records that it has encoded before.
+ * A handler may return an iterable again while its `isCurrent` is true, which
+ * means that no member and no attribute of a member has changed. The library
+ * then sends the records that it has already encoded.
  */
 export type Listing =
   | (Iterable<DirEntry> & { readonly isCurrent?: boolean })
   | AsyncIterable<DirEntry>;
 
-/** A file that attach, auth or walk found. */
+/** The answer to a Tattach or Tauth. */
 export interface Found<N extends FidNode> {
   /** The file. */
   node: N;
 }
 
-/** The answer to a walk: the nodes that were found. */
+/** The answer to a Twalk. */
 export interface Walked<N extends FidNode> {
-  /** The files of the names walked, in order; fewer than names when one was not found. */
+  /**
+   * The files of the names, in order. There are fewer files than names when a
+   * name was not found.
+   */
   nodes: readonly N[];
 }
 
-/** The answer to a read. */
+/** The answer to a Tread. */
 export interface ReadAnswer {
   /** At most `count` bytes; none at the end. */
   data: Uint8Array;
 }
 
-/** The answer to a write. */
+/** The answer to a Twrite. */
 export interface WriteAnswer {
-  /** Bytes taken; all of them by default. */
+  /** Number of bytes written; all of them by default. */
   count?: number;
 }
 
-/** The answer to a stat. */
+/** The answer to a Tstat. */
 export interface StatAnswer {
   /** Attributes. */
   stat: Attributes;
 }
 
-/** The answer to a call. */
+/** The answer to a Tcall. */
 export interface CallAnswer {
-  /** The value's bytes; undefined for a file that is no function. */
+  /** Bytes of the result; undefined for a file that is not a function. */
   data: Uint8Array | undefined;
 }
 
 /** The answer to a Topen. */
 export interface Opened<N extends FidNode> {
-  /** File that the fid stands for from now on, when it is another one. */
+  /**
+   * File that the fid stands for after the open; by default the fid keeps its
+   * file.
+   */
   node?: N;
-  /** Largest transfer in bytes that is atomic; 0, the default, leaves it to msize. */
+  /**
+   * Largest atomic transfer in bytes; 0 by default, which means that msize is
+   * the limit.
+   */
   iounit?: number;
 }
 
@@ -194,18 +217,18 @@ export interface Created<N extends FidNode> extends Opened<N> {
 }
 
 /**
- * A handler answers the requests of clients, with one function for each kind.
- * attach, walk and open are required; the other functions have the defaults
- * that their texts name.
+ * The functions that answer the requests of clients, one for each kind of
+ * request. attach, walk and open are required; the description of each other
+ * function names its default.
  *
- * The library calls a function only for requests that the protocol allows: fids
- * exist and are open in the right mode, names are legal, directories are not
- * written to. A function answers with a value or a promise, at any time and in
- * any order. An error that it throws is the error of this request only: a
- * NinePError with its text, an error of the system (of `Deno.errors`, with a
- * `code` such as `ENOENT`, a DOMException) with the text of its code, any other
- * error as `i/o error`. While a request changes a fid, no other request uses
- * the fid.
+ * The library checks each request before it calls the handler: fids exist and
+ * are open in the right mode, names are legal, directories are not written to.
+ * A function returns a value or a promise, at any time and in any order. An
+ * error that it throws is the error of that request only: a NinePError is sent
+ * with its text, a system error (of `Deno.errors`, with a `code` such as
+ * `ENOENT`, or a DOMException) with the text of its code, and any other error
+ * as `i/o error`. While a request changes a fid, no other request uses that
+ * fid.
  *
  * @example One file, made up at each read
  * ```ts
@@ -232,13 +255,14 @@ export interface Created<N extends FidNode> extends Opened<N> {
  */
 export interface Handler<N extends FidNode = FidNode> {
   /**
-   * Bounds the msize of a session, in bytes. See `version(9P)`.
+   * Returns the largest msize of a session in bytes. See `version(9P)`.
    *
-   * Default: the option `msize`, which bounds the result as well.
+   * Default: the option `msize`, which also limits the returned value.
    */
   version?(msize: number, version: string): number;
   /**
-   * Begins an authentication: the file whose reads and writes are the exchange.
+   * Begins an authentication. The client and the server then exchange data by
+   * reads and writes of the returned file.
    *
    * Default: `authentication not required`.
    */
@@ -247,15 +271,15 @@ export interface Handler<N extends FidNode = FidNode> {
     request: AuthRequest,
     context: RequestContext<N>,
   ): Awaitable<N>;
-  /** Gives the root of a tree to a user, or throws. See `attach(9P)`. */
+  /** Returns the root of a tree for a user, or throws. See `attach(9P)`. */
   attach(
     fid: Fid<N>,
     request: AttachRequest<N>,
     context: RequestContext<N>,
   ): Awaitable<N>;
   /**
-   * Looks up one name in a directory, `..` included (in the root, the root).
-   * See `walk(9P)`.
+   * Looks up one name in a directory. The name may be `..`; in the root, `..`
+   * is the root. See `walk(9P)`.
    *
    * @returns The file, or undefined when there is none.
    */
@@ -264,15 +288,18 @@ export interface Handler<N extends FidNode = FidNode> {
     name: string,
     context: RequestContext<N>,
   ): Awaitable<N | undefined>;
-  /** Opens a file: checks permissions, truncates with OTRUNC. See `open(9P)`. */
+  /**
+   * Opens a file. Checks permissions, and truncates the file with OTRUNC. See
+   * `open(9P)`.
+   */
   open(
     fid: Fid<N>,
     request: OpenRequest,
     context: RequestContext<N>,
   ): Awaitable<Opened<N> | void>;
   /**
-   * Makes a file in the directory of the fid. The fid then stands for the open
-   * file.
+   * Creates a file in the directory of the fid, and opens the file. The fid
+   * then stands for the new file.
    *
    * Default: `Operation not supported`.
    */
@@ -285,7 +312,7 @@ export interface Handler<N extends FidNode = FidNode> {
    * Reads at most `count` bytes of a file; none at its end. See `read(9P)`.
    *
    * The library copies the bytes at once, so they may be a view of the file's
-   * memory. Default: no bytes.
+   * own memory. Default: no bytes.
    */
   read?(
     fid: Fid<N>,
@@ -293,8 +320,8 @@ export interface Handler<N extends FidNode = FidNode> {
     context: RequestContext<N>,
   ): Awaitable<Uint8Array>;
   /**
-   * Lists a directory: the members behind a cookie, without `.` and `..`. The
-   * library encodes the records, and cuts them into reads.
+   * Lists the members of a directory after a cookie, without `.` and `..`. The
+   * library encodes the records, and distributes them over the reads.
    *
    * Default: no members.
    */
@@ -306,7 +333,7 @@ export interface Handler<N extends FidNode = FidNode> {
   /**
    * Writes to a file. See `read(9P)`.
    *
-   * @returns Bytes taken, all of them when it is undefined.
+   * @returns Number of bytes written; undefined means all of them.
    *
    * Default: `Operation not supported`.
    */
@@ -316,35 +343,37 @@ export interface Handler<N extends FidNode = FidNode> {
     context: RequestContext<N>,
   ): Awaitable<number | void>;
   /**
-   * Ends the use of a file by a fid that has used it without a Topen, because
-   * the fid moves to another file. Its errors go to `onError`.
+   * Called when a fid that was opened implicitly, without a Topen, moves to
+   * another file. Errors go to `onError`.
    */
   leave?(fid: Fid<N>): Awaitable<void>;
   /**
-   * Releases a fid: called exactly once for each fid that got a node, whether
-   * the client clunked or removed it, began a new session or went away.
+   * Releases a fid. Called exactly once for each fid that had a node: after a
+   * Tclunk or Tremove, when the client starts a new session, or when the
+   * connection ends.
    *
-   * An error that it throws answers a Tclunk; the fid is gone nevertheless. A
-   * flushed read or call that ignores its signal may still be under way.
+   * An error becomes the reply to the Tclunk; the fid is released all the same.
+   * A flushed read or call that ignores its signal may still be in progress.
    */
   clunk?(fid: Fid<N>): Awaitable<void>;
   /**
-   * Removes the file of a fid: for Tremove, and for ORCLOSE before the clunk.
+   * Removes the file of a fid. Called for a Tremove, and before the clunk of a
+   * fid that is open with ORCLOSE.
    *
    * Default: `Operation not supported`.
    */
   remove?(fid: Fid<N>, context: RequestContext<N>): Awaitable<void>;
   /**
-   * Tells the attributes of a file. See `stat(9P)`.
+   * Returns the attributes of a file. See `stat(9P)`.
    *
    * Default: `Operation not supported`.
    */
   stat?(fid: Fid<N>, context: RequestContext<N>): Awaitable<Attributes>;
   /**
-   * Changes attributes, all or none; a read of the fid may be under way. See
-   * `stat(9P)`.
+   * Changes all given attributes of a file, or none. A read of the fid may be
+   * in progress. See `stat(9P)`.
    *
-   * Default: success when nothing is to change, else `wstat prohibited`.
+   * Default: success when there are no changes, otherwise `wstat prohibited`.
    */
   wstat?(
     fid: Fid<N>,
@@ -354,7 +383,8 @@ export interface Handler<N extends FidNode = FidNode> {
   /**
    * Calls a function file.
    *
-   * @returns The value's bytes, or undefined for a file that is no function.
+   * @returns Bytes of the result, or undefined for a file that is not a
+   *   function.
    *
    * Default: no file is a function.
    */
@@ -364,42 +394,46 @@ export interface Handler<N extends FidNode = FidNode> {
     context: RequestContext<N>,
   ): Awaitable<Uint8Array | undefined>;
   /**
-   * Releases a node that attach, auth, walk, create or open returned. It is
-   * called exactly once for each time that the node was returned, when no fid
-   * stands for it any more. So it is called for nodes that a walk passes, for
-   * the directory of a fid that a create has moved to the new file, and after
-   * the clunk of the last fid that was cloned from the same walk. Its errors go
-   * to `onError`.
+   * Releases a node that attach, auth, walk, create or open has returned.
+   * Called exactly once for each time that the node was returned, when no fid
+   * stands for the node any more: for nodes that a walk passes, for the
+   * directory of a fid that a create has moved to the new file, and after the
+   * clunk of the last of all fids that are clones of each other. Errors go to
+   * `onError`.
    */
   release?(node: N): Awaitable<void>;
-  /** Called for each request that is flushed, after its signal was aborted. See `flush(9P)`. */
+  /**
+   * Called for each flushed request, after its signal is aborted. See
+   * `flush(9P)`.
+   */
   flush?(context: RequestContext<N>): void;
   /**
-   * Accepts a connection before its first request; an error closes it, and goes
-   * to `onError` unless it is a NinePError. The answer and the client's Tversion
-   * together have the time of `versionTimeout`. All requests of the connection
-   * have the same object in their context.
+   * Accepts a connection before its first request. An error closes the
+   * connection, and goes to `onError` unless it is a NinePError.
+   * `versionTimeout` limits the time of this function and of the client's
+   * Tversion together. The context of each request has the same connection
+   * object.
    *
    * Default: every connection is accepted.
    */
   connect?(connection: Connection): Awaitable<void>;
   /**
-   * Called once for each accepted connection, when it has ended and its fids
-   * are released. When connect() accepts a connection that has ended meanwhile,
-   * this is called at once. Its errors go to `onError`.
+   * Called once for each accepted connection, when the connection has ended and
+   * its fids are released. When connect() accepts a connection that has already
+   * ended, disconnect() is called at once. Errors go to `onError`.
    */
   disconnect?(connection: Connection): Awaitable<void>;
 }
 
-/** Something that has a handler, such as a MemoryFs: it can be served as it is. */
+/** An object with a handler, such as a MemoryFs. */
 export interface Servable<N extends FidNode = FidNode> {
-  /** The handler. */
+  /** The handler that answers requests. */
   readonly handler: Handler<N>;
 }
 
 /**
- * The two ways to answer a request of a session. A program uses one of them,
- * exactly once.
+ * The methods that answer a request of a session. Exactly one of them must be
+ * called, once.
  */
 export interface Answerable<Type extends string, Answer> {
   /** Kind of the request, by its message. */
@@ -407,17 +441,18 @@ export interface Answerable<Type extends string, Answer> {
   /** Tag that the client gave it. */
   readonly tag: number;
   /**
-   * Answers the request; nothing happens when the client gave it up.
+   * Answers the request. Does nothing when the client has flushed the request.
    *
-   * @param answer What the request asks for.
+   * @param answer The answer of the request's kind.
    * @throws {TypeError} The request was answered before.
    */
   respond(answer: Answer): void;
   /**
-   * Answers the request with an error; nothing happens when the client gave it up.
+   * Answers the request with an error. Does nothing when the client has flushed
+   * the request.
    *
-   * @param error NinePError for the client to see. An error of the system becomes
-   *   the text of its code, anything else `i/o error`.
+   * @param error A NinePError is sent with its text, a system error with the
+   *   text of its code, and any other error as `i/o error`.
    * @throws {TypeError} The request was answered before.
    */
   error(error: unknown): void;
@@ -425,23 +460,23 @@ export interface Answerable<Type extends string, Answer> {
 
 /** The data of a Twalk: all of its names. See `walk(9P)`. */
 export interface WalkRequest<N extends FidNode = FidNode> {
-  /** Names to walk; the fid's node is where they start. */
+  /** Names to walk, from the fid's node on. */
   readonly wname: readonly string[];
-  /** Fid for the file reached; may be the fid itself. */
+  /** Fid for the file that the walk reaches; may be the fid itself. */
   readonly newfid: Fid<N>;
 }
 
-/** The context of each request of a session. */
+/** The fid and the context of a request of a session. */
 export interface SessionContext<N extends FidNode = FidNode> {
   /** Fid that the request works with. */
   readonly fid: Fid<N>;
-  /** The user, the connection, and what the request may use. */
+  /** User, connection, signal and memory budget of the request. */
   readonly context: RequestContext<N>;
 }
 
 /**
- * A request of a session, told apart by `type`. The protocol allows each of
- * them.
+ * A request of a session. The member `type` says which kind it is. The session
+ * has checked the request.
  */
 export type SessionRequest<N extends FidNode = FidNode> =
   & SessionContext<N>

@@ -1,4 +1,4 @@
-// A server: connections that are accepted, each served with one handler.
+// listen(): accepts connections and serves each with the same handler.
 
 import {
   type Connection,
@@ -15,15 +15,18 @@ import { type ServeOptions, serveWith } from "./serve.ts";
 
 /** Options of {@linkcode listen}. */
 export interface ListenOptions extends Omit<ServeOptions, "memory"> {
-  /** Most connections at a time, no limit by default. A further one is closed at once. */
+  /**
+   * Maximum of connections at a time, no limit by default. The server closes a
+   * further connection at once.
+   */
   maxConnections?: number;
   /**
-   * Most bytes that the server holds for all connections, 512 MiB by default:
-   * requests that wait, replies that clients have not taken, 2 KiB for each
-   * fid, and the contents, arguments and values that files hold. Beyond it
-   * requests fail with `Cannot allocate memory`. Each connection may still have
-   * 256 fids, requests of one message's size (`msize`), one reply, and as much
-   * again that files hold for it.
+   * Maximum of bytes that the server holds for all connections, 512 MiB by
+   * default: waiting requests, replies that clients have not taken, 2 KiB for
+   * each fid, and the contents, arguments and values that files hold. Above the
+   * limit requests fail with `Cannot allocate memory`. Each connection may
+   * still have 256 fids, requests of one message's size (`msize`), one reply,
+   * and as much again that files hold for it.
    */
   maxMemory?: number;
 }
@@ -35,22 +38,22 @@ const MEMORY_MAX = 512 * 1024 * 1024;
 export interface Server extends AsyncDisposable {
   /** Address that clients connect to, with the port that was chosen for port 0. */
   readonly addr: string;
-  /** Resolves when the server has stopped, and all its connections have ended. */
+  /** Resolves when the server has stopped and all connections have ended. */
   readonly finished: Promise<void>;
   /**
-   * Stops listening, lets requests that are under way finish within
-   * `closeTimeout`, aborts the rest, releases all fids and ends all
-   * connections; further calls do nothing. A function or handler that calls
-   * this must not await it, for its own request is one of those.
+   * Stops listening, waits for the requests in progress up to `closeTimeout`,
+   * aborts the rest, releases all fids and ends all connections. Further calls
+   * do nothing. A function or handler of the server must not await this,
+   * because the server waits for the request of that function.
    *
-   * @returns As finished.
+   * @returns The same as `finished`.
    */
   close(): Promise<void>;
-  /** Keeps the process alive while the server listens, as at first. */
+  /** Keeps the process alive while the server listens; this is the default. */
   ref(): void;
   /**
-   * Lets the process end although the server listens and has connections. As
-   * long as something else keeps the process alive, the server works.
+   * Allows the process to end while the server listens and has connections. The
+   * server works as long as something else keeps the process alive.
    */
   unref(): void;
 }
@@ -67,8 +70,8 @@ export interface Server extends AsyncDisposable {
  *   `unix:///path`; port 0 takes a free one, see `addr` of the result.
  * @param handler What to serve: a handler object, or a tree such as a MemoryFs.
  * @param options Limits and choices of each session, and a signal.
- * @returns The server, when it listens.
- * @throws {TypeError} The address is none.
+ * @returns A promise of the server, which then listens.
+ * @throws {TypeError} The address is not valid.
  * @throws {RangeError} A limit is out of its range.
  * @throws {ProtocolError} The address cannot be listened on.
  *
@@ -90,7 +93,7 @@ export async function listen<N extends FidNode>(
 ): Promise<Server> {
   const { signal } = options;
   signal?.throwIfAborted();
-  const settings = settingsOf(options); // Checks the options before the first client comes.
+  const settings = settingsOf(options); // Checks the options before the first client connects.
   const { maxConnections = Infinity, maxMemory = MEMORY_MAX } = options;
   if (!(maxMemory >= 1)) {
     throw new RangeError(
@@ -109,7 +112,8 @@ export async function listen<N extends FidNode>(
     listener.close();
     throw signal.reason;
   }
-  // All connections share one `onError`, because the log counts errors.
+  // All connections share one `onError`, because the default log counts errors
+  // of all connections.
   const { onError, endLog } = settings;
   const own = { ...options, onError };
   return new ListeningServer(listener, handler, own, endLog);

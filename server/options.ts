@@ -14,9 +14,9 @@ import { type ErrorContext, ErrorLog } from "./error_log.ts";
 export interface TraceContext {
   /** Label of the client's end. */
   readonly peer: string;
-  /** The connection: tells clients apart whose labels are the same. */
+  /** The connection, which distinguishes clients with the same label. */
   readonly connection: Connection;
-  /** When, in milliseconds since 1970-01-01 UTC. */
+  /** Time in milliseconds since 1970-01-01 UTC. */
   readonly time: number;
 }
 
@@ -24,21 +24,23 @@ export interface TraceContext {
 export interface TracedMessage extends TraceContext {
   /** `in` from the client, `out` to it. */
   readonly direction: "in" | "out";
-  /** The message; its data are views that live until the hook returns. */
+  /**
+   * The message. Its data are views that are valid until `onMessage` returns.
+   */
   readonly message: Message;
-  /** Not set. */
+  /** Always undefined. */
   readonly error?: undefined;
 }
 
-/** A frame of the client's that is no message; it was answered with an error. */
+/** A malformed frame of the client, which was answered with an error. */
 export interface TracedFrame extends TraceContext {
   /** Always from the client. */
   readonly direction: "in";
-  /** Not set. */
+  /** Always undefined. */
   readonly message?: undefined;
   /** The error in the frame. */
   readonly error: ProtocolError;
-  /** All of its bytes: a view that lives until the hook returns. */
+  /** All bytes of the frame: a view that is valid until `onMessage` returns. */
   readonly frame: Uint8Array;
 }
 
@@ -47,109 +49,118 @@ export interface SessionOptions {
   /** Largest message in bytes, 256 or more; 1 MiB and 24 bytes by default. */
   msize?: number;
   /**
-   * Most fids at a time, 65536 by default. A further fid gets `Too many open
-   * files`.
+   * Maximum of fids at a time, 65536 by default. A request for a further fid
+   * fails with `Too many open files`.
    */
   maxFids?: number;
   /**
-   * Most requests under way at a time, 1 to 65536, 65536 by default: requests
-   * that a handler processes, requests that wait for an event or for their fid,
-   * and flushed requests whose handlers go on. A further request is refused
-   * with `Too many open files`. A Tclunk, a Tremove, a Tflush and a Tversion
-   * are never refused.
+   * Maximum of requests in progress at a time, 1 to 65536, 65536 by default.
+   * These are requests in handlers, requests that wait for an event or for
+   * their fid, and flushed requests whose handlers have not ended. A further
+   * request fails with `Too many open files`. A Tclunk, a Tremove, a Tflush and
+   * a Tversion are never refused.
    */
   maxRequests?: number;
   /**
-   * Most bytes of requests under way, and of flushed ones whose handlers go on,
-   * 16 MiB by default; the data of up to 16 requests that have begun do not
-   * count. Beyond it the server stops reading from the client as long as
-   * requests are answered. When no request was answered for 20 times
-   * `waitingAfter`, the server reads on, and refuses requests of more than 512
-   * bytes with `Cannot allocate memory`.
+   * Maximum of bytes of requests in progress, including flushed requests whose
+   * handlers have not ended; 16 MiB by default. The data of up to 16 started
+   * requests do not count. Above the limit the server stops reading from the
+   * client as long as requests are answered. When no request was answered for
+   * 20 times `waitingAfter`, the server continues to read, and refuses requests
+   * of more than 512 bytes with `Cannot allocate memory`.
    */
   maxRequestBytes?: number;
   /**
-   * Most bytes of replies, 256 MiB by default: those that the client has not
-   * taken, and the largest answers of the reads and calls under way. Beyond it
-   * further reads and calls wait, and so do later requests on the same fids.
-   * All other requests go on. One read or call alone may exceed the limit.
+   * Maximum of bytes of replies, 256 MiB by default: replies that the client
+   * has not taken, and the largest possible replies to the reads and calls in
+   * progress. Above the limit further reads and calls wait, and so do later
+   * requests on the same fids. All other requests continue. One read or call
+   * alone may exceed the limit.
    *
-   * The server keeps no room for the answer of a request that waits for an
-   * event; see `waitingAfter`. Such an answer takes the room that is left. If
-   * there is none, because the client does not take its replies, the request
+   * The server reserves no memory for the reply to a request that waits for an
+   * event; see `waitingAfter`. Such a reply uses the memory that is left. If
+   * none is left, because the client does not take its replies, the request
    * fails with `Cannot allocate memory`.
    */
   maxReplyBytes?: number;
   /**
    * Milliseconds after which a request counts as one that waits for an event, 1
    * to 2^31 - 1, 50 by default; the actual time is up to twice as long. The
-   * server then keeps no room for its answer any more.
+   * server then reserves no memory for its reply any more.
    */
   waitingAfter?: number;
   /**
-   * Memory budget that the session shares with others, none by default. It
-   * counts the requests of the session, the replies that its client has not
-   * taken, its fids, and what files hold for it. listen() makes one budget for
-   * all of its connections; see `maxMemory`. When the budget is full, a session
-   * may still have requests of one message's size (`msize`), one reply, and as
-   * much again that files hold for it.
+   * Memory budget that the session shares with others, none by default. The
+   * budget counts the requests of the session, the replies that its client has
+   * not taken, its fids, and the bytes that files hold for it. listen() makes
+   * one budget for all of its connections; see `maxMemory`. When the budget is
+   * full, a session may still have requests of one message's size (`msize`),
+   * one reply, and as much again that files hold for it.
    */
   memory?: Budget;
   /**
-   * Most bytes that files may hold for the connection beyond one request, 64
+   * Maximum of bytes that files hold for the connection beyond one request, 64
    * MiB by default: contents that were made at an open, arguments and values of
-   * calls. Beyond it a request fails with `Cannot allocate memory`.
+   * calls. Above the limit a request fails with `Cannot allocate memory`.
    */
   maxHeldBytes?: number;
-  /** Most bytes of a name, 255 by default, as on most hosts. Beyond it `File name too long`. */
+  /**
+   * Maximum of bytes of a name, 255 by default, as on most systems. A request
+   * with a longer name fails with `File name too long`.
+   */
   maxName?: number;
   /**
-   * Most milliseconds without a session, until a Tversion starts one, 30,000 by
-   * default, because a silent connection costs a socket; 0 for no limit. Beyond
-   * it the connection is closed.
+   * Milliseconds within which a Tversion must start a session, 30,000 by
+   * default; 0 for no limit. After that time the server closes the connection,
+   * because an unused connection costs a socket.
    */
   versionTimeout?: number;
   /**
-   * Most milliseconds without a request while none is under way; 0, no limit,
-   * by default. Beyond it the connection is closed. A client that waits for the
-   * answer to a request is not idle.
+   * Milliseconds without a request after which the server closes the
+   * connection; 0, no limit, by default. A client that waits for the reply to a
+   * request is not idle.
    */
   idleTimeout?: number;
   /**
-   * Most milliseconds in which a client takes less than a sixteenth of the
-   * replies that wait for it, 120,000 by default; 0 for no limit. Beyond it the
-   * connection is closed, even if requests are under way.
+   * Milliseconds within which a client must take a sixteenth of the replies
+   * that wait for it, 120,000 by default; 0 for no limit. Otherwise the server
+   * closes the connection, even if requests are in progress.
    */
   stallTimeout?: number;
   /**
-   * Most milliseconds that requests which are under way have to finish when the
-   * session is stopped, 1000 by default. Then they are aborted. The client has
-   * one second more to take the last replies.
+   * Milliseconds that the requests in progress have to finish when the server
+   * stops, 1000 by default. After that time they are aborted. The client has
+   * one further second to take the last replies.
    */
   closeTimeout?: number;
   /**
-   * Refuse requests that the manual forbids and usual clients send: walks from
-   * open fids, undefined mode bits. False by default. A tree has such an option
-   * of its own, as MemoryFs does.
+   * True to refuse requests that the manual forbids but common clients send:
+   * walks from open fids, and undefined mode bits. False by default. Trees such
+   * as MemoryFs have a `strict` option of their own.
    */
   strict?: boolean;
-  /** Open a file at the first read, write or call of a fid that is not open; function files always do. False by default. */
+  /**
+   * True to open a file at the first read, write or call on a fid that is not
+   * open. Function files are always opened this way. False by default.
+   */
   implicitOpen?: boolean;
-  /** Form of error texts: `json` for servers whose clients are pyroute2's; `text` by default. A failed call is always JSON. */
+  /**
+   * Form of error texts: `text` by default, or `json` for the clients of
+   * pyroute2. The error of a call is always JSON.
+   */
   errors?: "text" | "json";
   /**
-   * Called with each message, in both directions, and with each frame that is
-   * no message; see formatMessage(). Without it, tracing costs nothing.
+   * Called with each message in both directions, and with each malformed frame
+   * of the client. See formatMessage().
    */
   onMessage?: (traced: TracedMessage | TracedFrame) => void;
   /**
-   * Called with the errors of handlers other than NinePError, and with
-   * connections that die (as ProtocolError). Clients see none of their
-   * messages: an error of the system, such as one with the code `ENOENT`,
-   * becomes the text of its code, any other error `i/o error`. By default the
-   * errors that clients are not told about go to the console, at most 10 a
-   * second, each after a line with its context. A last line has the number of
-   * errors that were left out.
+   * Called with each error of a handler that is not a NinePError, and with a
+   * ProtocolError when a connection fails. The client does not see the message
+   * of such an error: it gets the text of the code of a system error such as
+   * `ENOENT`, and `i/o error` for any other error. By default the errors whose
+   * texts clients do not get are logged to the console, at most 10 per second,
+   * each with a line of context. A last line has the number of omitted errors.
    */
   onError?: (error: unknown, context: ErrorContext) => void;
 }
@@ -159,7 +170,7 @@ export type SessionSettings =
   & Required<Omit<SessionOptions, "onMessage" | "memory">>
   & Pick<SessionOptions, "onMessage">
   & {
-    /** Ends the log of errors, if there is one, and its timer. */
+    /** Ends the default log of errors, and stops its timer. */
     endLog: () => void;
   };
 
@@ -181,7 +192,10 @@ const DEFAULTS: Omit<SessionSettings, "onError" | "endLog"> = {
   errors: "text",
 };
 
-/** Adds the defaults; throws a RangeError or a TypeError for what cannot be. */
+/**
+ * Returns the options with their defaults. Throws a RangeError or a TypeError
+ * for an invalid option.
+ */
 export function settingsOf(options: SessionOptions): SessionSettings {
   const log = new ErrorLog();
   const settings: SessionSettings = {
@@ -219,7 +233,7 @@ export function settingsOf(options: SessionOptions): SessionSettings {
   return settings;
 }
 
-/** Throws unless a setting is a whole number of a range. */
+/** Throws unless a setting is a whole number from `least` to `most`. */
 function checkRange<Name extends string>(
   settings: { readonly [name in Name]: number },
   name: Name,

@@ -5,18 +5,19 @@ import { RefGroup } from "../transport/ref_group.ts";
 import type { FidNode } from "./fid.ts";
 import type { Handler, Servable } from "./handler.ts";
 import type { SessionOptions } from "./options.ts";
-import { SessionCore } from "./session/core.ts";
+import { ServedConnection } from "./session/core.ts";
 import { HandlerResponder } from "./session/handler_responder.ts";
 
 /**
- * Serves one connection with a handler, until it ends.
+ * Serves one connection with a handler until the connection ends.
  *
  * @param connection Connection to a client; it is closed in the end.
- * @param handler A handler object, or a tree such as a MemoryFs.
+ * @param handler What to serve: a handler object, or a tree such as a MemoryFs.
  * @param options Limits and choices of the session.
- * @returns When the connection has ended, all fids are released and the
- *   handler's disconnect() is done. It does not reject when the client breaks
- *   the rules or vanishes; `onError` gets the error.
+ * @returns A promise that resolves when the connection has ended, all fids are
+ *   released and the handler's disconnect() is done. When the client breaks the
+ *   protocol or disappears, the promise does not reject; the error goes to
+ *   `onError`.
  * @throws {RangeError} A limit is out of its range.
  *
  * @example Two ends in one process
@@ -41,8 +42,8 @@ export function serve<N extends FidNode>(
 }
 
 /**
- * Serves as {@linkcode serve} does. `refs` decides whether the connection keeps
- * the process alive.
+ * Serves a connection as {@linkcode serve} does. `refs` decides whether the
+ * connection keeps the process alive.
  */
 export async function serveWith<N extends FidNode>(
   connection: Connection,
@@ -51,24 +52,24 @@ export async function serveWith<N extends FidNode>(
   refs: RefGroup,
 ): Promise<void> {
   const { signal } = options;
-  const asked = "handler" in handler ? handler.handler : handler;
-  const responder = new HandlerResponder(asked);
-  const core = new SessionCore({ connection, options, responder, refs });
+  const resolved = "handler" in handler ? handler.handler : handler;
+  const responder = new HandlerResponder(resolved);
+  const served = new ServedConnection({ connection, options, responder, refs });
   refs.add(connection);
-  const stop = () => core.stop(true);
+  const stop = () => served.stop(true);
   if (signal?.aborted) stop();
   signal?.addEventListener("abort", stop);
   try {
-    await core.run();
+    await served.run();
   } finally {
     signal?.removeEventListener("abort", stop);
     refs.delete(connection);
-    core.settings.endLog();
+    served.settings.endLog();
   }
 }
 
 /** Options of {@linkcode serve}. */
 export interface ServeOptions extends SessionOptions {
-  /** Ends the connection when it is aborted. */
+  /** Ends the connection when the signal is aborted. */
   signal?: AbortSignal | undefined;
 }

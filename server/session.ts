@@ -6,33 +6,34 @@ import type { Fid, FidNode } from "./fid.ts";
 import { BoundFids } from "./fids/bound_fids.ts";
 import type { SessionRequest } from "./handler.ts";
 import type { SessionOptions } from "./options.ts";
-import { SessionCore } from "./session/core.ts";
+import { ServedConnection } from "./session/core.ts";
 import { RequestQueue } from "./session/request_queue.ts";
 
 /** Options of a {@linkcode Session}. */
 export interface SessionLoopOptions<N extends FidNode = FidNode>
   extends SessionOptions {
   /**
-   * Told of each fid that ends without a Tclunk or Tremove that the loop has
-   * seen: with a new session of the client's, or with the connection.
+   * Called with each fid that ends without a Tclunk or Tremove in the loop:
+   * when the client starts a new session, or the connection ends.
    */
   onRelease?: (fid: Fid<N>) => void;
   /**
-   * Called for each node that the loop has given, once for each time, when no
-   * fid stands for it any more: nodes that a walk has passed, and the directory
-   * of a fid that a create has moved to the new file.
+   * Called with each node of an answer when no fid stands for the node any
+   * more, once for each answer that contained the node. This includes nodes
+   * that a walk has passed, and the directory of a fid that a create has moved
+   * to the new file.
    */
   onReleaseNode?: (node: N) => void;
 }
 
 /**
- * The requests of one connection, as a loop, for programs that answer requests
- * themselves.
+ * A connection of a server as a loop over its requests, for programs that
+ * answer requests without a handler.
  *
- * The session owns the protocol: versions, tags, fids, flush and all checks of
- * the manual. Each request is legal. The program answers it exactly once, with
- * respond() or error(), at any time and in any order. Leaving the loop ends the
- * connection.
+ * The session implements the protocol: versions, tags, fids, flush and all
+ * checks of the manual. The loop gets only legal requests. The program must
+ * answer each request exactly once, with respond() or error(), at any time and
+ * in any order. Leaving the loop ends the connection.
  *
  * @example A server of one empty directory
  * ```ts
@@ -59,21 +60,21 @@ export interface SessionLoopOptions<N extends FidNode = FidNode>
  */
 export class Session<N extends FidNode = FidNode>
   implements AsyncIterable<SessionRequest<N>>, AsyncDisposable {
-  readonly #core: SessionCore<N>;
+  readonly #connection: ServedConnection<N>;
   readonly #responder: RequestQueue<N>;
   #finished: Promise<void> | undefined;
 
   /**
-   * Makes a session; it begins with the loop.
+   * Makes a session. The session starts when the loop starts.
    *
    * @param connection Connection to a client; it is closed in the end.
-   * @param options Limits and choices of the session, and a hook.
+   * @param options Limits and choices of the session, and its callbacks.
    * @throws {RangeError} A limit is out of its range.
    */
   constructor(connection: Connection, options: SessionLoopOptions<N> = {}) {
     this.peer = connection.peer;
     this.#responder = new RequestQueue(options);
-    this.#core = new SessionCore({
+    this.#connection = new ServedConnection({
       connection,
       options,
       responder: this.#responder,
@@ -85,25 +86,29 @@ export class Session<N extends FidNode = FidNode>
   readonly peer: string;
 
   /**
-   * Largest message in bytes, as it was negotiated; before that, the server's
-   * own maximum.
+   * Largest message in bytes. Before a session is negotiated, this is the
+   * option `msize`.
    */
   get msize(): number {
-    return this.#core.msize;
+    return this.#connection.msize;
   }
 
-  /** Version that was negotiated; empty before. */
+  /** Version of the session; empty before it is negotiated. */
   get version(): string {
-    return this.#core.version;
-  }
-
-  /** The fids of the client, by number, without those that are still on their way. */
-  get fids(): ReadonlyMap<number, Fid<N>> {
-    return new BoundFids(this.#core.fids);
+    return this.#connection.version;
   }
 
   /**
-   * Gives the requests, until the connection ends. One loop at a time.
+   * The fids of the client by number, without fids whose walk, attach or auth
+   * is in progress.
+   */
+  get fids(): ReadonlyMap<number, Fid<N>> {
+    return new BoundFids(this.#connection.fids);
+  }
+
+  /**
+   * Yields the requests until the connection ends. A session can be iterated
+   * once.
    *
    * @throws {TypeError} There is or was a loop over the session.
    */
@@ -115,7 +120,9 @@ export class Session<N extends FidNode = FidNode>
     if (this.#finished !== undefined) {
       throw new TypeError("Cannot iterate a session twice");
     }
-    this.#finished = this.#core.run().finally(() => this.#responder.end());
+    this.#finished = this.#connection.run().finally(() =>
+      this.#responder.end()
+    );
     try {
       while (true) {
         const request = await this.#responder.next();
@@ -123,23 +130,24 @@ export class Session<N extends FidNode = FidNode>
         yield request;
       }
     } finally {
-      this.#core.stop(false);
+      this.#connection.stop(false);
     }
   }
 
   /**
-   * Ends the connection when the answers are sent. Further calls do nothing.
+   * Ends the connection after the replies so far are sent. Further calls do
+   * nothing.
    *
-   * @returns Resolves when all fids are released. Requests that are not
-   *   answered delay it.
+   * @returns A promise that resolves when all fids are released. It waits for
+   *   the requests that are not answered.
    */
   async close(): Promise<void> {
-    if (this.#finished === undefined) this.#core.close();
-    else this.#core.stop(false);
+    if (this.#finished === undefined) this.#connection.close();
+    else this.#connection.stop(false);
     await this.#finished;
   }
 
-  /** As close(). */
+  /** Closes the session as {@linkcode close} does. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }

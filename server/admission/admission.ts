@@ -1,5 +1,5 @@
-// Which requests of a session may begin. A request may have to wait for its
-// fid, or for room for its answer. Requests are also charged for their memory
+// Decides which requests of a session may begin. A request may have to wait for
+// its fid, or for memory for its reply. The memory of requests is also counted
 // here.
 
 import { NinePError } from "../../codec.ts";
@@ -12,34 +12,40 @@ import type { Input } from "../session/input.ts";
 import { ReplyRoom, type ReplyRoomInit } from "./reply_room.ts";
 import { TimeSlice } from "./time_slice.ts";
 
-/** Operations that hold a view of a read buffer; further ones get a copy. */
+/**
+ * Maximum of operations that hold a view of a read buffer. The data of further
+ * operations are copied.
+ */
 const VIEWS_MAX = 16;
 /** Bytes of the objects of one operation. */
-const OBJECTS = 1024;
+const OBJECT_BYTES = 1024;
 /**
- * Most bytes of a frame that is still accepted while longer frames are refused.
+ * Maximum of bytes of a frame that is accepted while longer frames are refused.
  */
-const SMALL = 512;
+const SMALL_FRAME = 512;
 
-/** The parts that an Admission needs. */
+/** The parts of the session that an Admission uses. */
 export interface AdmissionInit<N extends FidNode> extends ReplyRoomInit {
-  /** The read buffers, which hold the data of operations. */
+  /** The read buffers, which contain the data of operations. */
   readonly input: Input;
-  /** Called when there may be room for further requests. */
+  /** Called when there may be memory for further requests. */
   readonly onRoom: () => void;
-  /** Releases a fid that is clunked and that no operation uses any more. */
+  /**
+   * Releases a fid that is out of the table and that no operation uses any
+   * more.
+   */
   readonly release: (fid: FidState<N>) => void;
 }
 
 /**
- * Decides which operations of a session may begin, and keeps those that are not
- * answered.
+ * Decides which operations of a session may begin, and holds the pending
+ * operations.
  */
 export class Admission<N extends FidNode> {
   /** The operations that are not answered, by tag. */
   readonly pending: Map<number, Operation<N>> = new Map();
   /**
-   * True while all operations are given up: no waiting operation may begin
+   * True while clear() cancels all operations. No waiting operation may begin
    * then.
    */
   clearing = false;
@@ -49,62 +55,66 @@ export class Admission<N extends FidNode> {
    */
   ended = 0;
 
-  /** Operations that wait for their fid or for room, by fid, in order of arrival. */
+  /**
+   * Operations that wait for their fid or for memory, by fid, in order of
+   * arrival.
+   */
   readonly #waiting: Map<FidState<N>, Set<Operation<N>>> = new Map();
   readonly #settings: SessionSettings;
   readonly #input: Input;
   readonly #memory: Budget;
   readonly #onRoom: () => void;
   readonly #release: (fid: FidState<N>) => void;
-  /** Number of operations that were given up while their handlers go on. */
+  /** Number of abandoned operations whose handlers have not ended. */
   #abandoned = 0;
   /**
-   * Bytes of the messages of operations, without data that are in the read
-   * buffer, until no handler uses the message any more.
+   * Bytes of the messages that handlers still use, without data that are in the
+   * read buffer.
    */
   #counted = 0;
   /** Bytes that are charged for operations. */
   #charged = 0;
-  /** True while longer frames are refused, until there is room for them. */
+  /** True while frames above SMALL_FRAME are refused. */
   #refusing = false;
-  /**
-   * Number of operations that hold views of the read buffer, until no handler
-   * uses the views any more.
-   */
+  /** Number of operations whose handlers still use views of the read buffer. */
   #views = 0;
-  /** The room for the answers of operations. */
+  /** The memory for the replies of operations. */
   readonly #room: ReplyRoom<N>;
-  /** Fids whose first waiting operation waits for room in the replies, in order of arrival. */
-  readonly #short: Set<FidState<N>> = new Set();
-  /** Fids that were given back, whose waiting operations may begin. */
-  readonly #toWake: FidState<N>[] = [];
-  /** Number of these fids that were handled. */
-  #woken = 0;
   /**
-   * The time slice for operations that waited for one fid and begin together.
+   * Fids whose first waiting operation waits for memory for its reply, in order
+   * of arrival.
    */
+  readonly #awaitingRoom: Set<FidState<N>> = new Set();
+  /**
+   * Fids whose waiting operations may begin, because another operation has
+   * ended.
+   */
+  readonly #toWake: FidState<N>[] = [];
+  /** Number of fids at the head of the list that are already handled. */
+  #woken = 0;
+  /** Limits the time in which waiting operations begin one after the other. */
   readonly #slice = new TimeSlice();
 
   constructor(init: AdmissionInit<N>) {
     this.#settings = init.settings;
     this.#input = init.input;
     this.#memory = init.memory;
-    this.#room = new ReplyRoom(init, () => this.goOn());
+    this.#room = new ReplyRoom(init, () => this.resume());
     this.#onRoom = init.onRoom;
     this.#release = init.release;
   }
 
   /**
-   * True when the requests hold `maxRequestBytes`: the server must not read
-   * further requests.
+   * True when the requests exceed `maxRequestBytes`. The server must then not
+   * read further requests.
    */
   get isFull(): boolean {
     return this.#counted > this.#settings.maxRequestBytes && !this.#refusing;
   }
 
   /**
-   * Refuses long requests until there is room again, so that the server can go
-   * on reading.
+   * Refuses long requests until the requests are below `maxRequestBytes` again.
+   * The server can then continue to read.
    */
   refuse(): void {
     if (this.isFull) this.#refusing = true;
@@ -128,50 +138,51 @@ export class Admission<N extends FidNode> {
     { request, size }: Operation<N>,
     active: number,
   ): NinePError | undefined {
-    // After these requests the fid is gone for the client, whatever the answer.
-    // Their number is bounded by the number of tags.
+    // A request that ends its fid is never refused, because the fid ends
+    // whatever the reply is. The number of tags limits the number of these
+    // requests.
     if (request.endsFid) return undefined;
     if (active >= this.#settings.maxRequests) {
       return new NinePError("Too many open files");
     }
     // A connection may always have requests of one message's size in total.
     const isOver = this.#refusing
-      ? size > SMALL
+      ? size > SMALL_FRAME
       : this.#charged > this.#settings.msize;
     return isOver ? new NinePError("Cannot allocate memory") : undefined;
   }
 
-  /** Begins an operation, or makes it wait for its fid or for room. */
+  /** Begins an operation, or makes it wait for its fid or for memory. */
   #admit(operation: Operation<N>): void {
     const { fid } = operation;
     if (!operation.isFree || this.#isAwaited(fid)) {
       this.#wait(operation);
     } else if (this.#mustWaitForRoom(operation)) {
       this.#wait(operation);
-      this.#short.add(fid);
+      this.#awaitingRoom.add(fid);
     } else {
       if (this.#views >= VIEWS_MAX && operation.request.held > 0) {
-        this.#keep(operation);
+        this.#copyData(operation);
       }
       this.#begin(operation);
     }
   }
 
   #wait(operation: Operation<N>): void {
-    this.#keep(operation);
+    this.#copyData(operation);
     const { fid } = operation;
     const waiting = this.#waiting.get(fid);
     if (waiting === undefined) this.#waiting.set(fid, new Set([operation]));
     else waiting.add(operation);
   }
 
-  /** Whether operations wait for a fid. */
+  /** True when operations wait for a fid. */
   #isAwaited(fid: FidState<N>): boolean {
     return this.#waiting.size > 0 && this.#waiting.has(fid);
   }
 
-  /** A waiting operation is given up. */
-  unwait(operation: Operation<N>): void {
+  /** Removes a cancelled operation from the waiting operations. */
+  stopWaiting(operation: Operation<N>): void {
     const { fid } = operation;
     const waiting = this.#waiting.get(fid);
     waiting?.delete(operation);
@@ -179,14 +190,14 @@ export class Admission<N extends FidNode> {
   }
 
   /** Copies the data of an operation out of the read buffer. */
-  #keep(operation: Operation<N>): void {
+  #copyData(operation: Operation<N>): void {
     operation.request.own();
     this.#enlist(operation, 0);
   }
 
   /**
-   * Counts an operation as not answered, with the bytes of the read buffer that
-   * its view keeps in memory.
+   * Adds an operation to the pending operations. `viewed` is the size of the
+   * read buffer that its view keeps in memory.
    */
   #enlist(operation: Operation<N>, viewed: number): void {
     operation.enlisted = true;
@@ -194,7 +205,7 @@ export class Admission<N extends FidNode> {
     const bytes = operation.size - operation.request.held;
     this.#counted += bytes - operation.counted;
     operation.counted = bytes;
-    this.#charge(operation, bytes + viewed + OBJECTS);
+    this.#charge(operation, bytes + viewed + OBJECT_BYTES);
   }
 
   #charge(operation: Operation<N>, bytes: number): void {
@@ -210,7 +221,7 @@ export class Admission<N extends FidNode> {
     const isViewing = operation.request.held > 0;
     this.#enlist(operation, isViewing ? this.#input.bufferSize : 0);
     const { replyMax } = operation.request;
-    if (replyMax > 0) this.#room.keep(operation, replyMax);
+    if (replyMax > 0) this.#room.reserve(operation, replyMax);
     if (isViewing) {
       this.#views++;
       operation.viewing = true;
@@ -219,47 +230,55 @@ export class Admission<N extends FidNode> {
   }
 
   /**
-   * True when a new operation needs room for its answer that is not there, or
-   * would overtake others that wait for room.
+   * True when there is no memory for the reply of a new operation, or when
+   * earlier operations already wait for such memory.
    */
   #mustWaitForRoom(operation: Operation<N>): boolean {
-    return (this.#short.size > 0 && operation.request.replyMax > 0) ||
+    return (this.#awaitingRoom.size > 0 && operation.request.replyMax > 0) ||
       this.#room.lacks(operation);
   }
 
-  /** Whether a late answer of so many bytes has room. */
+  /** True when there is memory for a late reply of `bytes` bytes. */
   hasRoom(operation: Operation<N>, bytes: number): boolean {
     return this.#room.has(operation, bytes);
   }
 
   /** Frees an operation's tag, once. */
   forget(operation: Operation<N>): void {
-    if (!operation.enlisted) return; // Nearly all were answered at once.
-    // The tag may be one of the next session's by now.
+    if (!operation.enlisted) return; // Most operations are answered at once.
+    // A new session may already use the tag.
     if (this.pending.get(operation.tag) === operation) {
       this.pending.delete(operation.tag);
     }
     this.ended++;
     this.#room.give(operation);
     if (!operation.abandoned) this.#freeData(operation);
-    this.goOn();
+    this.resume();
   }
 
-  /** An operation is given up while its handler goes on, which may hold the data. */
+  /**
+   * Counts an operation as abandoned: it is cancelled, and its handler may
+   * still use its data.
+   */
   abandon(operation: Operation<N>): void {
     operation.abandoned = true;
     this.#abandoned++;
   }
 
-  /** The handler of an operation that was given up has ended. */
+  /**
+   * Frees the memory of an abandoned operation, because its handler has ended.
+   */
   handlerEnded(operation: Operation<N>): void {
     this.#abandoned--;
     this.ended++;
     this.#freeData(operation);
-    this.goOn();
+    this.resume();
   }
 
-  /** Nothing works with an operation's data any more. */
+  /**
+   * Stops counting the memory of an operation, because no handler uses its data
+   * any more.
+   */
   #freeData(operation: Operation<N>): void {
     if (operation.viewing) this.#views--;
     this.#counted -= operation.counted;
@@ -268,20 +287,20 @@ export class Admission<N extends FidNode> {
   }
 
   /**
-   * Begins waiting operations, when an operation has ended or the client has
-   * taken replies.
+   * Begins the waiting operations for which there is memory now. Called when an
+   * operation has ended, and when the client has taken replies.
    */
-  goOn(): void {
-    for (const fid of this.#short) {
+  resume(): void {
+    for (const fid of this.#awaitingRoom) {
       const first = this.#firstOf(fid); // Undefined after a flush.
       if (first !== undefined && this.#room.lacks(first)) break;
-      this.#short.delete(fid);
+      this.#awaitingRoom.delete(fid);
       this.wake(fid);
     }
     this.#onRoom();
   }
 
-  /** The first operation that waits for a fid, or for room. */
+  /** Returns the first operation that waits for a fid or for memory. */
   #firstOf(fid: FidState<N>): Operation<N> | undefined {
     for (const operation of this.#waiting.get(fid) ?? []) return operation;
     return undefined;
@@ -293,8 +312,8 @@ export class Admission<N extends FidNode> {
    */
   wake(fid: FidState<N>): void {
     if (this.clearing || !(fid.gone || this.#isAwaited(fid))) return;
-    // One after the other, not one within the other: a client may make a
-    // chain of requests that is longer than the stack is deep.
+    // A loop, not a recursion: a client may send a chain of requests that would
+    // overflow the stack.
     this.#toWake.push(fid);
     if (this.#toWake.length === 1) this.#wakeAll();
   }
@@ -312,8 +331,8 @@ export class Admission<N extends FidNode> {
   }
 
   /**
-   * Begins the operations that wait for a fid, as far as they may. Returns
-   * false when the time slice is over first.
+   * Begins the operations that wait for a fid and that may begin now. Returns
+   * false when the time slice ends before that is done.
    */
   #beginWaiting(fid: FidState<N>): boolean {
     const waiting = this.#waiting.get(fid);
@@ -321,10 +340,10 @@ export class Admission<N extends FidNode> {
       for (const operation of waiting) {
         if (!operation.isFree) break;
         if (this.#room.lacks(operation)) {
-          this.#short.add(fid);
+          this.#awaitingRoom.add(fid);
           break;
         }
-        this.unwait(operation);
+        this.stopWaiting(operation);
         this.#begin(operation);
         if (this.#slice.isOver(operation.size)) return false;
       }
@@ -334,13 +353,12 @@ export class Admission<N extends FidNode> {
   }
 
   /**
-   * Gives up all operations. Memory that their handlers still use stays
-   * counted.
+   * Cancels all operations. Memory that their handlers still use stays counted.
    */
   clear(): void {
     const operations = [...this.pending.values()];
     this.pending.clear();
-    this.#short.clear();
+    this.#awaitingRoom.clear();
     this.#room.stop();
     this.clearing = true;
     for (const operation of operations) {
@@ -348,6 +366,6 @@ export class Admission<N extends FidNode> {
       operation.drop();
     }
     this.clearing = false;
-    this.#wakeAll(); // Nothing waits any more.
+    this.#wakeAll(); // No operation waits any more; this releases the remaining fids.
   }
 }

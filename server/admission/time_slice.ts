@@ -1,48 +1,51 @@
-// Limits the time that one connection works before other connections work.
+// Limits how long the server works for one connection before it works for
+// others.
 
 import { SLICE_MS, yieldToSockets } from "../../transport/yield.ts";
 
 /**
- * Milliseconds of work on a chunk that delay no other connection: the runtime
- * looks at other sockets after 61 chunks at the latest.
+ * Work on a chunk that is shorter does not count, in milliseconds. The runtime
+ * polls other sockets after 61 chunks at the latest, so short chunks delay no
+ * other connection.
  */
 const SHORT_MS = 0.25;
 /**
- * A pause of so many milliseconds between two chunks means that the runtime has
- * looked at other sockets.
+ * A longer pause between two chunks, in milliseconds, means that the runtime
+ * has polled other sockets.
  */
 const PAUSE_MS = 0.3;
+/** Number of small requests of a chunk between two readings of the clock. */
+const CLOCK_INTERVAL = 16;
 /**
- * Work between two looks at the clock within a chunk, counted in small
- * requests.
+ * Each of these many bytes of a request counts as one further small request.
  */
-const LOOK = 16;
-/** Bytes of a request that count as one more small request. */
-const BYTES = 1024;
+const SMALL_REQUEST = 1024;
 /**
- * One of so many small chunks is timed, for all of them: a look at the clock
+ * Of this many small chunks only one is timed, because a reading of the clock
  * costs a tenth of a Tstat.
  */
 const SAMPLE = 8;
 
 /**
- * The time slice of a connection. The runtime looks at other sockets only now
- * and then. Without time slices, a client that sends faster than the server
- * reads would keep the server for itself.
+ * The time slice of a connection. Without it, a client that sends faster than
+ * the server reads would block all other clients, because the runtime polls
+ * other sockets only between two tasks, and not after each task.
  */
 export class TimeSlice {
-  /** Milliseconds of work in this slice, without the chunk at hand. */
+  /** Milliseconds of work in this slice, without the current chunk. */
   #worked = 0;
-  /** Milliseconds of work on this chunk. */
+  /** Milliseconds of work on the current chunk. */
   #chunk = 0;
-  /** When the work that is not counted yet began; 0 when it is not timed. */
+  /**
+   * Start of the work that is not counted yet; 0 when the work is not timed.
+   */
   #since = 0;
-  /** When the work on a long chunk ended; 0 after a short one. */
+  /** End of the work on a long chunk; 0 after a short chunk. */
   #ended = 0;
   #chunks = 0;
-  /** Number of chunks that the chunk at hand stands for. */
+  /** Number of chunks that the current chunk represents in the sample. */
   #weight = 1;
-  /** Work since the last look at the clock. */
+  /** Work since the last reading of the clock, in small requests. */
   #work = 0;
 
   /** Begins the work on a chunk. Returns true when the slice is over. */
@@ -60,40 +63,43 @@ export class TimeSlice {
     return this.#worked > SLICE_MS;
   }
 
-  /** Counts a request of so many bytes. Returns true when the slice is over. */
+  /** Counts a request of `bytes` bytes. Returns true when the slice is over. */
   isOver(bytes: number): boolean {
-    this.#work += 1 + Math.floor(bytes / BYTES);
-    if (this.#work < LOOK) return false;
+    this.#work += 1 + Math.floor(bytes / SMALL_REQUEST);
+    if (this.#work < CLOCK_INTERVAL) return false;
     this.#work = 0;
-    this.#look();
+    this.#readClock();
     return this.#worked + this.#chunk > SLICE_MS;
   }
 
   /**
-   * Ends the work on a chunk. A slice that is over ends at the next chunk, so
-   * that a client with nothing more to send costs no timer.
+   * Ends the work on a chunk. begin() of the next chunk ends the slice, so a
+   * client that sends no further chunk costs no timer.
    */
   end(): void {
     if (this.#since === 0) return;
-    this.#look();
+    this.#readClock();
     if (this.#chunk < SHORT_MS) return;
     this.#worked += this.#chunk * this.#weight;
     this.#ended = this.#since;
   }
 
-  /** Continues the work after a wait, which does not count. */
+  /** Continues the work after a wait. The time of the wait does not count. */
   resume(): void {
     this.#since = performance.now();
   }
 
-  /** Waits until other connections have worked; then the next slice begins. */
+  /**
+   * Waits until the server has worked for other connections, and begins the
+   * next slice.
+   */
   async next(): Promise<void> {
     await yieldToSockets();
     this.#worked = this.#chunk = 0;
     this.resume();
   }
 
-  #look(): void {
+  #readClock(): void {
     const now = performance.now();
     if (this.#since > 0) this.#chunk += now - this.#since;
     this.#since = now;

@@ -3,14 +3,15 @@
 import type { Fid, FidNode } from "../fid.ts";
 import type { FidState } from "./fid_state.ts";
 
-/** The fids of a session that stand for a file: those that its client may use. */
+/**
+ * The fids of a session that stand for a file, without fids whose walk, attach
+ * or auth is in progress.
+ */
 export class BoundFids<N extends FidNode>
   implements ReadonlyMap<number, Fid<N>> {
   readonly #fids: ReadonlyMap<number, FidState<N>>;
 
-  /**
-   * @param fids All, those included whose walk or attach is under way.
-   */
+  /** @param fids All fids of the session. */
   constructor(fids: ReadonlyMap<number, FidState<N>>) {
     this.#fids = fids;
   }

@@ -1,4 +1,4 @@
-// The context of a handler's functions when a fid ends without a request.
+// The context of a fid that ends without a request.
 
 import type { Connection } from "../../transport.ts";
 import type { Budget } from "../budget.ts";
@@ -7,7 +7,7 @@ import type { RequestContext } from "../handler.ts";
 import type { ErrorReports } from "../replies/error_reports.ts";
 import type { FidState } from "./fid_state.ts";
 
-/** The parts of a session that the context of a request uses. */
+/** The parts of a session that the contexts of its requests use. */
 export interface ContextParts {
   /** Connection to the client. */
   readonly connection: Connection;
@@ -17,10 +17,7 @@ export interface ContextParts {
   readonly reports: ErrorReports;
 }
 
-/**
- * The context of a handler's functions when a fid ends and no request has ended
- * it.
- */
+/** The context for a handler when a fid ends with its session or connection. */
 export class EndingContext<N extends FidNode> implements RequestContext<N> {
   readonly fid: FidState<N>;
   readonly #parts: ContextParts;
@@ -34,7 +31,7 @@ export class EndingContext<N extends FidNode> implements RequestContext<N> {
     return this.fid.uname;
   }
 
-  /** Never aborted: no client waits. */
+  /** Never aborted, because no client can flush the release. */
   get signal(): AbortSignal {
     return new AbortController().signal;
   }

@@ -1,21 +1,22 @@
-// A fid, with what only its session knows.
+// A fid with the internal state of its session.
 
 import { OAPPEND, ORDWR, OWRITE, QTDIR } from "../../codec.ts";
 import type { Attributes } from "../attributes.ts";
 import type { Fid, FidNode } from "../fid.ts";
 import type { DirectoryRead } from "../replies/directory_read.ts";
 
-/** The number of fids that stand for a node that was given once. */
-export interface Sharing {
-  fids: number;
+/** Number of fids that share a node because they are clones of each other. */
+export interface NodeReferences {
+  count: number;
 }
 
-/** A fid, with what only its session knows. */
+/** A fid with the internal state of its session. */
 export class FidState<N extends FidNode = FidNode> implements Fid<N> {
   readonly fid: number;
   readonly uname: string;
   readonly aname: string;
-  // Set before a handler sees the fid. While its walk or attach is under way, the fid is not bound.
+  // Set when the fid becomes bound. While its walk or attach is in progress,
+  // the fid has no node.
   node!: N;
   mode = -1;
   writeFailed = false;
@@ -24,16 +25,22 @@ export class FidState<N extends FidNode = FidNode> implements Fid<N> {
   bound = false;
   /** True for an authentication file. */
   auth = false;
-  /** Access that was granted without an open: bit 0 to read, bit 1 to write. */
+  /**
+   * Access that an implicit open has granted: bit 0 for reading, bit 1 for
+   * writing.
+   */
   implicit = 0;
-  /** The read of the directory. */
+  /** State of the reads of a directory. */
   dir: DirectoryRead | undefined = undefined;
   /** Offset of the next read of the directory. */
   dirOffset = 0;
   state: unknown = undefined;
-  /** The fids that share the node with this one, because one is a clone of the other. */
-  sharing: Sharing | undefined = undefined;
-  /** Attributes of the last Rstat, and their record. */
+  /**
+   * Count of the fids that share the node; undefined when this fid has no
+   * clone.
+   */
+  references: NodeReferences | undefined = undefined;
+  /** Attributes of the last Rstat, with their encoded record. */
   recorded:
     | { readonly stat: Attributes; readonly record: Uint8Array }
     | undefined = undefined;
@@ -43,11 +50,14 @@ export class FidState<N extends FidNode = FidNode> implements Fid<N> {
   active = 0;
   /** Number of reads among them. */
   reads = 0;
-  /** True when one request has the fid for itself. */
+  /** True while one request uses the fid exclusively. */
   locked = false;
-  /** True when the fid is out of the table, and is released as soon as `active` is 0. */
+  /**
+   * True when the fid is out of the table. The fid is released as soon as
+   * `active` is 0.
+   */
   gone = false;
-  /** True when the fid is released, or a request releases it. */
+  /** True when the fid is released, or when a request releases the fid. */
   released = false;
 
   constructor(fid: number, uname: string, aname: string) {
@@ -56,20 +66,26 @@ export class FidState<N extends FidNode = FidNode> implements Fid<N> {
     this.aname = aname;
   }
 
-  /** The fid stands for a node from now on. */
+  /** Sets the node of the fid. */
   standFor(node: N): void {
     this.node = node;
     this.isDir = (node.qid.type & QTDIR) !== 0;
   }
 
-  /** A request begins to use the fid: as a read, or with the fid for itself. */
+  /**
+   * Counts a request that begins to use the fid: as a read (`reads`),
+   * exclusively (`locks`), or neither.
+   */
   enter(reads: boolean, locks: boolean): void {
     this.active++;
     if (reads) this.reads++;
     if (locks) this.locked = true;
   }
 
-  /** The request ends to use the fid. The arguments are those of enter(). */
+  /**
+   * Counts a request that ends its use of the fid. The arguments are those of
+   * enter().
+   */
   leave(reads: boolean, locks: boolean): void {
     this.active--;
     if (reads) this.reads--;
@@ -95,8 +111,8 @@ export class FidState<N extends FidNode = FidNode> implements Fid<N> {
 }
 
 /**
- * Tells whether a fid stands for a directory. The node of a fid does not change
- * between directory and file.
+ * Returns true when a fid stands for a directory. A node that is a directory
+ * stays a directory.
  */
 export function isDirectory(fid: { readonly isDir: boolean }): boolean {
   return fid.isDir;

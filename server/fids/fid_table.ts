@@ -1,32 +1,43 @@
-// The fids of one connection, by the numbers that its client chose. See intro(9P).
+// The fids of one connection, by number. See intro(9P).
 
 import { NinePError, NOFID } from "../../codec.ts";
 import type { Budget } from "../budget.ts";
 import type { FidNode } from "../fid.ts";
 import { FidState } from "./fid_state.ts";
 
-/** Memory of a fid, with what a tree keeps for it: up to 2.8 KB were measured. */
+/**
+ * Bytes that are counted for a fid and its objects in a tree. Up to 2.8 KB were
+ * measured.
+ */
 const FID_BYTES = 2048;
-/** Fids that a connection may always have, however full the server's memory is. */
+/**
+ * Number of fids that a connection may always have, even when the memory of the
+ * server is full.
+ */
 const FIDS_LEAST = 256;
 
-/** The fids of one connection; each counts in the memory of the server. */
+/**
+ * The fids of one connection. Each fid is charged to the memory of the server.
+ */
 export class FidTable<N extends FidNode> {
-  /** By number, those included whose walk or attach is under way. */
+  /**
+   * All fids by number, including fids whose walk, attach or auth is in
+   * progress.
+   */
   readonly byNumber: Map<number, FidState<N>> = new Map();
   readonly #most: number;
   readonly #memory: Budget;
 
   /**
-   * @param most Most fids at a time.
-   * @param memory Memory that all connections of the server may hold.
+   * @param most Maximum of fids at a time.
+   * @param memory Memory budget of all connections of the server.
    */
   constructor(most: number, memory: Budget) {
     this.#most = most;
     this.#memory = memory;
   }
 
-  /** Finds a fid by its number. */
+  /** Returns the fid with a number. Throws when there is none. */
   find(fid: number): FidState<N> {
     const known = this.byNumber.get(fid);
     if (known === undefined) {
@@ -50,7 +61,7 @@ export class FidTable<N extends FidNode> {
     return state;
   }
 
-  /** Takes a fid out of the table, if it is in; the caller releases it. */
+  /** Removes a fid from the table. The caller must release the fid. */
   remove(fid: FidState<N>): void {
     fid.released = true;
     if (fid.gone) return;
@@ -59,7 +70,10 @@ export class FidTable<N extends FidNode> {
     this.#memory.charge(-FID_BYTES);
   }
 
-  /** Takes all fids out of the table, and returns them to be released. */
+  /**
+   * Removes all fids from the table and returns them. The caller must release
+   * them.
+   */
   clear(): FidState<N>[] {
     const fids = [...this.byNumber.values()];
     for (const fid of fids) fid.gone = true;

@@ -6,19 +6,19 @@ import type { Background } from "../session/background.ts";
 import { type ContextParts, EndingContext } from "./ending_context.ts";
 import type { FidState } from "./fid_state.ts";
 
-/** Callbacks about fids and nodes, of the program that answers requests. */
+/** Callbacks of the program that answers requests, for fids and nodes. */
 export interface FidHooks<N extends FidNode> {
   /** Releases a fid that ended without a Tclunk or Tremove. */
   release(fid: FidState<N>, context: RequestContext<N>): Awaitable<void>;
-  /** Ends the use of a file by a fid that moves. */
+  /** Called when a fid that was opened implicitly moves to another file. */
   leave(fid: FidState<N>): Awaitable<void>;
-  /** True when {@linkcode releaseNode} does anything. */
+  /** False when {@linkcode releaseNode} does nothing. */
   readonly releases: boolean;
-  /** Lets go of a node that no fid stands for. */
+  /** Releases a node that no fid stands for. */
   releaseNode(node: N): Awaitable<void>;
 }
 
-/** Lets go of the nodes that fids stand for, each exactly once. */
+/** Releases the nodes of fids, each exactly once. */
 export class Releases<N extends FidNode> {
   readonly #hooks: FidHooks<N>;
   readonly #parts: ContextParts;
@@ -27,7 +27,7 @@ export class Releases<N extends FidNode> {
   /**
    * @param hooks The callbacks.
    * @param parts Parts of the session.
-   * @param background Counts the releases that take time.
+   * @param background Counts the asynchronous releases.
    */
   constructor(
     hooks: FidHooks<N>,
@@ -39,42 +39,42 @@ export class Releases<N extends FidNode> {
     this.#background = background;
   }
 
-  /** Another fid stands for the node of a fid, because it is a clone. */
+  /** Makes a fid a clone of another fid. Both then share one node. */
   share(fid: FidState<N>, clone: FidState<N>): void {
     clone.standFor(fid.node);
     if (!this.#hooks.releases) return;
-    const sharing = fid.sharing ??= { fids: 1 };
-    sharing.fids++;
-    clone.sharing = sharing;
+    const references = fid.references ??= { count: 1 };
+    references.count++;
+    clone.references = references;
   }
 
-  /** A fid moves to another node. */
+  /** Releases the node of a fid that moves to another node. */
   move(fid: FidState<N>): void {
     this.leave(fid);
     this.endRead(fid);
-    this.letGo(fid);
+    this.releaseNodeOf(fid);
   }
 
-  /** Ends the use of a file that a fid has used without a Topen. */
+  /** Ends the implicit open of a fid, if there is one. */
   leave(fid: FidState<N>): void {
     if (fid.implicit === 0) return;
     fid.implicit = 0;
     this.#run(() => this.#hooks.leave(fid));
   }
 
-  /** A fid does not stand for its node any more. */
-  letGo(fid: FidState<N>): void {
+  /** Releases the node of a fid, unless a clone still stands for the node. */
+  releaseNodeOf(fid: FidState<N>): void {
     fid.recorded = undefined;
-    const { sharing } = fid;
-    fid.sharing = undefined;
-    if (sharing !== undefined && --sharing.fids > 0) return;
+    const { references } = fid;
+    fid.references = undefined;
+    if (references !== undefined && --references.count > 0) return;
     this.releaseNode(fid.node);
   }
 
-  /** Lets go of a node that was given, once. */
+  /** Releases a node that a handler has returned. */
   releaseNode(node: N): void {
     if (!this.#hooks.releases) return;
-    // Each walk comes here several times, so no closure is made.
+    // Walks call this often, so it makes no closure for a synchronous release.
     let done: Awaitable<void> = undefined;
     try {
       done = this.#hooks.releaseNode(node);
@@ -88,7 +88,7 @@ export class Releases<N extends FidNode> {
     this.#background.run(work, (error) => this.#parts.reports.report(error));
   }
 
-  /** Ends a read of a directory. */
+  /** Ends the reads of a directory. */
   endRead(fid: FidState<N>): void {
     const { reports } = this.#parts;
     fid.dir?.close((error) => reports.report(error, { type: "Tread", fid }));
@@ -96,10 +96,10 @@ export class Releases<N extends FidNode> {
     fid.dirOffset = 0;
   }
 
-  /** The use of a fid has ended. */
+  /** Releases the node of a fid that has ended. */
   ended(fid: FidState<N>): void {
     this.endRead(fid);
-    this.letGo(fid);
+    this.releaseNodeOf(fid);
   }
 
   /** Releases a fid that ends without a Tclunk or Tremove. */
@@ -109,8 +109,9 @@ export class Releases<N extends FidNode> {
     const context = new EndingContext(this.#parts, fid);
     this.#background.run(
       () => this.#hooks.release(fid, context),
-      // No client waits for this answer. A file that cannot be removed at the
-      // clunk (ORCLOSE) is such an answer, and no error of the server.
+      // No client gets a reply. A NinePError, such as that of a file that
+      // ORCLOSE cannot remove, is not an error of the server, so failure() does
+      // not report it.
       (error) => this.#parts.reports.failure(error, { type: "Tclunk", fid }),
       () => this.ended(fid),
     );

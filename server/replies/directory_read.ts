@@ -1,5 +1,5 @@
-// Reads of a directory by a fid: whole records, as many as a reply has room
-// for. See read(9P).
+// Reads a directory for a fid. Each reply contains as many whole records as
+// fit. See read(9P).
 
 import { NinePError } from "../../codec.ts";
 import { then } from "../../codec/_awaitable.ts";
@@ -13,46 +13,49 @@ import { type KeptListing, recordOf, recordsOf } from "./records.ts";
 import { NO_BYTES } from "../../codec/wire.ts";
 
 /**
- * Most bytes of a reply whose members come one by one. A longer reply would
- * keep the client waiting for the first members.
+ * Maximum of bytes of a reply with members of an asynchronous listing. With
+ * longer replies the client would wait longer for the first members.
  */
 const GRADUAL_MAX = 32 * 1024;
 
 type Entries = Iterator<DirEntry> | AsyncIterator<DirEntry>;
 
-/** A reply's room for records. */
+/** The space for records in a reply. */
 export interface Room {
   /** Bytes that the client has asked for. */
   readonly count: number;
-  /** Bytes that any reply of the session has room for. */
+  /** Maximum of bytes of records in any reply of the session. */
   readonly most: number;
 }
 
 /**
- * The way of a fid through a directory. Records from take() count as read at
- * commit().
+ * The reads of a directory by one fid. take() returns the next records, and
+ * commit() moves on past them.
  */
 export class DirectoryRead {
   /** Bytes that the client has read. */
   #offset = 0;
-  /** The listing, while its encoded records may be used. */
+  /**
+   * The listing while it is current; its encoded records are shared by all
+   * fids.
+   */
   #kept: WeakRef<KeptListing> | KeptListing | undefined;
-  /** Index of the next record of the kept listing. */
+  /** Index of the next record of the current listing. */
   #index = 0;
-  /** Index behind the records that were given last. */
+  /** Index after the records that take() has returned last. */
   #next = 0;
-  /** Cookie of the last record that was read from the kept listing. */
+  /** Cookie of the last record that was read from the current listing. */
   #reached = 0;
   readonly #entries: Entries;
   readonly #isGradual: boolean;
-  /** Number of entries that were taken. */
+  /** Number of entries taken from the iterator. */
   #position = 0;
   #isOver = false;
-  /** Records that are encoded, and not read. */
+  /** Encoded records that the client has not read. */
   #held: Uint8Array[] = [];
   #heldBytes = 0;
-  /** An entry that is on its way. It may be for a read that was given up. */
-  #pulling: Promise<void> | undefined;
+  /** The wait for the next entry. A flushed read may have started it. */
+  #pendingEntry: Promise<void> | undefined;
   #error: { readonly error: unknown } | undefined;
 
   /** Begins to read a listing. */
@@ -61,14 +64,17 @@ export class DirectoryRead {
     if (Symbol.asyncIterator in listing) {
       this.#entries = listing[Symbol.asyncIterator]();
     } else {
-      // Also where the records are kept: the members that are there now are
-      // those that will be listed.
+      // The iterator is made even when the shared records are used: if the
+      // listing changes, the fid continues with the members of this moment.
       this.#entries = listing[Symbol.iterator]();
       if (listing.isCurrent === true) this.#kept = listing;
     }
   }
 
-  /** Gives the next records: a view that lives until the next request, none at the end. */
+  /**
+   * Returns the next records: a view that is valid until the next request, or
+   * no bytes at the end.
+   */
   take(room: Room, context: RequestContext): Awaitable<Uint8Array> {
     const { count } = room;
     if (count === 0) {
@@ -84,10 +90,10 @@ export class DirectoryRead {
       const next = records.slice(this.#index, this.#index + 1);
       return this.#tooLong(next, room);
     }
-    return then(this.#fill(count, context), () => this.#gather(room));
+    return then(this.#fill(count, context), () => this.#joinRecords(room));
   }
 
-  /** The listing, if nothing has changed since it was made. */
+  /** Returns the listing if it is still current. */
   #keptListing(): KeptListing | undefined {
     if (this.#kept === undefined) return undefined;
     const kept = this.#kept instanceof WeakRef
@@ -98,17 +104,20 @@ export class DirectoryRead {
     return undefined;
   }
 
-  /** The next record has no room: nothing is given, unless that would look like the end. */
+  /**
+   * Returns no bytes, because the next record does not fit. Throws when the
+   * client would take an empty reply for the end of the directory.
+   */
   #tooLong(record: Uint8Array, { most }: Room): Uint8Array {
-    // At the start the client would take the directory for empty; later the
-    // client is about to ask again with more room.
+    // At offset 0 the client would take the directory for empty. Later, the
+    // client reads again with a larger count.
     if (this.#offset === 0 || record.length > most) {
       throw new NinePError("Invalid argument");
     }
     return NO_BYTES;
   }
 
-  #gather(room: Room): Uint8Array {
+  #joinRecords(room: Room): Uint8Array {
     const held = this.#held;
     let used = 0;
     let records = 0;
@@ -121,19 +130,21 @@ export class DirectoryRead {
       return NO_BYTES;
     }
     const data = new Uint8Array(used);
-    let at = 0;
+    let offset = 0;
     for (let i = 0; i < records; i++) {
-      data.set(held[i], at);
-      at += held[i].length;
+      data.set(held[i], offset);
+      offset += held[i].length;
     }
     return data;
   }
 
-  /** Encodes records until there are enough for a reply, or no more. */
+  /**
+   * Encodes records until there are enough for a reply, or the listing ends.
+   */
   #fill(count: number, context: RequestContext): Awaitable<void> {
     if (this.#isGradual) return this.#fillGradually(count, context);
     while (this.#heldBytes < count && !this.#isOver) {
-      // Sound: only a gradual listing gives promises.
+      // The cast is sound: only an asynchronous listing returns promises.
       const result = this.#entries.next() as IteratorResult<DirEntry>;
       this.#add(result, context);
     }
@@ -142,13 +153,16 @@ export class DirectoryRead {
   async #fillGradually(count: number, context: RequestContext): Promise<void> {
     const wanted = Math.min(count, GRADUAL_MAX);
     while (this.#heldBytes < wanted && !this.#isOver) {
-      this.#pulling ??= this.#pull(context);
-      await this.#pulling;
+      this.#pendingEntry ??= this.#readEntry(context);
+      await this.#pendingEntry;
     }
   }
 
-  /** Waits for one entry; never rejects, because a read may have been given up. */
-  async #pull(context: RequestContext): Promise<void> {
+  /**
+   * Waits for one entry. Never rejects, because no read may wait for the
+   * promise any more.
+   */
+  async #readEntry(context: RequestContext): Promise<void> {
     try {
       const result = await this.#entries.next();
       this.#add(result, context);
@@ -156,7 +170,7 @@ export class DirectoryRead {
       this.#isOver = true;
       this.#error = { error };
     }
-    this.#pulling = undefined;
+    this.#pendingEntry = undefined;
   }
 
   #add(
@@ -175,7 +189,7 @@ export class DirectoryRead {
     this.#heldBytes += record.length;
   }
 
-  /** The client has the bytes that take() gave last. */
+  /** Moves on past the bytes that take() has returned last. */
   commit(bytes: number, context: RequestContext): void {
     this.#offset += bytes;
     const kept = this.#keptListing();
@@ -185,7 +199,8 @@ export class DirectoryRead {
       this.#reached = records.cookieBefore(this.#index);
       const isOver = records.isOver(this.#index, context);
       if (isOver) this.#isOver = true;
-      // A listing that has changed is not kept for fids that may never read on.
+      // A weak reference, so that a fid that never reads again does not keep an
+      // outdated listing in memory.
       this.#kept = isOver
         ? undefined
         : this.#kept instanceof WeakRef
@@ -201,7 +216,10 @@ export class DirectoryRead {
     this.#heldBytes -= bytes;
   }
 
-  /** Ends the reading. Errors of the directory's own cleaning up are reported. */
+  /**
+   * Ends the reads, and the iterator of the listing. Errors of the iterator are
+   * reported.
+   */
   close(report: (error: unknown) => void): void {
     this.#held = [];
     this.#isOver = true;

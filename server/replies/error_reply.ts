@@ -10,8 +10,8 @@ import { encodeEnvelope, envelopeOf } from "../../codec/call.ts";
 import { cutUtf8 } from "../../codec/wire.ts";
 
 /**
- * Recognizes a NinePError. A value that cannot be examined is no NinePError: a
- * Proxy may throw, and an object of a subclass may have no text.
+ * Returns true for a NinePError with a text. An object that cannot be examined
+ * is not one: a Proxy may throw, and an object of a subclass may have no text.
  */
 export function isForClient(error: unknown): error is NinePError {
   try {
@@ -21,7 +21,7 @@ export function isForClient(error: unknown): error is NinePError {
   }
 }
 
-/** Encodes an error for a client. */
+/** The reply for an error. */
 export interface ErrorReply {
   /** Text of the Rerror. */
   readonly ename: string;
@@ -33,7 +33,7 @@ export interface ErrorReply {
  * Makes the reply for an error. It never throws.
  *
  * @param asJson True for the JSON that callers of functions expect.
- * @param most Most bytes of the text.
+ * @param most Maximum of bytes of the text.
  */
 export function errorReply(
   error: NinePError,
@@ -41,25 +41,32 @@ export function errorReply(
   most: number,
 ): ErrorReply {
   try {
-    const ename = asJson ? jsonOf(error, most) : enameWithin(error, most);
+    const ename = asJson ? jsonText(error, most) : plainText(error, most);
     return { ename, exits: error instanceof Plan9Exit };
   } catch {
-    // A caller without types made an error without its texts.
+    // A program without type checks has made an error without its texts.
     return { ename: "i/o error", exits: false };
   }
 }
 
-/** One line that every client takes: of at most `most` bytes, and 126. */
-function enameWithin(error: NinePError, most: number): string {
+/**
+ * Returns the text as one line of at most `most` bytes, and of at most
+ * ENAME_MAX bytes, which every client accepts.
+ */
+function plainText(error: NinePError, most: number): string {
   const text = error instanceof FunctionError
     ? error.str.split("\n", 1)[0]
     : error.ename;
-  // A text that no message can carry must not fail more than this request.
+  // Characters that cannot be encoded are replaced, so that the error does not
+  // end the connection.
   const clean = text.toWellFormed().replaceAll("\0", "\ufffd");
   return cutUtf8(clean, Math.min(ENAME_MAX, most)) || "i/o error";
 }
 
-/** The JSON that callers of functions expect, of at most `most` bytes. */
-function jsonOf(error: NinePError, most: number): string {
+/**
+ * Returns the error as the JSON that callers of functions expect, of at most
+ * `most` bytes.
+ */
+function jsonText(error: NinePError, most: number): string {
   return encodeEnvelope(envelopeOf(error), most);
 }

@@ -1,4 +1,4 @@
-// Reports of a session's errors to the owner of the server.
+// Reports the errors of a session to the owner of the server.
 
 import { NinePError } from "../../codec.ts";
 import { systemError } from "../../codec/system_error.ts";
@@ -32,15 +32,16 @@ export class ErrorReports {
   }
 
   /**
-   * Reports an error that a handler has thrown, unless it is a NinePError.
-   * Errors of the system whose text the client gets are reported as expected.
+   * Reports an error that a handler has thrown, unless it is a NinePError. A
+   * system error whose text is sent to the client is reported as expected.
    *
    * @returns The error for the client.
    */
   failure(error: unknown, source: ErrorSource): NinePError {
     if (isForClient(error)) return error;
     const known = systemError(error);
-    // The text of EIO tells the client nothing, so the owner has to see it.
+    // The text of EIO says nothing useful to the client, so the owner has to
+    // see the error.
     const expected = known !== undefined && known.code !== "EIO";
     this.report(error, { type: source.type, fid: source.fid, expected });
     return known ?? new NinePError("i/o error", { cause: error });

@@ -1,5 +1,5 @@
-// The records of a directory's members, as replies carry them. Those of a
-// listing that is current are encoded once, for all fids that read it.
+// The encoded records of the members of a directory. The records of a current
+// listing are encoded once for all fids that read it.
 
 import { isName } from "../../codec.ts";
 import { putStat } from "../../codec/stat.ts";
@@ -7,13 +7,18 @@ import { Writer } from "../../codec/wire.ts";
 import { type Attributes, statOf } from "../attributes.ts";
 import type { DirEntry, RequestContext } from "../handler.ts";
 
-/** Bytes that the records of a listing have room for at first: 100 usual ones. */
+/**
+ * Initial size of the buffer for the records of a listing: about 100 records.
+ */
 const FIRST = 8192;
 
 const single = new Writer(new Uint8Array(256));
 single.what = "a stat record";
 
-/** Encodes the record of a member; undefined for a member that cannot be listed. */
+/**
+ * Encodes the record of a member. Returns undefined for a member that cannot be
+ * listed.
+ */
 export function recordOf(
   stat: Attributes,
   context: RequestContext,
@@ -24,7 +29,10 @@ export function recordOf(
   return single.bytes.slice(0, single.at);
 }
 
-/** Whether a member has a name. A member without one must not hide the others. */
+/**
+ * Returns true when the name of a member is legal. A member with an illegal
+ * name is reported and skipped, so that the others can be listed.
+ */
 function isListed({ name }: Attributes, context: RequestContext): boolean {
   if (isName(name)) return true;
   const shown = JSON.stringify(name);
@@ -32,7 +40,7 @@ function isListed({ name }: Attributes, context: RequestContext): boolean {
   return false;
 }
 
-/** A listing that its tree gives again while it is current. */
+/** A listing that its tree may return again while it is current. */
 export type KeptListing = Iterable<DirEntry> & { readonly isCurrent?: boolean };
 
 /** The records of a listing that is current. */
@@ -40,7 +48,7 @@ export class Records {
   readonly #entries: Iterator<DirEntry>;
   readonly #writer: Writer = new Writer(new Uint8Array(FIRST));
   #length = 0;
-  /** The end of each record. */
+  /** The end of each record in the buffer. */
   readonly #ends: number[] = [];
   readonly #cookies: number[] = [];
   #isComplete = false;
@@ -50,13 +58,16 @@ export class Records {
     this.#writer.what = "a stat record";
   }
 
-  /** Whether there are no records from an index on. */
+  /** True when there is no record at or after an index. */
   isOver(index: number, context: RequestContext): boolean {
     if (index === this.#ends.length) this.#encode(this.#length, context);
     return index === this.#ends.length;
   }
 
-  /** The index behind the records from `index` on that have room in so many bytes. */
+  /**
+   * Returns the index after the records from `index` on that fit into `room`
+   * bytes.
+   */
   fit(index: number, room: number, context: RequestContext): number {
     const most = this.#startOf(index) + room;
     this.#encode(most, context);
@@ -67,13 +78,13 @@ export class Records {
     return next;
   }
 
-  /** The bytes of the records from one index up to another: a view. */
+  /** Returns a view of the records from `index` up to and without `next`. */
   slice(index: number, next: number): Uint8Array {
     const { bytes } = this.#writer;
     return bytes.subarray(this.#startOf(index), this.#startOf(next));
   }
 
-  /** Cookie of the record before an index. */
+  /** Returns the cookie of the record before an index. */
   cookieBefore(index: number): number {
     return index === 0 ? 0 : this.#cookies[index - 1];
   }
@@ -82,7 +93,9 @@ export class Records {
     return index === 0 ? 0 : this.#ends[index - 1];
   }
 
-  /** Encodes more records, until they go beyond an offset or there are no more. */
+  /**
+   * Encodes records until they extend beyond an offset, or the listing ends.
+   */
   #encode(offset: number, context: RequestContext): void {
     const writer = this.#writer;
     while (this.#length <= offset && !this.#isComplete) {
@@ -92,7 +105,7 @@ export class Records {
         return;
       }
       if (!isListed(value.stat, context)) continue;
-      writer.at = this.#length; // Not behind half a record, if the last one failed.
+      writer.at = this.#length; // Overwrites half a record if the last one failed.
       putStat(writer, statOf(value.stat));
       this.#length = writer.at;
       this.#ends.push(writer.at);
@@ -102,11 +115,14 @@ export class Records {
 }
 
 /**
- * The records are freed with their listing, which a tree drops when it changes.
+ * The records of each listing. Weak, so that the records are freed when the
+ * tree drops the listing.
  */
 const known: WeakMap<KeptListing, Records> = new WeakMap();
 
-/** The records of a listing: those that other fids have read, if there are any. */
+/**
+ * Returns the records of a listing. All fids that read the listing share them.
+ */
 export function recordsOf(listing: KeptListing): Records {
   let records = known.get(listing);
   if (records === undefined) {

@@ -1,4 +1,4 @@
-// The replies of a session: encoded in its dialect, traced, and sent.
+// Encodes, traces and sends the replies of a session.
 
 import {
   decode,
@@ -17,17 +17,17 @@ import type { Tracer } from "../session/tracer.ts";
 import { errorReply } from "./error_reply.ts";
 import type { ErrorReports } from "./error_reports.ts";
 
-/** The parts that Replies need. */
+/** The parts of the session that Replies use. */
 export interface RepliesInit {
   /** The options. */
   readonly settings: SessionSettings;
-  /** The outbox for the frames. */
+  /** The queue of outgoing frames. */
   readonly outbox: Outbox;
   /** The trace. */
   readonly tracer: Tracer;
   /** The reports of errors. */
   readonly reports: ErrorReports;
-  /** Called when an error was sent after which the connection ends. */
+  /** Called when an error was sent that ends the connection. */
   readonly onExit: () => void;
 }
 
@@ -53,7 +53,7 @@ export class Replies {
     this.#onExit = onExit;
   }
 
-  /** The writer for replies; sent() sends them. */
+  /** The writer for replies. sent() sends the reply that was written. */
   get writer(): Writer {
     return this.#outbox.writer;
   }
@@ -99,12 +99,12 @@ export class Replies {
     if (exits) this.#onExit();
   }
 
-  /** Sends the error of a message that no handler is asked for. */
+  /** Sends an error for a message that does not reach a handler. */
   refuse(tag: number, type: string | undefined, ename: string): void {
     this.error(tag, type, new NinePError(ename));
   }
 
-  /** Bounds the iounit that a handler gives. */
+  /** Limits the iounit of a handler to the msize of the session. */
   iounit(iounit = 0): number {
     return Math.min(iounit, this.msize - IOHDRSZ);
   }

@@ -1,5 +1,5 @@
-// The way of one request through its session: the request waits for its fid, is
-// checked, goes to the handler, is answered exactly once, and may be flushed.
+// The processing of one request: it waits for its fid, is checked, goes to the
+// handler, and is answered exactly once. It may be flushed meanwhile.
 
 import { NinePError } from "../../codec.ts";
 import { systemError } from "../../codec/system_error.ts";
@@ -8,27 +8,32 @@ import { type FidState, isDirectory } from "../fids/fid_state.ts";
 import type { ErrorReports } from "../replies/error_reports.ts";
 import type { Replies } from "../replies/replies.ts";
 import type { Background } from "../session/background.ts";
-import type { Course, Request, Sharing } from "./request.ts";
+import type { OperationHandle, Request, Sharing } from "./request.ts";
 
 const WAITING = 0;
 const RUNNING = 1;
 const ANSWERED = 2;
-/** The client has flushed this request; its reply is dropped. */
+/** The request was cancelled before it was answered; its answer is dropped. */
 const ABANDONED = 3;
 
-/** Decides on the turns of the operations of a session. */
-export interface Turns<N extends FidNode> {
+/** Schedules the operations of a session. */
+export interface Scheduler<N extends FidNode> {
   /** Begins the operations that wait for a fid. */
   wake(fid: FidState<N>): void;
-  /** A waiting operation is given up. */
-  unwait(operation: Operation<N>): void;
+  /** Removes a cancelled operation from the waiting operations. */
+  stopWaiting(operation: Operation<N>): void;
   /** Frees the tag of an operation, once. */
   forget(operation: Operation<N>): void;
-  /** An operation is given up while its handler goes on, which may hold the data. */
+  /**
+   * Counts an operation as abandoned: it is cancelled, and its handler may
+   * still use its data.
+   */
   abandon(operation: Operation<N>): void;
-  /** The handler of an operation that was given up has ended. */
+  /**
+   * Frees the memory of an abandoned operation, because its handler has ended.
+   */
   handlerEnded(operation: Operation<N>): void;
-  /** Whether a late answer of so many bytes has room. */
+  /** True when there is memory for a late reply of `bytes` bytes. */
   hasRoom(operation: Operation<N>, bytes: number): boolean;
 }
 
@@ -38,10 +43,10 @@ export interface Deliverer<N extends FidNode> {
   deliver(operation: Operation<N>): void;
 }
 
-/** The parts of a session that its operations work with. */
+/** The parts of a session that its operations use. */
 export interface OperationSession<N extends FidNode> {
-  /** Decides which operations may begin. */
-  readonly turns: Turns<N>;
+  /** Schedules the operations. */
+  readonly scheduler: Scheduler<N>;
   /** Sends the replies. */
   readonly replies: Replies;
   /** The reports of errors. */
@@ -50,23 +55,23 @@ export interface OperationSession<N extends FidNode> {
   readonly background: Background;
   /** Answers checked operations. */
   readonly responder: Deliverer<N>;
-  /** Tells that an operation was flushed. */
+  /** Called when an operation is cancelled. */
   flushed(operation: Operation<N>): void;
   /** Answers Tflushes. */
   answerFlushes(tags: readonly number[]): void;
 }
 
 /**
- * A request on its way through a session. All kinds of requests share this one
+ * A request with the state of its processing. All kinds of requests share this
  * class: with objects of one shape, a Tstat among requests of many kinds takes
  * half the time.
  */
-export class Operation<N extends FidNode = FidNode> implements Course {
-  /** Tag that the client gave it. */
+export class Operation<N extends FidNode = FidNode> implements OperationHandle {
+  /** Tag that the client chose. */
   readonly tag: number;
   /** Fid that the request works with. */
   readonly fid: FidState<N>;
-  /** The request. */
+  /** The request: its data, its checks and its reply. */
   readonly request: Request<N>;
   readonly #session: OperationSession<N>;
   readonly #sharing: Sharing;
@@ -77,15 +82,18 @@ export class Operation<N extends FidNode = FidNode> implements Course {
   #flushes: number[] | undefined = undefined;
   #dropped = false;
   #opening = false;
-  /** True when the operation is or was pending. Most operations are answered at once, and never pending. */
+  /**
+   * True when the operation is or was pending. Most operations are answered at
+   * once and are never pending.
+   */
   enlisted = false;
-  /** True when the operation was given up while its handler goes on. */
+  /** True when the operation was cancelled before its handler has ended. */
   abandoned = false;
   /** True when the operation counts as one that holds a view of the read buffer. */
   viewing = false;
-  /** Bytes that are kept free for the answer. */
-  owed = 0;
-  /** The round of the admission in which the operation began. */
+  /** Bytes that are reserved for the reply. */
+  reserved = 0;
+  /** The round of the ReplyRoom's timer in which the operation began. */
   round = 0;
   /** Bytes of the frame. */
   readonly size: number;
@@ -129,12 +137,17 @@ export class Operation<N extends FidNode = FidNode> implements Course {
     return this.#opening;
   }
 
-  /** Begins an implicit open. Other requests of the fid wait, or they would open the file once more. */
+  /**
+   * Begins an implicit open. Other requests of the fid wait, so that they do
+   * not open the file again.
+   */
   startOpening(): void {
     this.#opening = this.fid.locked = true;
   }
 
-  /** Ends an implicit open, whether it worked or not; call wakeOthers() then. */
+  /**
+   * Ends an implicit open, even if it has failed. Call wakeOthers() afterwards.
+   */
   endOpening(): void {
     this.#opening = false;
     this.fid.locked = this.#locks;
@@ -142,7 +155,7 @@ export class Operation<N extends FidNode = FidNode> implements Course {
 
   /** Begins the operations that wait for the fid. */
   wakeOthers(): void {
-    this.#session.turns.wake(this.fid);
+    this.#session.scheduler.wake(this.fid);
   }
 
   /** True when the request was answered, or needs no answer any more. */
@@ -150,14 +163,19 @@ export class Operation<N extends FidNode = FidNode> implements Course {
     return this.#state >= ANSWERED;
   }
 
-  /** True when no other request, or only reads, may use the fid meanwhile. */
+  /**
+   * True when no other request, or only reads, may use the fid at the same
+   * time.
+   */
   get #isExclusive(): boolean {
     const { fid } = this;
     return this.#sharing === "alone" || this.#sharing === "besideReads" ||
       this.#sharing === "reading" && fid.bound && isDirectory(fid);
   }
 
-  /** True when the requests that use the fid now allow this one to begin. */
+  /**
+   * True when this request may begin beside the requests that use the fid now.
+   */
   get isFree(): boolean {
     const { fid } = this;
     if (fid.locked) return false;
@@ -206,17 +224,17 @@ export class Operation<N extends FidNode = FidNode> implements Course {
   error(error: unknown): void {
     if (!this.#settle()) return this.#reportLate(error);
     this.request.revert();
-    // A flushed request that failed has left no trace, so it has no reply. A
-    // request that ends its fid has ended it, even if it failed.
-    const isTold = !this.#flushed || this.request.endsFid;
-    if (isTold && !this.#dropped) this.#sendError(error);
+    // A flushed request that failed has had no effect, so it gets no reply. A
+    // request that ends its fid has an effect even if it fails.
+    const isSent = !this.#flushed || this.request.endsFid;
+    if (isSent && !this.#dropped) this.#sendError(error);
     else this.#reportLate(error);
     this.#finish();
   }
 
   /**
-   * Reports an error that is not sent to the client. An abort is not reported,
-   * because the client has asked for it.
+   * Reports an error that is not sent to the client. The error of an abort is
+   * not reported, because the client has caused it.
    */
   #reportLate(error: unknown): void {
     if (systemError(error)?.code === "EINTR") return;
@@ -243,15 +261,15 @@ export class Operation<N extends FidNode = FidNode> implements Course {
     this.#session.replies.error(this.tag, type, error, fid);
   }
 
-  /** Throws when there is no room for a late answer of so many bytes. */
+  /** Throws when there is no memory for a late reply of `bytes` bytes. */
   checkRoom(bytes: number): void {
-    if (this.#session.turns.hasRoom(this, bytes)) return;
+    if (this.#session.scheduler.hasRoom(this, bytes)) return;
     throw new NinePError("Cannot allocate memory");
   }
 
   #settle(): boolean {
     if (this.#state === ABANDONED) {
-      this.#session.turns.handlerEnded(this);
+      this.#session.scheduler.handlerEnded(this);
       return false;
     }
     if (this.#state === ANSWERED) {
@@ -263,36 +281,42 @@ export class Operation<N extends FidNode = FidNode> implements Course {
     return true;
   }
 
-  /** Takes a Tflush for the request. The Rflush is sent when the request is settled. */
+  /**
+   * Adds a Tflush for the request. The Rflush is sent when the request is
+   * settled.
+   */
   flush(tag: number): void {
     (this.#flushes ??= []).push(tag);
     this.cancel();
   }
 
-  /** Gives up the request after a Tflush, or at the end of its session. */
+  /** Cancels the request after a Tflush, or at the end of its session. */
   cancel(): void {
     if (this.#flushed) return;
     this.#flushed = true;
     if (this.#state === WAITING) {
       this.#state = ABANDONED;
-      this.#session.turns.unwait(this);
+      this.#session.scheduler.stopWaiting(this);
       this.request.revert();
-      this.#close();
-      this.#session.turns.wake(this.fid); // Later operations may have waited for this one alone.
+      this.#freeTag();
+      this.#session.scheduler.wake(this.fid); // Later operations may have waited only for this one.
       return;
     }
-    const heard = this.#abort !== undefined;
+    const isObserved = this.#abort !== undefined;
     this.#abort?.abort(interrupted());
     this.#session.flushed(this);
-    if (!heard && this.request.harmless && !this.settled) {
+    if (!isObserved && this.request.harmless && !this.settled) {
       this.#state = ABANDONED;
-      this.#session.turns.abandon(this);
+      this.#session.scheduler.abandon(this);
       this.request.revert();
       this.#finish();
     }
   }
 
-  /** Drops the request, because its session has ended. There is no reply, whatever the handler does. */
+  /**
+   * Drops the request, because its session has ended. The answer of the handler
+   * is not sent.
+   */
   drop(): void {
     this.#flushes = undefined;
     if (this.#state === RUNNING) {
@@ -300,25 +324,28 @@ export class Operation<N extends FidNode = FidNode> implements Course {
       this.#session.background.begin();
     }
     this.cancel();
-    // The handler goes on, and counts as a request under way.
-    if (this.#state === RUNNING) this.#session.turns.abandon(this);
+    // The handler has not ended, so it still counts as a request in progress.
+    if (this.#state === RUNNING) this.#session.scheduler.abandon(this);
   }
 
   #finish(): void {
     const { fid } = this;
     fid.leave(this.#sharing === "reading", this.#locks);
-    this.#close();
-    this.#session.turns.wake(fid);
+    this.#freeTag();
+    this.#session.scheduler.wake(fid);
     if (!this.#dropped) return;
     if (this.abandoned && this.#state === ANSWERED) {
-      this.#session.turns.handlerEnded(this);
+      this.#session.scheduler.handlerEnded(this);
     }
     this.#session.background.end();
   }
 
-  /** Frees the tag, then answers the flushes: nothing may follow an Rflush. */
-  #close(): void {
-    this.#session.turns.forget(this);
+  /**
+   * Frees the tag, then answers the Tflushes: no reply to the request may
+   * follow an Rflush.
+   */
+  #freeTag(): void {
+    this.#session.scheduler.forget(this);
     if (this.#flushes !== undefined) this.#session.answerFlushes(this.#flushes);
   }
 }

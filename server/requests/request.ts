@@ -1,6 +1,5 @@
-// A request of any kind: how its handler sees it, and what its kind defines:
-// its checks, its reply, and what becomes of its fid. The folder of a dialect
-// has a class for each kind.
+// The base class of requests. A class for each kind of request, in the folder
+// of its dialect, defines the checks, the reply, and the changes of fids.
 
 import { NinePError } from "../../codec.ts";
 import type { Connection } from "../../transport.ts";
@@ -16,24 +15,25 @@ import type { Replies } from "../replies/replies.ts";
 
 /** How a request shares its fid with others. */
 export type Sharing =
-  /**
-   * The request changes the fid, so no other request may use the fid meanwhile.
-   */
+  /** The request changes what the fid is, so no other request may use the fid meanwhile. */
   | "alone"
   /** The request changes the file; only reads may use the fid meanwhile. */
   | "besideReads"
-  /** The request reads. In a directory each read goes on where the last one ended, so it must be alone there. */
+  /**
+   * The request reads. Only one read may use a directory, because each read
+   * continues where the last one ended.
+   */
   | "reading"
   /** Any other request. */
   | "beside";
 
-/** The parts of a session that its requests work with. */
+/** The parts of a session that its requests use. */
 export interface SessionParts<N extends FidNode> extends ContextParts {
   /** The options of the session. */
   readonly settings: SessionSettings;
   /** The fids of the client. */
   readonly fids: FidTable<N>;
-  /** Lets go of what fids stand for. */
+  /** Releases fids and nodes. */
   readonly releases: Releases<N>;
   /** Sends the replies. */
   readonly replies: Replies;
@@ -41,23 +41,28 @@ export interface SessionParts<N extends FidNode> extends ContextParts {
   wake(fid: FidState<N>): void;
 }
 
-/** The way of a request through its session, as far as the request needs it. */
-export interface Course {
+/** The members of Operation that requests use. */
+export interface OperationHandle {
   /** Aborted when the client flushes the request, or the connection ends. */
   readonly signal: AbortSignal;
   /** True when the request was answered, or needs no answer any more. */
   readonly settled: boolean;
   /** True while the file is being opened implicitly. */
   readonly opening: boolean;
-  /** Begins an implicit open. Other requests of the fid wait, or they would open the file once more. */
+  /**
+   * Begins an implicit open. Other requests of the fid wait, so that they do
+   * not open the file again.
+   */
   startOpening(): void;
-  /** Ends an implicit open, whether it worked or not; call wakeOthers() then. */
+  /**
+   * Ends an implicit open, even if it has failed. Call wakeOthers() afterwards.
+   */
   endOpening(): void;
   /** Begins the requests that wait for the fid. */
   wakeOthers(): void;
   /** Throws when the request was flushed. */
   throwIfFlushed(): void;
-  /** Throws when there is no room for a late answer of so many bytes. */
+  /** Throws when there is no memory for a late reply of `bytes` bytes. */
   checkRoom(bytes: number): void;
   /** Answers the request. */
   respond(answer: unknown): void;
@@ -65,20 +70,20 @@ export interface Course {
   error(error: unknown): void;
 }
 
-/** A request, as the program that answers it gets it. */
+/** A request of a client. */
 export abstract class Request<N extends FidNode = FidNode, Answer = unknown>
   implements RequestContext<N> {
   /** Kind of the request, by its message. */
   abstract readonly type: string;
-  /** Tag that the client gave it. */
+  /** Tag that the client chose. */
   readonly tag: number;
   /** Fid that the request works with. */
   readonly fid: FidState<N>;
   /** How the request shares its fid with others. */
   readonly sharing: Sharing;
-  /** Way of the request through its session. */
-  // Set by the operation, which is made for the request before anything else is done with it.
-  operation!: Course;
+  /** The operation that processes the request. */
+  // The constructor of Operation sets this before the request is used.
+  operation!: OperationHandle;
   /** The session that the request belongs to. */
   protected readonly session: SessionParts<N>;
 
@@ -125,8 +130,8 @@ export abstract class Request<N extends FidNode = FidNode, Answer = unknown>
    * Aborted when the client flushes the request, or the connection ends.
    *
    * A program that reads the signal must answer the request soon after an
-   * abort. The client's Tflush waits for this answer, so that the client learns
-   * whether the request was done.
+   * abort. The Rflush is sent after that answer, so that the client learns
+   * whether the request had an effect.
    */
   get signal(): AbortSignal {
     return this.operation.signal;
@@ -135,7 +140,7 @@ export abstract class Request<N extends FidNode = FidNode, Answer = unknown>
   /**
    * Answers the request.
    *
-   * @param answer What the request asks for.
+   * @param answer The answer of the request's kind.
    * @throws {TypeError} The request was answered before.
    */
   respond(answer: Answer): void {
@@ -145,48 +150,56 @@ export abstract class Request<N extends FidNode = FidNode, Answer = unknown>
   /**
    * Answers the request with an error.
    *
-   * @param error NinePError for the client to see. An error of the system becomes
-   *   the text of its code, anything else `i/o error`.
+   * @param error A NinePError is sent with its text, a system error with the
+   *   text of its code, and any other error as `i/o error`.
    * @throws {TypeError} The request was answered before.
    */
   error(error: unknown): void {
     this.operation.error(error);
   }
 
-  /** True when the request makes its fid, which stands for no file before. */
+  /** True when the request creates its fid, which stands for no file before. */
   get makesFid(): boolean {
     return false;
   }
 
-  /** True when the fid is gone afterwards, even if the request fails. */
+  /** True when the request ends its fid, even if the request fails. */
   get endsFid(): boolean {
     return false;
   }
 
-  /** True when the request has no effects: it may be given up while its handler ignores the signal. */
+  /**
+   * True when the request has no effects. A flush of such a request need not
+   * wait for its handler.
+   */
   get harmless(): boolean {
     return false;
   }
 
-  /** True when any file may be used without an open. */
+  /** True when any file may be opened implicitly. */
   get allowsImplicit(): boolean {
     return this.session.settings.implicitOpen;
   }
 
-  /** Bytes of data in the connection's read buffer that the request has a view of. */
+  /**
+   * Number of bytes in the read buffer of the connection that the request has a
+   * view of.
+   */
   get held(): number {
     return 0;
   }
 
-  /** Copies the data, because the read buffer is about to be used again. */
+  /** Copies the data out of the read buffer, which will be reused. */
   own(): void {}
 
-  /** Most bytes of the answer; 0 for an answer that is always short. */
+  /**
+   * Maximum of bytes of the reply's data; 0 for a reply that is always short.
+   */
   get replyMax(): number {
     return 0;
   }
 
-  /** Throws a NinePError if the protocol refuses the request. */
+  /** Throws when the protocol does not allow the request. */
   abstract check(): void;
 
   /** The data of the request, as a plain object. */
@@ -194,17 +207,18 @@ export abstract class Request<N extends FidNode = FidNode, Answer = unknown>
     return {};
   }
 
-  /** Asks a handler. */
+  /** Calls the function of a handler that answers the request. */
   abstract ask(handler: Handler<N>): Awaitable<Answer>;
 
-  /** Puts the reply into the writer; throws when the answer cannot be sent. */
+  /** Puts the reply into the writer. Throws when the answer cannot be sent. */
   abstract reply(answer: Answer): void;
 
-  /** Changes the fids as the answer says. */
+  /** Changes the fids according to the answer. */
   commit(_answer: Answer): void {}
 
   /**
-   * Undoes the request's changes of fids, because the request was not answered.
+   * Undoes the changes of fids, because the request has failed or was
+   * cancelled.
    */
   revert(): void {}
 }
@@ -214,7 +228,10 @@ export function notSupported(): NinePError {
   return new NinePError("Operation not supported");
 }
 
-/** Throws for an answer that is no bytes: a program without types may answer with anything. */
+/**
+ * Throws for an answer that is not a Uint8Array. Programs without type checks
+ * may answer with any value.
+ */
 export function checkBytes(data: Uint8Array): void {
   if (!(data instanceof Uint8Array)) {
     throw new TypeError(`a request for bytes was answered with ${typeof data}`);

@@ -1,4 +1,4 @@
-// Makes the parts of a session, for one connection.
+// Creates the parts of a session and connects them with each other.
 
 import type { RefGroup } from "../../transport/ref_group.ts";
 import { type Channel, openChannel } from "../../transport/channel.ts";
@@ -27,7 +27,7 @@ import { Pump } from "./pump.ts";
 import type { Responder } from "./responder.ts";
 import { Tracer } from "./tracer.ts";
 
-/** The input of a session's parts. */
+/** The connection, options and responder of a session. */
 export interface SessionInit<N extends FidNode> {
   /** Connection to the client. */
   readonly connection: Connection;
@@ -39,13 +39,13 @@ export interface SessionInit<N extends FidNode> {
   readonly refs: RefGroup;
 }
 
-/** The parts that run a session, beside those that its requests work with. */
+/** The parts of a session. */
 export interface Assembly<N extends FidNode> {
-  /** The parts for requests and operations. */
+  /** The parts that requests and operations use. */
   readonly session: SessionParts<N> & OperationSession<N>;
-  /** The bytes of the connection. */
+  /** The byte stream of the connection. */
   readonly channel: Channel;
-  /** The bytes of the client. */
+  /** The bytes that the client sends. */
   readonly input: Input;
   /** The outgoing replies. */
   readonly outbox: Outbox;
@@ -57,11 +57,11 @@ export interface Assembly<N extends FidNode> {
   readonly negotiation: Negotiation;
   /** Reads the client's frames. */
   readonly pump: Pump<N>;
-  /** Tells the handler about the connection. */
+  /** Calls connect() and disconnect() of the handler. */
   readonly presence: Presence;
-  /** The state of the session. */
+  /** The state of the connection. */
   readonly lifetime: Lifetime;
-  /** Waits for ends. */
+  /** Waits for the end of requests and releases. */
   readonly condition: Condition;
   /** The time limits. */
   readonly watchdog: Watchdog;
@@ -69,7 +69,9 @@ export interface Assembly<N extends FidNode> {
   readonly refs: RefGroup;
 }
 
-/** Makes the parts of a session; throws a RangeError for options out of range. */
+/**
+ * Creates the parts of a session. Throws a RangeError for options out of range.
+ */
 export function assemble<N extends FidNode>(
   { connection, options, responder, refs }: SessionInit<N>,
 ): Assembly<N> {
@@ -100,7 +102,7 @@ export function assemble<N extends FidNode>(
   const outbox = new Outbox(
     channel,
     (error) => lifetime.lost(error),
-    () => admission.goOn(),
+    () => admission.resume(),
     (bytes) => {
       whole.charge(bytes);
       if (bytes > 0) watchdog.writing();
@@ -132,7 +134,7 @@ export function assemble<N extends FidNode>(
     releases,
     replies,
     background,
-    turns: admission,
+    scheduler: admission,
     wake: (fid) => admission.wake(fid),
     responder,
     flushed: (operation) => {
@@ -188,7 +190,7 @@ export function assemble<N extends FidNode>(
   };
 }
 
-/** Gives up all operations of a session, and releases all of its fids. */
+/** Cancels all operations of a session, and releases all of its fids. */
 export function resetSession<N extends FidNode>(
   { flushes, admission, session }: Pick<
     Assembly<N>,

@@ -1,44 +1,42 @@
-// The work of a session that no client waits for.
+// Counts the work of a session that has no reply.
 
 import type { Awaitable } from "../handler.ts";
 
 /**
- * Counts the work that goes on without a reply: operations of an old session,
- * and releases of fids and nodes.
+ * Counts asynchronous work without a reply: operations of an old session, and
+ * releases of fids and nodes.
  */
 export class Background {
   readonly #onIdle: () => void;
   #count = 0;
 
-  /**
-   * @param onIdle Called when nothing is under way any more.
-   */
+  /** @param onIdle Called when no work is in progress any more. */
   constructor(onIdle: () => void) {
     this.#onIdle = onIdle;
   }
 
-  /** True when nothing is under way. */
+  /** True when no work is in progress. */
   get isIdle(): boolean {
     return this.#count === 0;
   }
 
-  /** Work begins. */
+  /** Counts work that begins. */
   begin(): void {
     this.#count++;
   }
 
-  /** Work has ended. */
+  /** Counts work that has ended. */
   end(): void {
     this.#count--;
     if (this.#count === 0) this.#onIdle();
   }
 
   /**
-   * Runs work, and counts it if it takes time.
+   * Runs work, and counts it while its promise is pending.
    *
    * @param work The work.
    * @param failed Called with the error of the work.
-   * @param ended Called when it has ended.
+   * @param ended Called when the work has ended, even if it has failed.
    */
   run(
     work: () => Awaitable<void>,

@@ -1,4 +1,4 @@
-// A session: one connection of a server, from its first byte until all is
+// Serves one connection, from its first byte until all of its fids are
 // released.
 
 import type { FidNode } from "../fid.ts";
@@ -14,11 +14,11 @@ import {
 /** Milliseconds that a client has to take the last replies. */
 const GOODBYE_MS = 1000;
 
-/** One connection of a server. */
-export class SessionCore<N extends FidNode> {
+/** A connection that a server serves. */
+export class ServedConnection<N extends FidNode> {
   readonly #parts: Assembly<N>;
 
-  /** Makes a session; it begins with run(). */
+  /** Creates the parts of the session. run() starts it. */
   constructor(init: SessionInit<N>) {
     this.#parts = assemble(init);
   }
@@ -38,28 +38,34 @@ export class SessionCore<N extends FidNode> {
     return this.#parts.negotiation.version;
   }
 
-  /** Fids by number, those included whose walk or attach is under way. */
+  /**
+   * All fids by number, including fids whose walk, attach or auth is in
+   * progress.
+   */
   get fids(): ReadonlyMap<number, FidState<N>> {
     return this.#parts.session.fids.byNumber;
   }
 
-  /** Processes requests until the connection ends, and all is released. */
+  /**
+   * Processes requests until the connection has ended and all fids are
+   * released.
+   */
   async run(): Promise<void> {
     const { lifetime, condition, watchdog, outbox, presence } = this.#parts;
     const { pending } = this.#parts.admission;
     watchdog.start();
     const pump = this.#serve().catch((error) => lifetime.fail(error));
-    // The session can end while the pump waits for the client's next bytes.
+    // The session can end while the pump waits for further bytes of the client.
     await new Promise<void>((resolve) => {
       lifetime.onEnd = resolve;
       pump.then(resolve);
     });
     if (lifetime.stopping) {
-      // A function of this server may have stopped the server, and answers in
-      // this turn of the event loop.
+      // A function of this server may have stopped the server. Its own answer
+      // comes in this turn of the event loop, and is still sent.
       await new Promise((resolve) => setTimeout(resolve));
       await condition.within(() =>
-        !lifetime.patient || lifetime.gone || pending.size === 0
+        !lifetime.graceful || lifetime.clientGone || pending.size === 0
       );
     }
     resetSession(this.#parts);
@@ -73,18 +79,18 @@ export class SessionCore<N extends FidNode> {
     await this.#bounded(() => presence.isOver);
   }
 
-  /** Serves the connection, when the handler accepts it. */
+  /** Processes requests when the handler has accepted the connection. */
   #serve(): Promise<void> {
     const { lifetime, presence, condition, pump } = this.#parts;
     if (lifetime.ended) return Promise.resolve();
     presence.begin();
     if (presence.isDecided) return pump.run();
-    // The time until the first session bounds this wait.
+    // `versionTimeout` limits this wait.
     const isOver = () => lifetime.ended || presence.isDecided;
     return pump.watch(condition.until(isOver)).then(() => pump.run());
   }
 
-  /** Sends the last replies, for a bounded time. */
+  /** Sends the last replies within GOODBYE_MS. */
   async #sayGoodbye(pump: Promise<void>): Promise<void> {
     const { refs, channel, outbox, input, lifetime } = this.#parts;
     const timer = refs.after(GOODBYE_MS, () => channel.close());
@@ -92,8 +98,8 @@ export class SessionCore<N extends FidNode> {
       outbox.flush();
       await outbox.drained();
       if (lifetime.exiting) {
-        // The client could lose the last reply if the socket were closed with
-        // unread bytes.
+        // If the socket were closed with unread bytes, the client could lose
+        // the last reply.
         await channel.closeWrite();
         await pump;
         await input.drain();
@@ -106,26 +112,26 @@ export class SessionCore<N extends FidNode> {
   }
 
   /**
-   * Waits for a handler. One that never ends delays the end of its connection,
-   * but not the end of the server.
+   * Waits for a handler. A handler that never ends keeps its connection open,
+   * but does not prevent the server from stopping.
    */
   async #bounded(isDone: () => boolean): Promise<void> {
     const { lifetime, condition } = this.#parts;
-    await condition.until(() => lifetime.patient || isDone());
+    await condition.until(() => lifetime.graceful || isDone());
     await condition.within(isDone);
   }
 
   /**
-   * Ends the connection when the answers are sent.
+   * Ends the connection after the replies so far are sent.
    *
-   * @param patient Wait for requests under way as well, for `closeTimeout` at
-   *   most.
+   * @param graceful True to wait for the requests in progress, up to
+   *   `closeTimeout`.
    */
-  stop(patient: boolean): void {
-    this.#parts.lifetime.stop(patient);
+  stop(graceful: boolean): void {
+    this.#parts.lifetime.stop(graceful);
   }
 
-  /** Ends the connection at once; run() releases the fids. */
+  /** Ends the connection at once. run() then releases the fids. */
   close(): void {
     this.#parts.lifetime.close();
   }

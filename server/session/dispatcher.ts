@@ -1,4 +1,4 @@
-// Takes the frames of a client apart, and passes each message on: to the
+// Decodes the frames of a client, and passes each message on: to the
 // negotiation, to the flushes, or as an operation to the admission.
 
 import { type Message, ProtocolError } from "../../codec.ts";
@@ -15,9 +15,9 @@ import type { Flushes } from "./flushes.ts";
 import type { Negotiation } from "./negotiation.ts";
 import type { Tracer } from "./tracer.ts";
 
-/** The parts to which a Dispatcher passes messages. */
+/** The parts of the session that a Dispatcher uses. */
 export interface DispatcherInit<N extends FidNode> {
-  /** The session that requests work with. */
+  /** The parts that requests and operations use. */
   readonly session: SessionParts<N> & OperationSession<N>;
   /** Starts sessions. */
   readonly negotiation: Negotiation;
@@ -25,13 +25,13 @@ export interface DispatcherInit<N extends FidNode> {
   readonly flushes: Flushes<N>;
   /** Decides which operations may begin. */
   readonly admission: Admission<N>;
-  /** Learns that the client has sent something. */
+  /** Notes when the client has sent a message. */
   readonly watchdog: Watchdog;
   /** The trace. */
   readonly tracer: Tracer;
 }
 
-/** Passes on the messages of a client. */
+/** Decodes and dispatches the messages of a client. */
 export class Dispatcher<N extends FidNode> {
   readonly #session: SessionParts<N> & OperationSession<N>;
   readonly #negotiation: Negotiation;
@@ -51,7 +51,10 @@ export class Dispatcher<N extends FidNode> {
     this.#replies = init.session.replies;
   }
 
-  /** Takes one frame; an error in it costs only its tag. */
+  /**
+   * Processes one frame. A malformed frame is answered with an error, and the
+   * connection goes on.
+   */
   receive(reader: Reader): void {
     const replies = this.#replies;
     const start = reader.at;

@@ -6,12 +6,12 @@ import type { Replies } from "../replies/replies.ts";
 import type { Operation } from "../requests/operation.ts";
 
 /**
- * Most Tflushes that may wait at a time: one for each tag. A client that sends
- * more uses one tag for several requests, which the protocol forbids.
+ * Maximum of Tflushes that wait at a time: one for each tag. A client that
+ * sends more uses one tag for several requests, which the protocol forbids.
  */
 const FLUSHES_MAX = 0xffff;
 
-/** The parts that Flushes need. */
+/** The parts of the session that Flushes use. */
 export interface FlushesInit<N extends FidNode> {
   /** The operations that are not answered, by tag. */
   readonly pending: ReadonlyMap<number, Operation<N>>;
@@ -23,23 +23,29 @@ export interface FlushesInit<N extends FidNode> {
   readonly peer: string;
 }
 
-/** Keeps the tags of Tflushes until they are answered. */
+/** The Tflushes that are not answered. */
 export class Flushes<N extends FidNode> {
   readonly #init: FlushesInit<N>;
   #tags: Set<number> | undefined;
-  /** Number of waiting Tflushes; a client may use a tag twice. */
+  /**
+   * Number of waiting Tflushes. It can exceed the size of the set, because a
+   * client may use a tag twice.
+   */
   #count = 0;
 
   constructor(init: FlushesInit<N>) {
     this.#init = init;
   }
 
-  /** Whether a waiting Tflush has a tag. */
+  /** True when a waiting Tflush has this tag. */
   has(tag: number): boolean {
     return this.#tags?.has(tag) === true;
   }
 
-  /** Answers a Tflush, or passes it on to the operation that it ends. */
+  /**
+   * Answers a Tflush at once, or passes it on to the operation that has
+   * `oldtag`.
+   */
   flush(tag: number, oldtag: number): void {
     const { pending, replies, onBreach, peer } = this.#init;
     const operation = pending.get(oldtag);

@@ -4,14 +4,14 @@ import type { Connection } from "../../transport.ts";
 import type { FidNode } from "../fid.ts";
 import type { FidState } from "../fids/fid_state.ts";
 import type { Awaitable, Handler, RequestContext } from "../handler.ts";
-import { release } from "../requests/9p2000/clunk.ts";
+import { releaseFid } from "../requests/9p2000/clunk.ts";
 import type { Operation } from "../requests/operation.ts";
 import type { Responder } from "./responder.ts";
 
-/** Asks a handler; an answer that is there at once costs no promise. */
+/** Calls the functions of a handler. A synchronous answer needs no promise. */
 export class HandlerResponder<N extends FidNode> implements Responder<N> {
   readonly #handler: Handler<N>;
-  /** Whether the handler has nodes to let go of. */
+  /** True when the handler has a release(). */
   readonly releases: boolean;
 
   constructor(handler: Handler<N>) {
@@ -46,7 +46,7 @@ export class HandlerResponder<N extends FidNode> implements Responder<N> {
   }
 
   release(fid: FidState<N>, context: RequestContext<N>): Awaitable<void> {
-    return release(fid, this.#handler, context);
+    return releaseFid(fid, this.#handler, context);
   }
 
   leave(fid: FidState<N>): Awaitable<void> {

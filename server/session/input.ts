@@ -1,14 +1,14 @@
-// The bytes that a client sends, chunk by chunk, and its end, also while the
+// Reads the bytes of a client, and notices the end of the client even while the
 // session waits.
 
 import type { Channel } from "../../transport/channel.ts";
 import { Intake } from "../../transport/intake.ts";
 
-/** Bytes of a read ahead. */
+/** Size of the buffer of a read ahead. */
 const AHEAD_SIZE = 8 * 1024;
 /**
- * Most bytes that are read ahead while a session waits. After so many bytes,
- * the session notices the end of the client only after the wait.
+ * Maximum of reads ahead while a session waits. After them the session notices
+ * the end of the client only after the wait.
  */
 const AHEAD_MAX = 32;
 const AHEAD_BYTES_MAX = 256 * 1024;
@@ -16,12 +16,12 @@ const AHEAD_BYTES_MAX = 256 * 1024;
 /** The receiving half of a connection. */
 export class Input extends Intake {
   readonly #channel: Channel;
-  // Reads ahead while the session waits, so that the session notices the end of
-  // the client.
+  // Reads ahead, started while the session waits, to notice the end of the
+  // client.
   readonly #ahead: Promise<Uint8Array | null>[] = [];
   #onEnd: ((lost?: unknown) => void) | undefined;
   #reading = false;
-  /** Bytes that were read ahead since the wait began. */
+  /** Bytes that were read ahead during the current wait. */
   #aheadBytes = 0;
 
   constructor(channel: Channel, msize: number) {
@@ -37,8 +37,8 @@ export class Input extends Intake {
   /**
    * Reads ahead until unwatch().
    *
-   * @param onEnd Called when the client has gone, with the error if there is
-   *   one.
+   * @param onEnd Called when the client has ended the connection, or with an
+   *   error when the connection has failed.
    */
   watch(onEnd: (lost?: unknown) => void): void {
     this.#onEnd = onEnd;
@@ -46,7 +46,7 @@ export class Input extends Intake {
     this.#readAhead();
   }
 
-  /** Reads no further ahead. */
+  /** Stops reading ahead. */
   unwatch(): void {
     this.#onEnd = undefined;
   }

@@ -1,20 +1,23 @@
-// The state of a session, and its end.
+// The state of a connection, and the ways in which it ends.
 
 import type { ErrorReports } from "../replies/error_reports.ts";
 import type { Condition } from "../timeouts/condition.ts";
 
 /** The state of a connection from its first byte to its end. */
 export class Lifetime {
-  /** True when no further request is processed. */
+  /** True when the server processes no further request. */
   ended = false;
-  /** True when the connection ends because a function has ended it. */
+  /** True when a function has ended the connection with Plan9Exit. */
   exiting = false;
-  /** True when the server stops. */
+  /** True when the server ends the connection. */
   stopping = false;
-  /** True when the server waits for requests under way before it stops. */
-  patient = false;
+  /**
+   * True when the server waits for the requests in progress before it ends the
+   * connection.
+   */
+  graceful = false;
   /** True when the client has ended its half of the connection. */
-  gone = false;
+  clientGone = false;
   /** Called when the session ends while the pump may still wait for bytes. */
   onEnd: (() => void) | undefined;
   readonly #condition: Condition;
@@ -22,7 +25,7 @@ export class Lifetime {
   readonly #close: () => void;
 
   /**
-   * @param condition Waits for the end, among others.
+   * @param condition Woken when the state changes.
    * @param reports The reports of errors.
    * @param close Closes the connection.
    */
@@ -36,42 +39,42 @@ export class Lifetime {
     this.#close = close;
   }
 
-  /**
-   * Ends the session: no further request is processed, and the answers are
-   * still sent.
-   */
+  /** Stops the processing of requests. The replies so far are still sent. */
   end(): void {
     this.ended = true;
     this.#condition.wake();
     this.onEnd?.();
   }
 
-  /** Ends the session because the server stops. */
-  stop(patient: boolean): void {
+  /** Ends the session on behalf of the server. */
+  stop(graceful: boolean): void {
     this.stopping = true;
-    this.patient = patient;
+    this.graceful = graceful;
     this.end();
   }
 
-  /** Ends the connection when the written bytes are sent. */
+  /** Ends the connection after the replies so far are sent. */
   exit(): void {
     this.exiting = true;
     this.end();
   }
 
-  /** The client has ended its half; it may still take replies. */
+  /**
+   * Notes that the client has ended its half of the connection. The client may
+   * still take replies.
+   */
   clientEnded(): void {
-    this.gone = true;
+    this.clientGone = true;
     this.#condition.wake();
   }
 
-  /** The stream cannot be followed any more. */
+  /** Ends the session after an error in the stream, and reports the error. */
   fail(error: unknown): void {
     if (!this.ended) this.#reports.report(error);
     this.ended = true;
   }
 
-  /** The stream died. */
+  /** Closes the connection after an error, and reports the error. */
   lost(error: unknown): void {
     this.fail(error);
     this.close();

@@ -1,4 +1,4 @@
-// Starts sessions for Tversions. See version(9P).
+// Starts a session for a Tversion. See version(9P).
 
 import { MSIZE_MIN, type Tversion } from "../../codec.ts";
 import type { SessionSettings } from "../options.ts";
@@ -7,46 +7,49 @@ import type { Watchdog } from "../timeouts/watchdog.ts";
 import type { Background } from "./background.ts";
 import type { Input } from "./input.ts";
 import type { Lifetime } from "./lifetime.ts";
-import { agree } from "./version.ts";
+import { dialectFor } from "./version.ts";
 
-/** The parts that a Negotiation needs. */
+/** The parts of the session that a Negotiation uses. */
 export interface NegotiationInit {
   /** The options. */
   readonly settings: SessionSettings;
-  /** Whether the session goes on. */
+  /** The state of the connection. */
   readonly lifetime: Lifetime;
-  /** Gets the msize that was agreed. */
+  /** Gets the negotiated msize. */
   readonly input: Input;
-  /** Gets the dialect and the msize that were agreed. */
+  /** Gets the negotiated dialect and msize. */
   readonly replies: Replies;
   /** The time limits. */
   readonly watchdog: Watchdog;
   /** The work of the old session that must end first. */
   readonly background: Background;
-  /** Gives up the operations of the old session, and its fids. */
+  /** Cancels the operations of the old session, and releases its fids. */
   readonly reset: () => void;
   /** Returns the largest msize for a version, at most `msize`. */
   readonly boundMsize: (msize: number, version: string) => number;
 }
 
-/** Agrees with the client on version and msize. */
+/** Negotiates the version and the msize with the client. */
 export class Negotiation {
   /** Version of the session; empty before a Tversion. */
   version = "";
   readonly #init: NegotiationInit;
-  /** A Tversion that waits until the session before it has ended. */
+  /** A Tversion that waits for the end of the old session. */
   #message: Tversion | undefined;
 
   constructor(init: NegotiationInit) {
     this.#init = init;
   }
 
-  /** True while a Tversion waits for the end of the session before it. */
+  /** True while a Tversion waits for the end of the old session. */
   get isWaiting(): boolean {
     return this.#message !== undefined;
   }
 
-  /** Ends the session. The next one begins when all fids are released. */
+  /**
+   * Ends the old session. The new session begins when all fids of the old one
+   * are released.
+   */
   begin(message: Tversion): void {
     this.version = "";
     this.#init.reset();
@@ -54,7 +57,7 @@ export class Negotiation {
     if (this.#init.background.isIdle) this.finish();
   }
 
-  /** Answers the Tversion that waits. */
+  /** Answers the waiting Tversion, if there is one. */
   finish(): void {
     const message = this.#message;
     this.#message = undefined;
@@ -65,7 +68,7 @@ export class Negotiation {
     if (message.msize < MSIZE_MIN) {
       return replies.refuse(tag, type, "Invalid argument");
     }
-    const dialect = agree(message.version);
+    const dialect = dialectFor(message.version);
     const version = dialect?.version ?? "unknown";
     let msize: number;
     try {

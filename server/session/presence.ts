@@ -1,20 +1,20 @@
-// Asks the handler whether to serve a connection, and tells the handler when the
-// connection has ended.
+// Calls connect() of the handler when a connection begins, and disconnect()
+// when it has ended.
 
 import type { Connection } from "../../transport.ts";
 import type { Awaitable } from "../handler.ts";
 import type { ErrorReports } from "../replies/error_reports.ts";
 import type { Background } from "./background.ts";
 
-/** Callbacks about connections, of the program that answers requests. */
+/** Callbacks of the program that answers requests, for connections. */
 export interface ConnectionHooks {
   /** Accepts a connection before its first request, or refuses it by an error. */
   connect(connection: Connection): Awaitable<void>;
-  /** Called when an accepted connection has ended and all is released. */
+  /** Called when an accepted connection has ended and all fids are released. */
   disconnect(connection: Connection): Awaitable<void>;
 }
 
-/** The parts that a Presence needs. */
+/** The parts of the session that a Presence uses. */
 export interface PresenceInit {
   /** The handler. */
   readonly hooks: ConnectionHooks;
@@ -22,7 +22,7 @@ export interface PresenceInit {
   readonly connection: Connection;
   /** The reports of errors. */
   readonly reports: ErrorReports;
-  /** Counts a disconnect() that takes time. */
+  /** Counts an asynchronous disconnect(). */
   readonly background: Background;
   /** Called when the handler refuses the connection. */
   readonly onRefused: () => void;
@@ -30,22 +30,25 @@ export interface PresenceInit {
   readonly onChange: () => void;
 }
 
-/** Tells a handler that a connection comes and goes. */
+/** Calls connect() and disconnect() of a handler for one connection. */
 export class Presence {
-  /** False while the handler has not decided. */
+  /** True when the handler has accepted or refused the connection. */
   isDecided = false;
   /** True when the connection has ended and the handler's disconnect() is done. */
   isOver = false;
   readonly #init: PresenceInit;
   #isAccepted = false;
-  /** True when the connection has ended, so that connect() may be late. */
+  /** True when end() was called; connect() may still be in progress. */
   #hasEnded = false;
 
   constructor(init: PresenceInit) {
     this.#init = init;
   }
 
-  /** Asks the handler whether to serve the connection; isDecided tells when it has answered. */
+  /**
+   * Calls connect() of the handler. isDecided becomes true when connect() is
+   * done.
+   */
   begin(): void {
     const { hooks, connection } = this.#init;
     try {
@@ -60,7 +63,7 @@ export class Presence {
     }
   }
 
-  /** Tells the handler that the connection has ended, if it was accepted. */
+  /** Calls disconnect() of the handler, if the connection was accepted. */
   end(): void {
     this.#hasEnded = true;
     const { hooks, connection, background, reports, onChange } = this.#init;
@@ -81,7 +84,8 @@ export class Presence {
 
   #accept(): void {
     this.isDecided = this.#isAccepted = true;
-    // A connect() that accepts this late has made what disconnect() must end.
+    // This connect() has ended after the connection. Its disconnect() must
+    // still be called.
     if (this.#hasEnded) this.end();
     else this.#init.onChange();
   }

@@ -1,5 +1,5 @@
-// Reads the frames of a client, and bounds how far it reads ahead of the
-// replies.
+// Reads the frames of a client. It pauses while too many requests or replies
+// wait.
 
 import type { Reader } from "../../codec/wire.ts";
 import type { Outbox } from "../../transport/outbox.ts";
@@ -14,42 +14,45 @@ import type { Input } from "./input.ts";
 import type { Lifetime } from "./lifetime.ts";
 import type { Negotiation } from "./negotiation.ts";
 
-/** Bytes of replies that may wait while requests are processed. */
+/** Maximum of bytes of replies that wait while requests are processed. */
 const OUTPUT_MAX = 512 * 1024;
 /**
- * Number of requests of one chunk that are answered with one write. When a
- * client sends more requests than these at a time, the client and the server
- * would wait for each other in turn; so the server sends the replies to such a
- * client in parts. On two CPUs that is 30 to 50 % more requests a second with
- * 32 in flight; on one CPU it is 30 % less, because each write costs both.
+ * Number of requests of one chunk that are answered with one write. If a larger
+ * chunk were answered with one write, the client and the server would wait for
+ * each other in turn. On two CPUs the parts give 30 to 50 % more requests per
+ * second with 32 requests in flight. On one CPU they give 30 % less, because
+ * each write costs both sides.
  */
-const EARLY = 12;
-/** Times `waitingAfter` without an answer after which long requests are refused. */
-const PATIENCE = 20;
+const REQUESTS_PER_WRITE = 12;
+/**
+ * Long requests are refused when no request was answered for this many times
+ * `waitingAfter`.
+ */
+const REFUSAL_FACTOR = 20;
 /** Longest delay of a timer, in milliseconds. */
 const TIMEOUT_MAX = 2 ** 31 - 1;
 
-/** The parts that a Pump needs. */
+/** The parts of the session that a Pump uses. */
 export interface PumpInit<N extends FidNode> {
   /** The options. */
   readonly settings: SessionSettings;
-  /** The bytes of the client. */
+  /** The bytes that the client sends. */
   readonly input: Input;
   /** The outgoing replies. */
   readonly outbox: Outbox;
-  /** Whether the session goes on. */
+  /** The state of the connection. */
   readonly lifetime: Lifetime;
-  /** Tells when there is no room for further requests. */
+  /** Says when the server must not read further requests. */
   readonly admission: Admission<N>;
-  /** Tells when a session has to end before the next begins. */
+  /** Says when a Tversion waits for the end of the old session. */
   readonly negotiation: Negotiation;
   /** The work of the old session. */
   readonly background: Background;
-  /** Waits for room and for ends. */
+  /** Waits for memory, and for the end of requests and releases. */
   readonly condition: Condition;
   /** The group of the timers. */
   readonly refs: RefGroup;
-  /** Takes one frame. */
+  /** Processes one frame. */
   readonly receive: (reader: Reader) => void;
 }
 
@@ -76,13 +79,15 @@ export class Pump<N extends FidNode> {
       }
       if (slice.begin()) await slice.next();
       input.push(chunk);
-      const isWaited = processed > EARLY;
+      const sendsInParts = processed > REQUESTS_PER_WRITE;
       processed = 0;
       outbox.hold();
       while (!lifetime.ended && splitter.advance()) {
         const { at, end } = splitter.reader;
         receive(splitter.reader);
-        if (++processed % EARLY === 0 && isWaited) outbox.flush();
+        if (++processed % REQUESTS_PER_WRITE === 0 && sendsInParts) {
+          outbox.flush();
+        }
         if (slice.isOver(end - at)) {
           outbox.flush();
           await slice.next();
@@ -111,38 +116,47 @@ export class Pump<N extends FidNode> {
     }
   }
 
-  /** Waits until nothing of the old session is under way, for a bounded time. */
+  /**
+   * Waits until no work of the old session is in progress, up to
+   * `closeTimeout`.
+   */
   #untilReleased(): Promise<void> {
     const { condition, lifetime, background } = this.#init;
     return condition.within(() => lifetime.ended || background.isIdle);
   }
 
-  /** Waits for room for requests; refuses long ones when none is answered. */
+  /**
+   * Waits until the server may read further requests. Refuses long requests
+   * when no request is answered for a while.
+   */
   async #untilRoom(): Promise<void> {
     const { admission, condition, lifetime, refs } = this.#init;
     const { waitingAfter } = this.#init.settings;
-    const patience = Math.min(PATIENCE * waitingAfter, TIMEOUT_MAX);
+    const refusalDelay = Math.min(REFUSAL_FACTOR * waitingAfter, TIMEOUT_MAX);
     let { ended } = admission;
-    const look = () => {
-      // The remaining requests wait for an event, and a Tflush further on in
-      // the stream may end that.
+    const check = () => {
+      // All requests wait for an event. A Tflush that is not read yet may end
+      // one of them, so the server must read on.
       if (ended === admission.ended) admission.refuse();
       ({ ended } = admission);
-      timer = refs.after(patience, look);
+      timer = refs.after(refusalDelay, check);
       condition.wake();
     };
-    let timer = refs.after(patience, look);
+    let timer = refs.after(refusalDelay, check);
     await condition.until(() => lifetime.ended || !admission.isFull);
     refs.cancel(timer);
   }
 
-  /** Waits for something that no byte of the client brings; ends the session when the client goes. */
+  /**
+   * Waits for a promise that does not depend on the bytes of the client. Ends
+   * the session when the client ends the connection meanwhile.
+   */
   async watch(wait: Promise<void>): Promise<void> {
     const { input, outbox, lifetime } = this.#init;
     outbox.flush();
     input.watch((error) => {
       if (error !== undefined) return lifetime.lost(error);
-      lifetime.gone = true; // The client may still take replies.
+      lifetime.clientGone = true; // The client may still take replies.
       lifetime.end();
     });
     await wait;

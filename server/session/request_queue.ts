@@ -9,7 +9,7 @@ import type { Request } from "../requests/request.ts";
 import type { Responder } from "./responder.ts";
 
 /**
- * The queue drops the requests that were taken when their number exceeds this.
+ * The queue is shortened when more than this many of its requests were taken.
  */
 const TAKEN_MAX = 1024;
 
@@ -25,7 +25,9 @@ export interface QueueHooks<N extends FidNode> {
 export class RequestQueue<N extends FidNode> implements Responder<N> {
   /** All requests in order of arrival, withdrawn ones included. */
   #queue: Request<N>[] = [];
-  /** Number of requests at the head of the queue that the loop has passed. */
+  /**
+   * Number of requests at the head of the queue that were taken or withdrawn.
+   */
   #taken = 0;
   /** Requests that the loop has not taken. */
   readonly #waiting: Set<Request<N>> = new Set();
@@ -92,7 +94,7 @@ export class RequestQueue<N extends FidNode> implements Responder<N> {
     const request = this.#take();
     if (request === undefined) return undefined;
     const { type, tag, fid, data } = request;
-    // Sound: each class of request gives the data of its type.
+    // The cast is sound: each class of requests returns the data of its type.
     return {
       type,
       tag,

@@ -1,4 +1,4 @@
-// The trace of a session's messages.
+// Traces the messages of a session.
 
 import type { Message, ProtocolError } from "../../codec.ts";
 import type { Connection } from "../../transport.ts";
@@ -10,7 +10,7 @@ import type {
 } from "../options.ts";
 import type { ErrorReports } from "../replies/error_reports.ts";
 
-/** A traced message without the fields that all of them have. */
+/** A traced message or frame without the common fields. */
 type WithoutContext<Traced extends TraceContext> = Omit<
   Traced,
   keyof TraceContext
@@ -40,7 +40,7 @@ export class Tracer {
     this.#trace({ direction, message });
   }
 
-  /** Traces a frame of the client that is no message. */
+  /** Traces a malformed frame of the client. */
   frame(frame: Uint8Array, error: ProtocolError): void {
     this.#trace({ direction: "in", frame, error });
   }

@@ -1,9 +1,13 @@
-// Which dialect a session speaks.
+// Selects the dialect of a session.
 
 import { type Dialect, dialect9P2000 } from "../../codec.ts";
 
-/** The dialect of a session, by the client's version: its own, or the plain one. See `version(9P)`. */
-export function agree(version: string): Dialect | undefined {
+/**
+ * Returns the dialect for the version of a client: the dialect of that name, or
+ * plain 9P2000 for other versions from 9P2000 on. Returns undefined for any
+ * other version. See `version(9P)`.
+ */
+export function dialectFor(version: string): Dialect | undefined {
   const spoken = DIALECTS.find((dialect) => dialect.version === version);
   if (spoken !== undefined) return spoken;
   const base = version.split(".", 1)[0];
@@ -11,5 +15,5 @@ export function agree(version: string): Dialect | undefined {
   return isLater ? dialect9P2000 : undefined;
 }
 
-/** The dialects of the server. */
+/** The dialects that servers speak. */
 const DIALECTS: readonly Dialect[] = [dialect9P2000];

@@ -1,12 +1,12 @@
-// Waits of a session for something that its operations make true.
+// Lets a session wait for a condition.
 
 import type { RefGroup } from "../../transport/ref_group.ts";
 
-/** Lets work wait until something is true. */
+/** Lets callers wait until a condition is true. */
 export class Condition {
   readonly #refs: RefGroup;
   readonly #limit: number;
-  /** Wakes the waits. */
+  /** The functions that end the current waits. */
   #waits: (() => void)[] = [];
 
   /**
@@ -18,7 +18,9 @@ export class Condition {
     this.#limit = limit;
   }
 
-  /** Waits until `done` returns true; wake() calls it again. */
+  /**
+   * Waits until `done` returns true. wake() makes the wait call `done` again.
+   */
   async until(done: () => boolean): Promise<void> {
     while (!done()) {
       await new Promise<void>((resolve) => this.#waits.push(resolve));
@@ -42,6 +44,6 @@ export class Condition {
     if (this.#waits.length === 0) return;
     const waits = this.#waits;
     this.#waits = [];
-    for (const look of waits) look();
+    for (const resolve of waits) resolve();
   }
 }

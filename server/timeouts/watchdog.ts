@@ -4,17 +4,21 @@
 import type { RefGroup, Timer } from "../../transport/ref_group.ts";
 import type { SessionSettings } from "../options.ts";
 
-/** Number of checks within `stallTimeout` while replies wait for the client. */
-const LOOKS = 4;
+/** Number of checks within `stallTimeout`. */
+const CHECKS = 4;
 /**
- * The part of its waiting replies that a client must take within
- * `stallTimeout`. A client that takes one byte at a time is closed.
+ * The fraction of its waiting replies that a client must take within
+ * `stallTimeout`. It is not one byte, because a client that takes single bytes
+ * must not hold a connection.
  */
-const PART = 1 / 16;
+const TAKEN_PART = 1 / 16;
 
-/** The facts that a Watchdog needs of its session. */
+/** The state of a session that a Watchdog reads. */
 export interface Watched {
-  /** True while requests are under way: the client may send nothing then. */
+  /**
+   * Returns true while requests are in progress. The client need not send
+   * anything then.
+   */
   readonly isBusy: () => boolean;
   /** Returns the bytes of replies that the client has not taken. */
   readonly waiting: () => number;
@@ -35,8 +39,8 @@ export class Watchdog {
   #timer: Timer | undefined;
   #stallTimer: Timer | undefined;
   #stopped = false;
-  /** True while there is no session. */
-  #waits = false;
+  /** True while the connection waits for a Tversion. */
+  #isStarting = false;
   #heard = 0;
 
   /**
@@ -55,34 +59,32 @@ export class Watchdog {
   }
 
   /**
-   * Starts to wait for a session. Tversions that fail meanwhile do not extend
-   * the time.
+   * Starts the timeout for a Tversion. Tversions that fail do not extend the
+   * timeout.
    */
   start(): void {
-    if (this.#waits || this.#stopped) return;
-    this.#waits = true;
+    if (this.#isStarting || this.#stopped) return;
+    this.#isStarting = true;
     this.#clear();
     const { versionTimeout } = this.#settings;
     if (versionTimeout > 0) this.#after(versionTimeout, this.#watched.close);
   }
 
-  /** A session has begun: starts to wait for its requests. */
+  /** Starts the idle timeout. Called when a session has begun. */
   started(): void {
-    this.#waits = false;
+    this.#isStarting = false;
     this.#clear();
     this.heard();
     const { idleTimeout } = this.#settings;
-    if (idleTimeout > 0) this.#after(idleTimeout, () => this.#lookIdle());
+    if (idleTimeout > 0) this.#after(idleTimeout, () => this.#checkIdle());
   }
 
-  /** The client has sent something. */
+  /** Notes that the client has sent a message. */
   heard(): void {
     if (this.#settings.idleTimeout > 0) this.#heard = performance.now();
   }
 
-  /**
-   * Replies wait for the client: starts to check that the client takes them.
-   */
+  /** Starts to check that the client takes the replies that wait for it. */
   writing(): void {
     const { stallTimeout } = this.#settings;
     if (stallTimeout === 0 || this.#stallTimer !== undefined) return;
@@ -91,22 +93,22 @@ export class Watchdog {
 
   #watchReplies(): void {
     const { taken, waiting } = this.#watched;
-    const most = Math.max(1, waiting() * PART);
-    this.#awaitTaken(taken() + most, LOOKS);
+    const most = Math.max(1, waiting() * TAKEN_PART);
+    this.#awaitTaken(taken() + most, CHECKS);
   }
 
   /**
-   * Closes the connection when the client has not taken the wanted bytes after
-   * some checks. One timer serves many writes.
+   * Closes the connection when the client has not taken the `wanted` bytes
+   * after the given number of checks. One timer serves many writes.
    */
-  #awaitTaken(wanted: number, looks: number): void {
+  #awaitTaken(wanted: number, checks: number): void {
     const { stallTimeout } = this.#settings;
-    this.#stallTimer = this.#refs.after(stallTimeout / LOOKS, () => {
+    this.#stallTimer = this.#refs.after(stallTimeout / CHECKS, () => {
       this.#stallTimer = undefined;
       const { taken, waiting, close } = this.#watched;
       if (waiting() === 0) return; // The next write starts the timer anew.
       if (taken() >= wanted) this.#watchReplies();
-      else if (looks > 1) this.#awaitTaken(wanted, looks - 1);
+      else if (checks > 1) this.#awaitTaken(wanted, checks - 1);
       else close();
     });
   }
@@ -123,11 +125,11 @@ export class Watchdog {
    * Closes the connection when the client has been idle for too long. One timer
    * serves many requests.
    */
-  #lookIdle(): void {
+  #checkIdle(): void {
     const { idleTimeout } = this.#settings;
     const silent = this.#watched.isBusy() ? 0 : performance.now() - this.#heard;
     if (silent >= idleTimeout) this.#watched.close();
-    else this.#after(idleTimeout - silent, () => this.#lookIdle());
+    else this.#after(idleTimeout - silent, () => this.#checkIdle());
   }
 
   #after(milliseconds: number, then: () => void): void {
@@ -136,6 +138,6 @@ export class Watchdog {
 
   #clear(): void {
     this.#refs.cancel(this.#timer);
-    this.#timer = undefined; // Under Deno a timer keeps 150 bytes, and all that its callback refers to.
+    this.#timer = undefined; // Under Deno a cancelled timer still holds 150 bytes, and the objects that its callback refers to.
   }
 }

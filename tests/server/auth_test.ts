@@ -78,13 +78,13 @@ for (const async of [false, true]) {
     assertEquals(reply.aqid, { type: 8, vers: 0, path: 100n });
     const attach = T.attach(2, 0, "ann", "tree", AFID);
     await client.ask(attach, "Rerror 2 authentication failed");
-    // Offsets say nothing here.
+    // Offsets have no meaning for an afid.
     await client.ask(T.read(3, AFID), "Rread 3 challenge");
     await client.ask(T.write(4, AFID, "guess", 9), "Rwrite 4 5");
     await client.ask(attach, "Rerror 2 authentication failed");
     await client.ask(T.write(4, AFID, "secret", 14), "Rwrite 4 6");
     await client.ask(attach, "Rattach 2 0");
-    // Good for several attaches, and for itself after them.
+    // The afid serves several attaches, and stays usable after them.
     await client.ask(T.attach(2, 1, "ann", "tree", AFID), "Rattach 2 0");
     await client.ask(T.stat(5, AFID), "Rstat 5 auth");
     await client.ask(T.clunk(6, AFID), "Rclunk 6");
@@ -190,7 +190,7 @@ for (const end of ["answered", "refused", "flushed", "aborted"] as const) {
     await client.expect("Rversion 65535 8192 9P2000", "Rauth 1 100");
     client.send(T.attach(2, 0, "ann", "", AFID), T.clunk(3, AFID));
     await client.quiet();
-    // It is there, but its end stands before all that comes now.
+    // The afid still exists, but its clunk comes before all later requests.
     await client.ask(T.attach(4, 5, "bob", "", AFID), FAILED);
     client.send(T.stat(5, AFID));
     await client.quiet();

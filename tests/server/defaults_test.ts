@@ -8,13 +8,13 @@ import { test } from "../harness.ts";
 import { Gate, NEVER, nextTask, serveToy, Toy } from "./toy.ts";
 import { soon, T, WireClient } from "./wire_client.ts";
 
-/** Time that a test lets pass: timers of some delays run when it says so. */
+/** A clock that a test controls. pass() runs the timers of some delays. */
 class Clock implements Disposable {
   readonly #real = globalThis.setTimeout;
   readonly #delay: number;
   readonly #callbacks: (() => void)[] = [];
 
-  /** @param delay Milliseconds of the timers that the clock is for. */
+  /** @param delay Milliseconds of the timers that the clock controls. */
   constructor(delay: number) {
     this.#delay = delay;
     const set = (callback: () => void, delay?: number) => {
@@ -22,11 +22,11 @@ class Clock implements Disposable {
       this.#callbacks.push(callback);
       return 0;
     };
-    // The parts that a server uses are there.
+    // The object has the members that a server uses.
     globalThis.setTimeout = set as unknown as typeof setTimeout;
   }
 
-  /** Lets the time of all timers run out; gives how many there were. */
+  /** Runs all timers, and returns their number. */
   pass(): number {
     const callbacks = this.#callbacks.splice(0);
     for (const callback of callbacks) callback();
@@ -41,7 +41,7 @@ class Clock implements Disposable {
 /** A connection whose client is a script: the chunks that it sends, then nothing. */
 class Script implements Connection {
   readonly peer = "script";
-  /** Chunks that the server asked for. */
+  /** Number of chunks that the server has read. */
   reads = 0;
   /** The written buffers, as they were passed. */
   readonly written: Uint8Array[] = [];
@@ -76,7 +76,9 @@ class Script implements Connection {
   }
 }
 
-/** Version, attach, and fid 1 at the file `a`, open. */
+/**
+ * Frames of a Tversion and a Tattach, and of the walk and open of fid 1 at `a`.
+ */
 const BEGINNING = concat([
   T.version(2 ** 20),
   T.attach(1, 0),
@@ -116,7 +118,7 @@ test("versionTimeout holds for the time after a Tversion that ends the session a
   const { client } = scene;
   using clock = new Clock(30_000);
   await client.ask(unknown, `Rversion ${NOTAG} 8192 unknown`);
-  await client.ask(unknown, `Rversion ${NOTAG} 8192 unknown`); // No time is gained.
+  await client.ask(unknown, `Rversion ${NOTAG} 8192 unknown`); // The timeout is not extended.
   assertEquals(clock.pass(), 1);
   await client.end();
   await soon(scene.served);
@@ -126,7 +128,7 @@ test("closeTimeout is 1 s by default", async () => {
   using clock = new Clock(1000);
   const stop = new AbortController();
   await using scene = await serveToy({
-    write: () => new Promise<void>(() => {}), // Deaf to the signal.
+    write: () => new Promise<void>(() => {}), // Ignores the signal.
   }, { signal: stop.signal });
   const { client } = scene;
   client.send(T.walk(1, 0, 1, "a"), T.open(2, 1, 1), T.write(3, 1, "x"));
@@ -136,10 +138,10 @@ test("closeTimeout is 1 s by default", async () => {
   stop.abort();
   for (let i = 0; i < 10; i++) await nextTask();
   assertEquals(ended, false);
-  assertEquals(clock.pass(), 1); // It is given up…
+  assertEquals(clock.pass(), 1); // The write is aborted…
   await client.end();
   assertEquals(ended, false);
-  assert(clock.pass() > 0); // …and not waited for any more.
+  assert(clock.pass() > 0); // …and the server does not wait for it any more.
   await soon(scene.served);
 });
 
@@ -201,7 +203,7 @@ for (const [size, most] of [[1, 32], [8192, 33]]) {
     const stat = encode(T.stat(9, 0));
     const script = new Script((function* () {
       yield BEGINNING;
-      // More bytes are under way than may be, and the session waits for them.
+      // The requests exceed the limit, and the session waits for them.
       yield encode(T.read(1, 1));
       const further = concat(Array(size * 50).fill(stat));
       for (let at = 0; at < further.length; at += size) {

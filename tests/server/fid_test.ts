@@ -18,7 +18,10 @@ import { soon, T } from "./wire_client.ts";
 const UNKNOWN = "fid unknown or out of range";
 const IN_USE = "fid already in use";
 
-/** Runs a test with a handler that answers at once, and with one that answers later. */
+/**
+ * Runs a test with a handler that answers at once, and with a handler that
+ * answers later.
+ */
 function both(name: string, fn: (scene: ToyScene) => Promise<void>): void {
   for (const async of [false, true]) {
     test(`${name}: handler answers ${async ? "later" : "at once"}`, async () => {

@@ -113,7 +113,7 @@ test("serve() answers only the Tflush when the handler honours the signal", asyn
   assertEquals(scene.toy.a.content, bytes("alpha"));
 });
 
-test("serve() gives a read up whose handler takes no notice of the flush", async () => {
+test("serve() abandons a flushed read whose handler ignores the signal", async () => {
   const blocked = new Blocked("ignores");
   await using scene = await serveToy(blocked.handler);
   const { client } = scene;
@@ -129,7 +129,7 @@ test("serve() gives a read up whose handler takes no notice of the flush", async
   await client.quiet(7);
 });
 
-test("serve() lets a write be done whose handler takes no notice of the flush", async () => {
+test("serve() waits for a flushed write whose handler ignores the signal", async () => {
   const blocked = new Blocked("ignores");
   await using scene = await serveToy(blocked.handler);
   const { client } = scene;
@@ -176,7 +176,7 @@ test("serve() answers several flushes of one request in order", async () => {
   await openA(scene);
   client.send(T.wstat(7, 1), ...[30, 10, 20, 40].map((tag) => T.flush(tag, 7)));
   await client.quiet();
-  // A flush of a flush waits or not; both are answered.
+  // A flush of a flush may wait or not. Both are answered.
   client.send(T.flush(50, 30));
   await nextTask();
   blocked.gate.open();
@@ -201,7 +201,7 @@ for (const manner of ["honours", "ignores"] as const) {
     const { client } = scene;
     await openA(scene);
     client.send(
-      T.wstat(1, 1), // Has the fid for itself.
+      T.wstat(1, 1), // Uses the fid exclusively.
       T.read(2, 1),
       T.write(3, 1, "no"),
       T.remove(4, 1),
@@ -458,7 +458,7 @@ test("serve() takes NOTAG as any other tag", async () => {
 test("serve() frees a tag before the reply can be seen", async () => {
   const [near, far] = pair();
   const client = new WireClient(near);
-  // Asks again inside the write that brings the reply.
+  // Sends the next request inside the write of the reply.
   let again = 0;
   const served = serve(
     onWrite(far, () => {
@@ -556,7 +556,7 @@ test("a read that is given up while its file is opened asks for no data", async 
   const { client } = scene;
   await client.ask(T.walk(1, 0, 1, "a"), "Rwalk 1 1");
   client.send(T.read(1, 1), T.flush(2, 1), T.clunk(3, 1));
-  await client.quiet(); // The fid is not free before it is opened.
+  await client.quiet(); // The fid is not free until the open is done.
   gate.open();
   await client.expect("Rflush 2", "Rclunk 3");
   assertEquals(reads, 0);

@@ -11,7 +11,7 @@ import { NEVER, onWrite, serveToy, untilAborted } from "./toy.ts";
 import { malformed, Random } from "../codec/vectors.ts";
 import { soon, T, WireClient } from "./wire_client.ts";
 
-/** A tree that any user may write, and connections to it. */
+/** A tree that any user may write to, and connections to it. */
 class Served implements AsyncDisposable {
   readonly fs = new MemoryFs({ a: "alpha" }, { mode: 0o777 });
   readonly errors: unknown[] = [];
@@ -48,7 +48,7 @@ for (const { name, msize, frame, expect, fresh } of malformed()) {
     if (expect === "close") {
       await client.end();
     } else {
-      // One of the two: an error, or the end.
+      // The server sends an error, or ends the connection.
       const reply = await client.next().catch((error) => {
         if (expect === "either") return undefined;
         throw error;
@@ -111,7 +111,7 @@ test("serve() takes two messages split at every point", async () => {
   ]);
   for (let at = 0; at <= stream.length; at++) {
     client.raw(stream.slice(0, at));
-    // Whatever is whole is answered before the rest comes.
+    // Complete frames are answered before the rest arrives.
     if (at >= 25) await client.expect("Rwalk 1 2,3");
     if (at === stream.length) await client.expect("Rclunk 2");
     client.raw(stream.slice(at));
@@ -146,7 +146,7 @@ test("serve() clunks the fids of a connection that is cut inside a message", asy
   await client.end();
   await soon(scene.served);
   assertEquals(scene.takeLog(), ["clunk 0", "clunk 1", "disconnect"]);
-  scene.takeErrors(); // Whether a cut is told is not fixed.
+  scene.takeErrors(); // The reference does not say whether a cut is reported.
 });
 
 // P-33: clients that expect JSON parse every error.
@@ -190,9 +190,9 @@ test("serve() sends what is answered when a client ends its direction while it w
   const { client } = scene;
   await client.ask(T.walk(1, 0, 1, "a"), "Rwalk 1 1");
   await client.ask(T.open(1, 1, OREAD), "Ropen 1 1");
-  // The client takes none of these, so that the next ones wait behind them.
+  // The client takes none of these replies, so later replies wait.
   for (let tag = 0; tag < 8; tag++) client.send(quick(tag));
-  client.send(T.read(100, 1, 0)); // After this request the session waits for room.
+  client.send(T.read(100, 1, 0)); // After this request the session waits for memory.
   await client.closeWrite();
   for (let tag = 0; tag < 8; tag++) {
     assertEquals((await client.next()).tag, tag);
@@ -203,7 +203,7 @@ test("serve() sends what is answered when a client ends its direction while it w
 test("serve() ends the connection before the body of a frame that is too large", async () => {
   await using scene = await serveToy({}, { msize: 4096 });
   const { client } = scene;
-  // Only the size field; the session's limit is that of the Rversion.
+  // Only the size field. The limit is the msize of the Rversion.
   client.raw("01100000");
   await client.end();
   assertEquals(scene.takeErrors(), [

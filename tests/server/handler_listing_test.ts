@@ -8,7 +8,10 @@ import { pair } from "../../transport.ts";
 import { test } from "../harness.ts";
 import { nextTask, statOf, Toy } from "./toy.ts";
 
-/** Lists a directory with several clients at once, and gives what each has found. */
+/**
+ * Lists a directory with several clients at once, and returns the names that
+ * each client has found.
+ */
 async function listsOf(
   readdir: NonNullable<Handler["readdir"]>,
   readers = 1,

@@ -238,7 +238,7 @@ test("Handler: a directory without readdir() has no members", async () => {
   await scene.client.quiet();
 });
 
-const bad = <T>(value: unknown): T => value as T; // What types forbid happens all the same.
+const bad = <T>(value: unknown): T => value as T; // Programs without type checks can return invalid values.
 
 for (
   const [what, overrides, request] of [

@@ -90,7 +90,8 @@ test("serve() takes 65,000 requests that wait for one fid; flushes of all of the
   const all = Array.from({ length: WAITING }, (_, i) => i);
   client.send(...all.map((tag) => T.stat(tag, 1)));
   await client.quiet(65_200);
-  // The last first, which is the farthest from the head of the queue.
+  // From the last to the first, because the last request is farthest from the
+  // head of the queue.
   client.send(...all.toReversed().map((tag) => T.flush(65_100, tag)));
   for (const _ of all) await client.expect("Rflush 65100");
   reads.open(1);
@@ -136,7 +137,7 @@ test("serve() sees that a client went away that has many requests", async () => 
   assertEquals(scene.errors, []);
 });
 
-/** A client that sends and never reads, as the server sees it. */
+/** A connection whose client sends and never reads. */
 class Greedy implements Connection {
   readonly peer = "greedy";
   reads = 0;
@@ -332,7 +333,7 @@ test("serve() serves one client while another one blocks and does not read", asy
     await second.ask(T.clunk(1, 1), "Rclunk 1");
   }
   assertEquals(reads.started, []);
-  // Whoever reads late gets it all.
+  // A client that reads late gets all replies.
   await first.expect("Rwalk 1 1", "Ropen 2 1");
   for (let i = 0; i < 1000; i++) {
     const reply = await first.next();
@@ -362,7 +363,7 @@ test("serve() sends many late replies with few writes", async () => {
   assertEquals(writes, 1);
 });
 
-/** Lets all happen that the server does of its own accord. */
+/** Waits until the server has nothing left to do. */
 async function settled(): Promise<void> {
   for (let i = 0; i < 10; i++) await nextTask();
 }

@@ -1,5 +1,5 @@
-// The memory that all clients together can make a server hold, and the end of
-// clients that take no replies.
+// The memory limit of all clients of a server, and the end of clients that take
+// no replies.
 
 import {
   assert,
@@ -31,7 +31,7 @@ const MSIZE = 65536;
 /** Data of a reply that is as long as a message may be. */
 const COUNT = MSIZE - 11;
 
-/** A server of several clients, which have one budget. */
+/** A server with several clients that share one budget. */
 class Scene implements AsyncDisposable {
   readonly memory: Budget;
   readonly toy = new Toy();
@@ -97,7 +97,7 @@ test("memory: replies that several clients do not take are counted for all of th
   assert(scene.memory.isFull);
   // Each connection gets one more buffer.
   assertLess(scene.memory.used, limit + 4 * 2 * MiB);
-  // Others are answered all the same, one by one.
+  // Other clients still get replies, one by one.
   const other = await scene.client();
   for (let i = 0; i < 20; i++) {
     await other.ask(T.stat(1, 1), "Rstat 1 a");

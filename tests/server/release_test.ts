@@ -147,7 +147,7 @@ test("release: clones share a node, and the last one gives it back", async () =>
   await client.rpc(T.clunk(1, 1));
   await client.rpc(T.clunk(1, 3));
   assertEquals(ledger.take(), []);
-  // A clone that moves lets go as well.
+  // A clone that moves also releases its node.
   await client.rpc(T.walk(1, 2, 2, "b"));
   assertEquals(ledger.take(), ["a"]);
   await client.rpc(T.clunk(1, 2));

@@ -157,7 +157,7 @@ test("maxReplyBytes: reads that wait begin in their order", async () => {
   client.send(
     T.read(1, 1, 1, 40),
     T.read(2, 1, 2, 40),
-    T.read(3, 2, 3, 90), // Does not fit; nor may those behind it overtake it.
+    T.read(3, 2, 3, 90), // Does not fit. Later requests must not overtake it.
     T.read(4, 3, 4, 10),
     T.read(5, 2, 5, 10),
     T.read(6, 4, 6, 0), // Needs no room.

@@ -33,14 +33,14 @@ class Scene implements AsyncDisposable {
     this.requests = this.session[Symbol.asyncIterator]();
   }
 
-  /** The next request, which must be of a type. */
+  /** Returns the next request, which must be of a type. */
   async take<Type extends Request["type"]>(
     type: Type,
   ): Promise<Extract<Request, { type: Type }>> {
     const { value } = await soon(this.requests.next());
     assert(value, `${type} expected, the session ended`);
     assertEquals(value.type, type);
-    return value as Extract<Request, { type: Type }>; // As just compared.
+    return value as Extract<Request, { type: Type }>; // The type was checked above.
   }
 
   /** Version and attach of fid 0. */
@@ -60,7 +60,7 @@ class Scene implements AsyncDisposable {
     await this.client.expect("Ropen 1 1");
   }
 
-  /** The session must be over. */
+  /** Checks that the session has ended. */
   async end(): Promise<void> {
     assertEquals(await soon(this.requests.next()), {
       value: undefined,
@@ -241,7 +241,7 @@ test("Session does not take a second answer", async () => {
     await client.expect(first === "respond" ? "Rstat 1 /" : "Rerror 1 no");
     await client.quiet();
   }
-  // A wrong answer was an answer.
+  // An invalid answer counts as an answer.
   client.send(T.read(1, 0), T.stat(2, 0));
   await client.expect("Rerror 1 bad use of fid");
   const request = await scene.take("Tstat");
@@ -307,7 +307,7 @@ test("Session shows its fids, its msize, its version, its peer", async () => {
   assertEquals([...session.fids.keys()], []);
 });
 
-test("Session does not show fids that are on their way", async () => {
+test("Session does not show fids whose walk, auth or attach is in progress", async () => {
   await using scene = await start();
   const { client, session } = scene;
   const { fids } = session;
@@ -333,7 +333,7 @@ test("Session does not show fids that are on their way", async () => {
   assertEquals([...fids.entries()], [...fids]);
 });
 
-test("Session tells of fids that end without a request", async () => {
+test("Session calls onRelease for fids that end without a request", async () => {
   const released: number[] = [];
   await using scene = await start({
     onRelease: ({ fid }) => released.push(fid),
@@ -344,7 +344,8 @@ test("Session tells of fids that end without a request", async () => {
   (await scene.take("Twalk")).respond({ nodes: [toy.d] });
   (await scene.take("Tclunk")).respond();
   await client.expect("Rwalk 1 2", "Rclunk 2");
-  // A clunk and a walk are on their way: the one ended its fid, the other bore none.
+  // A clunk and a walk are in progress. The clunk has ended its fid, and the
+  // walk has not created one.
   client.send(T.clunk(3, 2), T.walk(4, 0, 9, "a"), T.version());
   await client.expect("Rversion 65535 8192 9P2000");
   assertEquals(released, [2, 0]);
@@ -356,7 +357,7 @@ test("Session tells of fids that end without a request", async () => {
   assertEquals(released, [2, 0, 7]);
 });
 
-test("Session bears newfid by the number of nodes", async () => {
+test("Session creates newfid only when the answer has all nodes", async () => {
   await using scene = await start();
   const { client } = scene;
   client.send(T.walk(1, 0, 1, "d", "x"));
@@ -386,7 +387,7 @@ test("Session aborts the signal of a request that is flushed", async () => {
   read.error(new NinePError("Interrupted system call"));
   await client.expect("Rflush 6");
 
-  // It may answer all the same.
+  // The program may still answer the request.
   client.send(T.wstat(5, 1));
   const late = await scene.take("Twstat");
   client.send(T.flush(6, 5));
@@ -473,7 +474,7 @@ test("Session sends what was answered before the loop was left", async () => {
   client.close();
 });
 
-test("Session: close() is not held up by requests that nobody has seen", async () => {
+test("Session: close() does not wait for requests that the loop has not taken", async () => {
   const [near, far] = pair();
   const client = new WireClient(near);
   const session = new Session<ToyNode>(far);

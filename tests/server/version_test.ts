@@ -157,7 +157,7 @@ test("serve() aborts what is outstanding at a Tversion; no late reply", async ()
       return await untilAborted(signal);
     },
     stat: async ({ node }) => {
-      await reading.passed; // Takes no notice.
+      await reading.passed; // Ignores the signal.
       return statOf(node);
     },
     wstat: async () => await reading.passed,
@@ -174,7 +174,8 @@ test("serve() aborts what is outstanding at a Tversion; no late reply", async ()
   await client.quiet();
   assert(!signals[0].aborted);
   client.send(T.version());
-  // A handler that takes no notice may hold up the reply, not send one.
+  // A handler that ignores the signal may delay the Rversion. Its answer is
+  // dropped.
   reading.open();
   await client.expect("Rversion 65535 8192 9P2000");
   assert(signals[0].aborted);
@@ -188,7 +189,7 @@ test("serve() aborts what is outstanding at a Tversion; no late reply", async ()
 
 test("serve() does not start requests that waited when their session ends", async () => {
   await using scene = await serveToy({
-    read: () => new Promise(() => {}), // Takes no notice of the signal.
+    read: () => new Promise(() => {}), // Ignores the signal.
   });
   const { client } = scene;
   client.send(T.walk(1, 0, 1, "a"), T.open(2, 1), T.read(3, 1), T.remove(4, 1));
@@ -348,7 +349,7 @@ test("serve() refuses a stat record whose length 16 bits cannot say", async () =
     assertEquals((await client.rpc(T.stat(1, 0))).type, "Rerror");
   }
   await client.ask(T.stat(1, 0), "Rstat 1 /");
-  scene.takeErrors(); // Whether the handler's fault is told is not fixed.
+  scene.takeErrors(); // The reference does not say whether this error of the handler is reported.
 });
 
 test("serve() answers 16 names with 16 qids at the least msize", async () => {

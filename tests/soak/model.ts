@@ -13,7 +13,7 @@ import type { Kinds } from "./kinds.ts";
 import type { Shared } from "./shared.ts";
 import type { Random } from "../codec/vectors.ts";
 
-/** What is known of a file, or of a directory, which has no text. */
+/** The expected state of a file, or of a directory, which has no text. */
 export interface Entry {
   readonly mode: number;
   readonly text?: string;
@@ -22,30 +22,37 @@ export interface Entry {
 /** The files of one user, by path. */
 export type State = ReadonlyMap<string, Entry>;
 
-/** Who works on the tree. */
+/** A user of the tree. */
 export interface User {
   readonly name: string;
   readonly client: Client;
-  /** Whether its connection has been cut. */
+  /** True when the connection of the user was cut. */
   readonly gone: boolean;
 }
 
-/** An operation, and what may become of it. */
+/** An operation and its possible results. */
 export interface Step {
   readonly name: string;
   /**
-   * The states that it goes through, the present one first. Success means the
-   * last one, an error the first; what is cut or given up may end in any.
+   * The states that the operation goes through, the current state first. After
+   * success the last state holds, after an error the first. An operation that
+   * is cut or aborted may end in any of the states.
    */
   readonly states: readonly State[];
-  /** Codes of the errors of which it must have one; it must succeed without. */
+  /**
+   * Codes of the errors with which the operation must fail. Without codes it
+   * must succeed.
+   */
   readonly codes?: readonly string[];
-  /** Whether the end of the fid changes something: that may come after an abort. */
+  /**
+   * True when the end of the fid changes the state, which may happen after an
+   * abort.
+   */
   readonly late?: boolean;
   readonly run: Run;
 }
 
-/** What runs an operation. */
+/** Runs an operation for a user. */
 export type Run = (user: User, signal: AbortSignal) => Promise<void>;
 
 const FILES = ["a", "b", "c", "x/a", "x/b", "y/a", "y/b"];
@@ -60,7 +67,7 @@ const WRITE = 2;
 
 const encoder = new TextEncoder();
 
-/** The state with one entry changed, or without it. */
+/** Returns the state with one entry changed or removed. */
 export function changed(state: State, path: string, entry?: Entry): State {
   const next = new Map(state);
   if (entry === undefined) next.delete(path);
@@ -119,7 +126,7 @@ export function observe(fs: MemoryFs, name: string): State {
   return state;
 }
 
-/** Whether two states are the same. */
+/** Returns true when two states are the same. */
 export function same(one: State, other: State): boolean {
   if (one.size !== other.size) return false;
   for (const [path, { mode, text }] of one) {
@@ -174,9 +181,12 @@ function newFile(state: State, path: string, perm: number): Entry {
   return { mode: perm & (~0o666 | dir & 0o666), text: "" };
 }
 
-/** Makes the operations of a user by chance; all chance is in the making. */
+/**
+ * Creates random operations of a user. All random choices are made when the
+ * operation is created.
+ */
 export class Chance {
-  /** Largest transfer of the present connection. */
+  /** Largest transfer of the current connection. */
   limit = 0;
   readonly #name: string;
   readonly #home: string;

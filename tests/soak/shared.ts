@@ -1,6 +1,6 @@
 /**
- * Where all users of the soak test work side by side: what each may do there,
- * and what must hold whatever the others do.
+ * The files that all users of the soak test share: the operations of each user,
+ * and the conditions that must always hold.
  *
  * @module
  */
@@ -21,13 +21,13 @@ import {
 } from "./model.ts";
 import type { Random } from "../codec/vectors.ts";
 
-/** Members of shared/dir that are there all the time. */
+/** Members of shared/dir that always exist. */
 const KEPT = Array.from({ length: 30 }, (_, at) => `keep${at}`);
 /** Lengths of the records, each of which fits into one message. */
 const RECORDS = [64, 200, 400];
 /** A path that takes several walks. */
 const DEEP = ["deep", ...Array.from({ length: 40 }, (_, at) => `d${at}`)];
-/** A log that is longer is checked, and begun anew. */
+/** A longer log is checked and started again. */
 export const LOG_MAX: number = 64 * 1024;
 
 const encoder = new TextEncoder();
@@ -109,7 +109,7 @@ export class Log {
     if (this.#lines.has(line)) this.#lines.set(line, true);
   }
 
-  /** Checks all that was appended since the last time. */
+  /** Checks the lines that were appended since the last check. */
   check(text: string): void {
     assert(text === "" || text.endsWith("\n"), "the last line is not whole");
     for (const line of text.split("\n").slice(0, -1)) {
@@ -137,7 +137,7 @@ export class Shared {
     length,
     register: new Register(),
   }));
-  /** Who has the file of exclusive use. */
+  /** The user that has the file of exclusive use open. */
   #holder: User | undefined;
   #count = 0;
   #users = 0;
@@ -252,7 +252,7 @@ export class Shared {
     return plan(`read ${path}`, state, [], run);
   }
 
-  /** Uses the file that one fid at a time may have open. */
+  /** Uses the file that only one fid at a time may have open. */
   exclusive(state: State, who: string): Step {
     const path = "shared/excl";
     const run: Run = async (user, signal) => {
@@ -328,7 +328,7 @@ export class Shared {
     return plan(`list ${path}`, state, codes, run);
   }
 
-  /** Walks a long way. */
+  /** Walks a path of many names. */
   walk(state: State, random: Random): Step {
     const names = DEEP.slice(0, 1 + random.below(DEEP.length));
     const run: Run = async ({ client }, signal) => {
@@ -358,7 +358,10 @@ export class Shared {
     return plan(`call ${path}`, state, [], run);
   }
 
-  /** A call that ends only when it is given up; it holds up no other request. */
+  /**
+   * Makes a call that ends only when it is aborted, and that delays no other
+   * request.
+   */
   giveUpCall(state: State): Step {
     const run: Run = async ({ client }, signal) => {
       const abort = new AbortController();

@@ -1,8 +1,10 @@
-// Many clients at one tree, for a while: what they do is checked against a
-// model, half of them are cut at any point, and nothing is left over.
+// Soak test: many clients use one tree. Their operations are checked against a
+// model, half of the connections are cut at random points, and nothing may be
+// left at the end.
 //
-// NINEP_SOAK_SECONDS is how long (3 by default), NINEP_SOAK_SEED what chance
-// begins with. How requests of different clients meet is up to the runtime.
+// NINEP_SOAK_SECONDS is the duration (3 by default), NINEP_SOAK_SEED the seed
+// of the random numbers. The order of the requests of different clients depends
+// on the runtime.
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { deadline } from "@std/async";
 import process from "node:process";
@@ -41,9 +43,9 @@ const SEED = setting("NINEP_SOAK_SEED", Date.now() % 1_000_000);
 const MAX_SIZE = 64 * 1024 * 1024;
 /** Most names in the tree; a deep tree is among them. */
 const MAX_FILES = 30_000;
-/** How long the soak goes on before memory is looked at, in seconds. */
+/** Seconds before memory is measured. */
 const WARM_UP = Math.min(5, SECONDS);
-/** Whoever takes longer than the soak and this has hung. */
+/** Time after the soak at which a client counts as hung. */
 const PATIENCE_MS = 60_000;
 
 /** A number from the environment, where the tests may read it. */

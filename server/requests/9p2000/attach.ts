@@ -1,4 +1,5 @@
-// Tauth and Tattach: requests that make a fid out of a user and a tree. See attach(9P).
+// Tauth and Tattach: requests that create a fid for a user and a tree. See
+// attach(9P).
 
 import {
   NinePError,
@@ -20,8 +21,8 @@ import type {
 } from "../../handler.ts";
 import { Request, type SessionParts } from "../request.ts";
 
-/** A request that makes a fid for a user and a tree. */
-abstract class NewFid<N extends FidNode> extends Request<N, Found<N>> {
+/** A request that creates a fid for a user and a tree. */
+abstract class NewFidRequest<N extends FidNode> extends Request<N, Found<N>> {
   /** Tree. */
   readonly aname: string;
   #found: N | undefined;
@@ -36,8 +37,8 @@ abstract class NewFid<N extends FidNode> extends Request<N, Found<N>> {
     return true;
   }
 
-  /** Remembers the node, so that revert() can release it. */
-  protected take({ node }: Found<N>): void {
+  /** Keeps the node, so that revert() can release it. */
+  protected keepNode({ node }: Found<N>): void {
     this.#found = node;
   }
 
@@ -55,7 +56,7 @@ abstract class NewFid<N extends FidNode> extends Request<N, Found<N>> {
 }
 
 /** A Tauth. See `attach(9P)`. */
-export class TauthRequest<N extends FidNode> extends NewFid<N> {
+export class TauthRequest<N extends FidNode> extends NewFidRequest<N> {
   /** Kind of the request. */
   readonly type = "Tauth";
 
@@ -82,7 +83,7 @@ export class TauthRequest<N extends FidNode> extends NewFid<N> {
   }
 
   reply(answer: Found<N>): void {
-    this.take(answer);
+    this.keepNode(answer);
     const { qid } = answer.node;
     if ((qid.type & QTAUTH) === 0) {
       throw new TypeError("the node of an auth must have QTAUTH in its qid");
@@ -98,10 +99,10 @@ export class TauthRequest<N extends FidNode> extends NewFid<N> {
 }
 
 /** A Tattach. See `attach(9P)`. */
-export class TattachRequest<N extends FidNode> extends NewFid<N> {
+export class TattachRequest<N extends FidNode> extends NewFidRequest<N> {
   /** Kind of the request. */
   readonly type = "Tattach";
-  /** Authentication that was made before; undefined for none. */
+  /** Fid of an earlier Tauth; undefined for none. */
   readonly afid: FidState<N> | undefined;
 
   /** Made by a session. */
@@ -116,7 +117,7 @@ export class TattachRequest<N extends FidNode> extends NewFid<N> {
         ? new NinePError("fid unknown or out of range")
         : new NinePError("bad use of fid");
     }
-    this.afid.enter(false, false); // A Tclunk of the afid waits until this attach is answered.
+    this.afid.enter(false, false); // A Tclunk of the afid must wait until this attach is answered.
   }
 
   check(): void {
@@ -139,22 +140,22 @@ export class TattachRequest<N extends FidNode> extends NewFid<N> {
   }
 
   reply(answer: Found<N>): void {
-    this.take(answer);
+    this.keepNode(answer);
     const { qid } = answer.node;
     this.session.replies.put({ type: "Rattach", tag: this.tag, qid });
   }
 
   override commit(answer: Found<N>): void {
     super.commit(answer);
-    this.#leave();
+    this.#leaveAfid();
   }
 
   override revert(): void {
     super.revert();
-    this.#leave();
+    this.#leaveAfid();
   }
 
-  #leave(): void {
+  #leaveAfid(): void {
     if (this.afid === undefined) return;
     this.afid.leave(false, false);
     this.session.wake(this.afid);

@@ -1,4 +1,4 @@
-// Tcall: the call of a function file.
+// Tcall: calls a function file.
 
 import { NinePError, ORDWR, type Tcall } from "../../../codec.ts";
 import { then } from "../../../codec/_awaitable.ts";
@@ -11,11 +11,12 @@ import type {
 } from "../../handler.ts";
 import { checkBytes, type SessionParts } from "../request.ts";
 import { BOTH, mayUse, openImplicitly } from "./implicit.ts";
-import { Sending } from "./sending.ts";
+import { DataRequest } from "./sending.ts";
 import { NO_BYTES } from "../../../codec/wire.ts";
 
 /** A Tcall. */
-export class TcallRequest<N extends FidNode> extends Sending<N, CallAnswer> {
+export class TcallRequest<N extends FidNode>
+  extends DataRequest<N, CallAnswer> {
   /** Kind of the request. */
   readonly type = "Tcall";
   /** Arguments: JSON, unless the function has another loader. */
@@ -38,7 +39,7 @@ export class TcallRequest<N extends FidNode> extends Sending<N, CallAnswer> {
   check(): void {
     const { fid } = this;
     if (fid.auth) throw new NinePError("bad use of fid");
-    if (!fid.node.implicitOpen) return; // No function: no access to check.
+    if (!fid.node.implicitOpen) return; // A file that is not a function has no access to check.
     if (fid.open && !(fid.readable && fid.writable)) {
       throw new NinePError("bad use of fid");
     }

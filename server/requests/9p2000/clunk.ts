@@ -11,8 +11,8 @@ import type { FidState } from "../../fids/fid_state.ts";
 import type { Awaitable, Handler, RequestContext } from "../../handler.ts";
 import { notSupported, Request, type SessionParts } from "../request.ts";
 
-/** A request that ends its fid, whatever the answer is. */
-abstract class Ending<N extends FidNode> extends Request<N, void> {
+/** A request that ends its fid, even if the request fails. */
+abstract class EndingRequest<N extends FidNode> extends Request<N, void> {
   #hasBegun = false;
 
   /** Made by a session. */
@@ -39,12 +39,12 @@ abstract class Ending<N extends FidNode> extends Request<N, void> {
 }
 
 /** A Tclunk. See `clunk(9P)`. */
-export class TclunkRequest<N extends FidNode> extends Ending<N> {
+export class TclunkRequest<N extends FidNode> extends EndingRequest<N> {
   /** Kind of the request. */
   readonly type = "Tclunk";
 
   ask(handler: Handler<N>): Awaitable<void> {
-    return release(this.fid, handler, this);
+    return releaseFid(this.fid, handler, this);
   }
 
   reply(_: void): void {
@@ -53,18 +53,18 @@ export class TclunkRequest<N extends FidNode> extends Ending<N> {
 }
 
 /** A Tremove. See `remove(9P)`. */
-export class TremoveRequest<N extends FidNode> extends Ending<N> {
+export class TremoveRequest<N extends FidNode> extends EndingRequest<N> {
   /** Kind of the request. */
   readonly type = "Tremove";
 
   ask(handler: Handler<N>): Awaitable<void> {
     const { fid } = this;
     if (fid.auth) {
-      return both(release(fid, handler, this), () => {
+      return afterwards(releaseFid(fid, handler, this), () => {
         throw new NinePError("bad use of fid");
       });
     }
-    return release(fid, handler, this, true);
+    return releaseFid(fid, handler, this, true);
   }
 
   reply(_: void): void {
@@ -73,10 +73,10 @@ export class TremoveRequest<N extends FidNode> extends Ending<N> {
 }
 
 /**
- * Releases a fid that is out of the table. Tremove and ORCLOSE remove its file;
- * then the handler's clunk() is called, whether the removal worked or not.
+ * Releases a fid that is out of the table. For Tremove and ORCLOSE it first
+ * removes the file. The handler's clunk() is called even if the removal fails.
  */
-export function release<N extends FidNode>(
+export function releaseFid<N extends FidNode>(
   fid: FidState<N>,
   handler: Handler<N>,
   context: RequestContext<N>,
@@ -85,7 +85,7 @@ export function release<N extends FidNode>(
   if (!remove) return handler.clunk?.(fid);
   const clunk = () => handler.clunk?.(fid);
   if (handler.remove === undefined) {
-    return both(clunk(), () => {
+    return afterwards(clunk(), () => {
       throw notSupported();
     });
   }
@@ -93,7 +93,7 @@ export function release<N extends FidNode>(
   try {
     removed = handler.remove(fid, context);
   } catch (error) {
-    return both(clunk(), () => {
+    return afterwards(clunk(), () => {
       throw error;
     });
   }
@@ -104,6 +104,6 @@ export function release<N extends FidNode>(
   });
 }
 
-function both(first: Awaitable<void>, then: () => void): Awaitable<void> {
+function afterwards(first: Awaitable<void>, then: () => void): Awaitable<void> {
   return first instanceof Promise ? first.then(then) : then();
 }

@@ -1,4 +1,5 @@
-// Use of a fid that is not open: the first read, write or call opens the file.
+// Implicit opens: the first read, write or call on a fid that is not open opens
+// the file.
 
 import { NinePError, ORDWR, OREAD } from "../../../codec.ts";
 import type { FidNode } from "../../fid.ts";
@@ -6,14 +7,14 @@ import type { FidState } from "../../fids/fid_state.ts";
 import type { Awaitable, Handler } from "../../handler.ts";
 import type { Request } from "../request.ts";
 
-/** Access to read, as an implicit open grants it. */
+/** Access for reading that an implicit open grants. */
 export const READ = 1;
-/** Access to write. */
+/** Access for writing. */
 export const WRITE = 2;
-/** Access to read and to write. */
+/** Access for reading and writing. */
 export const BOTH = 3;
 
-/** Throws unless a fid that is not open in the right mode may be used as if it were. */
+/** Throws unless the fid of a request may be opened implicitly. */
 export function checkImplicit<N extends FidNode>(request: Request<N>): void {
   const { fid, allowsImplicit } = request;
   if (fid.open || fid.auth || !(allowsImplicit || fid.node.implicitOpen)) {
@@ -21,7 +22,7 @@ export function checkImplicit<N extends FidNode>(request: Request<N>): void {
   }
 }
 
-/** Tells whether a fid is open, or was opened implicitly for an access. */
+/** Returns true when a fid is open, or was opened implicitly with an access. */
 export function mayUse<N extends FidNode>(
   fid: FidState<N>,
   access: number,
@@ -29,19 +30,19 @@ export function mayUse<N extends FidNode>(
   return fid.open || (fid.implicit & access) === access;
 }
 
-/** Opens a fid that is not open, once for each access, and goes on. */
+/** Opens a fid implicitly, and then calls `proceed`. */
 export function openImplicitly<N extends FidNode, Answer>(
   request: Request<N>,
   mode: number,
   handler: Handler<N>,
-  go: () => Awaitable<Answer>,
+  proceed: () => Awaitable<Answer>,
 ): Awaitable<Answer> {
   const { fid, operation } = request;
   const access = mode === ORDWR ? BOTH : mode === OREAD ? READ : WRITE;
   const opened = handler.open(fid, { mode, implicit: true }, request);
   if (!(opened instanceof Promise)) {
     fid.implicit |= access;
-    return go();
+    return proceed();
   }
   operation.startOpening();
   return opened.then(() => {
@@ -49,9 +50,9 @@ export function openImplicitly<N extends FidNode, Answer>(
     operation.endOpening();
     operation.throwIfFlushed();
     try {
-      return go();
+      return proceed();
     } finally {
-      operation.wakeOthers(); // Here, because requests of one fid go to the handler in their order.
+      operation.wakeOthers(); // Only after proceed(), because the requests of a fid reach the handler in the order of arrival.
     }
   }, (error) => {
     operation.endOpening();

@@ -35,7 +35,7 @@ export class TopenRequest<N extends FidNode>
   readonly type = "Topen";
   /** OREAD, OWRITE, ORDWR or OEXEC, with OTRUNC, ORCLOSE, OAPPEND. */
   mode: number;
-  /** A node that the handler has given. */
+  /** The node that the handler has returned, if there is one. */
   #given: N | undefined;
 
   /** Made by a session. */
@@ -75,7 +75,7 @@ export class TopenRequest<N extends FidNode>
 
   override commit(answer: Opened<N> | void): void {
     if (answer?.node !== undefined) {
-      this.session.releases.letGo(this.fid);
+      this.session.releases.releaseNodeOf(this.fid);
       this.fid.standFor(answer.node);
     }
     this.fid.mode = this.mode;
@@ -92,7 +92,7 @@ export class TcreateRequest<N extends FidNode> extends Request<N, Created<N>> {
   readonly perm: number;
   /** Mode to open with. */
   mode: number;
-  /** The node that the handler has made. */
+  /** The node that the handler has returned. */
   #made: N | undefined;
 
   /** Made by a session. */
@@ -143,7 +143,7 @@ export class TcreateRequest<N extends FidNode> extends Request<N, Created<N>> {
   }
 
   override commit({ node }: Created<N>): void {
-    this.session.releases.letGo(this.fid);
+    this.session.releases.releaseNodeOf(this.fid);
     this.fid.standFor(node);
     this.fid.mode = this.mode;
     this.session.releases.endRead(this.fid);

@@ -1,4 +1,5 @@
-// Tread: the bytes of a file, or the records of a directory. See read(9P).
+// Tread: reads the bytes of a file, or the records of a directory. See
+// read(9P).
 
 import { NinePError, OREAD, type Tread } from "../../../codec.ts";
 import { then } from "../../../codec/_awaitable.ts";
@@ -22,8 +23,8 @@ export class TreadRequest<N extends FidNode> extends Request<N, ReadAnswer> {
   /** Byte to start at, 0 to 2^53 - 1. */
   readonly offset: number;
   /**
-   * Most bytes to read: the count of the request, or less if a reply holds
-   * less.
+   * Maximum of bytes to read: the count of the client, but not more than fits
+   * into a reply.
    */
   readonly count: number;
 
@@ -58,8 +59,8 @@ export class TreadRequest<N extends FidNode> extends Request<N, ReadAnswer> {
   #ask(handler: Handler<N>): Awaitable<ReadAnswer> {
     const { fid } = this;
     if (isDirectory(fid)) return this.#readDir(handler);
-    // No file is longer than 2^53 - 1 bytes. In the exchange of an
-    // authentication the offset means nothing.
+    // No file is longer than 2^53 - 1 bytes. The offset has no meaning for the
+    // fid of an authentication.
     const beyond = !Number.isSafeInteger(this.offset) && !fid.auth;
     if (handler.read === undefined || beyond) {
       return { data: NO_BYTES };
@@ -79,7 +80,8 @@ export class TreadRequest<N extends FidNode> extends Request<N, ReadAnswer> {
     if (handler.readdir === undefined) return { data: NO_BYTES };
     if (this.offset > 0 && fid.dir) return this.#take(fid.dir);
     return then(handler.readdir(fid, { cookie: 0 }, this), (listing) => {
-      // The read was flushed meanwhile: another one may read the directory now.
+      // The read was flushed meanwhile, and another read may use the directory
+      // now.
       if (this.operation.settled) return { data: NO_BYTES };
       this.session.releases.endRead(fid);
       fid.dir = new DirectoryRead(listing);
@@ -107,6 +109,6 @@ export class TreadRequest<N extends FidNode> extends Request<N, ReadAnswer> {
     const { fid } = this;
     if (!isDirectory(fid)) return;
     fid.dirOffset = this.offset + data.length;
-    fid.dir?.commit(data.length, this); // There is none in a loop over requests.
+    fid.dir?.commit(data.length, this); // Undefined when a loop over requests answers.
   }
 }

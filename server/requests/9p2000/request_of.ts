@@ -18,12 +18,12 @@ import { TstatRequest, TwstatRequest } from "./stat.ts";
 import { TwalkRequest } from "./walk.ts";
 import { TwriteRequest } from "./write.ts";
 
-/** A message that a session does not process itself. */
+/** A message for which the session creates a request. */
 export type RequestMessage = Exclude<Message, Tversion | Tflush>;
 
 /**
- * Makes the request of a message; throws a NinePError if the protocol refuses
- * the message.
+ * Creates the request for a message. Throws a NinePError when the protocol does
+ * not allow it.
  */
 export function requestOf<N extends FidNode>(
   session: SessionParts<N>,
@@ -57,7 +57,7 @@ export function requestOf<N extends FidNode>(
     case "Topenfd":
       throw new NinePError("Operation not supported");
     default:
-      message satisfies Rmessage; // A new request needs a case.
+      message satisfies Rmessage; // The compiler reports a request without a case.
       throw new NinePError("protocol botch");
   }
 }

@@ -1,13 +1,18 @@
-// Requests that come with data.
+// Requests with data.
 
 import type { Tcall, Twrite } from "../../../codec.ts";
 import type { FidNode } from "../../fid.ts";
 import { Request, type SessionParts } from "../request.ts";
 
-/** A request that comes with data. The data are in the read buffer until own() copies them. */
-export abstract class Sending<N extends FidNode, Answer>
+/**
+ * A request with data. The data are in the read buffer until own() copies them.
+ */
+export abstract class DataRequest<N extends FidNode, Answer>
   extends Request<N, Answer> {
-  /** Bytes to write or to call with: a view that lives until the request is answered. */
+  /**
+   * Bytes to write, or the binary argument of a call: a view that is valid
+   * until the request is answered.
+   */
   bytes: Uint8Array;
   #isOwn = false;
 
@@ -20,7 +25,7 @@ export abstract class Sending<N extends FidNode, Answer>
     return this.#isOwn ? 0 : this.bytes.length;
   }
 
-  // A request that waits for room and then for its fid is copied once.
+  // The data are copied only once, even if the request waits twice.
   override own(): void {
     if (this.held > 0) this.bytes = this.bytes.slice();
     this.#isOwn = true;

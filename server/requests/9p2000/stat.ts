@@ -1,4 +1,4 @@
-// Tstat and Twstat: the attributes of a file. See stat(9P).
+// Tstat and Twstat: read and change the attributes of a file. See stat(9P).
 
 import {
   changesOf,
@@ -45,13 +45,13 @@ export class TstatRequest<N extends FidNode> extends Request<N, StatAnswer> {
 
   reply({ stat }: StatAnswer): void {
     const { fid } = this;
-    // The same object has the same attributes.
+    // The same object always has the same attributes, so its record is reused.
     if (fid.recorded?.stat !== stat) {
       fid.recorded = { stat, record: encodeStat(statOf(stat)) };
     }
     const { record } = fid.recorded;
     this.operation.checkRoom(record.length);
-    // A longer record has no room in the frame, or in its count of 16 bits.
+    // A longer record does not fit into the frame, or into its 16-bit count.
     if (record.length > Math.min(this.session.replies.msize - 9, 0xffff)) {
       throw new NinePError("Invalid argument");
     }
@@ -63,14 +63,13 @@ export class TstatRequest<N extends FidNode> extends Request<N, StatAnswer> {
 export class TwstatRequest<N extends FidNode> extends Request<N, void> {
   /** Kind of the request. */
   readonly type = "Twstat";
-  /** Attributes to set, without those to leave alone. */
+  /** Attributes to set. */
   readonly changes: Partial<Stat>;
 
   /** Made by a session. */
   constructor(session: SessionParts<N>, message: Twstat) {
-    // A read may block for long. A Twstat need not wait for it, because it
-    // changes the file and not the fid; a Twstat of another fid may do the same
-    // at any time.
+    // A Twstat does not wait for reads, which may take long. It changes the
+    // file and not the fid, as a Twstat on another fid may do at any time.
     super(session, message.tag, session.fids.find(message.fid), "besideReads");
     this.changes = changesOf(message.stat);
   }

@@ -1,4 +1,4 @@
-// Twalk: from one file to another by names. See walk(9P).
+// Twalk: walks from one file to another by names. See walk(9P).
 
 import { NinePError, type Qid, QTDIR, type Twalk } from "../../../codec.ts";
 import { systemError } from "../../../codec/system_error.ts";
@@ -8,8 +8,8 @@ import type { Awaitable, Handler, Walked, WalkRequest } from "../../handler.ts";
 import { isForClient } from "../../replies/error_reply.ts";
 import { Request, type SessionParts } from "../request.ts";
 
-/** Shared by all walks that hold no node. */
-const NONE: readonly never[] = [];
+/** The initial list of nodes, which all walks share. */
+const NO_NODES: readonly never[] = [];
 
 /** A Twalk. See `walk(9P)`. */
 export class TwalkRequest<N extends FidNode> extends Request<N, Walked<N>> {
@@ -17,12 +17,12 @@ export class TwalkRequest<N extends FidNode> extends Request<N, Walked<N>> {
   readonly type = "Twalk";
   /** Names to walk. */
   readonly wname: readonly string[];
-  /** Fid for the file reached; may be the fid itself. */
+  /** Fid for the file that the walk reaches; may be the fid itself. */
   readonly newfid: FidState<N>;
-  /** The nodes that the walk has found, and must let go. */
-  #nodes: readonly N[] = NONE;
+  /** The nodes that the walk has found and must release. */
+  #nodes: readonly N[] = NO_NODES;
   /** True while the handler looks up a name. */
-  #looking = false;
+  #isLookingUp = false;
 
   /** Made by a session. */
   constructor(session: SessionParts<N>, message: Twalk) {
@@ -33,11 +33,12 @@ export class TwalkRequest<N extends FidNode> extends Request<N, Walked<N>> {
     this.newfid = isMove
       ? fid
       : session.fids.add(message.newfid, fid.uname, fid.aname);
-    // Requests for the new fid may come before the walk is done: they wait.
+    // Requests for the new fid may arrive before the walk is done. They must
+    // wait.
     if (this.newfid !== fid) this.newfid.enter(false, true);
   }
 
-  // A walk changes fids only when it is answered.
+  // A walk changes fids only when the walk is answered.
   override get harmless(): boolean {
     return true;
   }
@@ -77,19 +78,19 @@ export class TwalkRequest<N extends FidNode> extends Request<N, Walked<N>> {
         return this.#stopped(nodes, error);
       }
       if (found instanceof Promise) {
-        this.#looking = true;
+        this.#isLookingUp = true;
         return found.then(
           (next) => {
-            this.#looking = false;
+            this.#isLookingUp = false;
             if (next !== undefined) nodes.push(next);
-            // The walk was given up meanwhile, and the fid may be gone.
-            if (this.operation.settled) this.#letGo();
+            // The walk was cancelled meanwhile, and the fid may have ended.
+            if (this.operation.settled) this.#releaseNodes();
             if (next === undefined || this.operation.settled) return { nodes };
             return this.#walkOn(handler, nodes);
           },
           (error) => {
-            this.#looking = false;
-            if (this.operation.settled) this.#letGo();
+            this.#isLookingUp = false;
+            if (this.operation.settled) this.#releaseNodes();
             return this.#stopped(nodes, error);
           },
         );
@@ -101,7 +102,10 @@ export class TwalkRequest<N extends FidNode> extends Request<N, Walked<N>> {
     return { nodes };
   }
 
-  /** Only the failure of the first name is an error; a later one ends the walk there. */
+  /**
+   * Ends the walk after an error. If the first name has failed, the walk fails;
+   * otherwise the reply has the files before the failed name.
+   */
   #stopped(nodes: N[], error: unknown): Walked<N> {
     const isKnown = isForClient(error) || systemError(error) !== undefined;
     if (nodes.length === 0 || !isKnown) throw error;
@@ -109,15 +113,18 @@ export class TwalkRequest<N extends FidNode> extends Request<N, Walked<N>> {
     return { nodes };
   }
 
-  /** Lets go of the nodes that were found, except `but`. Later calls do nothing. */
-  #letGo(but?: N): void {
+  /**
+   * Releases the nodes that were found, without the last one if it is
+   * `except`. Further calls do nothing.
+   */
+  #releaseNodes(except?: N): void {
     const nodes = this.#nodes;
     if (nodes.length === 0) return;
-    this.#nodes = NONE;
+    this.#nodes = NO_NODES;
     const { releases } = this.session;
-    // From the end on, so that a file goes before its directory.
+    // Backwards, so that a file is released before its directory.
     let i = nodes.length - 1;
-    if (but === undefined) releases.releaseNode(nodes[i]);
+    if (except === undefined) releases.releaseNode(nodes[i]);
     while (--i >= 0) releases.releaseNode(nodes[i]);
   }
 
@@ -145,7 +152,7 @@ export class TwalkRequest<N extends FidNode> extends Request<N, Walked<N>> {
         const node = nodes[nodes.length - 1];
         if (newfid === fid) this.session.releases.move(fid);
         newfid.standFor(node);
-        this.#letGo(node);
+        this.#releaseNodes(node);
       } else if (newfid !== fid) {
         this.session.releases.share(fid, newfid);
       }
@@ -155,7 +162,7 @@ export class TwalkRequest<N extends FidNode> extends Request<N, Walked<N>> {
   }
 
   override revert(): void {
-    if (!this.#looking) this.#letGo();
+    if (!this.#isLookingUp) this.#releaseNodes();
     if (this.newfid === this.fid) return;
     this.session.fids.remove(this.newfid);
     this.#unlock();
@@ -169,14 +176,17 @@ export class TwalkRequest<N extends FidNode> extends Request<N, Walked<N>> {
   }
 }
 
-/** A loop, because map() takes a twentieth of the time of a walk. */
+/**
+ * Returns the qids of nodes. A loop, because map() would take a twentieth of
+ * the time of a walk.
+ */
 function qidsOf(nodes: readonly FidNode[]): Qid[] {
   const qids: Qid[] = [];
   for (let i = 0; i < nodes.length; i++) qids.push(nodes[i].qid);
   return qids;
 }
 
-/** Names that stand for nothing in a walk. */
+/** Returns false for names that a walk never finds. */
 function isWalkable(name: string): boolean {
   return name !== "" && name !== "." && !name.includes("/");
 }

@@ -1,4 +1,4 @@
-// Twrite. See read(9P).
+// Twrite: writes the bytes of a file. See read(9P).
 
 import { NinePError, OWRITE, QTAPPEND, type Twrite } from "../../../codec.ts";
 import { then } from "../../../codec/_awaitable.ts";
@@ -12,15 +12,16 @@ import type {
 } from "../../handler.ts";
 import { notSupported, type SessionParts } from "../request.ts";
 import { checkImplicit, mayUse, openImplicitly, WRITE } from "./implicit.ts";
-import { Sending } from "./sending.ts";
+import { DataRequest } from "./sending.ts";
 
 /** A Twrite. See `read(9P)`. */
-export class TwriteRequest<N extends FidNode> extends Sending<N, WriteAnswer> {
+export class TwriteRequest<N extends FidNode>
+  extends DataRequest<N, WriteAnswer> {
   /** Kind of the request. */
   readonly type = "Twrite";
   /**
-   * Byte to start at, 0 to 2^53 - 1. It may be larger for an append-only file,
-   * or for a fid that appends: there it means nothing.
+   * Byte to start at, 0 to 2^53 - 1. For an append-only file, or a fid that
+   * appends, the offset may be larger and has no meaning.
    */
   readonly offset: number;
 
@@ -35,7 +36,8 @@ export class TwriteRequest<N extends FidNode> extends Sending<N, WriteAnswer> {
     if (isDirectory(fid)) throw new NinePError("bad use of fid");
     if (!fid.writable) checkImplicit(this);
     const { length } = this.bytes;
-    // The offset means nothing when data go to the end, or into an authentication.
+    // The offset has no meaning for appended data, and for the fid of an
+    // authentication.
     const isPlaced = !fid.auth && !this.#appends;
     if (isPlaced && length > 0 && !Number.isSafeInteger(this.offset + length)) {
       throw new NinePError("file too big");
