@@ -5,7 +5,7 @@ import { RefGroup } from "../transport/ref_group.ts";
 import type { FidNode } from "./fid.ts";
 import type { Handler, Servable } from "./handler.ts";
 import type { SessionOptions } from "./options.ts";
-import { ServedConnection } from "./session/core.ts";
+import { ServedConnection } from "./session/served_connection.ts";
 import { HandlerResponder } from "./session/handler_responder.ts";
 
 /**

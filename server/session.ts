@@ -6,7 +6,7 @@ import type { Fid, FidNode } from "./fid.ts";
 import { BoundFids } from "./fids/bound_fids.ts";
 import type { SessionRequest } from "./handler.ts";
 import type { SessionOptions } from "./options.ts";
-import { ServedConnection } from "./session/core.ts";
+import { ServedConnection } from "./session/served_connection.ts";
 import { RequestQueue } from "./session/request_queue.ts";
 
 /** Options of a {@linkcode Session}. */

@@ -11,7 +11,7 @@ import type {
 } from "../../handler.ts";
 import { checkBytes, type SessionParts } from "../request.ts";
 import { BOTH, mayUse, openImplicitly } from "./implicit.ts";
-import { DataRequest } from "./sending.ts";
+import { DataRequest } from "./data_request.ts";
 import { NO_BYTES } from "../../../codec/wire.ts";
 
 /** A Tcall. */

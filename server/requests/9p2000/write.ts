@@ -12,7 +12,7 @@ import type {
 } from "../../handler.ts";
 import { notSupported, type SessionParts } from "../request.ts";
 import { checkImplicit, mayUse, openImplicitly, WRITE } from "./implicit.ts";
-import { DataRequest } from "./sending.ts";
+import { DataRequest } from "./data_request.ts";
 
 /** A Twrite. See `read(9P)`. */
 export class TwriteRequest<N extends FidNode>
