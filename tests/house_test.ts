@@ -1,12 +1,16 @@
-// The rules of the house that a machine can hold: what imports what, which
-// file may touch a runtime, how long a file may be.
+// The rules of the repository that a program can check: the direction of
+// imports,
+// the files that may use a runtime, the length of files.
 import { assert, assertEquals } from "@std/assert";
 import { dirname, join } from "node:path/posix";
 
 const MAX_LINES = 700;
 const MAX_EXAMPLE_LINES = 60;
 
-/** What each layer may import besides itself. Tests and benches: anything. */
+/**
+ * The layers that each layer may import besides itself. Tests and benches may
+ * import all.
+ */
 const LAYERS: Record<string, string[]> = {
   codec: [],
   transport: ["codec"],
@@ -21,12 +25,16 @@ const LAYERS: Record<string, string[]> = {
   testing: ["mod"],
 };
 
-/** Layers that may name a runtime, Deno, Bun or Node; the rest is portable. */
+/**
+ * Layers that may use a runtime: Deno, Bun or Node. The other layers are
+ * portable.
+ */
 const RUNTIME_LAYERS = ["transport", "host", "examples"];
 
 /**
- * The kit and the fixture are published, so they are layers and no tests. Two
- * trees of fs/ may import more than the others: what a host has, and the client.
+ * Returns the layer of a file. The kit and the fixture are published, so they
+ * are layers of their own. Two trees of fs/ may import more than the others:
+ * host/ imports `node:`, remote/ imports the client.
  */
 function layerOf(path: string): string {
   const tree = /^fs\/(host|remote)[/.]/.exec(path)?.[1];
@@ -75,7 +83,7 @@ function* specifiers(code: string): Generator<string> {
   }
 }
 
-/** Lists `FILE: what` of every breach, so that one run shows them all. */
+/** Fails when there are breaches, and lists all of them. */
 function assertNone(breaches: string[]): void {
   assertEquals(breaches, []);
 }
@@ -84,7 +92,7 @@ Deno.test("house: sources and examples import by relative path only", () => {
   assertNone(sources.flatMap(({ path, layer, code }) =>
     [...specifiers(code)]
       .filter((name) => !/^\.\.?\/.*\.ts$/.test(name))
-      // Built into every runtime that matters, so no dependency.
+      // `node:` is built into every supported runtime, so it is no dependency.
       .filter((name) =>
         !(RUNTIME_LAYERS.includes(layer) && name.startsWith("node:"))
       )
@@ -116,9 +124,9 @@ function circlesOf(imports: ReadonlyMap<string, readonly string[]>): string[] {
   const circles: string[] = [];
   const finished = new Set<string>();
   const visit = (path: string, trail: readonly string[]) => {
-    const at = trail.indexOf(path);
-    if (at >= 0) circles.push([...trail.slice(at), path].join(" → "));
-    if (at >= 0 || finished.has(path)) return;
+    const index = trail.indexOf(path);
+    if (index >= 0) circles.push([...trail.slice(index), path].join(" → "));
+    if (index >= 0 || finished.has(path)) return;
     for (const target of imports.get(path) ?? []) {
       visit(target, [...trail, path]);
     }
@@ -141,7 +149,7 @@ Deno.test("house: no files import each other in a circle", () => {
   );
   assert([...imports.values()].some((targets) => targets.length > 0));
   assertNone(circlesOf(imports));
-  // A check that finds nothing in any case would be no check.
+  // The check itself must find circles.
   const small = new Map([["a", ["b", "d"]], ["b", ["c"]], ["c", ["b"]]]);
   assertEquals(circlesOf(small), ["b → c → b"]);
   assertEquals(circlesOf(new Map([["a", ["a"]]])), ["a → a"]);
@@ -219,7 +227,7 @@ Deno.test("house: links in Markdown lead somewhere", async () => {
   assertNone(breaches);
 });
 
-/** The ids in a text, those that `C-54 … C-67` leaves out included. */
+/** Returns the ids in a text, with all ids of a range such as `C-54 … C-67`. */
 function idsIn(text: string): string[] {
   const ids: string[] = [];
   const pattern = /\b([PC])-(\d\d)(?:\s*[…–]\s*\1-(\d\d))?/g;
@@ -231,7 +239,10 @@ function idsIn(text: string): string[] {
   return ids;
 }
 
-/** A row: ids, what, here, tests; a cell may have a `|` in code. */
+/**
+ * A row of the table: ids, feature, solution here, tests. A cell may have a `|`
+ * in code.
+ */
 const ROW = /^\| *([PC]-\d[^|]*)\|.*\|([^|]*)\|$/gm;
 
 Deno.test("house: what the ancestors could do has a test that names it", async () => {
@@ -251,7 +262,7 @@ Deno.test("house: what the ancestors could do has a test that names it", async (
       }
       const named = idsIn(file.text).filter((id) => ids.includes(id));
       for (const id of named) missing.delete(id);
-      // What an example shows, its reader sees.
+      // An example need not name the ids.
       if (named.length === 0 && file.layer === "tests") {
         breaches.push(`${cell.trim()}: ${path} does not name it`);
       }

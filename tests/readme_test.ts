@@ -1,5 +1,6 @@
-// The TypeScript of the README, as pasted: only the imports and the port
-// differ, so that it runs against this checkout and beside other servers.
+// Runs the TypeScript of the README as a user pastes it. Only the imports and
+// the
+// port are changed, so that it uses this checkout and a free port.
 
 import { assertEquals, assertStringIncludes } from "@std/assert";
 
@@ -8,18 +9,18 @@ const readme = await Deno.readTextFile(new URL("README.md", root));
 const blocks = [...readme.matchAll(/```ts[^\n]*\n(.*?)```/gs)]
   .map(([, code]) => code);
 const first = blocks[0] ?? "";
-/** What a client does, from connecting to errors. */
+/** The blocks about the client, from connecting to errors. */
 const client = blocks.slice(1, -8);
 const [tree, hooks, jobs, composed = "", own, handler, forPython, fixture] =
   blocks.slice(-8);
 
-/** A port that was free a moment ago. */
+/** Returns a port that was free a moment ago. */
 function freePort(): number {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   return listener.addr.port;
 }
 
-/** Type-checks a program and runs it: what it printed. */
+/** Type-checks and runs a program. Returns its output. */
 async function run(program: string, ...more: string[]): Promise<string> {
   const source = program
     .replaceAll('"jsr:@ninep/ninep"', JSON.stringify(`${root}mod.ts`))
@@ -230,7 +231,9 @@ Deno.test("README: no block of TypeScript is left out", () => {
 const commands = [...readme.matchAll(/^deno run (--\S+) (examples\/.*)$/gm)]
   .map(([, flag = "", words = ""]) => ({ flag, words }));
 
-/** Starts a command of the README, at another port; `<` gives it a file to read. */
+/**
+ * Starts a command of the README, at another port; `<` gives it a file to read.
+ */
 async function start(
   { flag, words }: { flag: string; words: string },
   port: number,
@@ -245,7 +248,7 @@ async function start(
   const data = input
     ? await Deno.readFile(new URL(input, root))
     : new Uint8Array(0);
-  // A server reads nothing.
+  // A server does not read its input.
   await ReadableStream.from([data]).pipeTo(child.stdin).catch(() => {});
   return child;
 }

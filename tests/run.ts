@@ -1,6 +1,7 @@
-// Runs deno on the whole repository where the registry of @std may be out of
-// reach: with the real packages if they are cached or answer within 3 seconds,
-// otherwise with the stand-ins of tests/std. Used by the tasks of deno.json:
+// Runs deno on the whole repository. It uses the real packages of @std if they
+// are
+// cached or can be downloaded within 3 seconds, and otherwise the stand-ins of
+// tests/std. The tasks of deno.json use it:
 //
 //     tests/run.ts test|check|bench|doc|ok [ARGUMENT…]
 //
@@ -29,13 +30,13 @@ const ALONE = ["flood", "leak", "soak"].map((name) => `tests/${name}_test.ts`);
  */
 const LINKS = ["tests/host_limits_test.ts", "tests/host_links_test.ts"];
 
-/** What of deno's output and end the caller sees. */
+/** The exit code and the output of a command. */
 interface Outcome {
   code: number;
   output: string;
 }
 
-/** Runs deno with the terminal as its own. */
+/** Runs deno with the terminal of this process. */
 async function deno(args: string[], env?: Record<string, string>) {
   const child = new Deno.Command(Deno.execPath(), {
     args,
@@ -44,7 +45,7 @@ async function deno(args: string[], env?: Record<string, string>) {
   return (await child.status).code;
 }
 
-/** Runs deno and keeps what it says. */
+/** Runs deno and returns its output. */
 async function quietDeno(args: string[]): Promise<Outcome> {
   const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args,
@@ -54,7 +55,7 @@ async function quietDeno(args: string[]): Promise<Outcome> {
   return { code, output: decoder.decode(stdout) + decoder.decode(stderr) };
 }
 
-/** The flags that @std needs: none for the real one. */
+/** Returns the flags for @std: none for the real packages. */
 async function chooseStd(): Promise<string[]> {
   const child = new Deno.Command(Deno.execPath(), {
     args: ["cache", "--quiet", PROBE],
@@ -66,7 +67,7 @@ async function chooseStd(): Promise<string[]> {
     try {
       child.kill("SIGKILL");
     } catch {
-      // It has just ended by itself.
+      // The process has just ended.
     }
   }, PROBE_MS);
   const { success } = await child.status;
@@ -80,9 +81,9 @@ async function chooseStd(): Promise<string[]> {
 }
 
 /**
- * Runs the tests in a temporary folder of their own, where `Deno.makeTempDir`
- * puts its folders too, and with no right to anything else outside, unless they
- * make symbolic links.
+ * Runs tests that may use only the repository and a temporary folder, in which
+ * `Deno.makeTempDir` makes its folders. Suites that make symbolic links may use
+ * all files.
  */
 async function test(std: string[], args: string[]): Promise<number> {
   const scratch = await Deno.makeTempDir({ prefix: "ninep_" });
@@ -96,7 +97,7 @@ async function test(std: string[], args: string[]): Promise<number> {
       "test",
       "--no-prompt",
       ...files,
-      // No narrower: a Unix socket would have to be named by its exact path.
+      // All addresses, because a Unix socket is allowed only by its exact path.
       "--allow-net",
       `--allow-run=${Deno.execPath()}`,
       "--allow-env=NINEP_SOAK_SECONDS,NINEP_SOAK_SEED",
@@ -132,7 +133,7 @@ async function ok(std: string[], args: string[]): Promise<number> {
     ["doc --lint", () => quietDeno(["doc", "--lint", ...ENTRIES])],
     [
       "publish --dry-run",
-      // What is being checked is seldom committed yet.
+      // The checked files are usually not committed yet.
       () => quietDeno(["publish", "--dry-run", "--allow-dirty", ...std]),
     ],
     [
@@ -170,7 +171,7 @@ async function main(command = "", ...args: string[]): Promise<number> {
         "bench",
         "--no-prompt",
         `--allow-net=${LOOPBACK}`,
-        // A server in a process of its own.
+        // Some benches start a server in a process of its own.
         `--allow-run=${Deno.execPath()}`,
         "--allow-read=.",
         "--allow-env",
