@@ -59,7 +59,7 @@ test("rpc() with a tag in use, or none at all, sends nothing", async () => {
       `Cannot take ${tag} as a tag`,
     );
   }
-  // A number for a new fid is given back.
+  // The number of the new fid is released.
   const newfid = client.allocFid();
   await assertRejects(
     () => client.rpc({ type: "Twalk", fid: 0, newfid, wname: [] }, { tag: 0 }),
@@ -92,7 +92,7 @@ test("rpc() with a tag counts once against maxInFlight", async () => {
   await using scene = await start({ maxInFlight: 1 });
   const { client, server } = scene;
   const first = await tagged(scene, 7);
-  // These wait; one of them has a tag already.
+  // These requests wait; one of them already has a tag.
   const second = client.rpc({ type: "Tstat", fid: 0 }, { tag: 9 });
   const third = client.rpc({ type: "Tclunk", fid: 77 });
   await assertRejects(
@@ -157,7 +157,7 @@ test("flush(): without a reply the request rejects with an AbortError", async ()
   await server.exchange("Tflush", { oldtag: 7 }, { type: "Rflush" });
   await flushing;
   assertFlushed(await failure(reply), 7);
-  // With a fid: it was not made, so that its number is free.
+  // The fid was not made, so its number is free.
   const newfid = client.allocFid();
   const walking = failure(
     client.rpc({ type: "Twalk", fid: 0, newfid, wname: ["a"] }, { tag: 8 }),
@@ -365,7 +365,7 @@ test("K7 walk() that fails gives back a number of the caller's like any other", 
   await settled(scene);
 });
 
-// Numbers of one's own.
+// Fid numbers of the caller.
 
 test("walk() and rpc() refuse a number that is a fid's or nobody's, before anything is sent", async () => {
   await using scene = await start();
@@ -395,7 +395,7 @@ test("walk() and rpc() refuse a number that is a fid's or nobody's, before anyth
         }),
     ];
     for (const call of calls) {
-      // A Twalk to the fid that it starts from makes none.
+      // A Twalk to its own fid makes no new fid.
       if (fid === 0 && call === calls[1]) continue;
       const message = `Cannot take ${fid} as a fid: ${detail}`;
       await assertRejects(call, RangeError, message);
@@ -530,7 +530,7 @@ for (const late of [true, false]) {
     controller.abort("two");
     assertEquals(await Promise.all(aborted), ["two", "one"]);
     const flush = await server.expect("Tflush", { oldtag: walk.tag });
-    // Who comes now has a walk of his own.
+    // A later caller makes a walk of its own.
     const kept = client.fid("a");
     await walkTo(scene, 2);
     if (late) server.answer(walk, walked);
@@ -569,7 +569,7 @@ test("withFid() clunks after the function, whatever comes of it", async () => {
   const mine = new Error("mine");
   const failing = failure(client.withFid("a", () => Promise.reject(mine)));
   await walkTo(scene);
-  // The server's error is the second, nobody's.
+  // The error of the server comes second, and is dropped.
   server.refuse(await server.expect("Tclunk", { fid: 1 }), "i/o error");
   assertStrictEquals(await failing, mine);
   await settled(scene);
@@ -599,14 +599,14 @@ test("withFid() aborted while the function runs rejects at once; the fid is clun
   await begun.promise;
   controller.abort("enough");
   assertEquals(await using, "enough");
-  await settled(scene); // No Tclunk comes before this.
+  await settled(scene); // No Tclunk is sent before this point.
   resolve();
   await server.exchange("Tclunk", { fid: 1 }, { type: "Rclunk" });
 });
 
 test("write() refuses what is neither bytes nor text", async () => {
   await using scene = await start();
-  // As callers without types pass it.
+  // A JavaScript caller may pass this.
   for (const data of [42, null, new ArrayBuffer(1)] as never[]) {
     await assertRejects(() => scene.client.write(0, data), TypeError);
   }
