@@ -170,7 +170,7 @@ test("writeFile() to a file that appears between walk and create: once more walk
   await server.exchange("Twalk", { wname: [] }, { type: "Rwalk", wqid: [] });
   server.refuse(await server.expect("Tcreate"), "file already exists");
   await server.exchange("Tclunk", { fid: 1 }, { type: "Rclunk" });
-  // The fid number stays in use until the Rclunk arrives.
+  // The fid number may be in use until the Rclunk arrives.
   const walk = await server.expect("Twalk", { wname: ["f"] });
   server.answer(walk, { type: "Rwalk", wqid: [qid(1)] });
   await server.exchange("Topen", { fid: walk.newfid, mode: 0x11 }, opened);

@@ -75,7 +75,8 @@ for (const before of ["a call before", "no call before"]) {
     await using alice = await as("alice");
     await using eve = await as("eve");
     await using shell = await as("shell");
-    // Arguments of another user who has not read yet are not used.
+    // Another user has written arguments and not read yet: these arguments stay
+    // separate.
     await shell.writeTextFile("login", '{"user":"shell"}');
     if (before === "a call before") {
       await alice.call("login", { kwarg: { user: "alice" } });
