@@ -1,11 +1,12 @@
-// Runs examples, the whole one first (P-18), as a stranger does: by URL, from the checkout served over HTTP
-// on the loopback interface, with an empty cache and no configuration.
+// Runs examples as a new user does (P-18): by URL, from the checkout served
+// over
+// HTTP on the loopback interface, with an empty cache and no configuration.
 //
 //     deno run -A tests/by_url.ts EXAMPLE…      (default: examples/demo.ts)
 
 const root = new URL("../", import.meta.url);
 
-/** The file of the checkout that the request names. */
+/** Answers a request with a file of the checkout. */
 async function answer(request: Request): Promise<Response> {
   const { pathname } = new URL(request.url);
   try {
@@ -28,7 +29,7 @@ async function runByUrl(origin: string, example: string): Promise<boolean> {
         `--reload=${origin}`,
         `${origin}/${example}`,
       ],
-      // Not the checkout: no deno.json is found from here.
+      // Outside the checkout, so that deno finds no deno.json.
       cwd: scratch,
       env: { DENO_DIR: `${scratch}/cache` },
       stdin: "null",

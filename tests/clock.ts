@@ -35,7 +35,7 @@ export class Clock implements Disposable {
     performance.now = () => this.#time;
   }
 
-  /** Lets time pass in which no timer may fire. */
+  /** Advances the time; fails when a timer would fire. */
   pass(milliseconds: number): void {
     this.#time += milliseconds;
     for (const { due } of this.timers.values()) {

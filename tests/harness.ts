@@ -5,10 +5,10 @@
  * @module
  */
 
-/** Most milliseconds of a test; Deno knows no such limit. */
+/** Longest time in milliseconds of a test under Bun; Deno has no such limit. */
 const PATIENCE_MS = 600_000;
 
-/** Registers a test called `name`, checked for leaks where the runtime can. */
+/** Registers a test. Deno also checks it for leaks. */
 export const test: (name: string, fn: () => void | Promise<void>) => void =
   "Bun" in globalThis ? await bunTest() : denoTest;
 
@@ -17,10 +17,10 @@ function denoTest(name: string, fn: () => void | Promise<void>): void {
 }
 
 async function bunTest(): Promise<typeof test> {
-  // Not a literal: Deno's checker would want to resolve it.
+  // Not a literal, because the checker of Deno would try to resolve it.
   const specifier: string = "bun:test";
   const { test } = await import(specifier);
-  // By default Bun ends a test after 5 s, which is short of a soak.
+  // By default Bun ends a test after 5 s, which is too short for a soak test.
   return (name: string, fn: () => void | Promise<void>) =>
     test(name, fn, PATIENCE_MS);
 }

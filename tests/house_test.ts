@@ -1,5 +1,6 @@
-// The rules of the house that a machine can hold: what imports what, which
-// file may touch a runtime, how long a file may be.
+// The rules of the repository that a program can check: the direction of
+// imports,
+// the files that may use a runtime, the length of files.
 import { assert, assertEquals } from "@std/assert";
 import { dirname, join } from "node:path/posix";
 
@@ -24,7 +25,10 @@ const LAYERS: Record<string, string[]> = {
   testing: ["mod"],
 };
 
-/** Layers that may name a runtime, Deno, Bun or Node; the rest is portable. */
+/**
+ * Layers that may use a runtime: Deno, Bun or Node. The other layers are
+ * portable.
+ */
 const RUNTIME_LAYERS = ["transport", "host", "examples"];
 
 /**
@@ -79,7 +83,7 @@ function* specifiers(code: string): Generator<string> {
   }
 }
 
-/** Lists `FILE: what` of every breach, so that one run shows them all. */
+/** Fails when there are breaches, and lists all of them. */
 function assertNone(breaches: string[]): void {
   assertEquals(breaches, []);
 }
@@ -88,7 +92,7 @@ Deno.test("house: sources and examples import by relative path only", () => {
   assertNone(sources.flatMap(({ path, layer, code }) =>
     [...specifiers(code)]
       .filter((name) => !/^\.\.?\/.*\.ts$/.test(name))
-      // Built into every runtime that matters, so no dependency.
+      // `node:` is built into every supported runtime, so it is no dependency.
       .filter((name) =>
         !(RUNTIME_LAYERS.includes(layer) && name.startsWith("node:"))
       )
@@ -170,9 +174,9 @@ function circlesOf(imports: ReadonlyMap<string, readonly string[]>): string[] {
   const circles: string[] = [];
   const finished = new Set<string>();
   const visit = (path: string, trail: readonly string[]) => {
-    const at = trail.indexOf(path);
-    if (at >= 0) circles.push([...trail.slice(at), path].join(" → "));
-    if (at >= 0 || finished.has(path)) return;
+    const index = trail.indexOf(path);
+    if (index >= 0) circles.push([...trail.slice(index), path].join(" → "));
+    if (index >= 0 || finished.has(path)) return;
     for (const target of imports.get(path) ?? []) {
       visit(target, [...trail, path]);
     }
@@ -277,7 +281,7 @@ Deno.test("house: links in Markdown lead somewhere", async () => {
   assertNone(breaches);
 });
 
-/** The ids in a text, those that `C-54 … C-67` leaves out included. */
+/** Returns the ids in a text, with all ids of a range such as `C-54 … C-67`. */
 function idsIn(text: string): string[] {
   const ids: string[] = [];
   const pattern = /\b([PC])-(\d\d)(?:\s*[…–]\s*\1-(\d\d))?/g;
@@ -289,7 +293,10 @@ function idsIn(text: string): string[] {
   return ids;
 }
 
-/** A row: ids, what, here, tests; a cell may have a `|` in code. */
+/**
+ * A row of the table: ids, feature, solution here, tests. A cell may have a `|`
+ * in code.
+ */
 const ROW = /^\| *([PC]-\d[^|]*)\|.*\|([^|]*)\|$/gm;
 
 Deno.test("house: what the ancestors could do has a test that names it", async () => {

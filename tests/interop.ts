@@ -1,5 +1,6 @@
-// One runtime's client against another's server: starts examples/memory_server.ts
-// with the command that is given, works with it, and stops it (P-17, P-19).
+// Tests the client of one runtime against the server of another: starts
+// examples/memory_server.ts with the given command, uses it as a client, and
+// stops it (P-17, P-19).
 //
 //     deno run -A tests/interop.ts bun
 //     bun tests/interop.ts deno run --allow-net
@@ -31,7 +32,7 @@ const names: string[] = [];
 for await (const { name } of client.readDir("dir")) names.push(name);
 assertEquals(names.sort(), ["größe", "large"]);
 
-// A hundred calls at once, of two users.
+// Two users make a hundred calls at once.
 const sums = await Promise.all(
   Array.from(
     { length: 100 },
@@ -50,7 +51,7 @@ await client.remove("dir/größe");
 await client.remove("dir");
 
 await client.close();
-server.kill("SIGTERM"); // With a client connected.
+server.kill("SIGTERM"); // A client is still connected.
 assertEquals(await server.ended, 0, "the server's exit code");
 await other.close();
 console.log(`${command} served, ${process.argv0} worked with it`);

@@ -23,7 +23,7 @@ const [composed = "", own, handler, forPython, fixture] = await blocksOf(
   "docs/server.md",
 );
 
-/** A port that was free a moment ago. */
+/** Returns a port that was free a moment ago. */
 function freePort(): number {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   return listener.addr.port;
@@ -299,7 +299,9 @@ const commands = [
 ]
   .map(([, flag = "", words = ""]) => ({ flag, words }));
 
-/** Starts a command of the README, at another port; `<` gives it a file to read. */
+/**
+ * Starts a command of the README, at another port; `<` gives it a file to read.
+ */
 async function start(
   { flag, words }: { flag: string; words: string },
   port: number,
@@ -314,7 +316,7 @@ async function start(
   const data = input
     ? await Deno.readFile(new URL(input, root))
     : new Uint8Array(0);
-  // A server reads nothing.
+  // A server does not read its input.
   await ReadableStream.from([data]).pipeTo(child.stdin).catch(() => {});
   return child;
 }

@@ -1,6 +1,7 @@
-// Runs deno on the whole repository where the registry of @std may be out of
-// reach: with the real packages if they are cached or answer within 3 seconds,
-// otherwise with the stand-ins of tests/std. Used by the tasks of deno.json:
+// Runs deno on the whole repository. It uses the real packages of @std if they
+// are
+// cached or can be downloaded within 3 seconds, and otherwise the stand-ins of
+// tests/std. The tasks of deno.json use it:
 //
 //     tests/run.ts test|check|bench|doc|ok [ARGUMENT…]
 //
@@ -42,7 +43,7 @@ interface Outcome {
   output: string;
 }
 
-/** Runs deno with the terminal as its own. */
+/** Runs deno with the terminal of this process. */
 async function deno(args: string[], env?: Record<string, string>) {
   const child = new Deno.Command(Deno.execPath(), {
     args,
@@ -61,7 +62,7 @@ async function quietDeno(args: string[]): Promise<Outcome> {
   return { code, output: decoder.decode(stdout) + decoder.decode(stderr) };
 }
 
-/** The flags that @std needs: none for the real one. */
+/** Returns the flags for @std: none for the real packages. */
 async function chooseStd(): Promise<string[]> {
   const child = new Deno.Command(Deno.execPath(), {
     args: ["cache", "--quiet", PROBE],
@@ -73,7 +74,7 @@ async function chooseStd(): Promise<string[]> {
     try {
       child.kill("SIGKILL");
     } catch {
-      // It has just ended by itself.
+      // The process has just ended.
     }
   }, PROBE_MS);
   const { success } = await child.status;
@@ -180,7 +181,7 @@ async function main(command = "", ...args: string[]): Promise<number> {
         "bench",
         "--no-prompt",
         `--allow-net=${LOOPBACK}`,
-        // A server in a process of its own.
+        // Some benches start a server in a process of its own.
         `--allow-run=${Deno.execPath()}`,
         "--allow-read=.",
         "--allow-env",

@@ -1,5 +1,5 @@
 // Appends: in order within a client, and atomic between clients on a server
-// that knows OAPPEND.
+// that supports OAPPEND.
 import { assertEquals, assertRejects } from "@std/assert";
 import { test } from "../harness.ts";
 import {
@@ -70,7 +70,7 @@ class Foreign {
 }
 
 /**
- * The ways in which one client appends all lines, with all appends under way at
+ * The ways in which one client appends all lines, with all appends in flight at
  * once.
  */
 const WAYS: Record<string, (client: Client) => Promise<unknown>> = {
@@ -312,7 +312,7 @@ test("append: an append that is aborted while it waits is not made, and delays n
   await server.exchange("Topen", {}, { type: "Ropen", qid: qid(1), iounit: 0 });
   const last = file.write("three\n");
   aborting.abort(gone);
-  await Promise.all(waiting); // The first append is still under way.
+  await Promise.all(waiting); // The first append is still in flight.
   server.answer(held, foreign.handler(held)!);
   scene.run(foreign.handler);
   await first;

@@ -1,5 +1,5 @@
 // Trees of a server, and the paths in them: attach(), the current directory
-// and closing, against a scripted server and one that is real.
+// and closing, against a scripted server and a real one.
 import {
   assert,
   assertEquals,
@@ -53,7 +53,7 @@ test("attach(): several users and trees, each with a current directory", async (
     await assertRejects(() => ken.readTextFile("/mine"), NinePError, "denied");
     const file = await other.open("mine");
     await Promise.all([other.close(), other.close()]);
-    assertEquals((await file.stat()).name, "mine"); // Open files stay.
+    assertEquals((await file.stat()).name, "mine"); // Open files stay open.
     for (
       const call of [
         () => other.readFile("mine"),
@@ -244,7 +244,7 @@ test("close() of the client ends all its trees; attach() rejects then", async ()
   await tree.chdir("d");
   await tree.protocol.fid("g");
   await client.chdir("d");
-  await scene[Symbol.asyncDispose](); // Looks for fids that were left.
+  await scene[Symbol.asyncDispose](); // Fails when fids are left.
   assertEquals(server.fids.size, 0);
   for (
     const call of [

@@ -1,4 +1,4 @@
-// What a file is, and changes of it, against a scripted server.
+// The attributes of files and their changes, against a scripted server.
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { test } from "../harness.ts";
 import { type Scene, sent, start, stat } from "./scripted.ts";
@@ -17,7 +17,7 @@ import { pair } from "../../transport.ts";
 
 const yes = { type: "Rwstat" } as const;
 
-/** A server that changes what it is asked to. */
+/** Starts a server that makes all requested changes. */
 function willing(scene: Scene, attributes: Partial<Stat> = {}): void {
   scene.run((request: Tmessage) => {
     if (request.type === "Twstat") return yes;
@@ -27,7 +27,7 @@ function willing(scene: Scene, attributes: Partial<Stat> = {}): void {
   });
 }
 
-/** The changes that were asked for. */
+/** Returns the requested changes. */
 function wishes({ server }: Scene): Partial<Stat>[] {
   return server.log.flatMap((t) =>
     t.type === "Twstat" ? [changesOf(t.stat)] : []
@@ -213,7 +213,7 @@ test("wstat() refuses what 9P2000 does not change", async () => {
 test("what is no path is a TypeError that says so", async () => {
   await using scene = await start();
   const { client } = scene;
-  // As callers without types pass it.
+  // A JavaScript caller may pass this.
   for (const path of [undefined, null, {}, [undefined], ["a", 1]] as never[]) {
     const calls = [
       () => client.stat(path),

@@ -1,4 +1,4 @@
-// How much a client takes from a server without an end: files, values,
+// Bounds on what a client accepts from a server: endless files, values and
 // directories, and directories that contain themselves.
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { test } from "../harness.ts";
@@ -29,7 +29,8 @@ async function on(
   const client = await connect(near);
   try {
     await use(client);
-    // The stat comes after the clunks that no call waits for; some of these run
+    // The reply to the stat comes after the clunks that no call waits for; some
+    // of these run
     // functions.
     for (let i = 0; i < 5; i++) await client.stat(client.protocol.root);
     assertEquals(client.protocol.allocFid(), 1, "fids left");
@@ -39,7 +40,7 @@ async function on(
   }
 }
 
-/** A file without an end. It counts the bytes that were read. */
+/** An endless file. It counts the bytes that were read. */
 class Endless {
   bytes = 0;
   readonly fs: MemoryFs;
@@ -150,7 +151,7 @@ interface MadeNode extends FidNode {
   readonly members: () => Iterable<MadeNode>;
 }
 
-/** A tree that functions make up. */
+/** A tree whose members are computed. */
 class Made implements Handler<MadeNode> {
   /** Number of members that were listed. */
   listed = 0;
@@ -234,7 +235,7 @@ function dir(
   return { name, qid: { type: QTDIR, vers: 0, path: BigInt(path) }, members };
 }
 
-/** A directory without an end. Each of its members can be walked to. */
+/** An endless directory. Each of its members can be walked to. */
 function endless(): MadeNode {
   function* members() {
     for (let i = 0;; i++) yield file(`f${i}`, 100 + i);
@@ -243,8 +244,8 @@ function endless(): MadeNode {
 }
 
 /**
- * Most listed members that the client has not taken: those in replies on their
- * way.
+ * Maximum of listed members that the client has not received yet: those in
+ * replies in flight.
  */
 const AHEAD = 5_000;
 

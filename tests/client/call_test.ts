@@ -38,7 +38,9 @@ async function answerCall(
   return await server.exchange("Tcall", { fid: walk.newfid }, reply);
 }
 
-/** The next Twalk; clunks of earlier operations may come before it. */
+/**
+ * Waits for the next Twalk. Clunks of earlier operations may come before it.
+ */
 async function nextWalk(
   server: Scene["server"],
 ): Promise<Extract<Tmessage, { type: "Twalk" }>> {
@@ -148,7 +150,7 @@ test("call() does not call again when the loader fails", async () => {
   ]);
 });
 
-/** A server without Tcall, whose function adds a and b. */
+/** Starts a server without Tcall, whose function adds a and b. */
 function withoutTcall(ename: string): (request: Tmessage) => Reply | undefined {
   let args = "";
   return (request) => {
@@ -197,7 +199,7 @@ for (
     )[1]!;
     assertEquals([type, offset, utf8.decode(data)], ["Twrite", 5n, '17,"b']);
     assertEquals(sent(scene).filter((type) => type === "Tcall").length, 1);
-    // What only a Tcall can do is tried, and its error is the caller's.
+    // A call that needs Tcall is sent, and the caller gets its error.
     const error = await assertRejects(
       () => client.call("f", { argv: [1] }),
       NinePError,
@@ -252,7 +254,8 @@ test("call() with fallback: false writes nothing", async () => {
     );
   }
   assertEquals(sent(scene).includes("Topen"), false);
-  // The option is for this call alone: the client knows already that the server
+  // The option holds for this call only: the client already knows that the
+  // server
   // has no Tcall.
   assertEquals(await client.call("f", { kwarg: { a: 1 } }), 1);
 });
@@ -469,7 +472,8 @@ test("call() and our server: arguments, errors, what no message holds", async ()
     assertEquals(all, [...argv, kwarg]);
     const payload = { data: new Uint8Array(5000), dataArg: "blob" };
     assertEquals(await client.call("size", payload), 5000);
-    // Beyond msize, and beyond what any text holds: written in pieces.
+    // The arguments are longer than msize and than any string of 9P: the client
+    // writes them in pieces.
     for (const length of [20_000, 100_000]) {
       const kwarg = { text: "x".repeat(length) };
       assertEquals(await client.call("size", { kwarg }), length);

@@ -31,7 +31,10 @@ interface Served extends AsyncDisposable {
   fs: MemoryFs;
 }
 
-/** A client of a tree in memory, whose server must have no fids left but the root. */
+/**
+ * Runs a test with a client of a tree in memory. Fails when fids other than the
+ * root are left.
+ */
 async function served(content: Content = {}, msize = 8192): Promise<Served> {
   const fs = new MemoryFs(content, { mode: 0o777, uid: "none" });
   const [near, far] = pair();
@@ -149,7 +152,7 @@ test("copy() between two trees of one server whose qids are alike", async () => 
       : await connect(server.addr, { aname: "two" });
     await one.copy("f", "f", { target: two });
     assertEquals(texts.get("two"), "from one", where);
-    // The user makes no other tree of it.
+    // Another user does not make it another tree.
     await using same = await one.attach({ aname: "one", uname: "glenda" });
     const error = await assertRejects(
       () => one.copy("f", "f", { target: same }),
@@ -177,7 +180,7 @@ test("copy() refuses a directory into itself, before anything is made", async ()
   );
   assertEquals(fs.readDir("d").map(({ name }) => name), ["e"]);
   assertEquals(fs.readDir("d/e").map(({ name }) => name), ["f"]);
-  await client.copy("d", "d2", { recursive: true }); // No member of d.
+  await client.copy("d", "d2", { recursive: true }); // d2 is no member of d.
   assertEquals(fs.readTextFile("d2/e/f"), "x");
 });
 
@@ -303,7 +306,7 @@ test("copy() fails with what onProgress throws", async () => {
   assertStrictEquals(await copying.catch((error) => error), mine);
 });
 
-/** A server of one file, which may do what it wants. */
+/** Starts a server of one file with the given behaviour. */
 function oneFile(
   content: Uint8Array,
   own: (request: Tmessage) => Reply | undefined = () => undefined,
@@ -373,7 +376,7 @@ test("copy() has a window of reads and writes in flight", async () => {
   const reads = new Map<number, Tmessage>();
   for (let i = 1; i < 9; i++) reads.set(i, await read(i));
   assertEquals(from.server.open.size, 8);
-  // The last one first: each is written as soon as it is there.
+  // The last read first: the client writes each piece as soon as it arrives.
   const writes = [];
   for (const [i, request] of [...reads].reverse()) {
     from.server.answer(request, { type: "Rread", data: data(i) });
@@ -383,7 +386,7 @@ test("copy() has a window of reads and writes in flight", async () => {
   assertEquals([from.server.open.size, to.server.open.size], [0, 8]);
   for (const [at, write] of writes.slice(0, 2).entries()) {
     to.server.answer(write, { type: "Rwrite", count: size });
-    const next = await read(9 + at); // There is room for another one.
+    const next = await read(9 + at); // The window has room for another read.
     from.server.answer(next, { type: "Rread", data: data(9 + at) });
     writes.push(await to.server.expect("Twrite", { data: data(9 + at) }));
   }
@@ -500,7 +503,7 @@ test("copy() that is aborted rejects at once, and leaves no fid at either end", 
       signal: controller.signal,
     });
     assertEquals(await copying.catch((error) => error), "enough");
-    // The work goes on until it knows what the servers did.
+    // The copy goes on until both servers have answered.
     while (from.server.fids.size + to.server.fids.size > 2) {
       await Promise.all([from.client.stat(0), to.client.stat(0)]);
     }
@@ -525,8 +528,8 @@ test("copy() fails when the target's connection is lost", async () => {
 const MiB = 1 << 20;
 
 /**
- * A tree with a file of 8 MiB whose n-th read finds the end, as that of a
- * rotated file. That read may be late.
+ * A tree with a file of 8 MiB whose n-th read finds the end, as in a rotated
+ * file. That read may be late.
  */
 async function rotating(
   n: number,
@@ -544,7 +547,7 @@ async function rotating(
       return new Uint8Array(0);
     },
   });
-  // The target keeps what it gets, and notes whether bytes came behind the end.
+  // The target stores the bytes, and records whether bytes came after the end.
   const target = { content: new Uint8Array(0) };
   fs.define("target", {
     length: () => target.content.length,
@@ -575,7 +578,7 @@ const REFUSED = 4;
 test("copy() holds nothing that its source never had, whichever read finds the end", async () => {
   for (const n of [1, 2, 3, 5, 9, 10, 30]) {
     for (const isLate of [false, true]) {
-      if (isLate && n < 3) continue; // No other read is under way at the same time.
+      if (isLate && n < 3) continue; // No other read is in flight at the same time.
       const { client, content } = await rotating(n, isLate);
       const told: CopyProgress[] = [];
       const onProgress = (progress: CopyProgress) => told.push(progress);

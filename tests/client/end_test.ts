@@ -1,5 +1,5 @@
-// What waits for something else than the server when the connection ends: it
-// is told, and what it reads from is given up.
+// Operations that wait for something other than the server when the connection
+// ends: they fail, and cancel the source that they read from.
 import {
   assertEquals,
   assertInstanceOf,
@@ -13,7 +13,7 @@ import { MemoryFs } from "../../fs/mod.ts";
 import { serve } from "../../server.ts";
 import { pair } from "../../transport.ts";
 
-/** The ways a connection ends. */
+/** The ways in which a connection ends. */
 const ENDS: Record<string, (scene: Scene) => Promise<void>> = {
   "the server dies": async ({ client, server }) => {
     server.close();
@@ -22,7 +22,7 @@ const ENDS: Record<string, (scene: Scene) => Promise<void>> = {
   "close()": ({ client }) => client.close(),
 };
 
-/** A scene whose server answers everything, and may be left with fids. */
+/** Starts a scene whose server answers all requests, and may keep fids. */
 async function served(): Promise<Scene> {
   const scene = await start();
   scene.mayLeak = true;
@@ -30,7 +30,10 @@ async function served(): Promise<Scene> {
   return scene;
 }
 
-/** A stream and an iterable that give nothing, and when they are waited for and given up. */
+/**
+ * Makes a stream and an iterable that yield nothing, with promises for the
+ * first read and the cancellation.
+ */
 function idle(): {
   data: FileData;
   isAsked: Promise<unknown>;

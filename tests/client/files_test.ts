@@ -35,7 +35,7 @@ const utf8 = new TextDecoder();
 const opened = { type: "Ropen", qid: qid(1), iounit: 0 } as const;
 const made = { type: "Rcreate", qid: qid(1), iounit: 0 } as const;
 
-/** A file that the server keeps in memory, whatever its path. */
+/** Serves one file in memory under every path. */
 function memory(content: Uint8Array): {
   content: Uint8Array;
   handler: (request: Tmessage) => Reply | undefined;
@@ -170,7 +170,7 @@ test("writeFile() to a file that appears between walk and create: once more walk
   await server.exchange("Twalk", { wname: [] }, { type: "Rwalk", wqid: [] });
   server.refuse(await server.expect("Tcreate"), "file already exists");
   await server.exchange("Tclunk", { fid: 1 }, { type: "Rclunk" });
-  // The number may be in use until the Rclunk is there.
+  // The fid number may be in use until the Rclunk arrives.
   const walk = await server.expect("Twalk", { wname: ["f"] });
   server.answer(walk, { type: "Rwalk", wqid: [qid(1)] });
   await server.exchange("Topen", { fid: walk.newfid, mode: 0x11 }, opened);
@@ -252,7 +252,7 @@ test("writeFile() is cut by iounit, several writes in flight", async () => {
     assertEquals(write.data, data.subarray(100 * i, 100 * i + 100));
     writes.push(write);
   }
-  // Answered in reverse order, the last one short.
+  // The server answers in reverse order; the last reply is short.
   for (const write of writes.reverse()) {
     const count = write.offset === 700n ? 60 : 100;
     server.answer(write, { type: "Rwrite", count });
@@ -564,7 +564,7 @@ test("abort of open() of a fid leaves the fid to its owner", async () => {
   const flush = await server.expect("Tflush");
   server.answer(open, opened);
   server.answer(flush, { type: "Rflush" });
-  await settled(scene); // No Tclunk comes before this.
+  await settled(scene); // No Tclunk is sent before this point.
   assertEquals(nextFid(scene), 2);
 });
 

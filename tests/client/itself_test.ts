@@ -1,5 +1,5 @@
-// Copies onto and into themselves that neither paths nor addresses show: two
-// connections to one server that call it by different names.
+// Copies of files and directories onto and into themselves, where neither paths
+// nor addresses show this: two connections to one server under different names.
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { test } from "../harness.ts";
 import { qid, sent, start } from "./scripted.ts";
@@ -9,7 +9,7 @@ import { type Content, MemoryFs } from "../../fs/mod.ts";
 import { serve } from "../../server.ts";
 import { pair } from "../../transport.ts";
 
-/** Connects to a tree as if it was another server's. */
+/** Connects to a tree as if it belonged to another server. */
 async function visit(fs: MemoryFs): Promise<Client> {
   const [near, far] = pair();
   void serve(far, fs);
@@ -116,7 +116,7 @@ test("copy() to a target that is no tree rejects", async () => {
   await using client = await visit(tree({ f: "x" }));
   for (const target of [null, 42, "tcp://host"]) {
     await assertRejects(
-      // As a caller without types may do.
+      // A JavaScript caller may pass this.
       () => client.copy("f", "g", { target: target as unknown as Client }),
       TypeError,
       `Cannot copy "f" to "g": target is ${target}, not a client`,

@@ -1,5 +1,6 @@
-// Fids that stay, and what becomes of them when their files do not: fid() and
-// the methods of proxies.
+// Fids that the client keeps, and the loss of their files: fid() and the
+// methods
+// of proxies.
 import { assertEquals, assertRejects } from "@std/assert";
 import { test } from "../harness.ts";
 import { Home, run, stage, welcome } from "./reconnecting.ts";
@@ -44,7 +45,7 @@ async function withTree(
   await served;
 }
 
-/** A method of a proxy, behind one file that it has walked to: fid 1. */
+/** Makes a proxy method whose file is already walked to: fid 1. */
 async function method(scene: Scene): Promise<Api> {
   const api = await scene.client.proxy<Api>("f", { methods: ["f"] });
   const calling = api.f();
@@ -174,7 +175,7 @@ test("proxy(): a fid whose path leads elsewhere is clunked behind the calls on i
   await walkTo(scene, 2);
   await server.exchange("Tremove", { fid: 2 }, { type: "Rremove" });
   await removing;
-  await settled(scene); // No Tclunk comes before this.
+  await settled(scene); // No Tclunk is sent before this point.
   server.answer(call, rcall(3));
   assertEquals(await calling, 3);
   await server.exchange("Tclunk", { fid: 1 }, { type: "Rclunk" });
@@ -194,7 +195,7 @@ test("proxy(): a file that is removed and made again is called", async () => {
   });
 });
 
-// Fids that turn out to be dead.
+// Fids that the server no longer accepts.
 
 test("proxy(): a Tcall of a removed file is not repeated, the next call walks again", async () => {
   await using scene = await start();
@@ -246,7 +247,7 @@ test("proxy(): what a function says of other files is not about its own", async 
     server.refuse(call, JSON.stringify(envelope));
     await failing;
   }
-  await settled(scene); // Nothing is clunked or called again before this.
+  await settled(scene); // No clunk and no further call is sent before this point.
   const calling = api.f();
   await server.exchange("Tcall", { fid: 1 }, rcall(2));
   assertEquals(await calling, 2);

@@ -1,5 +1,6 @@
-// Every reply of testdata/malformed-replies.json: the call fails, or the
-// connection, and nothing else happens.
+// Every reply of testdata/malformed-replies.json makes the call or the
+// connection
+// fail, and has no other effect.
 import {
   assert,
   assertEquals,

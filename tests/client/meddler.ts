@@ -1,6 +1,6 @@
 /**
- * Somebody between client and server who alters what they say, so that a right
- * server looks wrong.
+ * A proxy between client and server that alters their messages, so that a
+ * correct server appears faulty.
  *
  * @module
  */
@@ -19,58 +19,66 @@ import {
 import { type Connection, pair } from "../../transport.ts";
 import type { Connect } from "../conformance/mod.ts";
 
-/** What a meddler can do. */
-export interface MeddledLink {
+/** The two connections of the proxy, as an interceptor uses them. */
+export interface Relay {
   toServer(message: Message | Uint8Array): void;
   toClient(message: Message): void;
-  /** Ends the connection to both. */
+  /** Closes both connections. */
   end(): void;
 }
 
-/** Alters one connection. What it does not name goes on as it is. */
-export interface Meddler {
-  /** A request, or whatever else decodes. */
-  request?(message: Message, link: MeddledLink): void;
-  /** A reply, and what it answers. */
-  reply?(
-    reply: Rmessage,
-    request: Tmessage | undefined,
-    link: MeddledLink,
-  ): void;
-  /** A frame that does not decode. */
-  garbage?(frame: Uint8Array, link: MeddledLink): void;
-  /** Bytes behind which there are no frames. */
-  nonsense?(link: MeddledLink): void;
-  /** The client has ended its direction. */
-  clientEnds?(link: MeddledLink): void;
-  /** The server has ended the connection. */
-  serverEnds?(link: MeddledLink): void;
-  /** Bytes as they come, before they are frames. */
+/**
+ * Alters the messages of one connection. Messages without a method pass
+ * unchanged.
+ */
+export interface Interceptor {
+  /** Handles a request, or any other message that the client sends. */
+  request?(message: Message, relay: Relay): void;
+  /** Handles a reply, with its request. */
+  reply?(reply: Rmessage, request: Tmessage | undefined, relay: Relay): void;
+  /** Handles a frame of the client that does not decode. */
+  malformedFrame?(frame: Uint8Array, relay: Relay): void;
+  /**
+   * Handles an illegal frame size of the client, after which no frames follow.
+   */
+  illegalSize?(relay: Relay): void;
+  /** Handles the end of the client's direction. */
+  clientEnds?(relay: Relay): void;
+  /** Handles the end of the server's connection. */
+  serverEnds?(relay: Relay): void;
+  /** Alters the bytes of the client before they are split into frames. */
   chunk?(bytes: Uint8Array): Uint8Array;
 }
 
-/** A connect() whose connections are meddled with. */
-export function meddle(connect: Connect, meddler: () => Meddler): Connect {
+/** Returns a connect() whose connections pass through an interceptor. */
+export function intercept(
+  connect: Connect,
+  interceptor: () => Interceptor,
+): Connect {
   return async () => {
     const server = await connect();
     const [client, near] = pair();
-    new Middle(near, server, meddler()).run();
+    new InterceptingProxy(near, server, interceptor()).run();
     return client;
   };
 }
 
 const HUGE = 2 ** 30;
 
-class Middle implements MeddledLink {
+class InterceptingProxy implements Relay {
   readonly #client: Connection;
   readonly #server: Connection;
-  readonly #meddler: Meddler;
+  readonly #interceptor: Interceptor;
   readonly #requests = new Map<number, Tmessage>();
 
-  constructor(client: Connection, server: Connection, meddler: Meddler) {
+  constructor(
+    client: Connection,
+    server: Connection,
+    interceptor: Interceptor,
+  ) {
     this.#client = client;
     this.#server = server;
-    this.#meddler = meddler;
+    this.#interceptor = interceptor;
   }
 
   run(): void {
@@ -97,15 +105,15 @@ class Middle implements MeddledLink {
   }
 
   async #fromClient(): Promise<void> {
-    const meddler = this.#meddler;
+    const interceptor = this.#interceptor;
     const splitter = new FrameSplitter(HUGE);
     const buffer = new Uint8Array(65536);
-    let followed = true;
+    let isFramed = true;
     while (true) {
       const chunk = await this.#client.read?.(buffer) ?? null;
       if (chunk === null) break;
-      const bytes = meddler.chunk?.(chunk.slice()) ?? chunk.slice();
-      if (!followed) {
+      const bytes = interceptor.chunk?.(chunk.slice()) ?? chunk.slice();
+      if (!isFramed) {
         this.toServer(bytes);
         continue;
       }
@@ -115,18 +123,18 @@ class Middle implements MeddledLink {
           this.#request(frame);
         }
       } catch {
-        followed = false;
-        if (meddler.nonsense) meddler.nonsense(this);
+        isFramed = false;
+        if (interceptor.illegalSize) interceptor.illegalSize(this);
         else this.toServer(Uint8Array.of(1, 0, 0, 0, 0, 0, 0));
       }
-      // Half a frame of a size that no session has.
+      // Seven bytes of an incomplete frame: its size is above every msize.
       if (splitter.pending === 7 && bytes.length === 7) {
-        if (meddler.nonsense) meddler.nonsense(this);
+        if (interceptor.illegalSize) interceptor.illegalSize(this);
         else this.toServer(bytes);
-        followed = false;
+        isFramed = false;
       }
     }
-    if (meddler.clientEnds) meddler.clientEnds(this);
+    if (interceptor.clientEnds) interceptor.clientEnds(this);
     else if (this.#server.closeWrite) await this.#server.closeWrite();
     else this.end();
   }
@@ -136,11 +144,12 @@ class Middle implements MeddledLink {
     try {
       message = decode(frame.slice());
     } catch {
-      if (this.#meddler.garbage) this.#meddler.garbage(frame, this);
-      else this.toServer(frame.slice());
+      if (this.#interceptor.malformedFrame) {
+        this.#interceptor.malformedFrame(frame, this);
+      } else this.toServer(frame.slice());
       return;
     }
-    if (this.#meddler.request) this.#meddler.request(message, this);
+    if (this.#interceptor.request) this.#interceptor.request(message, this);
     else this.toServer(message);
   }
 
@@ -154,73 +163,84 @@ class Middle implements MeddledLink {
       for (let frame; (frame = splitter.next()) !== undefined;) {
         const reply = decode(frame.slice()) as Rmessage; // From our server.
         const request = this.#requests.get(reply.tag);
-        if (this.#meddler.reply) this.#meddler.reply(reply, request, this);
-        else this.toClient(reply);
+        if (this.#interceptor.reply) {
+          this.#interceptor.reply(reply, request, this);
+        } else this.toClient(reply);
       }
     }
-    if (this.#meddler.serverEnds) this.#meddler.serverEnds(this);
+    if (this.#interceptor.serverEnds) this.#interceptor.serverEnds(this);
     else this.end();
   }
 }
 
 function send(connection: Connection, bytes: Uint8Array): void {
-  // Nothing here is so large that a write would stay pending.
+  // The messages are small, so a write never stays pending.
   connection.write?.(bytes)?.catch(() => {});
 }
 
-/** A way to be wrong. */
+/** A fault of a server. */
 export interface Fault {
-  /** What the server does. */
+  /** The faulty behaviour of the server. */
   readonly name: string;
-  /** Cases that must not pass. */
+  /** Ids of the cases that must not pass. */
   readonly ids: string;
-  /** Begins a run: gives a meddler for each connection. */
-  begin(): () => Meddler;
+  /**
+   * Starts a run. Returns a function that makes an interceptor for each
+   * connection.
+   */
+  begin(): () => Interceptor;
 }
 
-/** A fault without memory, by what it makes of replies. */
+/** Makes a stateless fault that alters replies. */
 export function replies(
   name: string,
   ids: string,
   alter: (reply: Rmessage, request: Tmessage | undefined) => Rmessage,
 ): Fault {
   return each(name, ids, () => ({
-    reply: (reply, request, link) => link.toClient(alter(reply, request)),
+    reply: (reply, request, relay) => relay.toClient(alter(reply, request)),
   }));
 }
 
-/** A fault by what it makes of requests: another one, or the answer. */
+/** Makes a stateless fault that alters requests, or answers them. */
 export function requests(
   name: string,
   ids: string,
   alter: (message: Message) => Message,
 ): Fault {
   return each(name, ids, () => ({
-    request: (message, link) => {
+    request: (message, relay) => {
       const altered = alter(message);
-      if (isTmessage(altered) || altered === message) link.toServer(altered);
-      else link.toClient(altered);
+      if (isTmessage(altered) || altered === message) relay.toServer(altered);
+      else relay.toClient(altered);
     },
   }));
 }
 
-/** A fault with a memory for each connection. */
-export function each(name: string, ids: string, meddler: () => Meddler): Fault {
-  return { name, ids, begin: () => meddler };
+/** Makes a fault whose state belongs to each connection. */
+export function each(
+  name: string,
+  ids: string,
+  interceptor: () => Interceptor,
+): Fault {
+  return { name, ids, begin: () => interceptor };
 }
 
-/** A qid that no file has. */
+/** A qid of no file. */
 export const QID: Qid = { type: 0, vers: 0, path: 999n };
 /** No bytes. */
 export const NOTHING: Uint8Array = new Uint8Array(0);
 
-/** Bytes of a text. */
+/** Encodes a text as UTF-8. */
 export function bytes(text: string): Uint8Array {
   return new TextEncoder().encode(text);
 }
 
-/** The answer of a server that never says no. */
-export function yes(request: Tmessage | undefined, reply: Rmessage): Rmessage {
+/** Returns a success reply in the place of an error. */
+export function successOf(
+  request: Tmessage | undefined,
+  reply: Rmessage,
+): Rmessage {
   const { tag } = reply;
   switch (request?.type) {
     case "Tauth":
@@ -259,12 +279,12 @@ export function yes(request: Tmessage | undefined, reply: Rmessage): Rmessage {
   }
 }
 
-/** An error. */
+/** Makes an Rerror. */
 export function error(tag: number, ename: string): Rmessage {
   return { type: "Rerror", tag, ename };
 }
 
-/** A reply with another qid in the place of each. */
+/** Replaces each qid of a reply. */
 export function withQids(reply: Rmessage, alter: (qid: Qid) => Qid): Rmessage {
   switch (reply.type) {
     case "Rattach":

@@ -1,5 +1,5 @@
-// What callers get wrong: modes, paths and targets that cannot be. Nothing is
-// done, and the error says what was tried.
+// Misuse by callers: illegal modes, paths and targets. Nothing is sent, and the
+// error names the operation.
 import {
   assertEquals,
   assertInstanceOf,
@@ -14,7 +14,7 @@ import { MemoryFs } from "../../fs/mod.ts";
 import { serve } from "../../server.ts";
 import { pair } from "../../transport.ts";
 
-/** A client of a server that answers everything. */
+/** Connects a client to a server that answers all requests. */
 async function served(): Promise<Scene> {
   const scene = await start();
   scene.run(() => undefined);
@@ -39,8 +39,8 @@ test("mkdir(), open(), create() and writeFile() refuse modes that no file can ha
       ['open "e": mode', () => client.writeFile("e", "", { mode })],
       ['create "f": perm', () => client.create("f", { perm: mode })],
     ];
-    for (const [what, call] of calls) {
-      await assertRejects(call, RangeError, `Cannot ${what} ${isOut}`);
+    for (const [operation, call] of calls) {
+      await assertRejects(call, RangeError, `Cannot ${operation} ${isOut}`);
     }
   }
   assertEquals(sent(scene), []);
@@ -110,7 +110,7 @@ test("a list of elements with a slash in one is a TypeError everywhere", async (
 test("connect() says what it wants when it gets something else", async () => {
   for (const target of [undefined, null, 564, new URL("tcp://host"), {}]) {
     await assertRejects(
-      // As callers without types pass it.
+      // A JavaScript caller may pass this.
       () => connect(target as never),
       TypeError,
       `Cannot connect to ${target}: it is neither an address nor a connection`,

@@ -1,4 +1,4 @@
-// Tags, replies in any order and in any pieces, aborts, and the end of the
+// Tags, replies in any order and split anywhere, aborts, and the end of the
 // connection, against a scripted server.
 import {
   assertEquals,
@@ -160,7 +160,7 @@ test("K18 tags never are NOTAG, and are waited for when all are in use", async (
   for (let i = 0; i < count; i++) {
     replies.push(client.protocol.rpc({ type: "Tstat", fid: 0 }));
   }
-  // One tag is kept for a Tflush.
+  // One tag is reserved for a Tflush.
   for (let tag = 0; tag < 0xfffe; tag++) await server.expect("Tstat", { tag });
   const controller = new AbortController();
   const aborted = failure(
@@ -168,7 +168,7 @@ test("K18 tags never are NOTAG, and are waited for when all are in use", async (
       signal: controller.signal,
     }),
   );
-  controller.abort("enough"); // It waits for a tag: nothing is sent.
+  controller.abort("enough"); // The call waits for a tag, so nothing is sent.
   assertEquals(await aborted, "enough");
   const requests = [...server.open.values()];
   const reply = { type: "Rstat", stat: stat("a") } as const;
@@ -216,7 +216,7 @@ test("K17 the loss of the connection rejects everything pending, with one error"
     client.stat(0),
     client.protocol.rpc({ type: "Tstat", fid: 0 }, { signal }),
     client.readFile("a", { signal }),
-    client.call("f"), // This one waits for a tag.
+    client.call("f"), // This call waits for a tag.
   ].map(failure);
   await server.expect("Tstat");
   server.close();
@@ -278,7 +278,7 @@ test("mux: a failing write ends the connection", async () => {
 
 // Abort, in each phase.
 
-/** Reasons are what the caller gave, untouched. */
+/** Reasons of aborts, which reach the caller unchanged. */
 const reason = { my: "reason" };
 
 async function abortedStat(
@@ -292,7 +292,10 @@ async function abortedStat(
   return { request, flush: await server.expect("Tflush", { oldtag: 0 }) };
 }
 
-/** The tag of the next request, when the client has taken all that was sent. */
+/**
+ * Returns the tag of the next request, after the client has processed all
+ * replies.
+ */
 async function nextTag(scene: Scene): Promise<number> {
   await statTag(scene);
   return await statTag(scene);
@@ -472,7 +475,7 @@ test("abort of a read puts nothing into the buffer any more", async () => {
   assertEquals([...buffer, file.position], [0, 0, 0, 0, 0]);
 });
 
-/** Calls that make a fid, and the request that makes it. */
+/** Calls that make a fid, and the request of each that makes the fid. */
 const bearing: [
   string,
   (client: Client, signal: AbortSignal) => Promise<unknown>,

@@ -77,7 +77,7 @@ test("RemoteFile: a failed operation delays no other, and does not move the posi
     const [first, bad, odd, last] = await Promise.allSettled([
       textOf(file, 2),
       file.seek(-9, "current"),
-      // Callers without types may pass this.
+      // A JavaScript caller may pass this.
       file.seek(0, "middle" as "end"),
       textOf(file, 2),
     ]);
@@ -222,7 +222,7 @@ test("RemoteFile: a read under way delays a write at the position, and no stat",
   const tail = file.stat();
   await tail;
   const types = scene.server.log.slice(4).map(({ type }) => type);
-  // One Tstat asks whether the file has bytes behind the position.
+  // One Tstat asks whether the file has bytes after the position.
   assertEquals(types, ["Tread", "Tstat", "Tstat"]);
   await file.close();
   await read;
@@ -230,7 +230,7 @@ test("RemoteFile: a read under way delays a write at the position, and no stat",
 });
 
 /**
- * A tree with a file that is a dialogue. A read waits for a written message; a
+ * A tree with a dialogue file. A read waits for a written message; a
  * write waits for a read once `most` messages wait.
  */
 function dialogue(most = Infinity): MemoryFs {

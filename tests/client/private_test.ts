@@ -1,5 +1,6 @@
-// Calls on our own server: what other users can read of them, and functions
-// that are removed.
+// Calls on our own server: their privacy from other users, and functions that
+// are
+// removed.
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { test } from "../harness.ts";
 import { failure } from "./reconnecting.ts";
@@ -74,8 +75,8 @@ for (const before of ["a call before", "no call before"]) {
     await using alice = await as("alice");
     await using eve = await as("eve");
     await using shell = await as("shell");
-    // Arguments that another user wrote, and has not read yet, stay that
-    // user's.
+    // Another user has written arguments and not read yet: these arguments stay
+    // separate.
     await shell.writeTextFile("login", '{"user":"shell"}');
     if (before === "a call before") {
       await alice.call("login", { kwarg: { user: "alice" } });

@@ -39,7 +39,7 @@ function mathFs(): MemoryFs {
   return fs;
 }
 
-/** Serves a tree for a while; the requests that came are told by type. */
+/** Serves a tree during a test, and records the types of the requests. */
 async function withServer(
   fs: MemoryFs,
   work: (client: Client, types: string[]) => Promise<void>,
@@ -62,7 +62,7 @@ async function withServer(
 test("proxy() calls the function files of a directory", async () => {
   await withServer(mathFs(), async (client, types) => {
     const math = await client.proxy<Math>("math");
-    // Their types: what is awaited is the value, also of what is async.
+    // The types: await gives the value, also for async functions.
     const sum: number = await math.add(17, 25);
     const later: string = await math.later("now");
     assertEquals([sum, later], [42, "now"]);
@@ -78,7 +78,7 @@ test("proxy() calls the function files of a directory", async () => {
 /** Fails to compile unless two types are the same. */
 type Same<A, B> = [A] extends [B] ? [B] extends [A] ? true : false : false;
 
-// RemoteApi has the types that really arrive.
+// RemoteApi has the types of the values after JSON.
 test("proxy() types what JSON makes of a value", () => {
   interface Values {
     date(): Date;
@@ -122,7 +122,7 @@ test("proxy() has the plain files that the directory has, and nothing else", asy
       assertEquals(Reflect.get(math, name), undefined, name);
     }
     assertEquals(Reflect.ownKeys(math).sort(), names, "no symbols");
-    // A plain file: its server says so, and the error names it.
+    // A plain file: the server refuses the call, and the error names the file.
     const call = Reflect.get(math, "version");
     await assertRejects(
       () => call(),
@@ -233,7 +233,10 @@ test("proxy() finds a file again after its first walk failed", async () => {
   });
 });
 
-/** A scripted server's methods behind one file: nothing has been sent for it. */
+/**
+ * Makes a proxy of a file of a scripted server. No request has been sent for
+ * it.
+ */
 function scripted(
   { client }: Scene,
   signal?: AbortSignal,

@@ -1,5 +1,6 @@
-// The client and pyroute2's server: played by pyroute2_server.ts, and by the
-// frames that a real one has sent.
+// The client against the server of pyroute2: simulated by pyroute2_server.ts,
+// and
+// by recorded frames of a real server.
 import {
   assert,
   assertEquals,
@@ -49,7 +50,7 @@ function bytes(text: string): Uint8Array {
   return utf8.encode(text);
 }
 
-/** A server, clients of it, and the look at what the server did not bear. */
+/** A server, its clients, and a check of the errors of the server. */
 class Stage {
   readonly server = new Pyroute2Server(tree());
 
@@ -57,7 +58,7 @@ class Stage {
     return connect(this.server.dial(), { peer: "pyroute2", ...options });
   }
 
-  /** The types of the requests behind Tversion and Tattach. */
+  /** The types of the requests after Tversion and Tattach. */
   get sent(): string[] {
     return this.server.log.slice(2).map(({ type }) => type);
   }
@@ -114,7 +115,8 @@ test("peer pyroute2: no message is larger than 8192 bytes", async () => {
     request.type === "Twrite" ? [request.data.length] : []
   );
   assertEquals(sizes, [8168, 8168, 8168, 5496]);
-  // Written in pieces each would replace the one before it.
+  // If the client wrote it in pieces, each piece would replace the previous
+  // one.
   const fill = "x".repeat(10_000);
   await assertRejects(
     () => client.call("add", { kwarg: { fill } }),
@@ -143,7 +145,7 @@ test("fidBase of connect() is the first fid, the next ones follow", async () => 
   assertEquals(client.protocol.root, fidBase);
   const fids = [client.protocol.allocFid(), client.protocol.allocFid()];
   assertEquals(fids, [fidBase + 1, fidBase + 2]);
-  // NOFID, 0xffffffff, is none.
+  // NOFID, 0xffffffff, is no fid number.
   await assertRejects(
     () => client.protocol.walk("data"),
     RangeError,
@@ -190,7 +192,7 @@ test("peer pyroute2: an abort is told at once, sends no Tflush, and its result i
   abort.abort(new Error("enough"));
   const error = await call.catch((error) => error);
   assertStrictEquals(error, signal.reason);
-  // What comes behind it waits for its end.
+  // Later requests wait until this request has ended.
   const next = client.stat("data");
   assertEquals(stage.sent, ["Twalk", "Tcall"]);
   free.resolve();
@@ -287,7 +289,7 @@ test("peer pyroute2: names that are not ASCII arrive cut: an error, not a crash"
   assertEquals(await client.readTextFile("data"), "initial");
 });
 
-test("peer pyroute2: what it has not", async () => {
+test("peer pyroute2: features that it lacks", async () => {
   using stage = new Stage();
   await using client = await stage.client();
   for (
@@ -328,8 +330,8 @@ test("peer pyroute2: its errors", async () => {
 });
 
 for (const losesExit of [false, true]) {
-  const what = losesExit ? "lost with the connection" : "given";
-  test(`peer pyroute2: the exit error is ${what}`, async () => {
+  const fate = losesExit ? "lost with the connection" : "given";
+  test(`peer pyroute2: the exit error is ${fate}`, async () => {
     using stage = new Stage();
     stage.server.losesExit = losesExit;
     await using client = await stage.client();
@@ -362,7 +364,7 @@ test("peer pyroute2: the frames of a real server and a real client", async () =>
   const answer = async (name: string) => {
     const chunk = await channel.read(new Uint8Array(8192));
     assert(chunk !== null);
-    requests.push(decode(chunk.slice()) as Tmessage); // The client sends no other.
+    requests.push(decode(chunk.slice()) as Tmessage); // The client sends only T-messages.
     const frame = vector(`server: ${name}`).frame.slice();
     frame.set(chunk.subarray(5, 7), 5);
     await channel.write(frame);
@@ -421,7 +423,7 @@ test("peer pyroute2: the frames of a real server and a real client", async () =>
   await client.close();
 });
 
-/** A message without its tag, its JSON as a value. */
+/** Returns a message without its tag, with its JSON parsed. */
 function plain(message: Tmessage | object | undefined): object {
   const all = { ...message, tag: 0 };
   return "text" in all && typeof all.text === "string"

@@ -1,4 +1,4 @@
-// What becomes of the fids of a client that connects again.
+// The fids of a client that reconnects.
 import { assert, assertEquals } from "@std/assert";
 import { test } from "../harness.ts";
 import {
@@ -200,7 +200,7 @@ test("reconnect: a file that was replaced or removed is lost, others go on", asy
   assertStale(await failure(b!.write(buffer)), /^Cannot write "b"/);
   assertEquals(await c!.read(buffer), 5);
   assertEquals(await client.readTextFile("b"), "another");
-  // Closing is quiet, and sets the numbers free.
+  // Closing causes no error, and frees the fid numbers.
   await Promise.all([a!.close(), b!.close(), c!.close()]);
   assertEquals(client.protocol.allocFid(), a!.fid);
   client.protocol.releaseFid(a!.fid);

@@ -1,4 +1,4 @@
-// Connections that end anywhere, under a client that does many things at once.
+// Connections that end at any point, while the client runs many operations.
 import { assert, assertEquals } from "@std/assert";
 import { test } from "../harness.ts";
 import { assertStale, failure, frail, MSIZE } from "./reconnecting.ts";
@@ -9,7 +9,7 @@ import { MemoryFs } from "../../fs/mod.ts";
 import { serve } from "../../server.ts";
 import { type Connection, pair } from "../../transport.ts";
 
-/** Numbers from 0 to 1 that are the same for the same seed. */
+/** Makes a generator of numbers from 0 to 1; equal seeds give equal numbers. */
 function randomOf(seed: number): () => number {
   let state = seed;
   return () => {
@@ -20,7 +20,10 @@ function randomOf(seed: number): () => number {
 
 const LISTED = Array.from({ length: 100 }, (_, i) => `file${i}`);
 
-/** A client whose connection is lost when a directory with the members `LISTED` was read in part. */
+/**
+ * A client whose connection is lost when a directory with the members `LISTED`
+ * was read in part.
+ */
 async function interrupted(
   work: (client: Client, fs: MemoryFs) => Promise<void>,
 ): Promise<void> {
@@ -32,7 +35,7 @@ async function interrupted(
     const [near, far] = pair();
     served.push(serve(far, fs, {
       onMessage: ({ message }) => {
-        // The last one, which would have found the end.
+        // The last read, which would have found the end.
         if (message?.type === "Rread" && message.data.length === 0) {
           if (++reads === 1) far.close();
         }
@@ -136,7 +139,7 @@ for (let seed = 1; seed <= 20; seed++) {
               signal,
             }),
         ];
-        // Some fail: what matters is what is left.
+        // Some operations fail; the test checks only the state afterwards.
         await calls[below(calls.length)]?.().catch(() => {});
       }
     };

@@ -1,5 +1,5 @@
-// What a server keeps for a fid, after a loss of the connection: nothing counts
-// as the same without a proof.
+// The state of a fid on the server after a lost connection: the client takes no
+// state as unchanged without proof.
 import {
   assert,
   assertEquals,
@@ -71,7 +71,7 @@ for (const fill of ["", "a longer value than the arguments of alice"]) {
     await file.seek(0);
     await assertStale(readSome(file));
     await assertStale(readSome(file)); // A second read fails as well.
-    // The value of other fids is whole.
+    // Other fids read the whole value.
     assertEquals(await bob.readTextFile("f"), `"for BOB${fill}"`);
   });
 }
@@ -92,7 +92,7 @@ test("reconnect: a value that was read in part does not go on with that of anoth
   await assertStale(readSome(file)); // The value was read in part.
   await file.seek(0);
   await assertStale(readSome(file));
-  // New arguments are the fid's own.
+  // The fid has new arguments of its own.
   await file.seek(0);
   await file.writeAll(JSON.stringify({ who: "carol" }));
   await file.seek(0);
@@ -176,7 +176,7 @@ test("reconnect: a stream, which has no length, goes on and ends", async () => {
   assertEquals(await readSome(file), "");
 });
 
-// Servers whose qids come again after a start.
+// Servers that reuse qids after a restart.
 
 /** An open file of a scripted server. */
 async function opened(

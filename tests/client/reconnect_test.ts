@@ -124,7 +124,7 @@ test("reconnect: 64 reads under way are repeated, and nothing is read twice", as
   const data = (offset: bigint) => Uint8Array.of(Number(offset));
   for (let i = 0; i < 64; i++) {
     const request = await server.expect("Tread");
-    // Every other one is answered before the end.
+    // The server answers every second request before the end.
     if (i % 2 === 1) continue;
     server.answer(request, { type: "Rread", data: data(request.offset) });
   }
@@ -189,7 +189,7 @@ test("reconnect: writeFile() with writes under way rejects, and says why", async
     error.message,
     'Cannot repeat Twrite, which may have been done: Connection to "pair" lost: the peer closed it',
   );
-  // The file was closed meanwhile: it is not walked to.
+  // The file was closed meanwhile, so the client does not walk to it.
   const next = await restored(on);
   run(next);
   await client.stat(0);
@@ -423,7 +423,7 @@ test("reconnect: attempts end, and all that waits rejects with one error", async
 });
 
 test("reconnect: the client gives up a server that it loses after each answer", async () => {
-  // No connection of a test lasts for `steadyAfter`.
+  // No connection of a test lasts as long as `steadyAfter`.
   const steadyAfter = 2 ** 31 - 1;
   await using on = await stage({}, { attempts: 3, steadyAfter });
   const { client } = on;
@@ -456,7 +456,7 @@ test("reconnect: attemptTimeout ends each attempt with a silent server", async (
     'Cannot reconnect to "pair": Cannot connect to "pair": no answer within 1 ms',
   );
   for (const server of silent) {
-    // There is a Tversion, unless the machine was too slow for that.
+    // The client has sent a Tversion, unless the machine was too slow.
     while (await server.next() !== null) { /* The client closes it. */ }
     server.close();
   }

@@ -1,5 +1,5 @@
-// What waits for the next connection, and is not wanted any more before it
-// comes; and an authentication that the end of a connection interrupts.
+// Requests that wait for the next connection and are cancelled before it opens;
+// and an authentication that the end of a connection interrupts.
 import { assert, assertEquals, assertInstanceOf } from "@std/assert";
 import { test } from "../harness.ts";
 import {
@@ -17,7 +17,7 @@ import { qid, type ScriptedServer } from "./scripted.ts";
 import { type Client, connect, type RemoteFile } from "../../client.ts";
 import { NinePError, ProtocolError, QTAUTH, QTDIR } from "../../codec.ts";
 
-/** Opens a file of a client that has its root only: fid 1. */
+/** Opens a file as fid 1 of a client that has only its root. */
 async function openFile({ client, server }: Stage): Promise<RemoteFile> {
   const opening = client.open("f", { read: true, write: true });
   await walked(server, 0, 1, ["f"]);
@@ -32,7 +32,10 @@ function assertAborted(error: unknown, detail: string): void {
   assert(error.message.includes(detail), error.message);
 }
 
-/** Plays the next connection, on which the number of what was given back is another file's. */
+/**
+ * Serves the next connection, on which the released fid number stands for
+ * another file.
+ */
 async function reuse(on: Stage, fid: number): Promise<void> {
   const walking = on.client.protocol.walk("g");
   const next = await restored(on);
@@ -49,7 +52,7 @@ test("reconnect: close() of a file ends at once what waits for it, and nothing o
   const file = await openFile(on);
   on.server.close();
   const call = await exchange.call();
-  // With a signal it takes more turns until a request goes on.
+  // With a signal, a request needs more microtasks until it is sent.
   const { signal } = new AbortController();
   const outcomes = [
     file.read(new Uint8Array(9)),
@@ -132,7 +135,10 @@ test("reconnect: client.version() ends at once what waits for the next connectio
   assertEquals(next.log.some(({ type }) => type === "Tstat"), false);
 });
 
-/** A client whose dialogue is interrupted: by the loss of its connection, so many times after that of connect(). */
+/**
+ * A client whose dialogue is interrupted: by the loss of its connection, so
+ * many times after that of connect().
+ */
 async function interrupted(losses: number, attempts: number): Promise<{
   client: Client;
   words: string[];

@@ -379,7 +379,7 @@ test("K7 walk() that fails gives back a number of the caller's like any other", 
   await settled(scene);
 });
 
-// Numbers of one's own.
+// Fid numbers of the caller.
 
 test("walk() and rpc() refuse a number that is a fid's or nobody's, before anything is sent", async () => {
   await using scene = await start();
@@ -421,7 +421,7 @@ test("walk() and rpc() refuse a number that is a fid's or nobody's, before anyth
         }),
     ];
     for (const call of calls) {
-      // A Twalk to the fid that it starts from makes none.
+      // A Twalk to its own fid makes no new fid.
       if (fid === 0 && call === calls[1]) continue;
       const message = `Cannot take ${fid} as a fid: ${detail}`;
       await assertRejects(call, RangeError, message);
@@ -600,7 +600,7 @@ test("withFid() clunks after the function, whatever comes of it", async () => {
     client.protocol.withFid("a", () => Promise.reject(mine)),
   );
   await walkTo(scene);
-  // The server's error is the second, nobody's.
+  // The error of the server comes second, and is dropped.
   server.refuse(await server.expect("Tclunk", { fid: 1 }), "i/o error");
   assertStrictEquals(await failing, mine);
   await settled(scene);
@@ -630,14 +630,14 @@ test("withFid() aborted while the function runs rejects at once; the fid is clun
   await begun.promise;
   controller.abort("enough");
   assertEquals(await using, "enough");
-  await settled(scene); // No Tclunk comes before this.
+  await settled(scene); // No Tclunk is sent before this point.
   resolve();
   await server.exchange("Tclunk", { fid: 1 }, { type: "Rclunk" });
 });
 
 test("write() refuses what is neither bytes nor text", async () => {
   await using scene = await start();
-  // As callers without types pass it.
+  // A JavaScript caller may pass this.
   for (const data of [42, null, new ArrayBuffer(1)] as never[]) {
     await assertRejects(() => scene.client.protocol.write(0, data), TypeError);
   }

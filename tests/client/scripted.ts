@@ -1,7 +1,8 @@
 /**
- * A server that a test tells, frame by frame, what to expect and what to
- * answer, well or badly. It counts fids as a real one would, and fails the
- * test when the client lost one.
+ * A server that follows the script of a test: the test says frame by frame
+ * which request to expect, and which reply to send, legal or not. The server
+ * counts fids as a real server does, and fails the test when the client leaks
+ * one.
  *
  * @module
  */
@@ -32,22 +33,22 @@ import {
 import { type Channel, openChannel } from "../../transport/channel.ts";
 import { type Connection, pair } from "../../transport.ts";
 
-/** A reply without its tag, which is that of its request. */
+/** A reply without its tag. */
 export type Reply = Rmessage extends infer M
   ? M extends Rmessage ? Omit<M, "tag"> : never
   : never;
 
-/** Fields to compare with those of a request. */
+/** Expected fields of a request. */
 export type Fields<T extends Tmessage["type"]> = Partial<
   Extract<Tmessage, { type: T }>
 >;
 
-/** A qid with a number, of a plain file unless told otherwise. */
+/** Makes a qid, by default of a plain file. */
 export function qid(path: number, type = 0): Qid {
   return { type, vers: 0, path: BigInt(path) };
 }
 
-/** A stat record with a name and a length. */
+/** Makes a stat record. */
 export function stat(name: string, length = 0, mode = 0o644): Stat {
   return {
     type: 0,
@@ -66,13 +67,16 @@ export function stat(name: string, length = 0, mode = 0o644): Stat {
 
 /** The server's end of a connection. */
 export class ScriptedServer {
-  /** Fids that exist, as far as the replies say. */
+  /** The fids that exist according to the replies. */
   readonly fids: Set<number> = new Set();
-  /** Requests whose tags are taken, by tag. */
+  /** Requests whose tags are in use, by tag. */
   readonly open: Map<number, Tmessage> = new Map();
-  /** All requests that came, in order. */
+  /** All requests in the order of their arrival. */
   readonly log: Tmessage[] = [];
-  /** Tags that a Tflush names which has no answer, and whether they have one. */
+  /**
+   * Tags that a pending Tflush names; true when the request of the tag is
+   * answered.
+   */
   readonly #flushing = new Map<number, boolean>();
   readonly #channel: Channel;
   readonly #splitter = new FrameSplitter(2 ** 24);
@@ -83,7 +87,7 @@ export class ScriptedServer {
     this.#channel = openChannel(connection);
   }
 
-  /** The next request, or null at the end of the connection. */
+  /** Waits for the next request; null at the end of the connection. */
   async next(): Promise<Tmessage | null> {
     while (true) {
       const frame = this.#splitter.next();
@@ -107,7 +111,9 @@ export class ScriptedServer {
     }
   }
 
-  /** The next request, which must be of a type and have these fields. */
+  /**
+   * Waits for the next request; fails unless it has this type and these fields.
+   */
   async expect<T extends Tmessage["type"]>(
     type: T,
     fields: Fields<T> = {},
@@ -135,10 +141,10 @@ export class ScriptedServer {
     this.answer(request, { type: "Rerror", ename });
   }
 
-  /** The bytes of an answer, to be sent in whatever way; the answer counts as given. */
+  /** Encodes a reply that the caller sends. The request counts as answered. */
   frame(request: Tmessage, reply: Reply): Uint8Array {
     this.#account(request, reply);
-    // A Tflush keeps the tag of what it ends until the Rflush.
+    // The tag of a flushed request stays in use until the Rflush.
     if (this.#flushing.has(request.tag)) this.#flushing.set(request.tag, true);
     else this.open.delete(request.tag);
     if (request.type === "Tflush") {
@@ -153,13 +159,13 @@ export class ScriptedServer {
   /** Sends bytes with one write. */
   send(...parts: Uint8Array[]): void {
     const bytes = concat(parts);
-    // One by one; what the client does not take any more is nobody's loss.
+    // In order; a write to a closed connection is ignored.
     this.#sent = this.#sent
       .then(() => this.#channel.write(bytes))
       .catch(() => {});
   }
 
-  /** Expects a request and answers it. */
+  /** Waits for a request as expect() does, and answers it. */
   async exchange<T extends Tmessage["type"]>(
     type: T,
     fields: Fields<T>,
@@ -170,7 +176,10 @@ export class ScriptedServer {
     return request;
   }
 
-  /** Answers requests until the connection ends; those without a reply stay open. */
+  /**
+   * Answers requests until the connection ends. Requests without a reply stay
+   * pending.
+   */
   async run(
     handler: (request: Tmessage) => Reply | undefined,
   ): Promise<void> {
@@ -184,7 +193,7 @@ export class ScriptedServer {
     }
   }
 
-  /** Ends the connection. */
+  /** Closes the connection. */
   close(): void {
     this.#channel.close();
   }
@@ -227,7 +236,9 @@ export class ScriptedServer {
   }
 }
 
-/** What run() answers where the test has nothing special in mind. */
+/**
+ * Returns the reply that run() sends when the handler of the test gives none.
+ */
 export function defaultReply(request: Tmessage): Reply | undefined {
   switch (request.type) {
     case "Twalk":
@@ -251,11 +262,11 @@ export function defaultReply(request: Tmessage): Reply | undefined {
   }
 }
 
-/** A client and the server that its test plays. */
+/** A client and its scripted server. */
 export class Scene {
   readonly client: Client;
   readonly server: ScriptedServer;
-  /** Set it when the script leaves fids behind on purpose. */
+  /** True when the script leaves fids behind on purpose. */
   mayLeak = false;
   #running: Promise<unknown> | undefined;
 
@@ -264,16 +275,16 @@ export class Scene {
     this.server = server;
   }
 
-  /** Lets the server answer by itself from here on. */
+  /** Answers all further requests by a handler. */
   run(handler: (request: Tmessage) => Reply | undefined): void {
-    // A breach is told at the end, and ends what the client waits for.
+    // An error closes the connection, and is thrown at the end of the test.
     this.#running = this.server.run(handler).catch((error) => {
       this.server.close();
       return error;
     });
   }
 
-  /** Closes both ends and looks for fids that were left. */
+  /** Closes both ends; fails when fids are left. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (!this.#running) this.run(() => undefined);
     await this.client.close();
@@ -284,7 +295,9 @@ export class Scene {
   }
 }
 
-/** Connects a client to a scripted server; root fid 0, msize 8192 by default. */
+/**
+ * Connects a client to a scripted server; root fid 0, msize 8192 by default.
+ */
 export async function start(options: ConnectOptions = {}): Promise<Scene> {
   const { msize = 8192 } = options;
   const [near, far] = pair();
@@ -299,7 +312,10 @@ export async function start(options: ConnectOptions = {}): Promise<Scene> {
   return new Scene(await connecting, server);
 }
 
-/** The error of connect() to a server that answers the Tversion with these bytes or this reply. */
+/**
+ * Returns the error of connect() to a server that answers the Tversion with
+ * these bytes or this reply.
+ */
 export async function greeted(
   answer: Uint8Array | Reply,
   msize = 8192,
@@ -329,7 +345,11 @@ export async function walkTo(
   await server.exchange("Twalk", { fid: 0, newfid }, { type: "Rwalk", wqid });
 }
 
-/** Takes the first write of a transfer, and shows by the length that the file is a plain one: more may be in flight. */
+/**
+ * Answers the first write of a transfer. The length in the reply to the Tstat
+ * shows that the file is plain, so the client may have several writes in
+ * flight.
+ */
 export async function takeFirst(
   { server }: Pick<Scene, "server">,
 ): Promise<Extract<Tmessage, { type: "Twrite" }>> {
@@ -344,7 +364,7 @@ export async function takeFirst(
   return write;
 }
 
-/** Opens a file at fid 1 of a fresh scene. */
+/** Opens a file as fid 1 of a new scene. */
 export async function openFile(
   scene: Scene,
   options: { qid?: Qid; iounit?: number } = {},
@@ -360,7 +380,7 @@ export async function openFile(
   return await opening;
 }
 
-/** Sends a request whose answer the script keeps back. */
+/** Sends a request that the script does not answer yet. */
 export async function hold(
   { client, server }: Scene,
   request: RpcRequest = { type: "Tstat", fid: 0 },
@@ -370,26 +390,26 @@ export async function hold(
   return { reply, request: await server.expect(request.type) };
 }
 
-/** The lowest free fid, left free. */
+/** Returns the lowest free fid without taking it. */
 export function nextFid({ client }: Scene): number {
   const fid = client.protocol.allocFid();
   client.protocol.releaseFid(fid);
   return fid;
 }
 
-/** Waits until the client has taken all that was sent. */
+/** Waits until the client has processed all replies. */
 export async function settled(scene: Scene): Promise<void> {
   const { request, reply } = await hold(scene);
   scene.server.answer(request, { type: "Rstat", stat: stat("/") });
   await reply;
 }
 
-/** The types of what the client sent behind Tversion and Tattach. */
+/** Returns the types of the requests after Tversion and Tattach. */
 export function sent({ server }: Scene): string[] {
   return server.log.slice(2).map(({ type }) => type);
 }
 
-/** Returns the error of a promise, which is handled from now on. */
+/** Returns the error of a promise. The rejection counts as handled. */
 export function failure(promise: Promise<unknown>): Promise<unknown> {
   return promise.then(
     () => assert(false, "the promise must reject"),
@@ -397,7 +417,7 @@ export function failure(promise: Promise<unknown>): Promise<unknown> {
   );
 }
 
-/** Checks that an error is that of a timeout. */
+/** Fails unless an error is a timeout with this message. */
 export function assertTimeout(error: unknown, message: string): void {
   assertInstanceOf(error, DOMException);
   assertEquals([error.name, error.message], ["TimeoutError", message]);

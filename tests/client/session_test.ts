@@ -1,5 +1,5 @@
-// What belongs to a whole session: version() and auth(), against a scripted
-// server and one that is real.
+// The methods that concern a whole session: version() and auth(), against a
+// scripted server and a real one.
 import {
   assert,
   assertEquals,
@@ -56,7 +56,7 @@ function assertAnew(error: unknown): void {
   );
 }
 
-/** Takes the Tversion and the Tattach of a session that is started anew. */
+/** Answers the Tversion and the Tattach of a new session. */
 async function renew(
   { server }: Scene,
   msize = 8192,
@@ -193,7 +193,7 @@ test("version() with a Tflush under way: tag and request are free of each other"
   server.answer(version, agreed());
   await server.exchange("Tattach", { tag: 0 }, attached);
   await renewing;
-  await settled(scene); // No Tclunk of fid 1 comes before this.
+  await settled(scene); // No Tclunk of fid 1 is sent before this point.
   assertEquals(nextFid(scene), 1);
 });
 
@@ -272,7 +272,7 @@ test("version() in the middle of a transfer: what cleans up leaves the new sessi
   server.answer(server.log.at(-1)!, agreed(280)); // As the loop has just seen.
   await server.exchange("Tattach", {}, attached);
   await renewing;
-  await settled(scene); // No Tclunk comes before this.
+  await settled(scene); // No Tclunk is sent before this point.
   assertEquals([...server.fids], [0]);
   assertEquals(nextFid(scene), 1);
 });
@@ -295,7 +295,7 @@ test("version() aborted: the client goes on when the server has answered", async
   while (!await isAnew()) await new Promise((done) => setTimeout(done));
 });
 
-/** The connection has ended because of an error. */
+/** Fails unless the connection has ended because of an error. */
 async function assertFailed(
   { client, server }: Scene,
   cause: unknown,
@@ -448,7 +448,7 @@ test("version() refuses an msize out of range; the session goes on", async () =>
 
 // auth() and connect({ auth }).
 
-/** Asks each user for a word. */
+/** Asks each user for a password. */
 function guarded(): { handler: Handler; clunked: string[] } {
   interface Dialogue extends FidNode {
     word: string;

@@ -1,4 +1,5 @@
-// Timeouts: of the connection and of a call, against a server that is silent
+// Timeouts of the connection and of a call, against a server that stops
+// replying
 // in each phase of each kind of call. The sanitizers look for timers that
 // outlive their calls.
 import { assert, assertEquals, assertRejects } from "@std/assert";
@@ -27,7 +28,9 @@ type Call = (client: Client, options: CallerOptions) => Promise<unknown>;
 
 const bytes = new Uint8Array(3);
 
-/** Kinds of calls: what they are about, and the requests they may wait for. */
+/**
+ * The kinds of calls: their subjects, and the requests that they may wait for.
+ */
 const calls: [string, Call, string, Tmessage["type"][]][] = [
   [
     "rpc",
@@ -125,7 +128,7 @@ const calls: [string, Call, string, Tmessage["type"][]][] = [
   ]],
 ];
 
-/** What the server says. */
+/** The replies of the server. */
 function replyTo(request: Tmessage): Reply {
   switch (request.type) {
     case "Tread":
@@ -146,7 +149,10 @@ function replyTo(request: Tmessage): Reply {
   }
 }
 
-/** Answers all requests but the first of a type, which it gives; with `late` it is answered when a Tflush comes for it. */
+/**
+ * Answers all requests except the first of a type, and returns that one. With
+ * `late`, the server answers it when its Tflush arrives.
+ */
 function answerAllBut(
   { server }: Scene,
   silent: Tmessage["type"],
@@ -188,7 +194,8 @@ for (const [name, call, what, phases] of calls) {
         clock.expire(12345);
         const message = `Cannot ${what}: no answer within 12345 ms`;
         assertTimeout(await failing, message);
-        // The Rflush is there after one of them, what is clunked then after two.
+        // The Rflush is there after one of them, what is clunked then after
+        // two.
         for (let i = 0; i < 4; i++) await client.stat(0);
         assertEquals(flushed, [tag]);
         assertEquals([nextFid(scene), server.open.size], [1, 0]);
@@ -206,7 +213,7 @@ test("timeout of all calls is that of connect(); a call's own one counts instead
   using clock = new Clock();
   const scene = await start({ timeout: 100 });
   const { client, server } = scene;
-  assertEquals(clock.timers.size, 0); // That of connect() has ended.
+  assertEquals(clock.timers.size, 0); // The timer of connect() has ended.
   const { held, done } = answerAllBut(scene, "Tstat", false);
   const failing = failure(client.stat("a"));
   await held;

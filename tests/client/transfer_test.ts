@@ -37,7 +37,10 @@ async function opened(scene: Scene): Promise<void> {
   await scene.server.exchange("Topen", {}, reply);
 }
 
-/** Answers the first read and the stat of a readFile(), and gives the reads of its window. */
+/**
+ * Answers the first read and the stat of a readFile(). Returns the reads of its
+ * window.
+ */
 async function readsOf(scene: Scene, content: Uint8Array): Promise<Tread[]> {
   const { server } = scene;
   await opened(scene);
@@ -59,12 +62,12 @@ test("K19 readFile(): a reply of nothing in the middle of the window is the end"
   const content = pattern(5000);
   const reading = client.readFile("f");
   const reads = await readsOf(scene, content);
-  // The end is told before and after data that lie behind it.
+  // The end is reported before and after data of higher offsets.
   for (const i of [7, 4, 0, 1, 2, 3, 5, 6]) {
     const most = i === 4 ? 0 : Infinity;
     server.answer(reads[i]!, part(content, reads[i]!, most));
   }
-  // Reads that were made before it was known.
+  // These reads were sent before the end was known.
   scene.run((request) =>
     request.type === "Tread" ? part(content, request) : undefined
   );
@@ -141,7 +144,7 @@ test("readFile(): the first error of the window wins, the others are awaited", a
 
 test("readFile() of what the server says is longer than is trusted at once", async () => {
   await using scene = await start({ msize: 2 ** 20, window: 2 ** 22 });
-  // Far below the length that it names, far above a window.
+  // The size is far below the stated length, and far above a window.
   const length = 70 * 2 ** 20 + 17;
   const zeros = new Uint8Array(2 ** 20);
   scene.run((request) => {
@@ -214,7 +217,7 @@ test("window bounds the bytes of a transfer that are in flight", async () => {
     await takeFirst(scene);
     const writes: Twrite[] = [];
     for (let i = 0; i < 8; i++) writes.push(await server.expect("Twrite"));
-    const stats = client.stat(0); // No ninth Twrite comes before it.
+    const stats = client.stat(0); // No ninth Twrite comes before the Tstat.
     const request = await server.expect("Tstat");
     server.answer(request, { type: "Rstat", stat: stat("/") });
     await stats;
@@ -290,7 +293,7 @@ test("writeFile() goes one by one where the server has no stat, or names no leng
     await opened(scene);
     for (let i = 0; i < 3; i++) {
       const write = await server.expect("Twrite");
-      const stats = client.stat(0); // Nothing comes before it.
+      const stats = client.stat(0); // No other request comes before the Tstat.
       const request = await server.expect("Tstat", { fid: 0 });
       server.answer(request, { type: "Rstat", stat: stat("/") });
       await stats;

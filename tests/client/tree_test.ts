@@ -27,7 +27,10 @@ const openedDir = { type: "Ropen", qid: qid(1, QTDIR), iounit: 0 } as const;
 const dir = (name: string) => stat(name, 0, DMDIR + 0o755);
 const nothing = { type: "Rread", data: new Uint8Array(0) } as const;
 
-/** A client of a tree in memory, whose server must have no fids left but the root. */
+/**
+ * Runs a test with a client of a tree in memory. Fails when fids other than the
+ * root are left.
+ */
 async function served(content: Content = {}): Promise<
   { client: Client; fs: MemoryFs } & AsyncDisposable
 > {
@@ -47,7 +50,7 @@ async function served(content: Content = {}): Promise<
   };
 }
 
-/** A directory of a server that gives its parts read by read. */
+/** Serves a directory in parts, one for each read. */
 function directory(
   ...parts: Stat[][]
 ): (request: Tmessage) => Reply | undefined {
@@ -93,7 +96,7 @@ test("readDir() has the next read under way while its caller works, never two", 
   const ahead = await server.expect("Tread", { offset: BigInt(sizes[0]!) });
   assertEquals((await list.next()).value?.name, "b");
   const third = list.next();
-  assertEquals(server.open.size, 1); // The one that is ahead.
+  assertEquals(server.open.size, 1); // The read-ahead.
   server.answer(ahead, { type: "Rread", data: encodeDir(parts[1]!) });
   assertEquals((await third).value?.name, "c");
   const end = BigInt(sizes[0]! + sizes[1]!);
@@ -415,7 +418,7 @@ test("walkTree() reads no more directories ahead than its bound", async () => {
   const walk = client.walkTree("t");
   await walk.next();
   await walk.next();
-  await client.stat(0); // All that was asked for is there.
+  await client.stat(0); // All earlier requests are answered.
   assert(held.length >= 2 && held.length <= 1 + 2 * 8, `${held.length}`);
   await walk.return();
   await client.stat(0);
@@ -548,7 +551,7 @@ test("remove() with recursive refuses a fid of the root", async () => {
   assertEquals(await client.readDirNames(""), ["a"]);
 });
 
-/** A server of one directory `d`, whose members a test changes. */
+/** Starts a server of one directory `d`, whose members a test changes. */
 function directoryOf(members: Set<string>) {
   const removed: string[] = [];
   const names = new Map<number, string[]>([[0, []]]);
@@ -679,5 +682,5 @@ test("remove() with recursive rejects at once with the reason of its signal", as
   });
   const removing = scene.client.remove("d", { recursive: true, signal });
   assertEquals(await removing.catch((error) => error), "enough");
-  await scene.client.stat(0); // What was under way has ended.
+  await scene.client.stat(0); // All operations have ended.
 });

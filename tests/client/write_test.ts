@@ -1,4 +1,4 @@
-// What is written chunk by chunk, files in scopes, and modes of a Topen.
+// Writing chunk by chunk, files in scopes, and modes of a Topen.
 import {
   assertEquals,
   assertInstanceOf,
@@ -29,7 +29,7 @@ function written({ server }: Scene): string {
   return writes.map(({ data }) => decoder.decode(data)).join("");
 }
 
-/** A stream that tells what became of it. */
+/** A stream that records how it ended. */
 function streamOf(...chunks: string[]) {
   const state = { pulls: 0, reason: undefined as unknown };
   const stream = new ReadableStream<Uint8Array>({
@@ -46,7 +46,10 @@ function streamOf(...chunks: string[]) {
   return { stream, state };
 }
 
-/** Settles when a promise is seen to have settled, or not, after all that is in flight. */
+/**
+ * Settles when a promise is seen to have settled, or not, after all that is in
+ * flight.
+ */
 async function isSettled(
   { client }: Scene,
   promise: Promise<unknown>,
@@ -261,7 +264,7 @@ test("writeFile() refuses a stream in use, and chunks that are none", async () =
       isTold = true;
     }
   }
-  // As a caller without types may do.
+  // A JavaScript caller may pass this.
   const wrong = numbers() as Iterable<unknown> as Iterable<string>;
   await assertRejects(
     () => client.writeFile("f", wrong),
@@ -275,7 +278,7 @@ test("writeFile() refuses data that are none, and says what is taken", async () 
   await using scene = await start();
   for (const data of [42, null, undefined, {}, new ArrayBuffer(3)]) {
     await assertRejects(
-      // As a caller without types may do.
+      // A JavaScript caller may pass this.
       () => scene.client.writeFile("f", data as unknown as string),
       TypeError,
       "not a Uint8Array, a string, or a ReadableStream or iterable of them",
@@ -309,7 +312,7 @@ test("writeFile() of what gives no chunks leaves the file as it is", async () =>
   ];
   for (const [data, message] of cases) {
     await assertRejects(
-      // As a caller without types may do.
+      // A JavaScript caller may pass this.
       () => scene.client.writeFile("f", data as string),
       TypeError,
       message,
@@ -468,7 +471,7 @@ test("withFile() tells that closing failed, and not what was closed already", as
   const closed = client.withFile("f", async (file) => {
     await file.close().catch(() => {});
   });
-  await closed.catch(() => {}); // Closing again gives the same outcome.
+  await closed.catch(() => {}); // A second close has the same outcome.
   assertEquals(count(sent(scene)) - before, 1);
 });
 

@@ -51,22 +51,22 @@ export interface ClientOptions {
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
-/** The bytes of a text. */
+/** Encodes a text as UTF-8. */
 export function bytes(text: string): Uint8Array {
   return encoder.encode(text);
 }
 
-/** The text of bytes. */
+/** Decodes bytes as UTF-8. */
 export function textOf(data: Uint8Array): string {
   return decoder.decode(data);
 }
 
-/** A tree that is served, with any number of clients. */
+/** A served tree with any number of clients. */
 export class ServedTree implements AsyncDisposable {
   readonly fs: MemoryFs;
   /** Errors that the sessions reported; usually none. */
   readonly reports: unknown[] = [];
-  /** Number of these errors that were answers to the client. */
+  /** Number of these errors that were also sent to the client. */
   expected = 0;
   readonly #options: ServeOptions;
   readonly #clients: TreeClient[] = [];
@@ -83,7 +83,7 @@ export class ServedTree implements AsyncDisposable {
     };
   }
 
-  /** A client whose fid 0 is the root, for a user. */
+  /** Connects a client and attaches a user: fid 0 is the root. */
   async client(
     uname = "glenda",
     options: ClientOptions = {},
@@ -95,7 +95,7 @@ export class ServedTree implements AsyncDisposable {
     return client;
   }
 
-  /** A client that has sent nothing yet. */
+  /** Connects a client that has sent nothing yet. */
   raw(): TreeClient {
     const [here, there] = pair();
     this.#served.push(serve(there, this.fs, this.#options));
@@ -110,11 +110,11 @@ export class ServedTree implements AsyncDisposable {
   }
 }
 
-/** One client. */
+/** A raw client. */
 export class TreeClient {
   /** All replies, in the order of their arrival. */
   readonly replies: Rmessage[] = [];
-  /** The same as bytes. */
+  /** The frames of these replies. */
   readonly frames: Uint8Array[] = [];
   /** Resolves when the server has ended the connection. */
   readonly ended: Promise<void>;
@@ -153,23 +153,23 @@ export class TreeClient {
     this.#waiting.clear();
   }
 
-  /** Ends the connection. */
+  /** Closes the connection. */
   close(): void {
     this.#channel.close();
   }
 
-  /** Sends bytes as they are. */
+  /** Sends bytes unchanged. */
   sendBytes(data: Uint8Array): void {
     void this.#channel.write(data.slice());
   }
 
-  /** Sends a request; its reply is dropped or found in `replies`. */
+  /** Sends a request without waiting; its reply arrives in `replies`. */
   send(request: Request, tag: number = this.#tag++ & 0x7fff): number {
     this.sendBytes(encode({ ...request, tag } as Message)); // With its tag.
     return tag;
   }
 
-  /** Sends a request and gives its tag, and its reply, of whatever type. */
+  /** Sends a request. Returns its tag, and a promise of any reply. */
   start(
     request: Request,
     tag?: number,
@@ -178,7 +178,7 @@ export class TreeClient {
     return { tag: sent, reply: this.reply(sent) };
   }
 
-  /** The reply to a tag that was just sent. */
+  /** Waits for the reply to a tag that was just sent. */
   reply(tag: number): Promise<Rmessage> {
     const reply = new Promise<Rmessage>((resolve, reject) =>
       this.#waiting.set(tag, { resolve, reject })
@@ -187,14 +187,14 @@ export class TreeClient {
     return reply;
   }
 
-  /** Flushes a tag, and gives the types of all replies until the Rflush. */
+  /** Flushes a tag. Returns the types of all replies up to the Rflush. */
   async flush(oldtag: number): Promise<string[]> {
     const from = this.replies.length;
     await this.ask({ type: "Tflush", oldtag });
     return this.replies.slice(from).map(({ type }) => type);
   }
 
-  /** Sends a request and gives its answer; an Rerror is thrown. */
+  /** Sends a request and returns its reply; throws an Rerror as NinePError. */
   async ask<T extends Request>(request: T, tag?: number): Promise<ReplyTo<T>> {
     const reply = await this.start(request, tag).reply;
     if (reply.type === "Rerror") throw new NinePError(reply.ename);
@@ -202,7 +202,7 @@ export class TreeClient {
     return reply as ReplyTo<T>; // As just compared.
   }
 
-  /** A fid that is not in use. */
+  /** Returns a fid number that is not in use. */
   newFid(): number {
     return ++this.#fid;
   }
@@ -218,7 +218,7 @@ export class TreeClient {
     return (await this.ask(request)).qid;
   }
 
-  /** Walks a path from the root, or from another fid, and gives the new fid. */
+  /** Walks a path from the root, or from another fid. Returns the new fid. */
   async walk(path: string, from = 0): Promise<number> {
     const wname = path.split("/").filter((name) => name !== "");
     const newfid = this.newFid();
@@ -239,7 +239,7 @@ export class TreeClient {
     return fid;
   }
 
-  /** Makes a file in a directory, and gives its open fid. */
+  /** Creates a file in a directory. Returns its open fid. */
   async create(
     dir: string,
     name: string,
@@ -285,7 +285,7 @@ export class TreeClient {
     await this.ask({ type: "Tremove", fid });
   }
 
-  /** Attributes of a fid, or of a path. */
+  /** Returns the attributes of a fid, or of a path. */
   async stat(file: number | string): Promise<Stat> {
     if (typeof file === "number") {
       return (await this.ask({ type: "Tstat", fid: file })).stat;
@@ -303,7 +303,9 @@ export class TreeClient {
     if (typeof file === "string") await this.clunk(fid);
   }
 
-  /** Names of a directory, read with a count from an open fid, and from offset 0 on. */
+  /**
+   * Reads a directory by its open fid from offset 0 on, and returns the names.
+   */
   async list(fid: number, count = 8192): Promise<string[]> {
     const names: string[] = [];
     for (let offset = 0;;) {
@@ -314,7 +316,7 @@ export class TreeClient {
     }
   }
 
-  /** A Tcall by path or fid: err, and the data as a text. */
+  /** Sends a Tcall to a path or a fid. Returns err, and the data as text. */
   async call(
     file: number | string,
     text: string,
@@ -335,7 +337,7 @@ export async function refused(
   assertEquals(await refusal(answer), ename);
 }
 
-/** The text that a request is refused with. */
+/** Returns the error text of a refused request. */
 export async function refusal(answer: Promise<unknown>): Promise<string> {
   try {
     await answer;
@@ -346,16 +348,18 @@ export async function refusal(answer: Promise<unknown>): Promise<string> {
   throw new Error("the request was not refused");
 }
 
-/** One call of a {@linkcode HeldFunction}. */
+/** A call of a {@linkcode HeldFunction}. */
 export interface HeldCall {
-  /** Arguments, the context not included. */
+  /** The arguments without the context. */
   args: unknown[];
   context: CallContext;
   resolve: (value: unknown) => void;
   reject: (error: unknown) => void;
 }
 
-/** A function whose calls last until a test ends them; it takes no notice of its signal. */
+/**
+ * A function whose calls last until the test ends them. It ignores its signal.
+ */
 export class HeldFunction {
   /** The calls so far. */
   readonly calls: HeldCall[] = [];
@@ -368,7 +372,7 @@ export class HeldFunction {
       this.#wake?.();
     });
 
-  /** Waits until there were that many calls, and gives the last. */
+  /** Waits for a number of calls, and returns the last one. */
   async called(times = 1): Promise<HeldCall> {
     while (this.calls.length < times) {
       await new Promise<void>((resolve) => this.#wake = resolve);
@@ -396,7 +400,7 @@ export function register(
     : fs.register(path, fn, { ...options, context: false });
 }
 
-/** Resolves when a signal is aborted. */
+/** Waits until a signal is aborted. */
 export function aborted(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     if (signal.aborted) resolve();

@@ -1,5 +1,6 @@
 // The command line of the conformance kit, examples/conformance.ts: its
-// options, and its end when no case can run.
+// options,
+// and its errors when no case can be run.
 import {
   assert,
   assertEquals,
@@ -18,7 +19,7 @@ import {
 } from "../conformance/mod.ts";
 import { inMemory, makeHandler } from "./host.ts";
 import { test } from "../harness.ts";
-import { meddle } from "../client/meddler.ts";
+import { intercept } from "../client/meddler.ts";
 
 const EXAMPLE = "examples/conformance.ts";
 
@@ -102,7 +103,7 @@ for (
   });
 }
 
-/** A server of one tree in memory, for a kit in the same process. */
+/** Makes a server of a tree in memory, for a kit in the same process. */
 function host(mode = 0o777) {
   const fs = new MemoryFs({ open: {}, closed: {}, file: "" }, { mode });
   return { fs, serve: () => inMemory(fs.handler) };
@@ -138,12 +139,12 @@ test("probeServer() tells what keeps the cases from running", async () => {
   const { serve } = host(0o755);
   await using server = await serve();
   const { connect } = server;
-  const silent = meddle(connect, () => ({ request: () => {} }));
-  const strange = meddle(connect, () => ({
-    request: (message, link) =>
+  const silent = intercept(connect, () => ({ request: () => {} }));
+  const strange = intercept(connect, () => ({
+    request: (message, relay) =>
       message.type === "Tversion"
-        ? link.toClient({ ...message, type: "Rversion", version: "unknown" })
-        : link.toServer(message),
+        ? relay.toClient({ ...message, type: "Rversion", version: "unknown" })
+        : relay.toServer(message),
   }));
   const refused = () => Promise.reject(new Error("connection refused"));
   const troubles = [
@@ -166,17 +167,17 @@ test("probeServer() tells what keeps the cases from running", async () => {
 
 test("probeServer() takes a bounded time, whatever the server drips", async () => {
   await using server = await host().serve();
-  const connect = meddle(server.connect, () => {
+  const connect = intercept(server.connect, () => {
     let timer: ReturnType<typeof setInterval> | undefined;
     return {
-      request: (message, link) => {
-        if (message.type !== "Tattach") return link.toServer(message);
-        const drip = () => link.toClient({ type: "Rflush", tag: 60000 });
+      request: (message, relay) => {
+        if (message.type !== "Tattach") return relay.toServer(message);
+        const drip = () => relay.toClient({ type: "Rflush", tag: 60000 });
         timer ??= setInterval(drip, 5);
       },
-      clientEnds: (link) => {
+      clientEnds: (relay) => {
         clearInterval(timer);
-        link.end();
+        relay.end();
       },
     };
   });

@@ -1,6 +1,6 @@
 /**
- * Servers that are wrong, each in one way, made of a right one by a meddler.
- * Each fault tells the cases that must see it.
+ * Faulty servers, each with one fault, made of a correct server by an
+ * interceptor. Each fault lists the cases that must detect it.
  *
  * @module
  */
@@ -24,17 +24,17 @@ import {
   each,
   error,
   type Fault,
-  type MeddledLink,
   NOTHING,
   QID,
+  type Relay,
   replies,
   requests,
+  successOf,
   withQids,
-  yes,
 } from "../client/meddler.ts";
 
-/** The cases that want an error, and get a yes. */
-const NEVER_NO =
+/** The cases that expect an error and get a success reply. */
+const ERROR_CASES =
   "S19 S28 S29 S30 S32 S33 S37 S38 S45 S46 S47 S48 S50 S51 S52 S53 S54 S55 S58 S59 S61 S62 S63 S67 S68 S70 S75 S78 S80 S85 S88 S89 S90 S91 S97 S98 S99 S100 S101 S102 S103 S104 S105 S113 S115 S116 S117 S120 S125";
 
 /** The faults, in the order of the groups of cases. */
@@ -44,10 +44,10 @@ export const faults: readonly Fault[] = [
       const size = new DataView(bytes.buffer).getUint32(0, true);
       return bytes.subarray(0, size);
     },
-    nonsense: () => {},
+    illegalSize: () => {},
   })),
   each("waits behind a size that cannot be", "S3 S4", () => ({
-    nonsense: () => {},
+    illegalSize: () => {},
   })),
   each("does not see that a client is gone", "S5 S58 S87 S114", () => ({
     clientEnds: () => {},
@@ -56,11 +56,11 @@ export const faults: readonly Fault[] = [
     "makes sense of what does not decode",
     "S6 S7 S8 S9 S10 S11 S12 S13 S14 S104",
     () => ({
-      garbage: (frame, link) =>
-        link.toClient({ type: "Rclunk", tag: frame[5] + 256 * frame[6] }),
-      request: (message, link) => {
-        if (isTmessage(message)) link.toServer(message);
-        else link.toClient({ type: "Rclunk", tag: message.tag });
+      malformedFrame: (frame, relay) =>
+        relay.toClient({ type: "Rclunk", tag: frame[5] + 256 * frame[6] }),
+      request: (message, relay) => {
+        if (isTmessage(message)) relay.toServer(message);
+        else relay.toClient({ type: "Rclunk", tag: message.tag });
       },
     }),
   ),
@@ -70,11 +70,11 @@ export const faults: readonly Fault[] = [
     begin: () => {
       let isDead = false;
       return () => ({
-        request: (message, link) =>
-          isDead ? link.end() : link.toServer(message),
-        garbage: (_, link) => {
+        request: (message, relay) =>
+          isDead ? relay.end() : relay.toServer(message),
+        malformedFrame: (_, relay) => {
           isDead = true;
-          link.end();
+          relay.end();
         },
       });
     },
@@ -96,9 +96,9 @@ export const faults: readonly Fault[] = [
   each("needs no Tversion", "S17", () => {
     let started = false;
     return {
-      request: (message, link) => {
+      request: (message, relay) => {
         if (!started && message.type !== "Tversion") {
-          link.toServer({
+          relay.toServer({
             type: "Tversion",
             tag: 7777,
             msize: 8192,
@@ -106,10 +106,10 @@ export const faults: readonly Fault[] = [
           });
         }
         started = true;
-        link.toServer(message);
+        relay.toServer(message);
       },
-      reply: (reply, _, link) => {
-        if (reply.tag !== 7777) link.toClient(reply);
+      reply: (reply, _, relay) => {
+        if (reply.tag !== 7777) relay.toClient(reply);
       },
     };
   }),
@@ -120,25 +120,25 @@ export const faults: readonly Fault[] = [
       reply.type === "Rversion" ? { ...reply, msize: reply.msize + 1 } : reply,
   ),
   each("says yes to every Tversion", "S19 S20 S21 S22", () => ({
-    request: (message, link) => {
-      if (message.type !== "Tversion") return link.toServer(message);
-      link.toServer({ ...message, msize: 8192, version: "9P2000" });
-      link.toClient({ ...message, type: "Rversion", tag: NOTAG });
+    request: (message, relay) => {
+      if (message.type !== "Tversion") return relay.toServer(message);
+      relay.toServer({ ...message, msize: 8192, version: "9P2000" });
+      relay.toClient({ ...message, type: "Rversion", tag: NOTAG });
     },
-    reply: (reply, _, link) => {
-      if (reply.type !== "Rversion") link.toClient(reply);
+    reply: (reply, _, relay) => {
+      if (reply.type !== "Rversion") relay.toClient(reply);
     },
   })),
   each("goes on in the old session", "S23 S24", () => {
     let first: Rmessage | undefined;
     return {
-      request: (message, link) => {
-        if (message.type === "Tversion" && first) link.toClient(first);
-        else link.toServer(message);
+      request: (message, relay) => {
+        if (message.type === "Tversion" && first) relay.toClient(first);
+        else relay.toServer(message);
       },
-      reply: (reply, _, link) => {
+      reply: (reply, _, relay) => {
         if (reply.type === "Rversion") first = reply;
-        link.toClient(reply);
+        relay.toClient(reply);
       },
     };
   }),
@@ -159,17 +159,19 @@ export const faults: readonly Fault[] = [
   each("keeps the afid of a Tauth that it refused", "S27", () => {
     let afid: number | undefined;
     return {
-      request: (message, link) => {
+      request: (message, relay) => {
         if (message.type === "Tauth") afid = message.afid;
         if (message.type === "Tattach" && message.fid === afid) {
-          link.toClient(error(message.tag, "fid already in use"));
-        } else link.toServer(message);
+          relay.toClient(error(message.tag, "fid already in use"));
+        } else relay.toServer(message);
       },
     };
   }),
-  each("never says no", NEVER_NO, () => ({
-    reply: (reply, request, link) =>
-      link.toClient(reply.type === "Rerror" ? yes(request, reply) : reply),
+  each("never says no", ERROR_CASES, () => ({
+    reply: (reply, request, relay) =>
+      relay.toClient(
+        reply.type === "Rerror" ? successOf(request, reply) : reply,
+      ),
   })),
   replies(
     "has two qids for the root",
@@ -216,13 +218,13 @@ export const faults: readonly Fault[] = [
         : reply,
   ),
   each("goes as far as it can", "S39 S40", () => ({
-    reply: (reply, request, link) => {
-      link.toClient(reply);
+    reply: (reply, request, relay) => {
+      relay.toClient(reply);
       if (reply.type !== "Rwalk" || request?.type !== "Twalk") return;
       const { length } = reply.wqid;
       if (reply.tag === 7777 || length === request.wname.length) return;
       const wname = request.wname.slice(0, length);
-      link.toServer({ ...request, tag: 7777, wname });
+      relay.toServer({ ...request, tag: 7777, wname });
     },
   })),
   replies(
@@ -245,7 +247,7 @@ export const faults: readonly Fault[] = [
     if (message.type !== "Twalk" && message.type !== "Tcreate") return message;
     const names = message.type === "Twalk" ? message.wname : [message.name];
     const isOdd = names.some((name) => ["", ".", "/", "a/b"].includes(name));
-    return isOdd ? yes(message, error(message.tag, "")) : message;
+    return isOdd ? successOf(message, error(message.tag, "")) : message;
   }),
   requests(
     "truncates nothing",
@@ -264,14 +266,14 @@ export const faults: readonly Fault[] = [
         : message,
   ),
   each("says append-only, and is not", "S56 S79", () => ({
-    request: (message, link) =>
-      link.toServer(
+    request: (message, relay) =>
+      relay.toServer(
         message.type === "Tcreate" && (message.perm & DMAPPEND) !== 0
           ? { ...message, perm: message.perm - DMAPPEND }
           : message,
       ),
-    reply: (reply, _, link) =>
-      link.toClient(
+    reply: (reply, _, relay) =>
+      relay.toClient(
         withQids(reply, (qid) =>
           reply.type === "Rcreate"
             ? { ...qid, type: qid.type | QTAPPEND }
@@ -286,11 +288,11 @@ export const faults: readonly Fault[] = [
   each("has a created file closed", "S64 S68", () => {
     const made = new Set<number>();
     return {
-      request: (message, link) => {
+      request: (message, relay) => {
         if (message.type === "Tcreate") made.add(message.fid);
         if (message.type === "Twrite" && made.has(message.fid)) {
-          link.toClient(error(message.tag, "bad use of fid"));
-        } else link.toServer(message);
+          relay.toClient(error(message.tag, "bad use of fid"));
+        } else relay.toServer(message);
       },
     };
   }),
@@ -361,19 +363,19 @@ export const faults: readonly Fault[] = [
     () => {
       const waiting: Message[] = [];
       let isBusy = false;
-      const next = (link: MeddledLink) => {
+      const next = (relay: Relay) => {
         const message = waiting.shift();
         isBusy = message !== undefined;
-        if (message !== undefined) link.toServer(message);
+        if (message !== undefined) relay.toServer(message);
       };
       return {
-        request: (message, link) => {
+        request: (message, relay) => {
           waiting.push(message);
-          if (!isBusy) next(link);
+          if (!isBusy) next(relay);
         },
-        reply: (reply, _, link) => {
-          link.toClient(reply);
-          next(link);
+        reply: (reply, _, relay) => {
+          relay.toClient(reply);
+          next(relay);
         },
       };
     },
@@ -381,11 +383,11 @@ export const faults: readonly Fault[] = [
   each("looks at permissions at each read", "S84", () => {
     let isClosed = false;
     return {
-      request: (message, link) => {
+      request: (message, relay) => {
         if (message.type === "Twstat") isClosed = message.stat.mode === 0;
         if (isClosed && message.type === "Tread") {
-          link.toClient(error(message.tag, "permission denied"));
-        } else link.toServer(message);
+          relay.toClient(error(message.tag, "permission denied"));
+        } else relay.toServer(message);
       },
     };
   }),
@@ -408,12 +410,12 @@ export const faults: readonly Fault[] = [
   each("gives the data of another file", "S92", () => {
     let removed = false;
     return {
-      request: (message, link) => {
+      request: (message, relay) => {
         if (message.type === "Tremove") removed = true;
-        link.toServer(message);
+        relay.toServer(message);
       },
-      reply: (reply, _, link) =>
-        link.toClient(
+      reply: (reply, _, relay) =>
+        relay.toClient(
           removed && reply.type === "Rread"
             ? { ...reply, data: bytes("other") }
             : reply,
@@ -457,7 +459,7 @@ export const faults: readonly Fault[] = [
         : message,
   ),
   each("makes changes one by one", "S103", () => ({
-    request: (message, link) => {
+    request: (message, relay) => {
       if (message.type === "Twstat") {
         const stat = {
           ...message.stat,
@@ -466,12 +468,12 @@ export const faults: readonly Fault[] = [
           type: 0xffff,
           dev: 0xffffffff,
         };
-        link.toServer({ ...message, tag: 7777, stat });
+        relay.toServer({ ...message, tag: 7777, stat });
       }
-      link.toServer(message);
+      relay.toServer(message);
     },
-    reply: (reply, _, link) => {
-      if (reply.tag !== 7777) link.toClient(reply);
+    reply: (reply, _, relay) => {
+      if (reply.tag !== 7777) relay.toClient(reply);
     },
   })),
   replies(
@@ -492,35 +494,35 @@ export const faults: readonly Fault[] = [
     const flushed = new Set<number>();
     const late = new Map<number, Rmessage>();
     return {
-      request: (message, link) => {
+      request: (message, relay) => {
         if (message.type === "Tflush") flushed.add(message.oldtag);
         else flushed.delete(message.tag);
-        link.toServer(message);
+        relay.toServer(message);
       },
-      reply: (reply, request, link) => {
+      reply: (reply, request, relay) => {
         if (flushed.has(reply.tag)) late.set(reply.tag, reply);
-        else link.toClient(reply);
+        else relay.toClient(reply);
         if (request?.type !== "Tflush" || request.oldtag !== 900) return;
         const tag = request.oldtag;
-        link.toClient(late.get(tag) ?? { type: "Rread", tag, data: NOTHING });
+        relay.toClient(late.get(tag) ?? { type: "Rread", tag, data: NOTHING });
         late.delete(tag);
       },
     };
   }),
   each("loses a connection over an error", "S115 S117", () => ({
-    reply: (reply, _, link) => {
+    reply: (reply, _, relay) => {
       if (
         reply.type === "Rerror" &&
         /i\/o error|Too many/.test(reply.ename)
-      ) link.end();
-      else link.toClient(reply);
+      ) relay.end();
+      else relay.toClient(reply);
     },
   })),
   ...functionFaults(),
 ];
 
 function directoryFaults(): Fault[] {
-  /** Alters the data of reads of directories. */
+  /** Makes a fault that alters the data of directory reads. */
   const directories = (
     name: string,
     ids: string,
@@ -533,7 +535,7 @@ function directoryFaults(): Fault[] {
     each(name, ids, () => {
       const open = new Set<number>();
       return {
-        reply: (reply, request, link) => {
+        reply: (reply, request, relay) => {
           if (reply.type === "Ropen" && request?.type === "Topen") {
             if ((reply.qid.type & QTDIR) !== 0) open.add(request.fid);
             else open.delete(request.fid);
@@ -541,10 +543,10 @@ function directoryFaults(): Fault[] {
           if (
             reply.type !== "Rread" || request?.type !== "Tread" ||
             !open.has(request.fid)
-          ) return link.toClient(reply);
+          ) return relay.toClient(reply);
           const data = alter(reply.data, request.offset, request.count);
-          if (typeof data === "string") link.toClient(error(reply.tag, data));
-          else link.toClient({ ...reply, data });
+          if (typeof data === "string") relay.toClient(error(reply.tag, data));
+          else relay.toClient({ ...reply, data });
         },
       };
     });
@@ -619,11 +621,11 @@ function functionFaults(): Fault[] {
     each("calls once", "S121 S122", () => {
       let first: Uint8Array | undefined;
       return {
-        reply: (reply, request, link) => {
+        reply: (reply, request, relay) => {
           const isFirst = reply.type === "Rread" && request?.type === "Tread" &&
             request.offset === 0n;
           if (isFirst) first ??= reply.data;
-          link.toClient(isFirst && first ? { ...reply, data: first } : reply);
+          relay.toClient(isFirst && first ? { ...reply, data: first } : reply);
         },
       };
     }),
@@ -633,11 +635,11 @@ function functionFaults(): Fault[] {
       begin: () => {
         let last: Uint8Array | undefined;
         return () => ({
-          request: (message, link) => {
+          request: (message, relay) => {
             if (message.type === "Twrite") last = message.data;
             if (message.type === "Tread" && last) {
               const { fid } = message;
-              link.toServer({
+              relay.toServer({
                 type: "Twrite",
                 tag: 7777,
                 fid,
@@ -645,10 +647,10 @@ function functionFaults(): Fault[] {
                 data: last,
               });
             }
-            link.toServer(message);
+            relay.toServer(message);
           },
-          reply: (reply, _, link) => {
-            if (reply.tag !== 7777) link.toClient(reply);
+          reply: (reply, _, relay) => {
+            if (reply.tag !== 7777) relay.toClient(reply);
           },
         });
       },
@@ -660,7 +662,7 @@ function functionFaults(): Fault[] {
       begin: () => {
         let isEmpty = false;
         return () => ({
-          request: (message, link) => {
+          request: (message, relay) => {
             if (
               message.type === "Topen" && message.mode === (OWRITE | OTRUNC)
             ) {
@@ -668,8 +670,12 @@ function functionFaults(): Fault[] {
             }
             if (message.type === "Twrite") isEmpty = false;
             if (message.type === "Tread" && isEmpty) {
-              link.toClient({ type: "Rread", tag: message.tag, data: NOTHING });
-            } else link.toServer(message);
+              relay.toClient({
+                type: "Rread",
+                tag: message.tag,
+                data: NOTHING,
+              });
+            } else relay.toServer(message);
           },
         });
       },

@@ -1,6 +1,8 @@
 // The conformance kit over other kinds of servers: slow servers, servers that
-// lack a request, that die, or that differ where the manual allows it. They are
-// made from the server of this library, after plan9port's ramfs and others.
+// lack
+// a request, servers that die, and servers that use a freedom of the manual.
+// They
+// are made of our own server, after plan9port's ramfs and others.
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { decodeDir, DMAPPEND, encodeDir } from "../../codec.ts";
 import { listen, MemoryFs, pair } from "../../mod.ts";
@@ -18,21 +20,21 @@ import { inMemory, makeHandler, override } from "./host.ts";
 import { test } from "../harness.ts";
 import {
   error,
-  meddle,
-  type MeddledLink,
-  type Meddler,
+  intercept,
+  type Interceptor,
+  type Relay,
 } from "../client/meddler.ts";
 
 const quiet = { onError: () => {} };
 const hasty: ConformanceOptions = { patience: 500, randomTime: 50 };
 
-/** The results of a run over our server, altered by a meddler. */
+/** Runs the kit over our server, altered by a interceptor. */
 async function run(
-  meddler: () => Meddler,
+  interceptor: () => Interceptor,
   options: ConformanceOptions,
 ): Promise<CaseResult[]> {
   await using host = await inMemory(makeHandler(), quiet);
-  return await resultsOf(meddle(host.connect, meddler), options);
+  return await resultsOf(intercept(host.connect, interceptor), options);
 }
 
 async function resultsOf(
@@ -43,7 +45,7 @@ async function resultsOf(
   return await Array.fromAsync(run);
 }
 
-/** Ids of the results that have a status. */
+/** Returns the ids of the results that have a status. */
 function idsOf(
   results: readonly CaseResult[],
   status: CaseResult["status"],
@@ -52,25 +54,28 @@ function idsOf(
     .map(({ id }) => id);
 }
 
-/** The results that are neither `ok` nor skipped, as lines. */
+/** Formats the results that are neither `ok` nor skipped. */
 function troubles(results: readonly CaseResult[]): string[] {
   return results.filter(({ status }) => status !== "ok" && status !== "skip")
     .map(formatResult);
 }
 
-// --- type and dev -------------------------------------------------------------
+// --- type and dev
+// -------------------------------------------------------------
 
-/** A server that gives `type` and `dev` other values in each record. */
-function withKernelUse(): Meddler {
+/**
+ * Simulates a server that gives `type` and `dev` other values in each record.
+ */
+function withKernelUse(): Interceptor {
   let use = 0;
   return {
-    reply: (reply, request, link) => {
+    reply: (reply, request, relay) => {
       if (reply.type === "Rstat") {
         const stat = { ...reply.stat, type: ++use, dev: ++use };
-        return link.toClient({ ...reply, stat });
+        return relay.toClient({ ...reply, stat });
       }
       if (reply.type !== "Rread" || request?.type !== "Tread") {
-        return link.toClient(reply);
+        return relay.toClient(reply);
       }
       let data = reply.data;
       try {
@@ -79,16 +84,16 @@ function withKernelUse(): Meddler {
           members.map((stat) => ({ ...stat, type: ++use, dev: ++use })),
         );
       } catch {
-        // It is the data of a file.
+        // The data is that of a file, not of a directory.
       }
-      link.toClient({ ...reply, data });
+      relay.toClient({ ...reply, data });
     },
   };
 }
 
 test("conformance: type and dev of a stat may be anything", async () => {
   const only = ["S63", "S74", "S96", "S99", "S103"];
-  // Twstat of the present type and dev is S101's subject.
+  // S101 sends a Twstat of the present type and dev.
   const results = await run(withKernelUse, { only });
   assertEquals(troubles(results), []);
   assertEquals(idsOf(results, "ok"), only);
@@ -96,8 +101,8 @@ test("conformance: type and dev of a stat may be anything", async () => {
 
 test("conformance: S74 sees every other difference of a listed record", async () => {
   const results = await run(() => ({
-    reply: (reply, _, link) =>
-      link.toClient(
+    reply: (reply, _, relay) =>
+      relay.toClient(
         reply.type === "Rstat"
           ? { ...reply, stat: { ...reply.stat, muid: "other" } }
           : reply,
@@ -106,14 +111,15 @@ test("conformance: S74 sees every other difference of a listed record", async ()
   assertEquals(idsOf(results, "fail"), ["S74"]);
 });
 
-// --- Servers that lack a request ------------------------------------------------
+// --- Servers that lack a request
+// ------------------------------------------------
 
 test("conformance: a server without Twstat fails no case", async () => {
   const results = await run(() => ({
-    request: (message, link) =>
+    request: (message, relay) =>
       message.type === "Twstat"
-        ? link.toClient(error(message.tag, "wstat not supported"))
-        : link.toServer(message),
+        ? relay.toClient(error(message.tag, "wstat not supported"))
+        : relay.toServer(message),
   }), {});
   assertEquals(troubles(results), []);
   const skipped = idsOf(results, "skip");
@@ -127,25 +133,29 @@ test("conformance: a server without Twstat fails no case", async () => {
 
 test("conformance: a server that refuses only some Twstats is not excused", async () => {
   const results = await run(() => ({
-    request: (message, link) =>
+    request: (message, relay) =>
       message.type === "Twstat" && message.stat.name !== ""
-        ? link.toClient(error(message.tag, "no renames"))
-        : link.toServer(message),
+        ? relay.toClient(error(message.tag, "no renames"))
+        : relay.toServer(message),
   }), { only: ["S97", "S98", "S99", "S100"] });
   assertEquals(idsOf(results, "fail"), ["S98"]);
   assertEquals(idsOf(results, "ok"), ["S97", "S99", "S100"]);
 });
 
-// --- Advice ---------------------------------------------------------------------
+// --- Advice
+// ---------------------------------------------------------------------
 
-/** A server that waits for the body of a frame, however large it may be. */
-const patient: Meddler = { nonsense: () => {} };
+/** Simulates a server that waits for the body of a frame of any size. */
+const patient: Interceptor = { illegalSize: () => {} };
 
-/** A server that does not tell in a directory what happens in it. */
-function withStillDirectories(): Meddler {
+/**
+ * Simulates a server that does not change a directory's attributes when its
+ * members change.
+ */
+function withStillDirectories(): Interceptor {
   return {
-    reply: (reply, _, link) =>
-      link.toClient(
+    reply: (reply, _, relay) =>
+      relay.toClient(
         reply.type === "Rstat" && reply.stat.mode >= 2 ** 31
           ? {
             ...reply,
@@ -161,13 +171,13 @@ function withStillDirectories(): Meddler {
 
 test("conformance: S4 and S69 are advice, and failures in a strict run", async () => {
   for (
-    const [id, meddler] of [
+    const [id, interceptor] of [
       ["S4", () => patient],
       ["S69", withStillDirectories],
     ] as const
   ) {
     const only = [id, "S35"];
-    const results = await run(meddler, { only, patience: 300 });
+    const results = await run(interceptor, { only, patience: 300 });
     const advice = results.find((result) => result.id === id);
     assertEquals(idsOf(results, "advice"), [id]);
     assertEquals(idsOf(results, "ok"), ["S35"]);
@@ -176,7 +186,7 @@ test("conformance: S4 and S69 are advice, and failures in a strict run", async (
     assertMatch(formatResult(advice), new RegExp(`^advice ${id} .*: got `));
     assert(!formatResult(advice).includes("\n"));
     const strict = { only, patience: 300, strict: true };
-    assertEquals(idsOf(await run(meddler, strict), "fail"), [id]);
+    assertEquals(idsOf(await run(interceptor, strict), "fail"), [id]);
   }
 });
 
@@ -216,24 +226,25 @@ test("conformance.ts shows advice in text, JSON and counts, and ends with 0", as
   assertEquals(objects[2], counts);
 });
 
-// --- Servers that die -------------------------------------------------------------
+// --- Servers that die
+// -------------------------------------------------------------
 
-/** A server that ends for good at the first Tread of an offset from 2^63 on. */
+/** Makes a server that ends at the first Tread of an offset from 2^63 on. */
 async function mortal(
   options: ConformanceOptions,
   rises = false,
 ): Promise<CaseResult[]> {
   await using host = await inMemory(makeHandler(), quiet);
-  const links = new Set<MeddledLink>();
+  const links = new Set<Relay>();
   let isDead = false;
-  const connect = meddle(() => {
+  const connect = intercept(() => {
     if (isDead) throw new Error("connection refused");
     return host.connect();
   }, () => ({
-    request: (message, link) => {
-      links.add(link);
+    request: (message, relay) => {
+      links.add(relay);
       if (message.type !== "Tread" || message.offset < 2n ** 63n) {
-        return link.toServer(message);
+        return relay.toServer(message);
       }
       isDead = !rises;
       for (const each of links) each.end();
@@ -273,13 +284,13 @@ test("conformance: a server that is started again costs a case, not the run", as
 test("conformance: a server that dies at an advice has failed", async () => {
   await using host = await inMemory(makeHandler(), quiet);
   let isDead = false;
-  const connect = meddle(() => {
+  const connect = intercept(() => {
     if (isDead) throw new Error("connection refused");
     return host.connect();
   }, () => ({
-    nonsense: (link) => {
+    illegalSize: (relay) => {
       isDead = true;
-      link.end();
+      relay.end();
     },
   }));
   const [result] = await resultsOf(connect, { only: ["S4"], patience: 500 });
@@ -314,10 +325,11 @@ test("conformance.ts ends with one line and 1 where the server dies", async () =
   assertEquals(lines[3], "1 passed, 1 failed, 0 skipped, 3 not run");
 });
 
-// --- ramfs, and slow servers ------------------------------------------------------
+// --- ramfs, and slow servers
+// ------------------------------------------------------
 
 test("conformance: S57 skips where a Twstat of mtime changes the mode, which S96 sees", async () => {
-  // On 64-bit systems, ramfs takes a mode that must not be touched for a mode.
+  // On 64-bit systems, ramfs takes the "don't touch" value of mode for a mode.
   const handler = makeHandler();
   const chmod = (fid: Parameters<NonNullable<typeof handler.wstat>>[0]) => {
     const { node } = fid;
@@ -345,27 +357,28 @@ test("conformance: S57 skips where a Twstat of mtime changes the mode, which S96
 });
 
 test("conformance: S77 skips where only a listing amid changes loses names", async () => {
-  // The listing of ramfs counts records from the start for each read, so names
-  // that are removed meanwhile move it.
+  // ramfs counts records from the start for each read, so a name that is
+  // removed
+  // between two reads shifts the listing.
   const skipping = (spoilt: boolean) => () => {
     let isChanging = spoilt;
     return {
-      request: (message, link) => {
+      request: (message, relay) => {
         if (message.type === "Tremove") isChanging = true;
-        link.toServer(message);
+        relay.toServer(message);
       },
-      reply: (reply, request, link) => {
+      reply: (reply, request, relay) => {
         const isLater = reply.type === "Rread" && request?.type === "Tread" &&
           request.offset > 0n;
-        if (!isLater || !isChanging) return link.toClient(reply);
+        if (!isLater || !isChanging) return relay.toClient(reply);
         try {
           const data = encodeDir(decodeDir(reply.data).slice(1));
-          link.toClient({ ...reply, data });
+          relay.toClient({ ...reply, data });
         } catch {
-          link.toClient(reply);
+          relay.toClient(reply);
         }
       },
-    } satisfies Meddler;
+    } satisfies Interceptor;
   };
   const only = ["S77"];
   const [amid] = await run(skipping(false), { only });
@@ -381,12 +394,13 @@ test("conformance: S117 skips where so many fids take too long, and names --pati
   const results = await run(() => {
     let walks = 0;
     return {
-      reply: (reply, _, link) => {
-        // Each batch of 500 Twalks takes a moment, as where fids are a list.
+      reply: (reply, _, relay) => {
+        // Each batch of 500 Twalks is slow, as on a server that keeps its fids
+        // in a list.
         if (reply.type !== "Rwalk" || ++walks % 500 > 0) {
-          return link.toClient(reply);
+          return relay.toClient(reply);
         }
-        setTimeout(() => link.toClient(reply), 50);
+        setTimeout(() => relay.toClient(reply), 50);
       },
     };
   }, { only: ["S117"], timeout: 3000 });
@@ -415,10 +429,10 @@ test("probeServer() says that a server speaks 9P2000.L only, as diod does", asyn
 test("formatResult() escapes what the server says", async () => {
   const evil = "\x1b[2J\nok S99 fake\x9b";
   const results = await run(() => ({
-    request: (message, link) =>
+    request: (message, relay) =>
       message.type === "Tcreate" || message.type === "Tauth"
-        ? link.toClient(error(message.tag, evil))
-        : link.toServer(message),
+        ? relay.toClient(error(message.tag, evil))
+        : relay.toServer(message),
   }), { only: ["S27", "S28", "S35"] });
   assertEquals(results.map(({ status }) => status), ["ok", "skip", "fail"]);
   for (const result of results) {

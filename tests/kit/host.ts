@@ -1,6 +1,6 @@
 /**
- * A server with all that the cases of conformance/ ask for, in memory and over
- * TCP: functions, reads that block, a file that is broken, an authentication.
+ * A server with everything that the cases of conformance/ need, in memory and
+ * over TCP: functions, reads that block, a broken file, authentication.
  *
  * @module
  */
@@ -23,10 +23,10 @@ import type { AuthServer, Connect } from "../conformance/mod.ts";
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
-/** A server, and how to connect to it. */
+/** A running server. */
 export interface Host extends AsyncDisposable {
   readonly connect: Connect;
-  /** Begins to end, and ends the connections. */
+  /** Starts to close the server and its connections. */
   stop(): void;
 }
 
@@ -36,7 +36,7 @@ export type Transport = (
   options?: ListenOptions,
 ) => Promise<Host>;
 
-/** Pairs in memory. */
+/** Serves in-memory pairs. */
 export const inMemory: Transport = (handler, options = {}) => {
   const stop = new AbortController();
   const served = new Set<Promise<void>>();
@@ -54,7 +54,7 @@ export const inMemory: Transport = (handler, options = {}) => {
   });
 };
 
-/** TCP. */
+/** Serves TCP on the loopback interface. */
 export const overTcp: Transport = async (handler, options) => {
   const server = await listen("tcp://127.0.0.1:0", handler, options);
   return {
@@ -64,14 +64,16 @@ export const overTcp: Transport = async (handler, options) => {
   };
 };
 
-/** A tree that everybody may write in, with every file that a case looks for. */
+/**
+ * Makes a tree that every user may write in, with every file that a case needs.
+ */
 export function makeHandler(
   options: MemoryFsOptions = {},
 ): Handler<PathNode> {
   return makeTree(options).handler;
 }
 
-/** A handler with some of its functions replaced. */
+/** Replaces some functions of a handler. */
 export function override(
   handler: Handler<PathNode>,
   functions: Partial<Handler<PathNode>>,
@@ -79,13 +81,15 @@ export function override(
   return { ...handler, ...functions };
 }
 
-/** A tree whose users must say a word first; any word but one will not do. */
+/**
+ * Makes a tree that requires authentication: the client must write a password.
+ */
 export function makeGuarded(): Handler<PathNode> {
   const fs = new MemoryFs({}, { mode: 0o777 });
   const qid = { type: 0x08, vers: 0, path: 1n << 40n };
   const passed = new WeakSet<object>();
   return override(fs.handler, {
-    // The node of an authentication is the handler's own, of no tree.
+    // The node of an authentication file belongs to no tree.
     auth: () => ({ qid: { ...qid } }) as PathNode,
     read: (fid) => encoder.encode(passed.has(fid.node) ? "welcome" : "who?"),
     write: (fid, { data }) => {
@@ -107,10 +111,10 @@ function failed(): Error {
   return new NinePError("authentication failed");
 }
 
-/** The word that makeGuarded() wants. */
+/** Writes the password that makeGuarded() requires. */
 export const sayTheWord: AuthServer["exchange"] = async (file, { uname }) => {
   if (decoder.decode(await file.read()) !== "who?") {
-    throw new Error("nobody asks");
+    throw new Error("the server does not ask for a password");
   }
   await file.write(encoder.encode(`friend ${uname}`));
 };

@@ -1,5 +1,5 @@
-// The conformance kit over our own server: every case, in memory and over TCP,
-// and, so that a pass means something, over servers that are wrong.
+// The conformance kit over our own server: every case, in memory and over TCP.
+// Runs over faulty servers check that each case can fail.
 import { assert, assertEquals } from "@std/assert";
 import {
   type Connection,
@@ -30,11 +30,11 @@ import {
 } from "./host.ts";
 import { faults } from "./faults.ts";
 import { test } from "../harness.ts";
-import { meddle, type MeddledLink } from "../client/meddler.ts";
+import { intercept, type Relay } from "../client/meddler.ts";
 
 const quiet = { onError: () => {} };
 
-/** Everything that a case may want, as our own server has it. */
+/** Returns options with everything that a case may need from our own server. */
 async function strictOptions(
   transport: Transport,
   stack: AsyncDisposableStack,
@@ -56,7 +56,9 @@ async function strictOptions(
   };
 }
 
-/** In memory with the limits that are the defaults; lower ones save time. */
+/**
+ * The runs. The run in memory uses the default limits; lower limits save time.
+ */
 const runs = [
   { name: "pair", transport: inMemory, limits: {}, set: {} },
   {
@@ -105,7 +107,8 @@ test("conformance, TCP: S117 with a limit of connections", async () => {
   assert(result?.status === "ok", result && formatResult(result));
 });
 
-// The following tests are about the kit: it finds faults, and reports them.
+// The tests below check the kit itself: that cases fail, and the texts of
+// results.
 
 for (const fault of faults) {
   test(`conformance: a server that ${fault.name} fails ${fault.ids}`, async () => {
@@ -116,12 +119,12 @@ for (const fault of faults) {
     for (const id of fault.ids.split(" ")) {
       const line = cases.find((line) => line.id === id);
       assert(line !== undefined, `there is no ${id}`);
-      const meddler = fault.begin();
+      const interceptor = fault.begin();
       const auth = options.auth && {
         ...options.auth,
-        connect: meddle(options.auth.connect ?? host.connect, meddler),
+        connect: intercept(options.auth.connect ?? host.connect, interceptor),
       };
-      const { status } = await line.run(meddle(host.connect, meddler), {
+      const { status } = await line.run(intercept(host.connect, interceptor), {
         ...options,
         ...(auth ? { auth } : {}),
         patience: 100,
@@ -138,7 +141,7 @@ test("conformance: there is a fault for every case", () => {
   assertEquals(cases.map(({ id }) => id).filter((id) => !seen.has(id)), []);
 });
 
-/** Ids of the cases that had a status. */
+/** Runs cases and returns the ids of those with a status. */
 async function idsOf(
   status: CaseResult["status"],
   connect: Connect,
@@ -171,14 +174,14 @@ for (
 }
 
 for (
-  const [what, garbage] of [
-    ["ends at", (_frame: Uint8Array, link: MeddledLink) => link.end()],
+  const [reaction, malformedFrame] of [
+    ["ends at", (_frame: Uint8Array, relay: Relay) => relay.end()],
     ["drops", () => {}],
   ] as const
 ) {
-  test(`conformance: a server that ${what} what does not decode is right as well, unless strict`, async () => {
+  test(`conformance: a server that ${reaction} a malformed frame passes, except in a strict run`, async () => {
     await using host = await inMemory(makeHandler(), quiet);
-    const connect = meddle(host.connect, () => ({ garbage }));
+    const connect = intercept(host.connect, () => ({ malformedFrame }));
     const only = "S6 S7 S8 S9 S10 S12 S13 S14 S104".split(" ");
     const lenient = { ...hasty, only };
     assertEquals(await idsOf("ok", connect, lenient), only);
@@ -210,9 +213,9 @@ test("conformance: what is not there is skipped, and said", async () => {
 
 test("conformance: a server with one user is skipped where it takes more", async () => {
   await using host = await inMemory(makeHandler(), quiet);
-  const connect = meddle(host.connect, () => ({
-    request: (message, link) =>
-      link.toServer(
+  const connect = intercept(host.connect, () => ({
+    request: (message, relay) =>
+      relay.toServer(
         message.type === "Tattach" ? { ...message, uname: "glenda" } : message,
       ),
   }));
@@ -233,61 +236,67 @@ test("conformance: a connection of streams will do", async () => {
   assertEquals(await idsOf("ok", connect, { only }), only);
 });
 
-/** Servers that are none: how the first case fails, and how the run ends then. */
-const none: Record<string, { connect: Connect; reason: RegExp; end?: string }> =
-  {
-    "refuses": {
-      connect: () => Promise.reject(new Error("connection refused")),
-      reason: /^got no connection: connection refused$/,
-      end: "server ended at S2",
+/**
+ * Peers that are no 9P servers: how the first case fails, and how the run ends.
+ */
+const notServers: Record<
+  string,
+  { connect: Connect; reason: RegExp; end?: string }
+> = {
+  "refuses": {
+    connect: () => Promise.reject(new Error("connection refused")),
+    reason: /^got no connection: connection refused$/,
+    end: "server ended at S2",
+  },
+  "throws": {
+    connect: () => {
+      throw new Error("no such address");
     },
-    "throws": {
-      connect: () => {
-        throw new Error("no such address");
-      },
-      reason: /^got no connection: no such address$/,
-      end: "server ended at S2",
+    reason: /^got no connection: no such address$/,
+    end: "server ended at S2",
+  },
+  "does not connect": {
+    connect: () => new Promise(() => {}),
+    reason: /^got no connection, wanted one$/,
+    end: "server says nothing since S2",
+  },
+  "says nothing": {
+    connect: () => pair()[0],
+    reason: /^got nothing in 50 ms, wanted Rversion/,
+    end: "server says nothing since S2",
+  },
+  "hangs up": {
+    connect: () => {
+      const [here, there] = pair();
+      there.close();
+      return here;
     },
-    "does not connect": {
-      connect: () => new Promise(() => {}),
-      reason: /^got no connection, wanted one$/,
-      end: "server says nothing since S2",
-    },
-    "says nothing": {
-      connect: () => pair()[0],
-      reason: /^got nothing in 50 ms, wanted Rversion/,
-      end: "server says nothing since S2",
-    },
-    "hangs up": {
-      connect: () => {
-        const [here, there] = pair();
-        there.close();
-        return here;
-      },
-      reason: /^got the end of the connection, wanted Rversion$/,
-      end: "server ended at S2",
-    },
-    "speaks another language": {
-      connect: () => speak("220 mail.example ESMTP\r\n"),
-      reason: /^got a reply that is none: .*size/,
-    },
-    "answers with half a message": {
-      connect: () => speak("\x13\0\0\0e", true),
-      reason: /^got 5 bytes of half a reply, wanted Rversion/,
-    },
-  };
+    reason: /^got the end of the connection, wanted Rversion$/,
+    end: "server ended at S2",
+  },
+  "speaks another language": {
+    connect: () => peerSending("220 mail.example ESMTP\r\n"),
+    reason: /^got a reply that is none: .*size/,
+  },
+  "answers with half a message": {
+    connect: () => peerSending("\x13\0\0\0e", true),
+    reason: /^got 5 bytes of half a reply, wanted Rversion/,
+  },
+};
 
-/** A peer that gives the same answer to each message. */
-function speak(text: string, ends = false): Connection {
+/** Makes a peer that sends one text and ignores all requests. */
+function peerSending(text: string, ends = false): Connection {
   const [here, there] = pair();
   there.write?.(new TextEncoder().encode(text));
   if (ends) there.closeWrite?.();
   return here;
 }
 
-for (const [what, { connect, reason, end }] of Object.entries(none)) {
+for (
+  const [behaviour, { connect, reason, end }] of Object.entries(notServers)
+) {
   const costs = end === undefined ? "every case" : "a case, and ends the run";
-  test(`conformance: a server that ${what} costs ${costs}`, async () => {
+  test(`conformance: a server that ${behaviour} costs ${costs}`, async () => {
     const only = ["S2", "S35", "S106"];
     const results: CaseResult[] = [];
     const run = runConformance(connect, { only, patience: 50 });
@@ -306,18 +315,18 @@ for (const [what, { connect, reason, end }] of Object.entries(none)) {
 
 test("conformance: a case takes a bounded time, whatever the server drips", async () => {
   await using host = await inMemory(makeHandler(), quiet);
-  const connect = meddle(host.connect, () => {
+  const connect = intercept(host.connect, () => {
     let timer: ReturnType<typeof setInterval> | undefined;
     return {
-      // The peer always answers, and never with the expected message.
-      request: (message, link) => {
-        if (message.type !== "Tstat") return link.toServer(message);
-        const drip = () => link.toClient({ type: "Rflush", tag: 60000 });
+      // Sends replies all the time, but never the expected one.
+      request: (message, relay) => {
+        if (message.type !== "Tstat") return relay.toServer(message);
+        const drip = () => relay.toClient({ type: "Rflush", tag: 60000 });
         timer ??= setInterval(drip, 5);
       },
-      clientEnds: (link) => {
+      clientEnds: (relay) => {
         clearInterval(timer);
-        link.end();
+        relay.end();
       },
     };
   });
@@ -331,7 +340,7 @@ test("conformance: cleaning up removes nothing that is not of the kit", async ()
   fs.chmod("work", 0o777);
   const { handler } = fs;
   const parent = { stat: { ...fs.stat("work"), name: ".." } };
-  // A server that lists what no client may follow.
+  // A server that lists `..`, which no client may walk to.
   const listing = override(handler, {
     async *readdir(fid, request, context) {
       const members = await handler.readdir?.(fid, request, context);
@@ -346,7 +355,7 @@ test("conformance: cleaning up removes nothing that is not of the kit", async ()
   };
   const only = ["S61", "S74"];
   for await (const _ of runConformance(connect, { dir: "work", only })) {
-    // Whatever comes of it.
+    // The results do not matter.
   }
   assertEquals(fs.readDir("work").map(({ name }) => name), ["kept"]);
   assertEquals(fs.stat("work").mode & 0o777, 0o777);
@@ -354,9 +363,9 @@ test("conformance: cleaning up removes nothing that is not of the kit", async ()
 
 test("conformance: a failure shows what was said", async () => {
   await using host = await inMemory(makeHandler(), quiet);
-  const connect = meddle(host.connect, () => ({
-    reply: (reply, request, link) =>
-      link.toClient(
+  const connect = intercept(host.connect, () => ({
+    reply: (reply, request, relay) =>
+      relay.toClient(
         request?.type === "Tflush"
           ? { type: "Rerror", tag: reply.tag, ename: "no\ttag" }
           : reply,
@@ -381,11 +390,11 @@ test("conformance: a failure shows what was said", async () => {
 
 test("conformance: what cannot be removed is told", async () => {
   await using host = await inMemory(makeHandler(), quiet);
-  const connect = meddle(host.connect, () => ({
-    request: (message, link) =>
+  const connect = intercept(host.connect, () => ({
+    request: (message, relay) =>
       message.type === "Tremove"
-        ? link.toClient({ type: "Rremove", tag: message.tag })
-        : link.toServer(message),
+        ? relay.toClient({ type: "Rremove", tag: message.tag })
+        : relay.toServer(message),
   }));
   const line = cases.find(({ id }) => id === "S35");
   const result = await line?.run(connect);
@@ -397,7 +406,7 @@ test("conformance: the example says ok, FAIL and skip, and ends with 1", async (
   const fs = new MemoryFs({}, { mode: 0o777 });
   const { handler } = fs;
   const wrong = override(handler, {
-    // Found, whatever the name.
+    // The name "missing" is found as well.
     walk: (node, name, request) =>
       handler.walk(node, name === "missing" ? ".." : name, request),
   });

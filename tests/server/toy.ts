@@ -42,7 +42,7 @@ export class ToyNode implements FidNode {
   }
 }
 
-/** The record of a node. */
+/** Returns the stat record of a node. */
 export function statOf(node: ToyNode): Stat {
   return {
     type: 0,
@@ -59,7 +59,7 @@ export function statOf(node: ToyNode): Stat {
   };
 }
 
-/** A handler of nodes. */
+/** A handler whose nodes are {@linkcode ToyNode}. */
 export type ToyHandler = Handler<ToyNode>;
 
 /** The tree and its handler. */
@@ -72,7 +72,7 @@ export class Toy {
   readonly log: string[] = [];
   #paths = 3;
 
-  /** A handler that answers at once. */
+  /** A handler that answers synchronously. */
   readonly handler: Required<
     Omit<
       ToyHandler,
@@ -117,7 +117,7 @@ export class Toy {
   };
 }
 
-/** The same handler, answering later. */
+/** Makes a handler answer asynchronously. */
 export function later(handler: ToyHandler): ToyHandler {
   const methods = Object.entries(handler).map(([name, method]) => [
     name,
@@ -128,26 +128,31 @@ export function later(handler: ToyHandler): ToyHandler {
         return Reflect.apply(method, handler, args);
       },
   ]);
-  return Object.fromEntries(methods) as ToyHandler; // Same names, later answers.
+  return Object.fromEntries(methods) as ToyHandler; // The methods have the same names and return promises.
 }
 
 /** Options of {@linkcode serveToy}. */
 export interface ToyOptions extends ServeOptions {
-  /** The handler answers later. */
+  /** True when the handler answers asynchronously. */
   async?: boolean;
-  /** The server's end of a pair, made into another connection. */
+  /** Wraps the server's end of the pair. */
   wrap?: (connection: Connection) => Connection;
-  /** Nothing is sent to begin with; otherwise fid 0 is at the root. */
+  /**
+   * True when the client sends nothing at first. Otherwise fid 0 is the root.
+   */
   fresh?: boolean;
-  /** Largest message that the client asks for: 8192, or the server's if that is less. */
+  /**
+   * msize that the client asks for; by default 8192, or that of the server if
+   * smaller.
+   */
   clientMsize?: number;
 }
 
-/** A server of a toy and one client of it. */
+/** A server of a toy, and one client. */
 export class ToyScene implements AsyncDisposable {
   readonly toy: Toy;
   readonly client: WireClient;
-  /** When serve() is done. */
+  /** Settles when serve() has ended. */
   readonly served: Promise<void>;
   /** Errors of onError that the test has not taken. */
   readonly errors: unknown[] = [];
@@ -169,14 +174,14 @@ export class ToyScene implements AsyncDisposable {
     return this.toy.log.splice(0);
   }
 
-  /** The messages that onError was told, which are forgotten. */
+  /** Returns the messages of the errors, and clears them. */
   takeErrors(): string[] {
     return this.errors.splice(0).map((error) =>
       error instanceof Error ? error.message : String(error)
     );
   }
 
-  /** Ends the connection from the client's side; the server must end, too. */
+  /** Closes the client's end, and waits until the server has ended. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.client.close();
     await soon(this.served);
@@ -184,7 +189,7 @@ export class ToyScene implements AsyncDisposable {
   }
 }
 
-/** Serves a toy whose handler has some methods of the test's own. */
+/** Serves a toy. The test may replace some methods of the handler. */
 export async function serveToy(
   overrides: Partial<ToyHandler> | ((toy: Toy) => Partial<ToyHandler>) = {},
   options: ToyOptions = {},
@@ -197,14 +202,14 @@ export async function serveToy(
   return scene;
 }
 
-/** A time limit that ends nothing within a test. */
+/** A time limit that never ends within a test. */
 export const NEVER: number = 2 ** 31 - 1;
 
-/** Something that a test lets happen. */
+/** A promise that a test settles. */
 export class Gate {
   readonly #opened: PromiseWithResolvers<void> = Promise.withResolvers();
 
-  /** Settles when the gate is opened, or shut for good. */
+  /** Resolves when the gate is opened; rejects when it is shut. */
   get passed(): Promise<void> {
     return this.#opened.promise;
   }
@@ -228,10 +233,10 @@ export function untilAborted(signal: AbortSignal): Promise<never> {
   });
 }
 
-/** A connection that tells of its writes. */
+/** Calls a function before each write of a connection. */
 export function onWrite(
   connection: Connection,
-  tell: () => void,
+  beforeWrite: () => void,
 ): Connection {
   return {
     peer: connection.peer,
@@ -239,14 +244,14 @@ export function onWrite(
     writable: connection.writable,
     read: (buffer) => connection.read!(buffer), // A pair has the fast path.
     write: (data) => {
-      tell();
+      beforeWrite();
       return connection.write!(data);
     },
     close: () => connection.close(),
   };
 }
 
-/** Lets all happen that can happen without anything new from outside. */
+/** Waits for the next task, so that all pending microtasks are done. */
 export function nextTask(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve));
 }
@@ -259,9 +264,9 @@ export async function openA({ client }: ToyScene, count = 1): Promise<void> {
   }
 }
 
-/** Reads that a test answers one by one, by their offsets. */
+/** Pending reads that a test answers one by one, by their offsets. */
 export class Reads {
-  /** The offsets of the reads that are not answered. */
+  /** The offsets of the pending reads. */
   readonly asked: number[] = [];
   readonly #gates: Map<number, Gate> = new Map();
   readonly #content: (offset: number, count: number) => Uint8Array;
@@ -290,9 +295,9 @@ export class Reads {
   }
 }
 
-/** A connection whose writes wait while the test blocks them. */
+/** A connection whose writes the test can block. */
 export class BlockedConnection {
-  /** Bytes that the peer has taken, as the connection tells them. */
+  /** Bytes that the peer has taken: `taken` of the connection. */
   taken = 0;
   #gate: Gate | undefined;
   readonly #closed = new Gate();

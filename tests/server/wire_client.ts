@@ -1,6 +1,6 @@
 /**
- * A client that knows nothing of the protocol's rules: it sends the frames or
- * the bytes that a test tells it, and shows the replies as they come.
+ * A client without the rules of the protocol: it sends the frames or bytes of a
+ * test, and returns the replies in the order of their arrival.
  *
  * @module
  */
@@ -23,20 +23,20 @@ import { type Channel, openChannel } from "../../transport/channel.ts";
 import type { Connection } from "../../transport.ts";
 import { unhex } from "../codec/vectors.ts";
 
-/** A test that waits longer has failed. */
+/** Longest time in milliseconds that a test may wait. */
 const PATIENCE_MS = 5_000;
 
 const decoder = new TextDecoder();
 const encoder = new TextEncoder();
 
-/** Bytes of a text. */
+/** Encodes a text as UTF-8. */
 export function bytes(text: string): Uint8Array {
   return encoder.encode(text);
 }
 
-/** A promise that fails the test when it does not settle. */
+/** Waits for a promise; fails the test when it does not settle in time. */
 export async function soon<T>(promise: Promise<T>): Promise<T> {
-  // Not by deadline(), which holds on to memory until the time is over.
+  // deadline() is not used: it holds memory until its time is over.
   let timer;
   const late = new Promise<never>((_, reject) => {
     const error = new DOMException("Signal timed out.", "TimeoutError");
@@ -49,7 +49,9 @@ export async function soon<T>(promise: Promise<T>): Promise<T> {
   }
 }
 
-/** Requests; the tag comes first, where it is not NOTAG. */
+/**
+ * Makes requests. The first argument is the tag, except where the tag is NOTAG.
+ */
 export const T = {
   version: (
     msize = 8192,
@@ -179,7 +181,7 @@ function place({ path }: Qid): bigint {
 
 /** The client's end of a connection. */
 export class WireClient implements Disposable {
-  /** Frames of the replies that were taken, the last one behind. */
+  /** Frames of the replies that the test has received, the latest last. */
   lastFrame: Uint8Array = new Uint8Array(0);
   readonly #channel: Channel;
   readonly #splitter = new FrameSplitter(2 ** 24);
@@ -199,17 +201,20 @@ export class WireClient implements Disposable {
   raw(data: Uint8Array | string): void {
     const bytes = typeof data === "string" ? unhex(data) : data;
     this.#written = this.#written.then(() => this.#channel.write(bytes));
-    this.#written.catch(() => {}); // The replies will show what is wrong.
+    this.#written.catch(() => {}); // A failed write shows as a missing reply.
   }
 
-  /** The next reply. */
+  /** Waits for the next reply. */
   async next(): Promise<Message> {
     const reply = await this.#next();
     assert(reply !== null, "a reply expected, the connection ended");
     return reply;
   }
 
-  /** The next replies, which must be these, in this order; see {@linkcode brief}. */
+  /**
+   * Fails unless the next replies are these, in this order; see {@linkcode
+   * brief}.
+   */
   async expect(...replies: string[]): Promise<void> {
     for (const [at, expected] of replies.entries()) {
       const reply = await this.#next();
@@ -218,14 +223,14 @@ export class WireClient implements Disposable {
     }
   }
 
-  /** The next replies, which must be these, in any order. */
+  /** Fails unless the next replies are these, in any order. */
   async expectSome(...replies: string[]): Promise<void> {
     const actual: string[] = [];
     for (const _ of replies) actual.push(brief(await this.next()));
     assertEquals(actual.sort(), replies.toSorted());
   }
 
-  /** Sends one message; its reply must be the next. */
+  /** Sends one message and returns its reply, which must be the next one. */
   async rpc(message: Tmessage): Promise<Message> {
     this.send(message);
     const reply = await this.next();
@@ -233,7 +238,9 @@ export class WireClient implements Disposable {
     return reply;
   }
 
-  /** Sends one message and expects one reply, in brief. */
+  /**
+   * Sends one message; fails unless {@linkcode brief} gives this for its reply.
+   */
   async ask(message: Tmessage, reply: string): Promise<void> {
     this.send(message);
     await this.expect(reply);
@@ -244,25 +251,25 @@ export class WireClient implements Disposable {
     await this.ask(T.flush(tag, 0xfffd), `Rflush ${tag}`);
   }
 
-  /** Version and attach: fid 0 is at the root. */
+  /** Starts a session and attaches: fid 0 is the root. */
   async start(msize = 8192, uname = "u"): Promise<void> {
     await this.ask(T.version(msize), `Rversion ${NOTAG} ${msize} 9P2000`);
     const reply = await this.rpc(T.attach(0, 0, uname));
     assertEquals(reply.type, "Rattach");
   }
 
-  /** The server must end the connection, without a further reply. */
+  /** Fails unless the server ends the connection without a further reply. */
   async end(): Promise<void> {
     const reply = await this.#next();
     assertEquals(reply === null ? "the end" : brief(reply), "the end");
   }
 
-  /** Ends this direction of the connection. */
+  /** Closes the direction to the server. */
   closeWrite(): Promise<void> {
     return this.#written.then(() => this.#channel.closeWrite());
   }
 
-  /** Ends the connection. */
+  /** Closes the connection. */
   close(): void {
     this.#channel.close();
   }
@@ -285,7 +292,7 @@ export class WireClient implements Disposable {
         if (error instanceof DOMException) {
           throw new Error("no reply, and no end of the connection");
         }
-        return null; // A reset, which is an end as well.
+        return null; // A reset counts as the end.
       }
       if (chunk === null) {
         assertEquals(this.#splitter.pending, 0, "bytes of half a reply");
