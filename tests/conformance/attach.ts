@@ -1,7 +1,7 @@
 // S27 to S34: authentication, and the root.
 
 import { dontTouch, NOFID, OREAD, QTDIR } from "../../codec.ts";
-import type { Rule } from "./line.ts";
+import type { Rule } from "./rule.ts";
 import { ensure, equal, fail, skip } from "./check.ts";
 import { T } from "./requests.ts";
 import { DIR, ROOT } from "./session.ts";

@@ -1,7 +1,7 @@
 // S85 to S92: clunks and removals.
 
 import { DMDIR, ORCLOSE, ORDWR, OREAD } from "../../codec.ts";
-import type { Rule } from "./line.ts";
+import type { Rule } from "./rule.ts";
 import { equal, fail, skip } from "./check.ts";
 import { T } from "./requests.ts";
 import { DIR, ROOT } from "./session.ts";

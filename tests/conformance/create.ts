@@ -10,7 +10,7 @@ import {
   QTDIR,
   type Stat,
 } from "../../codec.ts";
-import type { Rule } from "./line.ts";
+import type { Rule } from "./rule.ts";
 import { equal, equalStats, mustDiffer } from "./check.ts";
 import { T } from "./requests.ts";
 import { DIR, type Session } from "./session.ts";

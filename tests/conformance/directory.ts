@@ -1,7 +1,7 @@
 // S74 to S77: reads of directories.
 
 import { DMDIR, encodeStat, OREAD } from "../../codec.ts";
-import type { Rule } from "./line.ts";
+import type { Rule } from "./rule.ts";
 import { ensure, equal, hex, skip } from "./check.ts";
 import { T } from "./requests.ts";
 import { membersOf, type Session } from "./session.ts";

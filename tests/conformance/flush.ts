@@ -1,7 +1,7 @@
 // S106 to S113: flushes, and tags.
 
 import { DMDIR, OREAD, type Rmessage } from "../../codec.ts";
-import type { Rule } from "./line.ts";
+import type { Rule } from "./rule.ts";
 import { ensure, equal, fail } from "./check.ts";
 import { type Request, T } from "./requests.ts";
 import { DIR, ROOT, type Session } from "./session.ts";

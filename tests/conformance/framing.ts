@@ -1,7 +1,7 @@
 // S1 to S16: frames, malformed input, names.
 
 import { encode, ORCLOSE, OREAD, OWRITE, type Rmessage } from "../../codec.ts";
-import type { Rule } from "./line.ts";
+import type { Rule } from "./rule.ts";
 import { ensure, equal, fail, unhex } from "./check.ts";
 import { ARENA, Random } from "./random.ts";
 import { T } from "./requests.ts";

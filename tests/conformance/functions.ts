@@ -1,7 +1,7 @@
 // S118 to S126: function files.
 
 import { ORDWR, OREAD, OTRUNC, OWRITE } from "../../codec.ts";
-import type { Rule } from "./line.ts";
+import type { Rule } from "./rule.ts";
 import { ensure, equal, fail, mustDiffer, show } from "./check.ts";
 import { bytesOf, T } from "./requests.ts";
 import type { Session } from "./session.ts";

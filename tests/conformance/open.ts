@@ -13,7 +13,7 @@ import {
   OTRUNC,
   OWRITE,
 } from "../../codec.ts";
-import type { Rule } from "./line.ts";
+import type { Rule } from "./rule.ts";
 import { ensure, equal, mustDiffer, skip } from "./check.ts";
 import { bytesOf, T } from "./requests.ts";
 import { DIR, type Session } from "./session.ts";

@@ -1,7 +1,7 @@
 // S70 to S73: reads of files.
 
 import { ORDWR, OWRITE } from "../../codec.ts";
-import type { Rule } from "./line.ts";
+import type { Rule } from "./rule.ts";
 import { equal } from "./check.ts";
 import { T } from "./requests.ts";
 import { END } from "./wire.ts";

@@ -10,7 +10,7 @@ import type {
 } from "./case.ts";
 import { NOTAG, printable } from "../../codec.ts";
 import { ConnectionFailure, Failure, Skip, TimeoutFailure } from "./check.ts";
-import type { Rule } from "./line.ts";
+import type { Rule } from "./rule.ts";
 import { T } from "./requests.ts";
 import { ROOT } from "./session.ts";
 import { pause, REPLIES, Trial } from "./trial.ts";

@@ -1,7 +1,7 @@
 // S114 to S117: several connections, their ends, and limits.
 
 import { DMEXCL, ORCLOSE, ORDWR, OREAD } from "../../codec.ts";
-import type { Rule } from "./line.ts";
+import type { Rule } from "./rule.ts";
 import { ensure, equal, fail, Failure, skip } from "./check.ts";
 import { T } from "./requests.ts";
 import { DIR, ROOT, type Session } from "./session.ts";

@@ -10,7 +10,7 @@ import {
   OREAD,
   type Stat,
 } from "../../codec.ts";
-import type { Rule } from "./line.ts";
+import type { Rule } from "./rule.ts";
 import { ensure, equal, equalStats, fail, skip } from "./check.ts";
 import { T } from "./requests.ts";
 import { DIR, ROOT, type Session } from "./session.ts";

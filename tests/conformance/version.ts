@@ -1,7 +1,7 @@
 // S17 to S26: the start of a session, and its msize.
 
 import { NOTAG, ORCLOSE, OREAD, QTDIR } from "../../codec.ts";
-import type { Rule } from "./line.ts";
+import type { Rule } from "./rule.ts";
 import { ensure, equal, fail } from "./check.ts";
 import { type Request, T } from "./requests.ts";
 import { DIR, ROOT, type Session } from "./session.ts";

@@ -1,7 +1,7 @@
 // S35 to S50: walks.
 
 import { DMDIR, ORDWR, OREAD, QTDIR } from "../../codec.ts";
-import type { Rule } from "./line.ts";
+import type { Rule } from "./rule.ts";
 import { ensure, equal, fail } from "./check.ts";
 import { T } from "./requests.ts";
 import { DIR, NO_SUCH_FID, ROOT, type Session } from "./session.ts";

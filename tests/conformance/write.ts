@@ -1,7 +1,7 @@
 // S78 to S84: writes, and reads that block.
 
 import { DMAPPEND, OEXEC, ORDWR, OREAD, OTRUNC, OWRITE } from "../../codec.ts";
-import type { Rule } from "./line.ts";
+import type { Rule } from "./rule.ts";
 import { ensure, equal, fail, mustDiffer } from "./check.ts";
 import { makeKind } from "./open.ts";
 import { T } from "./requests.ts";

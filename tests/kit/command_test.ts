@@ -19,7 +19,7 @@ import {
 } from "../conformance/mod.ts";
 import { inMemory, makeHandler } from "./host.ts";
 import { test } from "../harness.ts";
-import { intercept } from "../client/meddler.ts";
+import { intercept } from "../client/interceptor.ts";
 
 const EXAMPLE = "examples/conformance.ts";
 

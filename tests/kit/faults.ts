@@ -31,7 +31,7 @@ import {
   requests,
   successOf,
   withQids,
-} from "../client/meddler.ts";
+} from "../client/interceptor.ts";
 
 /** The cases that expect an error and get a success reply. */
 const ERROR_CASES =

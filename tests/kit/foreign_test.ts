@@ -23,7 +23,7 @@ import {
   intercept,
   type Interceptor,
   type Relay,
-} from "../client/meddler.ts";
+} from "../client/interceptor.ts";
 
 const quiet = { onError: () => {} };
 const hasty: ConformanceOptions = { patience: 500, randomTime: 50 };

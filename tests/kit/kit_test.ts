@@ -30,7 +30,7 @@ import {
 } from "./host.ts";
 import { faults } from "./faults.ts";
 import { test } from "../harness.ts";
-import { intercept, type Relay } from "../client/meddler.ts";
+import { intercept, type Relay } from "../client/interceptor.ts";
 
 const quiet = { onError: () => {} };
 
