@@ -2,7 +2,7 @@
 // 9P, by `fetch` with JSON, and by JSON over a WebSocket; 64 MiB read and
 // written by 9P and by HTTP. The servers are of the same runtime. A raw
 // exchange of the same number of bytes is the floor. Rounds take turns. A ratio
-// of 2 means that 9P is twice as fast.
+// of 2 means that the row is twice as fast as the column.
 
 import { assertEquals } from "@std/assert";
 import { connect, dial } from "../mod.ts";

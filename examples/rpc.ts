@@ -53,8 +53,6 @@ async function main() {
 }
 
 await main().catch(({ message }: Error) => {
-  const isTold = message.startsWith("Cannot "); // What was attempted.
-  const text = isTold ? message : `Cannot read "${path}": ${message}`;
-  console.error(printable(text));
+  console.error(printable(`Cannot read "${path}": ${message}`));
   process.exitCode = 1;
 });

@@ -10,7 +10,7 @@ import process from "node:process";
 import * as p9 from "../mod.ts";
 const [path = "", address = "tcp://127.0.0.1:5640"] = process.argv.slice(2);
 const { DatabaseSync } = await import("node:sqlite").catch(() => {
-  console.error("There is no node:sqlite: FidNode has it from version 22 on");
+  console.error("There is no node:sqlite: Node has it from version 22 on");
   return process.exit(1);
 });
 const db = new DatabaseSync(path);
