@@ -226,7 +226,7 @@ export async function connect(
         ? await dial(target, { signal })
         : target;
       const traits = isPyroute2 ? PYROUTE2 : REGULAR;
-      const link = settings
+      const sender = settings
         ? new ReconnectingSender(
           new RecoverableMux(connection, maxInFlight, traits, environment),
           {
@@ -239,28 +239,28 @@ export async function connect(
                 traits,
                 environment,
               ),
-            authOf: (who) =>
-              who.uname === uname && who.aname === aname ? auth : undefined,
+            authOf: (user) =>
+              user.uname === uname && user.aname === aname ? auth : undefined,
           },
         )
         : new Mux(connection, maxInFlight, traits, environment);
-      const session = new ClientSession(link, timeout, fidBase);
+      const session = new ClientSession(sender, timeout, fidBase);
       session.window = window;
-      const onAbort = () => link.fail(signal?.reason);
+      const onAbort = () => sender.fail(signal?.reason);
       try {
         if (signal?.aborted) onAbort();
         else aborts.add(signal, onAbort);
-        await link.version(msize).catch((error) => {
-          throw notStarted(error, link.peer);
+        await sender.version(msize).catch((error) => {
+          throw notStarted(error, sender.peer);
         });
-        const who = { uname, aname, auth };
-        const root = await login(session, who);
+        const user = { uname, aname, auth };
+        const root = await login(session, user);
         const attempts = settings?.attempts ?? 1;
-        const start = { msize, login: who, attempts, closeTimeout };
+        const start = { msize, login: user, attempts, closeTimeout };
         return new Client(new TreePaths(session, root, aname), start);
       } catch (error) {
-        link.fail(error);
-        await link.ended;
+        sender.fail(error);
+        await sender.ended;
         throw error;
       } finally {
         aborts.remove(signal, onAbort);

@@ -11,11 +11,11 @@ export interface Resource<R> {
   /** Takes the resource. Signal and timeout are for this step alone. */
   take(options: CallerOptions): Promise<R>;
   /** Ends the requests of the resource, at an abort. */
-  interrupt(lent: R, reason: unknown): void;
+  interrupt(taken: R, reason: unknown): void;
   /**
    * Gives the resource back. It is called once, when the function has ended.
    */
-  giveBack(lent: R): Promise<void>;
+  giveBack(taken: R): Promise<void>;
 }
 
 /**
@@ -30,31 +30,34 @@ export interface Resource<R> {
 export function withResource<R, T>(
   path: string | readonly string[],
   { signal, timeout }: CallerOptions,
-  loan: Resource<R>,
-  use: (lent: R) => T | Promise<T>,
+  resource: Resource<R>,
+  use: (taken: R) => T | Promise<T>,
 ): Promise<T> {
   const what = () => `use ${labelOf(path)}`;
-  const { environment } = loan.session;
+  const { environment } = resource.session;
   const { aborts } = environment;
   const run = async (signal: AbortSignal | undefined): Promise<T> => {
     // A timeout for the whole run replaces those of its parts.
     const isTimed = timeout !== undefined;
-    const lent = await loan.take(
+    const taken = await resource.take(
       isTimed ? { signal, timeout: Infinity } : { signal },
     );
-    const onAbort = () => loan.interrupt(lent, signal?.reason);
+    const onAbort = () => resource.interrupt(taken, signal?.reason);
     let result: T;
     try {
       signal?.throwIfAborted(); // While it was taken.
       aborts.add(signal, onAbort);
-      result = await whileConnected(loan.session, async () => await use(lent));
+      result = await whileConnected(
+        resource.session,
+        async () => await use(taken),
+      );
     } catch (error) {
-      await loan.giveBack(lent).catch(() => {}); // The first error is the one to tell.
+      await resource.giveBack(taken).catch(() => {}); // The first error is the one to tell.
       throw error;
     } finally {
       aborts.remove(signal, onAbort);
     }
-    await loan.giveBack(lent);
+    await resource.giveBack(taken);
     return result;
   };
   const limits = { timeout: undefined, environment };

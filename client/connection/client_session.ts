@@ -69,7 +69,7 @@ export class ClientSession {
   readonly timeout: number | undefined;
   /** Most bytes of file data that one transfer has in flight. */
   window: number = WINDOW;
-  readonly #link: RequestSender;
+  readonly #sender: RequestSender;
   /**
    * The numbers of fids. A number is free only if the server certainly has no
    * such fid.
@@ -104,11 +104,11 @@ export class ClientSession {
   #watchers: Map<unknown, (error: unknown) => void> | undefined;
 
   constructor(
-    link: RequestSender,
+    sender: RequestSender,
     timeout: number | undefined,
     fidBase: number,
   ) {
-    this.#link = link;
+    this.#sender = sender;
     this.timeout = timeout;
     this.#fidBase = fidBase;
     this.fids = new FidPool(fidBase);
@@ -116,32 +116,32 @@ export class ClientSession {
 
   /** How the server differs from the manual. */
   get traits(): PeerTraits {
-    return this.#link.traits;
+    return this.#sender.traits;
   }
 
   /** The state that all calls of the client share. */
   get environment(): Environment {
-    return this.#link.environment;
+    return this.#sender.environment;
   }
 
   /** The connection. */
   get connection(): Connection {
-    return this.#link.connection;
+    return this.#sender.connection;
   }
 
   /** Label of the server. */
   get peer(): string {
-    return this.#link.peer;
+    return this.#sender.peer;
   }
 
   /** Version of the protocol: `9P2000`. */
   get version(): string {
-    return this.#link.dialect.version;
+    return this.#sender.dialect.version;
   }
 
   /** Largest message in bytes. */
   get msize(): number {
-    return this.#link.msize;
+    return this.#sender.msize;
   }
 
   /** Largest transfer in bytes that msize allows. */
@@ -153,7 +153,7 @@ export class ClientSession {
    * The error of all new requests, or undefined while requests are possible.
    */
   get error(): unknown {
-    const { error } = this.#link;
+    const { error } = this.#sender;
     return error === undefined ? this.#over : error;
   }
 
@@ -165,9 +165,9 @@ export class ClientSession {
    *   replaces it.
    * @returns A function that removes the callback.
    */
-  onEnd(key: unknown, tell: (error: unknown) => void): () => void {
+  onEnd(key: unknown, callback: (error: unknown) => void): () => void {
     if (this.error !== undefined) {
-      const late = new Map([[key, tell]]);
+      const late = new Map([[key, callback]]);
       queueMicrotask(() => late.get(key)?.(this.error));
       return () => void late.delete(key);
     }
@@ -175,27 +175,27 @@ export class ClientSession {
       this.#watchers = new Map();
       this.ended.then(() => this.#tellEnd());
     }
-    const told = this.#watchers;
-    told.set(key, tell);
+    const watchers = this.#watchers;
+    watchers.set(key, callback);
     return () => {
-      if (told.get(key) === tell) told.delete(key);
+      if (watchers.get(key) === callback) watchers.delete(key);
     };
   }
 
   #tellEnd(): void {
-    const told = this.#watchers;
+    const watchers = this.#watchers;
     this.#watchers = undefined;
-    for (const tell of told?.values() ?? []) tell(this.error);
+    for (const callback of watchers?.values() ?? []) callback(this.error);
   }
 
   /** Number of lost connections that were replaced. */
   get losses(): number {
-    return this.#link.losses;
+    return this.#sender.losses;
   }
 
   /** Resolves when the connection has ended; never rejects. */
   get ended(): Promise<void> {
-    return this.#link.ended;
+    return this.#sender.ended;
   }
 
   /**
@@ -209,8 +209,8 @@ export class ClientSession {
     );
     this.#over = error;
     this.#tellEnd();
-    await this.#link.version(msize, error);
-    const next = new ClientSession(this.#link, this.timeout, this.#fidBase);
+    await this.#sender.version(msize, error);
+    const next = new ClientSession(this.#sender, this.timeout, this.#fidBase);
     next.hasTcall = this.hasTcall;
     next.window = this.window;
     return next;
@@ -218,7 +218,7 @@ export class ClientSession {
 
   /** Ends the connection. All pending requests reject with `error`. */
   fail(error: unknown): void {
-    this.#link.fail(error);
+    this.#sender.fail(error);
   }
 
   /** Sends a request and returns its reply; see {@linkcode Mux.rpc}. */
@@ -228,7 +228,7 @@ export class ClientSession {
     tag?: number,
   ): Promise<ReplyTo<T>> {
     if (this.#over) return Promise.reject(this.error);
-    return this.#link.rpc(request, signal, tag);
+    return this.#sender.rpc(request, signal, tag);
   }
 
   /** Reads into a buffer; see {@linkcode Mux.read}. */
@@ -239,7 +239,7 @@ export class ClientSession {
     signal?: AbortSignal,
   ): Promise<number> {
     if (this.#over) return Promise.reject(this.error);
-    return this.#link.read(fid, offset, into, signal);
+    return this.#sender.read(fid, offset, into, signal);
   }
 
   /** Sends one Twrite and returns the count of the reply. */
@@ -261,7 +261,7 @@ export class ClientSession {
    */
   flush(oldtag: number, reason: unknown): Promise<void> {
     if (this.#over) return Promise.reject(this.error);
-    return this.#link.flush(oldtag, reason);
+    return this.#sender.flush(oldtag, reason);
   }
 
   /**
@@ -269,12 +269,12 @@ export class ClientSession {
    * Mux.flushFid}.
    */
   flushFid(fid: number, reason: () => unknown): void {
-    if (!this.#over) this.#link.flushFid(fid, reason);
+    if (!this.#over) this.#sender.flushFid(fid, reason);
   }
 
   /** The aborted requests; see {@linkcode Mux.leftovers}. */
   leftovers(): readonly Leftover[] {
-    return this.#link.leftovers();
+    return this.#sender.leftovers();
   }
 
   /** Gets the root of a tree, as a new fid. See `attach(9P)`. */
@@ -404,11 +404,11 @@ export class ClientSession {
   ): Promise<[fid: number, reply: ReplyTo<T>]> {
     let fid = own ?? this.fids.take();
     for (let attempt = 1;; attempt++) {
-      const bearing = request(fid);
+      const message = request(fid);
       const isDoubtful = this.#doubtful.has(fid);
       try {
-        const reply = await this.rpc(bearing, signal);
-        if (isIncomplete(bearing, reply)) this.#returnIncomplete(fid);
+        const reply = await this.rpc(message, signal);
+        if (isIncomplete(message, reply)) this.#returnIncomplete(fid);
         else if (isDoubtful) this.#doubtful.delete(fid);
         return [fid, reply];
       } catch (error) {
@@ -605,15 +605,15 @@ export class ClientSession {
     );
     // A server may delay the Rclunk until it has answered the other requests of
     // the fid, so these are flushed first.
-    const isFree = this.#link.giveUp(error);
+    const isFree = this.#sender.giveUp(error);
     const clunks = isFree ? this.fids.all().map((fid) => this.clunk(fid)) : [];
-    this.#link.seal(error);
+    this.#sender.seal(error);
     const { refs } = this.environment;
-    const timer = refs.after(timeout, () => this.#link.fail(error));
+    const timer = refs.after(timeout, () => this.#sender.fail(error));
     await Promise.allSettled(clunks);
     refs.cancel(timer);
-    this.#link.fail(error);
-    await this.#link.ended;
+    this.#sender.fail(error);
+    await this.#sender.ended;
   }
 }
 

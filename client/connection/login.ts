@@ -39,21 +39,21 @@ export async function openAuth(
  */
 export async function login(
   session: ClientSession,
-  who: Login,
+  user: Login,
 ): Promise<number> {
-  const { uname, aname, auth } = who;
+  const { uname, aname, auth } = user;
   const { peer } = session;
   const attach = (afid?: number) =>
     explained(
-      `attach ${nameOf(who)}`,
+      `attach ${nameOf(user)}`,
       peer,
       () => session.attach(uname, aname, afid),
     );
   if (!auth) return await attach();
   const file = await explained(
-    `authenticate ${nameOf(who)}`,
+    `authenticate ${nameOf(user)}`,
     peer,
-    () => openAuth(session, who),
+    () => openAuth(session, user),
   );
   try {
     // The function may wait for something other than the server.

@@ -230,10 +230,10 @@ export class ReconnectingSender implements RequestSender {
   /** The msize that was asked for last. */
   #msize = 0;
 
-  constructor(line: RecoverableMux, plan: ReconnectPlan) {
-    this.#mux = line;
+  constructor(mux: RecoverableMux, plan: ReconnectPlan) {
+    this.#mux = mux;
     this.#plan = plan;
-    this.#watch(line);
+    this.#watch(mux);
   }
 
   /** Label of the peer. */
@@ -292,12 +292,12 @@ export class ReconnectingSender implements RequestSender {
     while (true) {
       while (this.#again) await this.#again;
       if (this.#refusal) throw this.#refusal.error;
-      const line = this.#mux;
+      const mux = this.#mux;
       try {
-        return await line.version(msize, reason);
+        return await mux.version(msize, reason);
       } catch (error) {
-        if (isFirst || error !== line.error || this.#refusal) throw error;
-        this.#lose(line);
+        if (isFirst || error !== mux.error || this.#refusal) throw error;
+        this.#lose(mux);
       }
     }
   }
@@ -330,12 +330,12 @@ export class ReconnectingSender implements RequestSender {
    */
   async flush(oldtag: number, reason: unknown): Promise<void> {
     if (this.#refusal) throw this.#refusal.error;
-    const line = this.#mux;
+    const mux = this.#mux;
     try {
       // A request with a tag of its own ends with its connection.
-      if (line.error === undefined) await line.flush(oldtag, reason);
+      if (mux.error === undefined) await mux.flush(oldtag, reason);
     } catch (error) {
-      if (error !== line.error || this.#refusal) throw error;
+      if (error !== mux.error || this.#refusal) throw error;
     }
   }
 
@@ -389,15 +389,15 @@ export class ReconnectingSender implements RequestSender {
       while (true) {
         const refusal = this.#refusal ?? carried.refusal;
         if (refusal) throw refusal.error;
-        const line = this.#mux;
-        if (line.error !== undefined) this.#lose(line);
+        const mux = this.#mux;
+        if (mux.error !== undefined) this.#lose(mux);
         const again = this.#again;
-        if (request.type === "Tclunk" && (again || line.isStale(request.fid))) {
+        if (request.type === "Tclunk" && (again || mux.isStale(request.fid))) {
           this.#forget(request.fid);
           return { type: "Rclunk", tag: 0 };
         }
         if (again) {
-          if (tag !== undefined) throw noConnection(request, line.error);
+          if (tag !== undefined) throw noConnection(request, mux.error);
           await abortable(
             this.environment.aborts,
             signal,
@@ -405,23 +405,23 @@ export class ReconnectingSender implements RequestSender {
           );
           continue;
         }
-        line.check(request);
+        mux.check(request);
         try {
-          if (request.type === "Tread" && line.isUnproven(request.fid)) {
-            await line.prove(request.fid);
+          if (request.type === "Tread" && mux.isUnproven(request.fid)) {
+            await mux.prove(request.fid);
           }
-          const reply = await send(line, request, into, signal, tag);
+          const reply = await send(mux, request, into, signal, tag);
           if (request.type === "Tread" || request.type === "Twrite") {
             const count = countOf(reply);
-            line.noteMoved(request, count);
+            mux.noteMoved(request, count);
             if (request.type === "Tread" && count === 0) {
-              if (line.mayGoOn(request)) await line.checkEnd(request);
+              if (mux.mayGoOn(request)) await mux.checkEnd(request);
             }
           }
           return reply;
         } catch (error) {
-          if (error !== line.error || this.#refusal) throw error;
-          this.#lose(line);
+          if (error !== mux.error || this.#refusal) throw error;
+          this.#lose(mux);
           if (signal?.aborted) throw signal.reason;
           if (tag !== undefined || !isRepeatable(request)) {
             throw unknownOutcome(request, error);
@@ -462,10 +462,10 @@ export class ReconnectingSender implements RequestSender {
     }
   }
 
-  #watch(line: RecoverableMux): void {
-    line.ended.then(() => {
+  #watch(mux: RecoverableMux): void {
+    mux.ended.then(() => {
       if (this.#refusal) this.#ended.resolve();
-      else this.#lose(line);
+      else this.#lose(mux);
     });
   }
 
@@ -473,12 +473,12 @@ export class ReconnectingSender implements RequestSender {
    * Notes that a connection is lost. Further calls for the same connection do
    * nothing.
    */
-  #lose(line: RecoverableMux): void {
-    if (this.#mux !== line || this.#again) return;
+  #lose(mux: RecoverableMux): void {
+    if (this.#mux !== mux || this.#again) return;
     this.#losses++;
     const age = performance.now() - this.#since;
     if (age >= this.#plan.steadyAfter) this.#failures = 0;
-    this.#again = this.#reconnect(line);
+    this.#again = this.#reconnect(mux);
   }
 
   /** Makes the next connection, or gives up. */
@@ -521,26 +521,26 @@ export class ReconnectingSender implements RequestSender {
    * Makes a connection with the fids of the lost one, and uses it from then on.
    */
   async #restore(lost: RecoverableMux, signal: AbortSignal): Promise<void> {
-    const line = await this.#plan.open(signal);
-    const onAbort = () => line.fail(signal.reason);
+    const mux = await this.#plan.open(signal);
+    const onAbort = () => mux.fail(signal.reason);
     signal.addEventListener("abort", onAbort, { once: true });
     try {
       signal.throwIfAborted();
-      await line.version(this.#msize);
-      const fids = new Restoration(line, lost, this.#plan);
+      await mux.version(this.#msize);
+      const fids = new Restoration(mux, lost, this.#plan);
       await fids.run();
       for (let swept = fids.sweep(); swept; swept = fids.sweep()) await swept;
-      if (line.error !== undefined) throw line.error;
+      if (mux.error !== undefined) throw mux.error;
       signal.throwIfAborted();
       fids.finish();
       // In the same turn as the last sweep, so that no clunk is missed.
-      this.#mux = line;
+      this.#mux = mux;
       this.#since = performance.now();
       this.#goOn();
-      this.#watch(line);
+      this.#watch(mux);
     } catch (error) {
-      line.fail(error);
-      await line.ended;
+      mux.fail(error);
+      await mux.ended;
       throw error;
     } finally {
       signal.removeEventListener("abort", onAbort);
@@ -562,7 +562,7 @@ function waitFor(carried: Carried): Promise<void> {
  * this one.
  */
 function send(
-  line: RecoverableMux,
+  mux: RecoverableMux,
   request: Tmessage,
   into: Uint8Array | undefined,
   signal: AbortSignal | undefined,
@@ -570,17 +570,17 @@ function send(
 ): Promise<unknown> {
   if (request.type === "Tread") {
     const { fid, offset } = request;
-    const count = Math.min(request.count, line.limitOf(fid));
+    const count = Math.min(request.count, mux.limitOf(fid));
     if (into) {
-      return line.read(fid, Number(offset), into.subarray(0, count), signal);
+      return mux.read(fid, Number(offset), into.subarray(0, count), signal);
     }
-    return line.rpc({ ...request, count }, signal, tag);
+    return mux.rpc({ ...request, count }, signal, tag);
   }
   if (request.type === "Twrite") {
-    const data = request.data.subarray(0, line.limitOf(request.fid));
-    return line.rpc({ ...request, data }, signal, tag);
+    const data = request.data.subarray(0, mux.limitOf(request.fid));
+    return mux.rpc({ ...request, data }, signal, tag);
   }
-  return line.rpc(request, signal, tag);
+  return mux.rpc(request, signal, tag);
 }
 
 /** Returns the number of bytes that a Tread or Twrite has moved. */

@@ -20,12 +20,12 @@ export interface RestorationPlan {
   /** First number for fids. */
   readonly fidBase: number;
   /** Returns the function that authenticates a user, if there is one. */
-  readonly authOf: (who: Tattach) => Authenticate | undefined;
+  readonly authOf: (attach: Tattach) => Authenticate | undefined;
 }
 
 /** Makes the fids of a lost connection again on another one. */
 export class Restoration {
-  readonly #line: RecoverableMux;
+  readonly #mux: RecoverableMux;
   /**
    * The fids of the lost connection, without those that are clunked meanwhile.
    */
@@ -36,13 +36,13 @@ export class Restoration {
   readonly #authOf: RestorationPlan["authOf"];
 
   constructor(
-    line: RecoverableMux,
+    mux: RecoverableMux,
     lost: RecoverableMux,
     { fidBase, authOf }: RestorationPlan,
   ) {
-    this.#line = line;
+    this.#mux = mux;
     this.#wanted = lost.fids;
-    this.#session = new ClientSession(line, undefined, fidBase);
+    this.#session = new ClientSession(mux, undefined, fidBase);
     this.#authOf = authOf;
   }
 
@@ -91,7 +91,7 @@ export class Restoration {
   /** Gives the failed fids their errors. */
   finish(): void {
     for (const [fid, error] of this.#failed) {
-      if (this.#wanted.has(fid)) this.#line.fids.set(fid, error);
+      if (this.#wanted.has(fid)) this.#mux.fids.set(fid, error);
     }
   }
 
@@ -142,7 +142,7 @@ export class Restoration {
   ): Promise<string | undefined> {
     const { open, isWritten = false } = origin;
     await this.#session.walk(root, origin.names, undefined, fid);
-    const made = this.#line.origin(fid);
+    const made = this.#mux.origin(fid);
     if (!made) return OTHER; // The Rwalk has made one.
     // A root may be another file than before, unless it is open.
     const isRoot = origin.names.length === 0 && !open;

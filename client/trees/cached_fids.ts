@@ -51,8 +51,8 @@ export class CachedFids {
     signal: AbortSignal | undefined,
   ): Promise<number> {
     const give = (fid: number) => {
-      const kept = this.#byFid.get(fid);
-      if (kept) kept.isGiven = true;
+      const cached = this.#byFid.get(fid);
+      if (cached) cached.isGiven = true;
       return Promise.resolve(fid);
     };
     return this.#use(path, walk, signal, give, false);
@@ -79,19 +79,19 @@ export class CachedFids {
     work: (fid: number) => Promise<T>,
     isRepeatable: boolean,
   ): Promise<T> {
-    const kept = this.#byPath.get(path) ?? this.#begin(path, walk);
+    const cached = this.#byPath.get(path) ?? this.#begin(path, walk);
     const { aborts } = this.#session.environment;
-    kept.users++;
+    cached.users++;
     try {
-      return await work(await abortable(aborts, signal, () => kept.fid));
+      return await work(await abortable(aborts, signal, () => cached.fid));
     } catch (error) {
-      const isLost = await this.#isLost(kept, error, signal);
+      const isLost = await this.#isLost(cached, error, signal);
       if (!isLost && !isGone(error)) throw error;
-      this.#unlist(kept);
+      this.#unlist(cached);
       if (!isRepeatable || !isLost && !isUndone(error)) throw error;
     } finally {
-      kept.users--;
-      this.#settle(kept, signal?.reason);
+      cached.users--;
+      this.#settle(cached, signal?.reason);
     }
     return await this.#use(path, walk, signal, work, false);
   }
@@ -126,14 +126,14 @@ export class CachedFids {
           this.#session.drop(fid);
           throw signal.reason;
         }
-        kept.number = fid;
-        this.#byFid.set(fid, kept);
+        cached.number = fid;
+        this.#byFid.set(fid, cached);
         return fid;
       } finally {
         this.#walks.delete(controller);
       }
     };
-    const kept: CachedFid = {
+    const cached: CachedFid = {
       path,
       fid: stay(),
       number: undefined,
@@ -141,24 +141,26 @@ export class CachedFids {
       users: 0,
       isGiven: false,
     };
-    kept.fid.catch(() => {}); // All who wait for it may have gone.
-    this.#byPath.set(path, kept);
-    return kept;
+    cached.fid.catch(() => {}); // All who wait for it may have gone.
+    this.#byPath.set(path, cached);
+    return cached;
   }
 
   /** Takes a fid off its path, so that the next call walks again. */
-  #unlist(kept: CachedFid): void {
-    if (this.#byPath.get(kept.path) === kept) this.#byPath.delete(kept.path);
+  #unlist(cached: CachedFid): void {
+    if (this.#byPath.get(cached.path) === cached) {
+      this.#byPath.delete(cached.path);
+    }
   }
 
   /** Ends a walk or a fid that no call uses. */
-  #settle(kept: CachedFid, reason?: unknown): void {
-    const { path, number, walk, users, isGiven } = kept;
+  #settle(cached: CachedFid, reason?: unknown): void {
+    const { path, number, walk, users, isGiven } = cached;
     if (users > 0) return;
     if (number === undefined) {
-      this.#unlist(kept);
+      this.#unlist(cached);
       walk.abort(reason);
-    } else if (!isGiven && this.#byPath.get(path) !== kept) {
+    } else if (!isGiven && this.#byPath.get(path) !== cached) {
       if (this.#byFid.delete(number)) this.#session.drop(number);
     }
   }
@@ -173,8 +175,8 @@ export class CachedFids {
    * file by now.
    */
   note(fid: number, error: unknown): void {
-    const kept = this.#byFid.get(fid);
-    if (kept && isGone(error)) this.#unlist(kept);
+    const cached = this.#byFid.get(fid);
+    if (cached && isGone(error)) this.#unlist(cached);
   }
 
   /** Tells whether a fid is kept. */
@@ -184,10 +186,10 @@ export class CachedFids {
 
   /** Forgets a fid that is given back. */
   forget(fid: number): void {
-    const kept = this.#byFid.get(fid);
-    if (!kept) return;
+    const cached = this.#byFid.get(fid);
+    if (!cached) return;
     this.#byFid.delete(fid);
-    this.#unlist(kept);
+    this.#unlist(cached);
   }
 
   /**
@@ -196,10 +198,10 @@ export class CachedFids {
    */
   forgetPath(path: string): void {
     const top = namesOf(path);
-    for (const kept of this.#byPath.values()) {
-      if (!leadsTo(namesOf(kept.path), top)) continue;
-      this.#unlist(kept);
-      if (kept.number !== undefined) this.#settle(kept);
+    for (const cached of this.#byPath.values()) {
+      if (!leadsTo(namesOf(cached.path), top)) continue;
+      this.#unlist(cached);
+      if (cached.number !== undefined) this.#settle(cached);
     }
   }
 

@@ -107,7 +107,7 @@ export async function copyTree(
   const { signal } = plan;
   const bases = new PathRoots();
   try {
-    const source = await bases.hold(from, signal);
+    const source = await bases.makeBase(from, signal);
     const { session, fid } = source.base;
     const stat = await session.stat(fid, signal);
     if (!isDirectory(stat.qid)) {
@@ -117,7 +117,7 @@ export async function copyTree(
     if (!plan.recursive) throw new NinePError("Is a directory");
     if (isWithin(from, to)) throw invalid("into itself");
     const isMade = await madeDirectory(to, stat.mode, signal);
-    const target = await bases.hold(to, signal);
+    const target = await bases.makeBase(to, signal);
     await copyAll({ from: source, to: target, stat, isMade }, bases, plan);
   } finally {
     bases.close();

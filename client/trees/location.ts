@@ -32,7 +32,7 @@ export class PathRoots {
   readonly #bases = new Set<PathRoot>();
 
   /** Makes a file a base, with a fid of its own. */
-  async hold(
+  async makeBase(
     { base, path, label }: Location,
     signal: AbortSignal | undefined,
   ): Promise<NearLocation> {
@@ -51,10 +51,12 @@ export class PathRoots {
    * Makes a directory a base if its members are too far from the present base.
    */
   async near(
-    spot: NearLocation,
+    location: NearLocation,
     signal: AbortSignal | undefined,
   ): Promise<NearLocation> {
-    return spot.path.length < MAXWELEM ? spot : await this.hold(spot, signal);
+    return location.path.length < MAXWELEM
+      ? location
+      : await this.makeBase(location, signal);
   }
 
   /** Gives the fid of a directory back, if the directory is a base. */

@@ -68,11 +68,11 @@ export class PathRoot {
    */
   async open(
     file: FileRef,
-    how: PathOpenOptions,
+    options: PathOpenOptions,
     signal: AbortSignal | undefined,
   ): Promise<OpenFid> {
-    const mode = modeOf(how);
-    const { create = false, createNew = false, mode: perm = 0o666 } = how;
+    const mode = modeOf(options);
+    const { create = false, createNew = false, mode: perm = 0o666 } = options;
     checkRange(`open ${labelOf(file)}`, "mode", perm, 0, 0xffffffff);
     const open = (fid: number) =>
       this.#opened(mode, (mode) => this.session.open(fid, mode, signal));
@@ -167,8 +167,8 @@ export class PathRoot {
 }
 
 /** Returns the mode of the Topen. */
-function modeOf(how: PathOpenOptions): number {
-  const { read, write = false, truncate = false, append, flags } = how;
+function modeOf(options: PathOpenOptions): number {
+  const { read, write = false, truncate = false, append, flags } = options;
   if (flags !== undefined) {
     if (read || write || truncate || append) {
       throw new TypeError(
@@ -184,7 +184,7 @@ function modeOf(how: PathOpenOptions): number {
   if (truncate && !write) {
     throw new TypeError("Cannot open a file: truncate goes with write");
   }
-  if ((how.create || how.createNew) && !write) {
+  if ((options.create || options.createNew) && !write) {
     throw new TypeError(
       "Cannot open a file: create and createNew go with write or append",
     );

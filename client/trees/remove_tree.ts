@@ -27,7 +27,7 @@ const ROUNDS = 16;
 
 /** A file or directory that is to be removed. */
 interface RemoveTask {
-  readonly spot: NearLocation;
+  readonly location: NearLocation;
   readonly qid: Qid;
   /** True when it has, or may have, members that must be removed first. */
   isFull: boolean;
@@ -69,9 +69,11 @@ export async function removeTree(
    */
   const membersOf = async (dir: RemoveTask): Promise<RemoveTask[]> => {
     dir.isFull = false;
-    const { qid, spot, parent } = dir;
+    const { qid, location, parent } = dir;
     try {
-      if (dir.inner === spot) dir.inner = await bases.near(spot, signal);
+      if (dir.inner === location) {
+        dir.inner = await bases.near(location, signal);
+      }
       const { inner } = dir;
       const { base, path, label } = inner;
       const gathering: Gathering = {
@@ -87,8 +89,8 @@ export async function removeTree(
         ({ name, qid }) => removeTask(memberOf(inner, name), qid, dir),
       );
       for await (const members of batches) {
-        const names = members.map(({ spot }) => spot.path.at(-1) ?? "");
-        dir.step ??= loops.enter(qid, spot.label, names, parent?.step);
+        const names = members.map(({ location }) => location.path.at(-1) ?? "");
+        dir.step ??= loops.enter(qid, location.label, names, parent?.step);
         dir.found += members.length;
         if (dir.found > maxEntries) throw tooMany({ ...gathering, maxEntries });
         // There may be more members, so the directory is read again.
@@ -104,14 +106,14 @@ export async function removeTree(
   };
 
   const remove = async (task: RemoveTask): Promise<RemoveTask[]> => {
-    const { base, path } = task.spot;
+    const { base, path } = task.location;
     while (true) {
       if (task.isFull) {
         const members = await membersOf(task);
         if (members.length > 0) return members; // Behind them it comes again.
       }
       bases.leave(task.inner);
-      task.inner = task.spot;
+      task.inner = task.location;
       if (task.step) loops.leave(task.step);
       task.step = undefined;
       try {
@@ -129,7 +131,7 @@ export async function removeTree(
     await runTaskTree(
       removeTask(top, qid, undefined),
       AT_ONCE,
-      (task) => explained("remove", task.spot.label, () => remove(task)),
+      (task) => explained("remove", task.location.label, () => remove(task)),
     );
   } finally {
     bases.close();
@@ -137,18 +139,18 @@ export async function removeTree(
 }
 
 function removeTask(
-  spot: NearLocation,
+  location: NearLocation,
   qid: Qid,
   parent: RemoveTask | undefined,
 ): RemoveTask {
   return {
-    spot,
+    location,
     qid,
     isFull: isDirectory(qid),
     rounds: 0,
     found: 0,
     parent,
     step: undefined,
-    inner: spot,
+    inner: location,
   };
 }

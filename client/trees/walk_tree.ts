@@ -62,8 +62,8 @@ export async function* walkTree(
       path,
       options,
       async (signal) => {
-        const spot = { base, path, label: pathOf(path) };
-        const top = await bases.hold(spot, signal);
+        const location = { base, path, label: pathOf(path) };
+        const top = await bases.makeBase(location, signal);
         return { top, stat: await session.stat(top.base.fid, signal) };
       },
     );
@@ -89,7 +89,7 @@ export async function* walkTree(
 
 /** A directory on the way down, or one that is read ahead. */
 interface Level {
-  spot: NearLocation;
+  location: NearLocation;
   readonly qid: Qid;
   /** The directory in the loop detector, once its first members are known. */
   step: DirectoryLevel | undefined;
@@ -150,7 +150,7 @@ class Descent {
         await this.#turn(level);
         continue;
       }
-      const path = join(level.spot.label, member.name);
+      const path = join(level.location.label, member.name);
       if (this.#isToEnter(level, member)) this.#enter(level, member);
       return { path, stat: fileStat(member) };
     }
@@ -164,7 +164,7 @@ class Descent {
     level.at = level.searched = 0;
     try {
       const { value } = await (first ?? level.batches.next());
-      if (first && value) level.spot = await this.#near(level.spot);
+      if (first && value) level.location = await this.#near(level.location);
       if (first && value) level.step = await this.#step(level, value);
       if (value) level.batch = value;
     } catch (error) {
@@ -175,12 +175,12 @@ class Descent {
     if (level.batch.length > 0) return this.#readAhead(level);
     this.#levels.pop();
     if (level.step) this.#loops.leave(level.step);
-    this.#bases.leave(level.spot);
+    this.#bases.leave(level.location);
   }
 
   /** Enters a directory, unless it is on the way down already. */
   #step(
-    { qid, spot: { label } }: Level,
+    { qid, location: { label } }: Level,
     members: readonly Stat[],
   ): Promise<DirectoryLevel> {
     const parent = this.#levels.at(-2)?.step;
@@ -193,13 +193,13 @@ class Descent {
   }
 
   /** Returns the location of a directory whose members are walked to. */
-  #near(spot: NearLocation): Promise<NearLocation> {
+  #near(location: NearLocation): Promise<NearLocation> {
     return operate(
-      spot.base.session,
+      location.base.session,
       "list",
-      spot.label,
+      location.label,
       this.#options,
-      (signal) => this.#bases.near(spot, signal),
+      (signal) => this.#bases.near(location, signal),
     );
   }
 
@@ -226,18 +226,18 @@ class Descent {
     }
   }
 
-  #beginMember({ spot, depth }: Level, { name, qid }: Stat): Level {
-    return this.#begin(memberOf(spot, name), qid, depth + 1);
+  #beginMember({ location, depth }: Level, { name, qid }: Stat): Level {
+    return this.#begin(memberOf(location, name), qid, depth + 1);
   }
 
-  #begin(spot: NearLocation, qid: Qid, depth: number): Level {
-    const { base, path, label } = spot;
+  #begin(location: NearLocation, qid: Qid, depth: number): Level {
+    const { base, path, label } = location;
     const batches = readMembers(base, path, "list", label, this.#options);
     const first = batches.next();
     first.catch(() => {}); // It may never have its turn.
     const ahead = new Map<Stat, Level>();
     return {
-      spot,
+      location,
       qid,
       step: undefined,
       depth,
