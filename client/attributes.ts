@@ -155,7 +155,7 @@ export async function setPermissions(
 }
 
 /**
- * Adds DMDIR to the mode of a directory: a caller who gives a mode such as
+ * Adds DMDIR to the mode of a directory. A caller that gives a mode such as
  * 0o755 does not want to change the directory into a plain file.
  */
 async function withKind(

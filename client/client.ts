@@ -101,7 +101,7 @@ export interface CopyOptions extends TransferOptions {
   onProgress?: ((progress: CopyProgress) => void) | undefined;
 }
 
-/** How `connect()` has started the session of a client. */
+/** Options with which `connect()` has started the session of a client. */
 export interface SessionStart {
   /** Largest message in bytes that was asked for. */
   readonly msize: number;
@@ -563,8 +563,8 @@ export class Client {
   /**
    * Tells whether a path leads to a file or directory. See `walk(9P)`.
    *
-   * The file may be removed a moment later. It is safer to do what is to be
-   * done, and to look at the error.
+   * The file may be removed a moment later. It is safer to use the file, and to
+   * look at the error.
    *
    * @param path Path.
    * @param options Signal.

@@ -1,6 +1,5 @@
-// What every operation of the client has in common: how a file is named, that
-// an abort and a timeout are told at once, and that an error says what was
-// tried.
+// The common parts of all operations of the client: names of files, aborts and
+// timeouts, and the messages of errors.
 
 import { FunctionError, NinePError, Plan9Exit } from "../codec.ts";
 import {
@@ -33,7 +32,7 @@ export interface CallerOptions {
   /**
    * Most milliseconds that the operation takes as a whole, above 0 and up to
    * 2^31 - 1, or Infinity; then it is aborted with a DOMException named
-   * `TimeoutError`. That of `connect()` by default.
+   * `TimeoutError`. By default it is the timeout of `connect()`.
    */
   timeout?: number | undefined;
 }

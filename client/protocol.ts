@@ -355,8 +355,8 @@ export class Protocol {
    * Writes to an open fid with one request. See `read(9P)`.
    *
    * @param fid Fid that is open for writing.
-   * @param data Bytes, or a text that is sent as UTF-8. What is longer than one
-   *   message is cut.
+   * @param data Bytes, or a text that is sent as UTF-8. Data longer than one
+   *   message are cut.
    * @param options Offset, signal.
    * @returns Number of bytes that the server took.
    * @throws {RangeError} The offset is out of its range, as for

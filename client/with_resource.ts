@@ -4,7 +4,7 @@
 import { bounded, type CallerOptions, labelOf } from "./operation.ts";
 import type { ClientSession } from "./connection/client_session.ts";
 
-/** How a fid or a file is taken and given back. */
+/** Functions that take a fid or a file and give it back. */
 export interface Resource<R> {
   /** The session of the resource. */
   readonly session: ClientSession;

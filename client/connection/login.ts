@@ -1,4 +1,4 @@
-// How a client gets the root of a tree: authentication, if any, and attach.
+// Gets the root of a tree for a client: authentication, if any, and attach.
 
 import { explained } from "../operation.ts";
 import { RemoteFile } from "../file/remote_file.ts";

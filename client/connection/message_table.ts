@@ -1,6 +1,6 @@
-// What the client must know of each request: the fid that it makes or ends,
-// whether it may be sent again, and how its reply is checked. To teach the
-// client a further message, add its row.
+// The table of the client's requests: the fid that a request makes or ends,
+// whether it may be sent again, and how its reply is checked. A further message
+// needs a row here.
 
 import {
   type Message,
@@ -11,7 +11,7 @@ import {
   type Tmessage,
 } from "../../codec.ts";
 
-/** What the client must know of a request. */
+/** The facts about a request. */
 interface MessageRow<T extends Tmessage> {
   /** The fid that the request makes, if it succeeds. */
   readonly makes?: (request: T) => number | undefined;
@@ -26,9 +26,9 @@ interface MessageRow<T extends Tmessage> {
    * before its reply came. False by default.
    */
   readonly isRepeatable?: (request: T) => boolean;
-  /** How many things the request asks for at most. */
+  /** Number of things that the request asks for at most. */
   readonly most?: (request: T) => number;
-  /** How many things the reply has. */
+  /** Number of things in the reply. */
   readonly got?: (reply: ReplyTo<T>) => number;
   /** True when the reply says that the request has made no fid. */
   readonly isIncomplete?: (request: T, reply: ReplyTo<T>) => boolean;
@@ -114,7 +114,7 @@ export function endsItsFid(
 
 /**
  * Tells whether a request is given up together with a fid: each request that
- * names the fid, but for those that end it.
+ * names the fid, except those that end it.
  */
 export function isGivenUpWith(request: Tmessage, fid: number): boolean {
   return "fid" in request && request.fid === fid && !endsItsFid(request);

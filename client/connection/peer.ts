@@ -1,6 +1,7 @@
-// How kinds of servers differ from the manual, as far as the client must know.
+// Differences of known servers from the manual, as far as the client must know
+// them.
 
-/** How a server differs from the manual. */
+/** Differences of a server from the manual. */
 export interface PeerTraits {
   /**
    * True when the server can flush. Otherwise an aborted request runs to its

@@ -171,7 +171,7 @@ class ChunkWriter {
   readonly #open: OpenFid;
   readonly #size: number;
   readonly #start: number;
-  /** Where the next request starts. */
+  /** Offset of the next request. */
   #offset: number;
   readonly #appends: boolean;
   /** The end of the appended bytes. */

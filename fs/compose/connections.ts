@@ -5,20 +5,20 @@ import type { Tree } from "../tree.ts";
 
 /**
  * The `connect` and `disconnect` of a tree that is made of others. A tree that
- * refuses a connection has those before it told that the connection has gone.
+ * refuses a connection has those before it informed that the connection has gone.
  */
 export function connectionHooks(
   trees: readonly Tree[],
 ): Pick<Tree, "connect" | "disconnect"> {
-  const told = trees.filter(({ connect, disconnect }) =>
+  const informed = trees.filter(({ connect, disconnect }) =>
     connect !== undefined || disconnect !== undefined
   );
-  if (told.length === 0) return {};
+  if (informed.length === 0) return {};
   return {
     connect: async (connection) => {
       const connected: Tree[] = [];
       try {
-        for (const tree of told) {
+        for (const tree of informed) {
           await tree.connect?.(connection);
           connected.push(tree);
         }
@@ -27,7 +27,7 @@ export function connectionHooks(
         throw error;
       }
     },
-    disconnect: (connection) => disconnectAll(told, connection),
+    disconnect: (connection) => disconnectAll(informed, connection),
   };
 }
 

@@ -367,7 +367,7 @@ export class Callable {
       return loader(bytes);
     } catch (error) {
       this.#report(error, request);
-      throw this.#told(error);
+      throw this.#errorForCaller(error);
     }
   }
 
@@ -433,7 +433,7 @@ export class Callable {
     return awaited.then(
       (value) => this.#dump(value, request),
       (error) => {
-        throw this.#told(error);
+        throw this.#errorForCaller(error);
       },
     );
   }
@@ -447,7 +447,7 @@ export class Callable {
       return Reflect.apply(fn, self, args);
     } catch (error) {
       this.#report(error, request);
-      throw this.#told(error);
+      throw this.#errorForCaller(error);
     }
   }
 
@@ -492,7 +492,7 @@ export class Callable {
       return bytes === dumped ? bytes.slice() : bytes; // The function may reuse its own bytes.
     } catch (error) {
       this.#report(error, request);
-      throw this.#told(error);
+      throw this.#errorForCaller(error);
     }
   }
 
@@ -514,7 +514,7 @@ export class Callable {
   /**
    * Returns the error that the caller gets for an error of the owner's code.
    */
-  #told(error: unknown): NinePError {
+  #errorForCaller(error: unknown): NinePError {
     if (!this.#masks(error)) return forCaller(error);
     return new NinePError("i/o error", { cause: error });
   }

@@ -205,7 +205,7 @@ export class HostDir extends HostFile implements TreeDir {
     const access = mode & 3;
     const writes = access === OWRITE || access === ORDWR;
     const isAppending = writes && (mode & OAPPEND) !== 0;
-    const how =
+    const openFlags =
       (access === ORDWR ? flags.RDWR : writes ? flags.WRONLY : flags.RDONLY) |
       (isAppending ? flags.APPEND : 0);
     host.descriptors.take();
@@ -214,7 +214,7 @@ export class HostDir extends HostFile implements TreeDir {
       return await this.at(async (path) => {
         const made = `${path}/${name}`;
         const more = flags.CREAT | flags.EXCL | flags.CAREFUL;
-        const handle = await files.open(made, how | more, wanted);
+        const handle = await files.open(made, openFlags | more, wanted);
         try {
           let stats = await handle.stat(BIG);
           if ((Number(stats.mode) & 0o777) !== wanted) {

@@ -28,7 +28,7 @@ export class FileData {
   /** Further ones are whole; by their number, for a file may have gaps. */
   #more: Map<number, Uint8Array> | undefined;
   /** Blocks that a reader may have a view of. */
-  #lent: Set<Uint8Array> | undefined;
+  #viewed: Set<Uint8Array> | undefined;
 
   constructor(room: Room) {
     this.#room = room;
@@ -51,7 +51,7 @@ export class FileData {
     const start = blockAt(offset);
     const block = this.#block(start);
     if (block !== undefined && end - start <= block.length) {
-      if (start > 0) (this.#lent ??= new Set()).add(block);
+      if (start > 0) (this.#viewed ??= new Set()).add(block);
       return block.subarray(offset - start, end - start);
     }
     return this.#gather(offset, end);
@@ -128,7 +128,7 @@ export class FileData {
       if (at < length) continue;
       this.#more?.delete(at);
       // A late reader must not see the bytes of another file.
-      if (!this.#lent?.delete(block)) this.#room.giveBlock(block);
+      if (!this.#viewed?.delete(block)) this.#room.giveBlock(block);
     }
     if (length === 0) {
       this.#first = NO_BYTES;
