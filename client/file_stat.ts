@@ -1,8 +1,7 @@
 // The attributes of files: made of stat records, and checked for a Twstat.
 
+import { NOFID, type Qid, QTDIR, type Stat } from "../codec.ts";
 import { rangeError } from "./error_brand.ts";
-import { NOFID, QTDIR, type Stat } from "../codec.ts";
-import type { Qid } from "../codec/messages.ts";
 import { checkRange, type FileRef, labelOf } from "./operation.ts";
 
 /** The permission bits of a mode; the others are the DM bits. */

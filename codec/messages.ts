@@ -4,7 +4,7 @@
 import type { Qid } from "./qid.ts";
 import type { Stat } from "./stat.ts";
 
-export type { Qid };
+export type { Qid } from "./qid.ts";
 
 /** `size[4] Tversion tag[2] msize[4] version[s]`: starts a session. See `version(9P)`. */
 export interface Tversion {

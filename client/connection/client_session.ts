@@ -9,6 +9,7 @@ import {
   NOFID,
   ORDWR,
   ProtocolError,
+  type Qid,
   type Rcreate,
   type ReplyTo,
   type Ropen,
@@ -19,7 +20,6 @@ import {
   type Topen,
   type Twalk,
 } from "../../codec.ts";
-import type { Qid } from "../../codec/messages.ts";
 import { utf8Length } from "../../codec/wire.ts";
 import type { Connection } from "../../transport.ts";
 import type { Environment } from "./environment.ts";

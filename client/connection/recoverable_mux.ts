@@ -8,6 +8,7 @@ import {
   NOFID,
   ORCLOSE,
   ORDWR,
+  type Qid,
   QTEXCL,
   type ReplyTo,
   type Tattach,
@@ -16,7 +17,6 @@ import {
   type Tstat,
   type Twrite,
 } from "../../codec.ts";
-import type { Qid } from "../../codec/messages.ts";
 import { endsItsFid, neededFidOf } from "./message_table.ts";
 import { Mux } from "./mux.ts";
 import { leadsTo } from "../operation.ts";

@@ -1,8 +1,14 @@
 // Makes the fids of a lost connection again on the next one: the same numbers
 // for the same files, found by their paths.
 
-import { NinePError, NOFID, ORDWR, OTRUNC, type Tattach } from "../../codec.ts";
-import type { Qid } from "../../codec/messages.ts";
+import {
+  NinePError,
+  NOFID,
+  ORDWR,
+  OTRUNC,
+  type Qid,
+  type Tattach,
+} from "../../codec.ts";
 import { isDirectory } from "../file_stat.ts";
 import {
   endOf,

@@ -1,6 +1,6 @@
 // An open file with a position, in the manner of Deno.FsFile.
 
-import type { Qid } from "../../codec/messages.ts";
+import type { Qid } from "../../codec.ts";
 import type { Connection } from "../../transport.ts";
 import { bytesOf } from "../transfer/chunks.ts";
 import { type FileStat, fileStat } from "../file_stat.ts";

@@ -5,10 +5,10 @@ import {
   ORCLOSE,
   OREAD,
   OWRITE,
+  type Qid,
   QTAPPEND,
   type Stat,
 } from "../../codec.ts";
-import type { Qid } from "../../codec/messages.ts";
 import { setPermissions } from "../attributes.ts";
 import type { PathRoot } from "./path_root.ts";
 import { batchesOf, makeDirectory } from "./directory.ts";

@@ -1,8 +1,7 @@
 // The directories on the way down through a tree. They show when a directory
 // contains itself.
 
-import { NinePError } from "../../codec.ts";
-import type { Qid } from "../../codec/messages.ts";
+import { NinePError, type Qid } from "../../codec.ts";
 
 /** Most levels of a tree. A server can compute directories without an end. */
 const MAX_DEPTH = 100_000;

@@ -1,7 +1,6 @@
 // Removes whole trees, from the bottom up.
 
-import { NinePError } from "../../codec.ts";
-import type { Qid } from "../../codec/messages.ts";
+import { NinePError, type Qid } from "../../codec.ts";
 import {
   BATCH,
   batchesOf,

@@ -1,8 +1,7 @@
 // Lists whole trees, from the top down.
 
+import type { Qid, Stat } from "../../codec.ts";
 import { rangeError } from "../error_brand.ts";
-import type { Stat } from "../../codec.ts";
-import type { Qid } from "../../codec/messages.ts";
 import type { PathRoot } from "./path_root.ts";
 import { readMembers } from "./directory.ts";
 import { type FileStat, fileStat, isDirectory } from "../file_stat.ts";
