@@ -52,6 +52,9 @@ export async function copyFile(
     try {
       if (open !== undefined && copy.hasContent) {
         await copyContent(file, open, context);
+      } else if (open !== undefined && Number(stat.length ?? 0) === 0) {
+        // It may be a clone file, which has no content.
+        await closeRead(await openToRead(file, context));
       }
     } catch (error) {
       await Promise.resolve(open?.close?.({ lost: false, writeFailed: true }))
@@ -102,14 +105,42 @@ async function make(
   return { made, open };
 }
 
+/** The open of a file leads to another file, as that of a clone file does, so that there is no content to copy. */
+export class NoContentError extends NinePError {
+  constructor() {
+    super("Operation not supported");
+  }
+}
+
+/**
+ * Opens a file to read its content.
+ *
+ * @throws {NoContentError} The open leads to another file.
+ */
+async function openToRead(
+  file: TreeFile,
+  context: RequestContext,
+): Promise<OpenFile> {
+  const request = { mode: OREAD, implicit: false };
+  const open = await file.open?.(request, context) ?? {};
+  if (open.file === undefined) return open;
+  await closeRead(open);
+  const given = [...open.between ?? [], open.file];
+  for (const found of given.reverse()) await found.release?.();
+  throw new NoContentError();
+}
+
+async function closeRead(open: OpenFile): Promise<void> {
+  await open.close?.({ lost: false, writeFailed: false });
+}
+
 async function copyContent(
   file: TreeFile,
   to: OpenFile,
   context: RequestContext,
 ): Promise<void> {
   const { signal } = context;
-  const request = { mode: OREAD, implicit: false };
-  const from = await file.open?.(request, context) ?? {};
+  const from = await openToRead(file, context);
   try {
     let offset = 0;
     for (let pieces = 1;; pieces++) {
@@ -131,7 +162,7 @@ async function copyContent(
       }
     }
   } finally {
-    await from.close?.({ lost: false, writeFailed: false });
+    await closeRead(from);
   }
 }
 

@@ -27,7 +27,7 @@ import type {
   TreeDir,
   TreeFile,
 } from "../tree.ts";
-import { copyFile, discard } from "./copy.ts";
+import { copyFile, discard, NoContentError } from "./copy.ts";
 import { LowerOpen } from "./lower_open.ts";
 import type { Layers } from "./layers.ts";
 import {
@@ -153,11 +153,14 @@ export class UnionFile implements TreeFile {
     const isCopied = !this.implicitOpen &&
       (isTruncated || access === OWRITE || access === ORDWR);
     if (isCopied) {
-      const open = await this.copyUp(
-        context,
-        isTruncated ? request : undefined,
-      );
-      if (open !== undefined) return open;
+      try {
+        const truncating = isTruncated ? request : undefined;
+        const open = await this.copyUp(context, truncating);
+        if (open !== undefined) return open;
+      } catch (error) {
+        // A clone file is opened where it is.
+        if (!(error instanceof NoContentError)) throw error;
+      }
     }
     const { isUpper } = this;
     const open = await this.file.open?.(request, context);

@@ -13,6 +13,7 @@ import {
 import type { TreeDir, TreeFile } from "../../../fs/mod.ts";
 import {
   type Client,
+  type DirHooks,
   MemoryFs,
   mount,
   NinePError,
@@ -571,3 +572,45 @@ test("union() does what several clients want at once, in some order", async () =
 });
 
 // Faults of other unions of file systems, by the reports of their users.
+
+test("union() opens a clone file of a lower tree where it is, for reading and writing", async () => {
+  const lower = new MemoryFs({}, { mode: 0o777 });
+  const jobs = new Map<string, DirHooks>();
+  const released: string[] = [];
+  const written: string[] = [];
+  let last = 0;
+  lower.define("jobs", {
+    lookup: (name) => jobs.get(name),
+    list: () => jobs.keys(),
+  });
+  lower.define("jobs/clone", {
+    clone: () => {
+      const name = String(++last);
+      const write = ({ data }: { data: Uint8Array }) => {
+        written.push(`${name} ${new TextDecoder().decode(data)}`);
+      };
+      jobs.set(name, {
+        members: { ctl: { content: () => name, write } },
+        release: () => {
+          released.push(name);
+          jobs.delete(name);
+        },
+      });
+      return `${name}/ctl`;
+    },
+  });
+  const upper = new MemoryFs({}, { mode: 0o777 });
+  await using scene = new Scene(union(upper, lower));
+  const client = await scene.client();
+  for (const truncate of [false, true]) {
+    const options = { read: true, write: true, truncate };
+    const file = await client.open("jobs/clone", options);
+    const [job = ""] = jobs.keys();
+    await file.write("go");
+    assertEquals(written.splice(0), [`${job} go`]);
+    await file.close();
+    assertEquals([...jobs.keys()], []);
+  }
+  assertEquals(released.length, last);
+  assertEquals(upper.find("jobs/clone"), undefined);
+});
