@@ -65,7 +65,7 @@ function checkElements(names: readonly string[]): void {
   );
 }
 
-/** Whether a path leads to a file, or through it. */
+/** Tells whether a path leads to a file, or through it. */
 export function leadsTo(
   names: readonly string[],
   file: readonly string[],

@@ -221,7 +221,7 @@ export class Reader {
     return recent[slot] = text;
   }
 
-  /** Whether a text is the ASCII that stands at an index. */
+  /** Tells whether a text is the ASCII that stands at an index. */
   #isAscii(text: string, at: number, length: number): boolean {
     if (text.length !== length) return false;
     const { bytes } = this;

@@ -1,4 +1,4 @@
-// A tree that can be served: the rules of the manual stand above it.
+// Makes trees that can be served. The rules of the manual stand above them.
 
 import type { Handler } from "../server.ts";
 import { PathNode } from "./rules/path_node.ts";
@@ -12,7 +12,7 @@ export interface ServableTree extends Tree {
 }
 
 /**
- * Makes a tree that can be served out of one that answers for files only: the
+ * Makes a tree that can be served from a tree that answers for its files. The
  * rules of the manual stand above it.
  *
  * @param tree A tree, or its root directory.

@@ -102,8 +102,8 @@ export interface TreeFile {
     ) => Awaitable<void>)
     | undefined;
   /**
-   * Throws for changes that {@linkcode wstat} would refuse. It is asked before a
-   * rename that the same request wants, which would have to be undone.
+   * Throws for changes that {@linkcode wstat} would refuse. It is called before
+   * a rename by the same request, which would have to be undone.
    */
   checkWstat?(
     changes: AttributeChanges,
@@ -125,10 +125,10 @@ export interface TreeFile {
   /** Tells the size of the file system. Default: `Function not implemented`. */
   statfs?(context: RequestContext): Awaitable<Capacity>;
   /**
-   * Lets go of a file that attach, lookup, create, mkdir, symlink or open gave.
-   * It is called exactly once for each time that the file was given, when no fid
-   * stands for the file, or for one below it, any more. Its errors go to
-   * `onError`.
+   * Releases a file that attach, lookup, create, mkdir, symlink or open
+   * returned. It is called exactly once for each time that the file was
+   * returned, when no fid stands for the file, or for one below it, any more.
+   * Its errors go to `onError`.
    */
   release?(): Awaitable<void>;
 }
@@ -183,8 +183,8 @@ export interface TreeDir extends TreeFile {
   /**
    * Removes a file, or an empty directory. Fids that have it open go on with it.
    *
-   * @param file The file, as this tree gave it: the directory can tell when the
-   *   name is another file's by now.
+   * @param file The file, as this tree returned it. With it, the directory can
+   *   tell that another file has the name by now.
    */
   remove?(
     name: string,
@@ -239,18 +239,18 @@ export interface MakeSymlink {
 export interface CreatedFile {
   /** The new file. */
   readonly file: TreeFile;
-  /** The file, open in the mode that was asked for; nothing for one that cannot be read or written. */
+  /** The open file; undefined for a file that cannot be read or written. */
   readonly open?: OpenFile | undefined;
 }
 
 /** An open file of one fid. It may keep state for the fid. */
 export interface OpenFile {
-  /** File that the fid stands for from now on, when it is another one, as for a clone file. */
+  /** Another file that the fid stands for from now on, as for a clone file. */
   readonly file?: TreeFile | undefined;
   /**
    * Directories between the one of the file that was opened and `file`, from
-   * the outer to the inner one. They are given as `file` is, and released with
-   * it. Default: both files are in the same directory.
+   * the outer to the inner one. They are released with `file`. Default: both
+   * files are in the same directory.
    */
   readonly between?: readonly TreeDir[] | undefined;
   /** Largest transfer in bytes that is atomic; 0, the default, leaves it to msize. */
@@ -315,7 +315,7 @@ export interface Rules {
    * `read only file system`. False by default.
    */
   readonly readonly?: boolean;
-  /** User in whose name all is done; that of the fid by default. */
+  /** User that makes all requests; by default the user of the fid. */
   readonly uname?: string | undefined;
   /** Open a file with DMEXCL for one fid at a time. True by default. */
   readonly exclusive?: boolean;
@@ -327,7 +327,10 @@ export interface Rules {
   readonly removeOnClose?: boolean;
   /** The user database; see {@linkcode Users}. */
   readonly users?: Users | undefined;
-  /** Refuse what usual clients do against the manual. False by default. */
+  /**
+   * Refuse requests that usual clients send against the manual. False by
+   * default.
+   */
   readonly strict?: boolean;
   /** Most bytes of a name of a file or user, 255 by default. */
   readonly maxName?: number;
@@ -340,7 +343,7 @@ export interface Tree {
     request: AttachRequest,
     context: RequestContext,
   ): Awaitable<TreeDir>;
-  /** The rules that stand above the tree: all of them by default. */
+  /** The rules that stand above the tree; by default all of them. */
   readonly rules?: Rules | undefined;
   /** Accepts a connection before its first request; an error closes it. See {@linkcode Handler.connect}. */
   connect?(connection: Connection): Awaitable<void>;

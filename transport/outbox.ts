@@ -90,7 +90,7 @@ export class Outbox {
     return this.#underway + this.#parted + this.writer.at;
   }
 
-  /** Whether all bytes were taken by the channel. */
+  /** True when all bytes were taken by the channel. */
   get idle(): boolean {
     return !this.#writing && this.#parted === 0 && this.writer.at === 0;
   }

@@ -28,9 +28,9 @@ export interface Copy {
   readonly dir: TreeDir;
   /** Name there. */
   readonly name: string;
-  /** Whether the content is copied, too. */
+  /** True when the content is copied, too. */
   readonly hasContent: boolean;
-  /** Whether an owner or group that the other tree refuses may be another one there. */
+  /** True when an owner or group that the other tree refuses may be another one there. */
   readonly isOwnerFree: boolean;
 }
 

@@ -22,7 +22,7 @@ export interface Part {
   readonly rules: Rules;
 }
 
-/** Whether two parts are one file: some trees make an object for each lookup. */
+/** Tells whether two parts are one file: some trees make an object for each lookup. */
 export function isSame(a: Part, b: Part): boolean {
   if (a.layer !== b.layer) return false;
   return a.file === b.file || a.file.qid.path === b.file.qid.path;
@@ -32,7 +32,7 @@ export function releaseParts(parts: readonly Part[]): Promise<void> {
   return releaseAll(parts.map(({ file }) => file));
 }
 
-/** Whether a directory says that the trees below it do not have a name. */
+/** Tells whether a directory says that the trees below it do not have a name. */
 export async function hasMark(
   dir: TreeDir,
   name: string,
@@ -60,7 +60,7 @@ export async function marksOf(
   return marks;
 }
 
-/** Whether one of the directories has a name, or says that it is removed. */
+/** Tells whether one of the directories has a name, or says that it is removed. */
 export async function isCovered(
   dirs: readonly { dir: TreeDir }[],
   name: string,

@@ -69,7 +69,7 @@ export class UnionFile implements TreeFile {
   /** Number of times that it was given and not released. */
   uses = 1;
   isRemoved = false;
-  /** Whether it is about to lose its name: no copy begins then. */
+  /** True when it is about to lose its name: no copy begins then. */
   isLeaving = false;
   /** The file that answers. */
   #top: Part;
@@ -95,7 +95,7 @@ export class UnionFile implements TreeFile {
     return this.#top.file;
   }
 
-  /** Whether that is one of the upper tree. */
+  /** True when that is one of the upper tree. */
   get isUpper(): boolean {
     return this.#top.layer === 0;
   }
@@ -206,7 +206,7 @@ export class UnionFile implements TreeFile {
     await releaseParts(this.parts);
   }
 
-  /** Whether it stands for one of these files. */
+  /** Tells whether it stands for one of these files. */
   has(parts: readonly Part[]): boolean {
     return parts.some((part) => this.parts.some((own) => isSame(own, part)));
   }
@@ -400,7 +400,7 @@ export class UnionDir extends UnionFile implements TreeDir {
     return found;
   }
 
-  /** Whether the trees have a name. */
+  /** Tells whether the trees have a name. */
   async #hasName(
     name: string,
     context: RequestContext,

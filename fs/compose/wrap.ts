@@ -89,7 +89,7 @@ export function wrapTree(tree: Tree, changes: TreeChanges): ServableTree {
   });
 }
 
-/** Whether a file is a directory: its qid says so, and it has the only required member. */
+/** Tells whether a file is a directory: its qid says so, and it has the only required member. */
 export function isDir(file: TreeFile): file is TreeDir {
   return (file.qid.type & QTDIR) !== 0 && "lookup" in file;
 }
@@ -119,7 +119,7 @@ export async function releaseAll(files: readonly TreeFile[]): Promise<void> {
 export class View {
   /** The tree. */
   readonly tree: Tree;
-  /** Whether places may be outside of the tree. */
+  /** True when places may be outside of the tree. */
   readonly isConfined: boolean;
   /** The rules of a tree that chooses none: always the same object. */
   readonly allRules: Rules = {};
@@ -133,7 +133,7 @@ export class View {
   readonly #listings: WeakMap<Listing, Listing> = new WeakMap();
 
   /**
-   * @param isConfined Whether a file that its tree has moved may be in a
+   * @param isConfined True when a file that its tree has moved may be in a
    *   directory that is none of this tree.
    */
   constructor(tree: Tree, changes: TreeChanges, isConfined = false) {
@@ -142,7 +142,7 @@ export class View {
     this.isConfined = isConfined;
   }
 
-  /** Whether a file was given by this tree. */
+  /** Tells whether a file was given by this tree. */
   knows(file: TreeFile): boolean {
     return this.#files.has(file);
   }

@@ -36,13 +36,12 @@ const LENGTH_MAX = 64 * 1024;
  */
 export interface FileHooks<State = unknown> {
   /**
-   * Opens another file in place of this one, as a clone file does: gives its
-   * path from the directory of this file, such as `3/ctl`. The fid stands for
-   * that file from then on. Beside it, no other function can be there, except
-   * `remove` and `release`.
+   * Opens another file in place of this one, as a clone file does. Returns its
+   * path from the directory of this file, such as `3/ctl`. The fid then stands
+   * for that file. It excludes all other functions but `remove` and `release`.
    */
   clone?(request: OpenRequest, context: RequestContext): Awaitable<string>;
-  /** Begins an open, and gives its state. */
+  /** Begins an open, and returns its state. */
   open?(request: OpenRequest, context: RequestContext): Awaitable<State>;
   /**
    * Makes the content that an open reads: text or bytes. The content counts for
@@ -64,15 +63,19 @@ export interface FileHooks<State = unknown> {
     context: RequestContext,
     state: State,
   ): Awaitable<void>;
-  /** Answers a Tread: at most `count` bytes from `offset` on, none at the end. Not beside `content`. */
+  /**
+   * Answers a Tread: at most `count` bytes from `offset` on, none at the end.
+   * It excludes `content`.
+   */
   read?(
     request: ReadRequest,
     context: RequestContext,
     state: State,
   ): Awaitable<Uint8Array>;
   /**
-   * Answers a Twrite: its data are a view that lives until then. Gives how many
-   * bytes were taken, nothing for all. Not beside `written`.
+   * Answers a Twrite. Its data are a view that is valid until the answer.
+   * Returns the number of bytes that were taken, or undefined for all. It
+   * excludes `written`.
    */
   write?(
     request: WriteRequest,
@@ -115,7 +118,11 @@ export interface FileHooks<State = unknown> {
    * refused with `file too big` before it is stored.
    */
   maxLength?: number;
-  /** Permissions, and DMAPPEND, DMEXCL, DMTMP. By default 0444 for what can be read, 0222 for what can be written, both for what can be called. */
+  /**
+   * Permissions, and DMAPPEND, DMEXCL, DMTMP. By default 0444 for a file that
+   * can be read, 0222 for a file that can be written, both for a file that can
+   * be called.
+   */
   mode?: number;
   /** Owner; the tree's by default. */
   uid?: string;
@@ -214,12 +221,12 @@ export class HookNode extends FileNode {
     this.#hooks = hooks;
   }
 
-  /** Whether it can be called. */
+  /** True when it can be called. */
   override get implicitOpen(): boolean {
     return this.#hooks.call !== undefined || super.implicitOpen;
   }
 
-  /** Whether another file is opened in its place. */
+  /** True when another file is opened in its place. */
   get isClone(): boolean {
     return this.#hooks.clone !== undefined;
   }
@@ -258,7 +265,7 @@ export class HookNode extends FileNode {
     );
   }
 
-  /** Whether the length is asked for each time. */
+  /** True when the length is asked for each time. */
   override get isVolatile(): boolean {
     return typeof this.#hooks.length === "function";
   }
@@ -327,7 +334,7 @@ class HookOpen extends NodeOpen {
   /** Context of the open, for what happens at its end. */
   readonly #context: RequestContext;
   #state: unknown = undefined;
-  /** Whether there is a state, for `clunk` to get. */
+  /** True when there is a state, for `clunk` to get. */
   #begun = false;
   /** Content that the open reads. */
   #content: FileData | undefined;

@@ -309,7 +309,7 @@ export class HookDir extends DirNode {
     this.#uses = uses;
   }
 
-  /** True. */
+  /** True: functions define the members. */
   override get isDefined(): boolean {
     return true;
   }

@@ -22,7 +22,7 @@ export interface MemberListInit {
   readonly cookie: number;
   /** Gives the file of a name. */
   readonly look: (name: string) => Awaitable<TreeNode | undefined>;
-  /** Whether a name is short enough. */
+  /** True when a name is short enough. */
   readonly fits: (name: string) => boolean;
   /** Name of the operation, for errors. */
   readonly what: string;
@@ -81,7 +81,7 @@ export class MemberList implements AsyncIterableIterator<DirEntry> {
     return done ? undefined : value;
   }
 
-  /** Whether a file can have a name, and none before has it. */
+  /** Tells whether a file can have a name, and none before has it. */
   #isNew(name: unknown): name is string {
     const { fits, what, context } = this.#init;
     const isLegal = typeof name === "string" && isName(name) &&

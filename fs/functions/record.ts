@@ -41,7 +41,7 @@ export class CallRecord {
   readonly #start: number;
   /** The call that is under way. */
   call: SharedCall | undefined = undefined;
-  /** Whether the call is over, or at least the text complete. */
+  /** True when the call is over, or at least the text complete. */
   done = false;
   #text: Uint8Array;
   /**

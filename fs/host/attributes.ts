@@ -48,7 +48,7 @@ export function identityOf(stats: HostStats): Identity {
   return { dev: stats.dev, ino: stats.ino, kind: kindOf(stats) };
 }
 
-/** Whether attributes are those of a file. */
+/** Tells whether attributes are those of a file. */
 export function isSame(file: Identity, stats: HostStats): boolean {
   return file.ino === stats.ino && file.dev === stats.dev &&
     file.kind === kindOf(stats);

@@ -38,7 +38,7 @@ export interface Checks<T> {
 
 /** The directories of a tree, as prefixes of paths. */
 export interface Directories {
-  /** Whether a directory is held by a descriptor, so that no swap of a link is noticed too late. */
+  /** True when a directory is held by a descriptor, so that no swap of a link is noticed too late. */
   readonly isHeld: boolean;
   /**
    * Runs an operation with a path of a directory: `path/name` is a member of
@@ -344,7 +344,7 @@ class CheckedDirectories implements Directories {
   async close(): Promise<void> {}
 }
 
-/** Whether an error says that a file is not there, or is something else. */
+/** Tells whether an error says that a file is not there, or is something else. */
 export function isGone(error: unknown): boolean {
   const code = codeOfError(error);
   // ENXIO: a socket, or a FIFO that no process reads, is in its place.

@@ -45,7 +45,7 @@ export class HostDir extends HostFile implements TreeDir {
   /** The members that fids stand for, by name. */
   readonly #members: Map<string, HostFile> = new Map();
   readonly #onEnd: (() => Promise<void>) | undefined;
-  /** Whether it was made, and not opened yet. */
+  /** True when it was made, and not opened yet. */
   #isMade = false;
   declare parent: HostDir | undefined;
 

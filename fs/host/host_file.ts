@@ -63,7 +63,7 @@ export class HostFile implements TreeFile {
   parent: HostParent | undefined;
   /** Its name there; `/` for the root. */
   name: string;
-  /** Whether this server has taken the name away. */
+  /** True when this server has taken the name away. */
   isRemoved = false;
   #qid: Qid;
   #uses = 1;

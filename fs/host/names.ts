@@ -25,7 +25,7 @@ const DEVICES =
 const UNUSABLE = /[\\/:*?"<>|\0-\x1f]|[. ]$/;
 
 /**
- * Whether a directory of the host can have a member of that name, and the name
+ * Tells whether a directory of the host can have a member of that name, and the name
  * leads to nothing else.
  *
  * @param name The name.
@@ -39,7 +39,7 @@ export function isHostName(name: string, platform: string): boolean {
   return platform !== "win32" || !(UNUSABLE.test(name) || DEVICES.test(name));
 }
 
-/** Whether a name is too long for the host. */
+/** Tells whether a name is too long for the host. */
 export function isTooLong(name: string): boolean {
   return utf8Length(name) > NAME_MAX;
 }

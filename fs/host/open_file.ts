@@ -56,7 +56,7 @@ export class HostOpenFile implements OpenFile {
   /**
    * Takes over a descriptor.
    *
-   * @param isAppending Whether it was opened to append.
+   * @param isAppending True when it was opened to append.
    */
   constructor(handle: Handle, isAppending: boolean, events: OpenFileEvents) {
     this.#handle = handle;

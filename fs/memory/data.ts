@@ -4,7 +4,7 @@ import { NO_BYTES } from "../../codec/wire.ts";
 import { NinePError } from "../../codec.ts";
 import { BLOCK, type Room } from "./quota.ts";
 
-/** Whether a number can be a length: whole, from 0 to 2^53 - 1. */
+/** Tells whether a number can be a length: whole, from 0 to 2^53 - 1. */
 export function isLength(length: number): boolean {
   return Number.isSafeInteger(length) && length >= 0;
 }

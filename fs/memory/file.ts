@@ -44,7 +44,7 @@ export abstract class FileNode extends TreeNode {
     super(init, init.name);
   }
 
-  /** Whether a fid that is not open may be used: clients of the first ancestor never open function files. */
+  /** True when a fid that is not open may be used: clients of the first ancestor never open function files. */
   get implicitOpen(): boolean {
     return this.#hooks !== undefined && this.#hooks.call.length > 0;
   }

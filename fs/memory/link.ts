@@ -34,7 +34,7 @@ export class LinkNode extends TreeNode {
     return this.#target.length;
   }
 
-  /** Whether a fid that is not open may be used, as for the file. */
+  /** True when a fid that is not open may be used, as for the file. */
   get implicitOpen(): boolean {
     const target: TreeFile = this.#target;
     return target.implicitOpen ?? false;

@@ -7,7 +7,7 @@ import type { Order } from "./order.ts";
 export interface Listed {
   /** Attributes, as a value. */
   readonly attributes: Attributes;
-  /** Whether they may change without notice. */
+  /** True when they may change without notice. */
   readonly isVolatile: boolean;
 }
 
@@ -24,7 +24,7 @@ export class Listing implements Iterable<DirEntry> {
     }
   }
 
-  /** Whether the members and their attributes are those of now. */
+  /** True when the members and their attributes are those of now. */
   get isCurrent(): boolean {
     return this.#isCurrent;
   }

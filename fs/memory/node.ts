@@ -159,7 +159,7 @@ export abstract class TreeNode implements TreeFile, Disposable {
     return dir === this as TreeNode ? undefined : { dir, name: this.#name };
   }
 
-  /** Whether no directory has it any more. */
+  /** True when no directory has it any more. */
   get isRemoved(): boolean {
     return this.#attributes.links === 0;
   }
@@ -222,17 +222,17 @@ export abstract class TreeNode implements TreeFile, Disposable {
     this.#changed();
   }
 
-  /** Whether it is a directory. */
+  /** True when it is a directory. */
   get isDirectory(): boolean {
     return (this.mode & DMDIR) !== 0;
   }
 
-  /** Whether writes go to the end, whatever their offset. */
+  /** True when writes go to the end, whatever their offset. */
   get isAppendOnly(): boolean {
     return (this.mode & DMAPPEND) !== 0;
   }
 
-  /** Whether one fid at most has it open. */
+  /** True when one fid at most has it open. */
   get isExclusive(): boolean {
     return (this.mode & DMEXCL) !== 0;
   }
@@ -267,7 +267,7 @@ export abstract class TreeNode implements TreeFile, Disposable {
     if (parent !== undefined) unlist(parent);
   }
 
-  /** Whether the record may change without notice. */
+  /** True when the record may change without notice. */
   get isVolatile(): boolean {
     return false;
   }

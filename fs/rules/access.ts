@@ -44,7 +44,7 @@ function groupOf(users: Users, gid: string): Group | undefined {
   return Object.hasOwn(users, gid) ? users[gid] : undefined;
 }
 
-/** Whether a user is a member of a group; without a database, each one of the group of that name only. */
+/** Tells whether a user is a member of a group; without a database, each one of the group of that name only. */
 export function isMember(
   users: Users | undefined,
   uname: string,
@@ -56,7 +56,7 @@ export function isMember(
   return uname === gid || (group.members?.includes(uname) ?? false);
 }
 
-/** Whether a user leads a group; without a database, each one the group of that name. */
+/** Tells whether a user leads a group; without a database, each one the group of that name. */
 export function isLeader(
   users: Users | undefined,
   uname: string,
@@ -66,7 +66,7 @@ export function isLeader(
   return leader === undefined ? isMember(users, uname, gid) : uname === leader;
 }
 
-/** Whether a user has all of an access: rights of owner, group and others add up. */
+/** Tells whether a user has all of an access: rights of owner, group and others add up. */
 export function permits(
   users: Users | undefined,
   { mode, uid, gid }: Owned,
@@ -79,7 +79,7 @@ export function permits(
   return (group & access) === access && isMember(users, uname, gid);
 }
 
-/** Whether a user may change mode and times of a file: its owner, or the leader of its group. */
+/** Tells whether a user may change mode and times of a file: its owner, or the leader of its group. */
 export function governs(
   users: Users | undefined,
   { uid, gid }: Owned,

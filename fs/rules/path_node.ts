@@ -40,23 +40,23 @@ export class PathNode implements FidNode {
     return this.file.qid;
   }
 
-  /** Whether a read, write or call opens the file. */
+  /** True when a read, write or call opens the file. */
   get implicitOpen(): boolean {
     return this.file.implicitOpen === true;
   }
 
-  /** Whether it is the root that a client has attached to. */
+  /** True when it is the root that a client has attached to. */
   get isRoot(): boolean {
     return this.#parent === undefined && this.#isGiven;
   }
 
-  /** Whether the file was removed, as far as the tree or the rules can tell. */
+  /** True when the file was removed, as far as the tree or the rules can tell. */
   get isRemoved(): boolean {
     const { place } = this.file;
     return place === undefined ? this.#isRemoved : place === null;
   }
 
-  /** Whether the file was removed, and its tree cannot tell. */
+  /** True when the file was removed, and its tree cannot tell. */
   get isLost(): boolean {
     return this.#isRemoved && this.file.place === undefined;
   }

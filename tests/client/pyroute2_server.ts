@@ -61,7 +61,7 @@ export class Pyroute2Server {
   readonly log: Tmessage[] = [];
   /** Holds the answer to a request back until its promise is there. */
   hold: (request: Tmessage) => Promise<void> | undefined = () => undefined;
-  /** Whether the reply of an exit is lost with its connection. */
+  /** True when the reply of an exit is lost with its connection. */
   losesExit = false;
   readonly #fids = new Map<number, FidNode>();
   readonly #nodes = new Map<unknown, FidNode>();

@@ -182,7 +182,7 @@ export class Kinds {
   }
 }
 
-/** Whether an error says that the function is not there any more. */
+/** Tells whether an error says that the function is not there any more. */
 function isRemoved(error: unknown): boolean {
   return error instanceof NinePError &&
     (error.code === "ENOENT" || error.message.includes("has been removed"));

@@ -94,7 +94,7 @@ function membersOf(state: State, dir: string): string[] {
     .map((path) => path.slice(dir.length + 1));
 }
 
-/** Whether the owner has a right: those of all three classes add up. */
+/** Tells whether the owner has a right: those of all three classes add up. */
 function may(entry: Entry, access: number): boolean {
   return ((entry.mode | entry.mode >> 3 | entry.mode >> 6) & access) !== 0;
 }

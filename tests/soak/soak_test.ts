@@ -143,7 +143,7 @@ class Person {
     return this.#client;
   }
 
-  /** Whether its connection is cut, or about to be. */
+  /** True when its connection is cut, or about to be. */
   get gone(): boolean {
     const { aborted = false } = this.#served?.stop.signal ?? {};
     return aborted || (this.#wire?.gone ?? false);

@@ -173,7 +173,7 @@ export class ServedConnection {
 
 /** The client's end of a connection, with troubles to come. */
 export class Wire implements Connection {
-  /** Whether it is cut, or about to be. */
+  /** True when it is cut, or about to be. */
   gone = false;
   readonly #channel: Channel;
   readonly #random: Random;

@@ -281,7 +281,7 @@ export function unreachable(msg?: string): never {
 }
 
 /**
- * Whether two values are deeply equal: same class, same properties (an
+ * Tells whether two values are deeply equal: same class, same properties (an
  * undefined one is not an absent one), maps and sets in any order, typed arrays
  * by their elements, NaN equal to NaN, 0 to -0; cycles are allowed.
  *

@@ -9,7 +9,7 @@
 export interface DelayOptions {
   /** Ends the wait: the promise rejects with its reason. */
   signal?: AbortSignal;
-  /** Whether the wait keeps the process alive. Default: true. */
+  /** True when the wait keeps the process alive. Default: true. */
   persistent?: boolean;
 }
 

@@ -30,17 +30,17 @@ export function copy(src: Uint8Array, dst: Uint8Array, offset = 0): number {
   return count;
 }
 
-/** Whether `a` and `b` hold the same bytes. */
+/** Tells whether `a` and `b` hold the same bytes. */
 export function equals(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && matchesAt(a, b, 0);
 }
 
-/** Whether `source` begins with `prefix`. */
+/** Tells whether `source` begins with `prefix`. */
 export function startsWith(source: Uint8Array, prefix: Uint8Array): boolean {
   return prefix.length <= source.length && matchesAt(source, prefix, 0);
 }
 
-/** Whether `source` ends with `suffix`. */
+/** Tells whether `source` ends with `suffix`. */
 export function endsWith(source: Uint8Array, suffix: Uint8Array): boolean {
   const at = source.length - suffix.length;
   return at >= 0 && matchesAt(source, suffix, at);
@@ -81,7 +81,7 @@ export function lastIndexOfNeedle(
   return -1;
 }
 
-/** Whether `needle` is in `source` at or after `start`. */
+/** Tells whether `needle` is in `source` at or after `start`. */
 export function includesNeedle(
   source: Uint8Array,
   needle: Uint8Array,

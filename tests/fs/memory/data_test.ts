@@ -106,7 +106,7 @@ test("FileData: is like one array, whatever is written, cut and extended", () =>
   }
 });
 
-/** Whether bytes are the same; assertEquals() takes its time over millions. */
+/** Tells whether bytes are the same; assertEquals() takes its time over millions. */
 function same(one: Uint8Array, other: Uint8Array): boolean {
   if (one.length !== other.length) return false;
   for (let i = 0; i < one.length; i++) if (one[i] !== other[i]) return false;
