@@ -1,5 +1,5 @@
-// This checkout beside another one, by the round trips of rpc_bench.ts: for a
-// change whose gain, or loss, is to be known on a machine whose speed wanders.
+// This checkout beside another one, by the round trips of rpc_bench.ts: to
+// measure a change on a machine whose speed wanders.
 // Both are in this process, their servers in processes of their own; their
 // rounds take turns, and a ratio, this one's time to the other's, is the median
 // of those of the rounds. Each line is best measured alone, and on one CPU
