@@ -1,4 +1,4 @@
-// Values that may be there at once, for which no promise should be made.
+// Values that may be present at once, so that no promise is needed.
 
 /**
  * A value, or a promise of it. A handler that can answer at once should answer
@@ -6,7 +6,10 @@
  */
 export type Awaitable<T> = T | Promise<T>;
 
-/** Goes on with a value, at once when it is there. */
+/**
+ * Calls a function with a value: at once, or when the promise of the value
+ * resolves.
+ */
 export function then<A, B>(
   value: Awaitable<A>,
   map: (value: A) => Awaitable<B>,

@@ -10,7 +10,7 @@ import { utf8Length } from "./wire.ts";
 /** Deepest nesting of arrays and objects in arguments. */
 export const DEPTH_MAX = 64;
 
-/** The error of a function, as a caller gets it. */
+/** The error of a function, for the caller. */
 export interface ErrorEnvelope {
   /** Name of the error's class, such as `ValueError`. */
   class: string;
@@ -71,8 +71,8 @@ export class FunctionError extends NinePError {
 }
 
 /**
- * The exit error: thrown in a function, it goes to the caller as an error, and
- * then the caller's connection is closed.
+ * The exit error. When a function throws it, the caller gets the error, and the
+ * server closes the caller's connection.
  *
  * @example A function that ends its client
  * ```ts

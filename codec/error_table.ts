@@ -220,7 +220,7 @@ export function codeOf(ename: string): string | undefined {
   const text = ename.trim().toLowerCase().replace(/\s*\.$/, "");
   const code = codeOfText.get(text);
   if (code !== undefined) return code;
-  // lib9p of Plan 9 names the field behind it.
+  // lib9p of Plan 9 puts the name of the field behind this text.
   if (text.includes("wstat -- attempt to change ")) return "EPERM";
   const at = Math.max(text.lastIndexOf(": "), text.lastIndexOf("' "));
   return at < 0 ? undefined : codeOfText.get(text.slice(at + 2));

@@ -6,7 +6,7 @@ import { codeOf } from "./error_table.ts";
 export interface NinePErrorOptions {
   /** Code such as `ENOENT`; found by the text when it is not given. */
   code?: string | undefined;
-  /** Message for people, when it says more than `ename`. */
+  /** Message for people; `ename` by default. */
   message?: string | undefined;
   /** Kind of the request that it answers, such as `Topen`. */
   request?: string | undefined;
@@ -15,7 +15,8 @@ export interface NinePErrorOptions {
 }
 
 /**
- * The peer said no, or a handler says so: an Rerror. See `error(9P)`.
+ * An error that the peer answered with, or that a handler answers with: an
+ * Rerror. See `error(9P)`.
  *
  * @example Told apart by its code
  * ```ts
@@ -31,7 +32,10 @@ export class NinePError extends Error {
   readonly ename: string;
   /** Code such as `ENOENT`; undefined for a text that is not known. */
   readonly code: string | undefined;
-  /** Kind of the request that it answers, such as `Topen`; undefined where it answers none. */
+  /**
+   * Kind of the request that it answers, such as `Topen`; undefined when it
+   * answers no request.
+   */
   readonly request: string | undefined;
 
   /**
@@ -62,7 +66,7 @@ export interface ProtocolErrorOptions {
 
 /** The peer broke the rules of the protocol, or the stream died. */
 export class ProtocolError extends Error {
-  /** Code of the system's error, such as `ECONNREFUSED`; undefined where there is none. */
+  /** Code of the system's error, such as `ECONNREFUSED`, if there is one. */
   readonly code: string | undefined;
 
   /**

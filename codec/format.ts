@@ -2,7 +2,7 @@
 
 import type { Message } from "./messages.ts";
 
-/** Characters of a text, and bytes of data, that are shown. */
+/** Most characters of a text, and most bytes of data, that are shown. */
 const MOST = 64;
 
 const decoder = new TextDecoder("utf-8", { fatal: true });
@@ -49,13 +49,15 @@ function formatValue(name: string, value: unknown): string {
     : String(value);
 }
 
-/** A text: bare when it is one plain word, else in quotes. */
+/** Formats a text: without quotes if it is one plain word. */
 function formatText(text: string): string {
   const cut = text.length > MOST ? `${text.slice(0, MOST)}…` : text;
   return /^[\p{L}\p{N}./+_-]+$/u.test(cut) ? cut : quote(cut);
 }
 
-/** Data: their number, then text where they are such, else hex. */
+/**
+ * Formats data: their number, and then their text, or hex if they are no text.
+ */
 function formatData(data: Uint8Array): string {
   const start = data.subarray(0, MOST);
   const rest = data.length > MOST ? "…" : "";

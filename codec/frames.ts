@@ -9,14 +9,14 @@ import type { Message } from "./messages.ts";
 import { NO_BYTES, Reader, utf8Length } from "./wire.ts";
 
 /**
- * The splitter behind {@linkcode FrameSplitter}, for client and server: it
- * shows each frame to a reader that stands on the chunk, so that a small
- * message costs no view of its own.
+ * The splitter behind {@linkcode FrameSplitter}, for client and server. Its
+ * reader moves over the chunk from frame to frame, so that a small message
+ * needs no view.
  */
 export class Splitter {
-  /** Largest frame, in bytes, that is taken. */
+  /** Largest frame, in bytes. */
   msize: number;
-  /** Stands on the frame that advance() found, from `at` to `end`. */
+  /** Reader of the frame that advance() found, from `at` to `end`. */
   readonly reader: Reader = new Reader(NO_BYTES, "a message");
   // The last chunk, and the number of its bytes that were returned.
   #chunk: Uint8Array = NO_BYTES;
@@ -31,7 +31,7 @@ export class Splitter {
     this.msize = msize;
   }
 
-  /** Bytes that were pushed and not given in a frame. */
+  /** Number of pushed bytes that no frame has had yet. */
   get pending(): number {
     return this.#filled + this.rest;
   }
@@ -43,7 +43,7 @@ export class Splitter {
         "Cannot push a chunk: frames of the one before have not been taken",
       );
     }
-    // A buffer that is used again needs no view of its own each time.
+    // A buffer that is used again keeps its view.
     if (chunk !== this.#chunk) {
       this.#chunk = chunk;
       this.#view = new DataView(
@@ -73,18 +73,25 @@ export class Splitter {
     return true;
   }
 
-  /** Bytes of the chunk that were not given: when advance() has said no, the beginning of a frame. */
+  /**
+   * The rest of the chunk: after advance() has returned false, the beginning of
+   * a frame.
+   */
   get rest(): number {
     return this.#end - this.#next;
   }
 
-  /** Bytes of the frame that `rest` is the beginning of, as far as that is known. */
+  /** Size of the frame that begins in `rest`, if it is known. */
   get needed(): number {
     if (this.rest < 4) return HEADERSZ;
     return this.#check(this.#view.getUint32(this.#next, true));
   }
 
-  /** Moves the rest to the start of a buffer, which may be the chunk's own, and gives its length: it is to be pushed again, with what follows it. */
+  /**
+   * Moves the rest to the start of a buffer, which may be that of the chunk,
+   * and returns its length. The caller pushes it again, together with the next
+   * bytes.
+   */
   move(into: Uint8Array): number {
     const { rest } = this;
     into.set(this.#chunk.subarray(this.#next, this.#end));
@@ -109,12 +116,14 @@ export class Splitter {
     this.#take(rest);
   }
 
-  /** Gives the memory back that frames were put together in, when none is. */
+  /**
+   * Frees the memory in which frames are put together, when it is not in use.
+   */
   shrink(): void {
     if (this.#filled === 0) this.#partial = NO_BYTES;
   }
 
-  /** Goes on with a frame that began in an earlier chunk. */
+  /** Continues a frame that began in an earlier chunk. */
   #complete(): boolean {
     if (this.#filled < 4) {
       this.#take(4 - this.#filled);
@@ -184,7 +193,7 @@ export class Splitter {
  */
 const START_MOST = 65;
 
-/** The usual peers that send such bytes where a frame should be. */
+/** Usual peers that send other bytes than frames. */
 const FOREIGN: ReadonlyArray<readonly [start: RegExp, what: string]> = [
   [/^HTTP/, "the peer is an HTTP server"],
   [
@@ -216,8 +225,8 @@ function describeForeign(bytes: Uint8Array): string {
 }
 
 /**
- * The text at the start of some bytes: no control characters but white space
- * and escape.
+ * Returns the text at the start of some bytes, without control characters
+ * except white space and escape.
  */
 // deno-lint-ignore no-control-regex
 const PLAIN = /^[^\x00-\x08\x0e-\x1a\x1c-\x1f\x7f-\x9f\ufffd]+/;
@@ -227,8 +236,8 @@ const lenient = new TextDecoder("utf-8", { ignoreBOM: true });
  * Cuts a stream of bytes into frames, however the stream was cut on its way.
  *
  * Push a chunk, then take frames until there is none. A frame that lies inside
- * one chunk is not copied, so push only when {@linkcode FrameSplitter.next}
- * has given undefined, and use a frame before its chunk is written over.
+ * one chunk is not copied, so push only when {@linkcode FrameSplitter.next} has
+ * returned undefined, and use a frame before its chunk changes.
  *
  * @example Two messages in three chunks
  * ```ts
@@ -251,13 +260,15 @@ export class FrameSplitter {
   /**
    * Makes a splitter.
    *
-   * @param msize Largest frame, in bytes, that is taken.
+   * @param msize Largest frame, in bytes.
    */
   constructor(msize: number) {
     this.#splitter = new Splitter(msize);
   }
 
-  /** Largest frame, in bytes, that is taken; set it when a session has negotiated its msize. */
+  /**
+   * Largest frame, in bytes. Set it when a session has negotiated its msize.
+   */
   get msize(): number {
     return this.#splitter.msize;
   }
@@ -265,7 +276,7 @@ export class FrameSplitter {
     this.#splitter.msize = msize;
   }
 
-  /** Bytes that were pushed and not given in a frame. */
+  /** Number of pushed bytes that no frame has had yet. */
   get pending(): number {
     return this.#splitter.pending;
   }
@@ -273,7 +284,8 @@ export class FrameSplitter {
   /**
    * Takes the next bytes of the stream.
    *
-   * @param chunk Any number of bytes; it must stay as it is until next() gives undefined.
+   * @param chunk Any number of bytes. They must not change until next() returns
+   *   undefined.
    * @throws {TypeError} Frames of the chunk before have not been taken.
    */
   push(chunk: Uint8Array): void {
@@ -281,11 +293,10 @@ export class FrameSplitter {
   }
 
   /**
-   * Gives the next whole frame.
+   * Returns the next whole frame.
    *
    * @returns A view of the frame, or undefined when more bytes are needed.
-   * @throws {ProtocolError} The stream cannot be followed any more: a size
-   *   below 7 or above msize.
+   * @throws {ProtocolError} The size of a frame is below 7 or above msize.
    */
   next(): Uint8Array | undefined {
     if (!this.#splitter.advance()) {
@@ -308,9 +319,9 @@ export interface ReadMessagesOptions {
 /**
  * Receives messages from a stream of bytes, one by one.
  *
- * `data` of a message is a view that lives until the next message is asked
- * for. Leaving the loop releases the stream and does not cancel it, but bytes
- * behind the last message may be lost: take all that you want in one loop.
+ * `data` of a message is a view that is valid until the next message. Leaving
+ * the loop releases the stream and does not cancel it. Bytes behind the last
+ * message may then be lost, so read all messages in one loop.
  *
  * @param readable Stream of bytes.
  * @param options Limit and dialect.
@@ -367,7 +378,7 @@ export interface WriteMessageOptions {
  * @param writable Stream of bytes.
  * @param message Message to send.
  * @param options Dialect.
- * @returns When the stream has taken the frame.
+ * @returns Resolves when the stream has taken the frame.
  * @throws {RangeError} A field is out of its range.
  */
 export async function writeMessage(

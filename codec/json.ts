@@ -4,7 +4,7 @@
 /** Number of levels from which on a value may contain itself. */
 const DEEP = 64;
 
-/** The part of an error that says what JSON can carry. */
+/** The end of an error message, about the values of JSON. */
 const CARRIED =
   "JSON carries texts, finite numbers, booleans, null, arrays and plain objects";
 

@@ -1,5 +1,6 @@
-// One row a message: its number and its fields in the order of the wire. The
-// walk over the rows, in both directions, is at the end; it knows no message.
+// One row for each message: its number and its fields in the order of the wire.
+// The code that walks over the rows, in both directions, is at the end, and
+// knows no message.
 
 import { HEADERSZ, MAXWELEM, QIDSZ, VERSION9P } from "./constants.ts";
 import type {
@@ -43,9 +44,9 @@ type Kind<T> = T extends number ? typeof u8 | typeof u16 | typeof u32
   : never;
 
 /**
- * The rows of a set of messages. The type makes table and interfaces agree:
- * a row that is missing, or a field that is missing, extra or of the wrong
- * kind does not compile. The order of fields is for the golden frames to check.
+ * The rows of a set of messages. The type makes table and interfaces agree: a
+ * row that is missing, or a field that is missing, extra or of the wrong kind
+ * does not compile. The golden frames check the order of fields.
  */
 type Rows<M extends Message> = {
   readonly [T in M["type"]]: readonly [

@@ -67,7 +67,8 @@ export function dontTouch(changes: Partial<Stat> = {}): Stat {
 }
 
 /**
- * The wishes of a Twstat: what {@linkcode dontTouch} was given. See `stat(9P)`.
+ * Returns the changes of a Twstat: the attributes that {@linkcode dontTouch}
+ * was given. See `stat(9P)`.
  *
  * @param stat Record of a Twstat.
  * @returns The attributes to set, without those to leave alone.

@@ -373,7 +373,10 @@ export class Writer {
     encoder.encodeInto(text, this.bytes.subarray(at, at + length));
   }
 
-  /** The error of callers without types: half a message of them would stand in the way of all others. */
+  /**
+   * Makes the error for callers without types. Without it, half a message would
+   * stay in the writer and break the next messages.
+   */
   #type(value: unknown, wanted: string): TypeError {
     const found = value === null ? "null" : typeof value;
     return new TypeError(

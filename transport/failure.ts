@@ -34,7 +34,7 @@ export function cannot(
 
 /** The error of a connection that died under its user. */
 export function lost(peer: string, cause?: unknown): ProtocolError {
-  // Streams may carry our own error from further down: told once is enough.
+  // A stream may pass on an error of this library, which needs no further text.
   if (cause instanceof ProtocolError) return cause;
   const detail = cause === undefined ? "the peer closed it" : detailOf(cause);
   return new ProtocolError(`Connection to "${peer}" lost: ${detail}`, {

@@ -87,7 +87,10 @@ export class Inbox {
     resolve(buffer.subarray(0, bytes.length));
   }
 
-  /** Ends the stream: what waits can still be read, then null or the error. */
+  /**
+   * Ends the stream. Waiting bytes can still be read; then reads give null or
+   * the error.
+   */
   end(error?: unknown): void {
     if (this.#ended) return;
     this.#ended = true;
@@ -99,7 +102,9 @@ export class Inbox {
     else reader.reject(error);
   }
 
-  /** Ends the stream and forgets what waits: reads give null from here on. */
+  /**
+   * Ends the stream and drops the waiting bytes. Reads give null from then on.
+   */
   close(): void {
     this.#chunks = [];
     this.#spare.length = 0;
