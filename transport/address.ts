@@ -1,4 +1,5 @@
-// Addresses: what dial() and listen() take, and the one spelling that we print.
+// Addresses of dial() and listen(), and the form in which this library prints
+// them.
 
 import { badAddress } from "./failure.ts";
 
@@ -26,7 +27,7 @@ export type Address = TcpAddress | UnixAddress;
 /** Port of 9P by IANA, the service `9fs` of Plan 9. */
 const PORT_9P = 564;
 
-/** A scheme: reads what stands behind `scheme://` or `scheme!`. */
+/** A scheme: reads the part behind `scheme://` or `scheme!`. */
 interface Scheme {
   url(rest: string): Address;
   plan9(rest: string): Address;

@@ -1,5 +1,5 @@
-// Sockets of Bun: its own, which cost less than those of node:net. Nothing here
-// touches `Bun` before it is called.
+// Sockets of Bun, which cost less than those of node:net. Nothing here uses
+// `Bun` before a function is called.
 
 import { closed, lost, pending } from "./failure.ts";
 import { Inbox, INBOX_LIMIT } from "./inbox.ts";
@@ -9,15 +9,16 @@ import { SocketFile } from "./socket_file.ts";
 import type { Connection, Listener } from "./connection.ts";
 import type { Sockets } from "./sockets.ts";
 
-/** Bytes of a chunk whose memory is worth giving back. */
+/** Least bytes of a chunk whose memory is given back. */
 const LARGE = 16 * 1024;
-/** Most connections that wait to be taken from a listener. */
+/** Most connections that wait for accept(). */
 const BACKLOG = 512;
 
-// As much of Bun's types as is used here: the library depends on no package.
+// The parts of Bun's types that are used here, because the library depends on
+// no package.
 
 interface Socket {
-  /** Ours to set. */
+  /** Data of this module for the socket. */
   data: BunConnection;
   readonly remoteAddress: string | undefined;
   readonly remotePort: number | undefined;
@@ -65,7 +66,9 @@ interface ListeningSocket {
   unref(): void;
 }
 
-/** Bun's namespace: a cast, because its types are a package. */
+/**
+ * Returns Bun's namespace. A cast is needed, because its types are a package.
+ */
 function bun(): Runtime {
   return (globalThis as unknown as { Bun: Runtime }).Bun;
 }
@@ -145,8 +148,8 @@ class BunConnection implements Connection {
     return bytes;
   }
 
-  // Else the collector would do it, long after the system had to find memory
-  // for the chunks that came meanwhile: bulk data cost a third more.
+  // The collector would free the memory long after the system had to find
+  // memory for further chunks. Bulk data would cost a third more.
   free(chunk: Uint8Array): void {
     const { length } = chunk;
     if (length < LARGE) return;
@@ -192,7 +195,10 @@ class BunConnection implements Connection {
     this.#socket.unref();
   }
 
-  /** A chunk came; the memory is ours, Bun makes each one anew. */
+  /**
+   * A chunk came. This module owns its memory, because Bun makes new memory for
+   * each chunk.
+   */
   arrived(chunk: Uint8Array): void {
     this.#inbox.push(chunk);
     if (!this.#paused && this.#inbox.size >= INBOX_LIMIT) {
@@ -201,7 +207,7 @@ class BunConnection implements Connection {
     }
   }
 
-  /** The system takes more; Bun says so now and then without need, too. */
+  /** The system takes more bytes. Bun sometimes calls this without need. */
   drained(): void {
     if (!this.#rest) return;
     const taken = this.#socket.write(this.#rest);
@@ -215,7 +221,7 @@ class BunConnection implements Connection {
     this.#inbox.end();
   }
 
-  /** The socket is no more, with an error unless it was closed in order. */
+  /** The socket has ended, with an error unless it was closed in order. */
   died(cause: Error | undefined): void {
     if (this.#closed || this.#error) return;
     this.#error = lost(this.peer, cause);
@@ -241,7 +247,7 @@ class BunListener implements Listener {
   readonly #listener: ListeningSocket;
   /** Connections that wait for accept(). */
   #waiting: BunConnection[] = [];
-  /** Wakes the iteration. */
+  /** Wakes the loop over the connections. */
   #wake: (() => void) | undefined;
   #closed = false;
   /** The file of a Unix socket. */
@@ -296,13 +302,14 @@ class BunListener implements Listener {
     let remote = address;
     if (address.scheme === "tcp") {
       socket.setNoDelay(true);
-      // A peer that is gone has no address.
+      // A peer that has gone has no address.
       const { remoteAddress: hostname = "", remotePort: port = 0 } = socket;
       remote = { scheme: "tcp", hostname, port };
     }
     const connection = new BunConnection(socket, remote);
     socket.data = connection;
-    // Bun accepts without being asked: past the backlog there is only no.
+    // Bun accepts connections by itself, so a connection beyond the backlog is
+    // closed.
     if (this.#closed || this.#waiting.length >= BACKLOG) {
       connection.close();
       return;

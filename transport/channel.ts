@@ -13,11 +13,16 @@ export interface Channel {
   readonly peer: string;
   /** Number of bytes that the system, or the peer, has taken so far. */
   readonly taken?: number;
-  /** Reads the next bytes into `buffer` or a chunk of its own; null at the end. */
+  /**
+   * Reads the next bytes into `buffer`, or hands over another chunk; null at
+   * the end.
+   */
   read(buffer: Uint8Array): Promise<Uint8Array | null>;
-  /** Takes a chunk of its own back. */
+  /** Takes back a chunk that read() has handed over. */
   free?(chunk: Uint8Array): void;
-  /** Writes all of `bytes`; undefined when that was done at once. */
+  /**
+   * Writes all of `bytes`. Returns undefined when they were written at once.
+   */
   write(bytes: Uint8Array): Promise<void> | undefined;
   /** Ends the direction to the peer where the connection can; never rejects. */
   closeWrite(): Promise<void>;
@@ -84,7 +89,7 @@ class StreamChannel implements Channel {
       while (!this.#closed) {
         const { value, done } = await this.#reader.read();
         if (done || this.#closed) return null;
-        // The stream may be of anything, whatever its type says.
+        // The stream may give any values, whatever its type is.
         if (!(value instanceof Uint8Array)) {
           throw new TypeError(`the stream gave ${typeof value}, not bytes`);
         }
@@ -103,7 +108,8 @@ class StreamChannel implements Channel {
     }
     return new Promise((resolve, reject) => {
       this.#rejectWrite = reject;
-      // A copy: streams pass chunks on, this one lives longer than the write.
+      // The bytes are copied, because a stream may use the chunk after the
+      // write.
       this.#writer.write(new Uint8Array(bytes)).then(
         () => {
           this.#rejectWrite = undefined;
@@ -141,7 +147,9 @@ class StreamChannel implements Channel {
   }
 }
 
-/** A plain view where there is a Buffer, whose slice() is not a copy. */
+/**
+ * Returns a plain view of a Buffer, because slice() of a Buffer makes no copy.
+ */
 function plain(bytes: Uint8Array): Uint8Array {
   return bytes.constructor === Uint8Array
     ? bytes

@@ -6,9 +6,9 @@ import type { Address } from "./address.ts";
 /**
  * One end of a reliable, ordered, two-way stream of bytes between two 9P peers.
  *
- * Any object of this shape will do: `readable`, `writable`, `peer` and `close`
- * are enough (see {@linkcode fromStreams}); `read` and `write` are a faster
- * path beside the streams. Use one of the two ways, not both at once.
+ * Any object of this shape is a connection. `readable`, `writable`, `peer` and
+ * `close` are enough (see {@linkcode fromStreams}). `read` and `write` are a
+ * faster path beside the streams. Use only one of the two ways.
  */
 export interface Connection {
   /** Bytes from the peer; cancelling it closes the connection. */
@@ -41,8 +41,8 @@ export interface Connection {
   close(): void;
   /**
    * Ends the direction to the peer, which sees the end of the stream; reading
-   * goes on. Call it when no write is pending. Never rejects: with the
-   * connection gone, the stream has ended all the same.
+   * goes on. Call it when no write is pending. It never rejects, because
+   * without a connection the stream has ended as well.
    */
   closeWrite?(): Promise<void>;
   /**
@@ -67,7 +67,7 @@ export interface Connection {
    * means done, or when its promise has resolved. One write at a time. Present
    * together with `read`.
    *
-   * @param bytes What to write.
+   * @param bytes Bytes to write.
    * @throws {ProtocolError} When the stream died or is closed.
    */
   write?(bytes: Uint8Array): Promise<void> | undefined;
@@ -83,10 +83,10 @@ export interface Connection {
 }
 
 /**
- * An address that connections come in on: an async iterable of them.
+ * A listener on an address: an async iterable of connections.
  *
- * It has one consumer. Leaving its loop closes it. Connections that it has
- * given out live on when it is closed.
+ * It has one consumer. Leaving its loop closes it. Its connections stay open
+ * when it is closed.
  */
 export interface Listener extends AsyncIterable<Connection> {
   /**

@@ -107,7 +107,7 @@ function noDelay(conn: TcpConn): void {
   try {
     conn.setNoDelay();
   } catch {
-    // The peer has gone already: the first read tells.
+    // The peer has gone. The first read gives the error.
   }
 }
 
@@ -131,8 +131,8 @@ class DenoConnection implements Connection {
     this.peer = formatAddress(remote);
   }
 
-  // Not the streams of `conn`: these here end alike on every runtime, and are
-  // no slower.
+  // The streams of `conn` are not used. These streams end in the same way on
+  // every runtime, and are as fast.
   get readable(): ReadableStream<Uint8Array> {
     return (this.#streams ??= streamsOf(this)).readable;
   }
@@ -174,7 +174,7 @@ class DenoConnection implements Connection {
     try {
       await this.#conn.closeWrite();
     } catch {
-      // The peer has gone: there is nothing left to end.
+      // The peer has gone, so there is nothing to end.
     }
   }
 

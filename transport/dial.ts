@@ -1,5 +1,5 @@
-// dial() and listen(): addresses, one error per failure, and the choice of the
-// runtime's sockets.
+// dial() and listen(): they read addresses, choose the runtime's sockets, and
+// make one error per failure.
 
 import { ProtocolError } from "../codec.ts";
 import { formatAddress, parseAddress, type UnixAddress } from "./address.ts";
@@ -81,8 +81,8 @@ export async function dial(
  * @param options `onError` gets the errors of accepting.
  * @returns The listener; its `addr` has the real port.
  * @throws {TypeError} When the address is not one.
- * @throws {ProtocolError} When it cannot be had; `code` says why: `EADDRINUSE`,
- * `EACCES`, `ENOTCAPABLE` …
+ * @throws {ProtocolError} When the address cannot be used; `code` has the
+ *   reason: `EADDRINUSE`, `EACCES`, `ENOTCAPABLE` …
  */
 export async function listen(
   address: string,
@@ -175,7 +175,7 @@ function unlessAborted(
   });
 }
 
-/** The sockets of the runtime that this is. */
+/** Returns the sockets of this runtime. */
 function socketsFor(attempt: string, addr: string): Sockets {
   if ("Deno" in globalThis) return denoSockets;
   if ("Bun" in globalThis) return bunSockets;

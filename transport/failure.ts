@@ -1,4 +1,4 @@
-// Errors of sockets, told in one line and with one class on every runtime.
+// Errors of sockets, with messages of one line and one class on every runtime.
 
 import { NinePError, ProtocolError } from "../codec.ts";
 
@@ -20,7 +20,10 @@ const TEXTS: ReadonlyMap<string, string> = new Map([
   ["ETIMEDOUT", "timed out"],
 ]);
 
-/** The error of a dial() or listen(): `attempt` is `connect to` or `listen on`. */
+/**
+ * Makes the error of a dial() or listen(). `attempt` is `connect to` or `listen
+ * on`.
+ */
 export function cannot(
   attempt: string,
   addr: string,
@@ -32,7 +35,7 @@ export function cannot(
   });
 }
 
-/** The error of a connection that died under its user. */
+/** Makes the error of a lost connection. */
 export function lost(peer: string, cause?: unknown): ProtocolError {
   // A stream may pass on an error of this library, which needs no further text.
   if (cause instanceof ProtocolError) return cause;
@@ -43,17 +46,17 @@ export function lost(peer: string, cause?: unknown): ProtocolError {
   });
 }
 
-/** The error of a write after, or during, an own close. */
+/** Makes the error of a write after, or during, a close. */
 export function closed(peer: string): ProtocolError {
   return new ProtocolError(`Cannot write to "${peer}": connection is closed`);
 }
 
-/** The error of a second read or write while one is pending. */
+/** Makes the error of a second read or write while one is pending. */
 export function pending(peer: string, operation: string): TypeError {
   return new TypeError(`Cannot ${operation} "${peer}": a call is pending`);
 }
 
-/** The error for an address that can never be used. */
+/** Makes the error for an address that can never be used. */
 export function badAddress(message: string): TypeError {
   return Object.assign(new TypeError(message), { code: "EINVAL" });
 }
@@ -88,7 +91,7 @@ export function isPermanent(error: unknown): boolean {
   return code !== undefined && (PERMANENT.has(code) || TLS_REFUSAL.test(code));
 }
 
-/** Code of a system's error: `ECONNREFUSED`. */
+/** Returns the code of a system's error, such as `ECONNREFUSED`. */
 export function systemCodeOf(error: unknown): string | undefined {
   if (!(error instanceof Error)) return undefined;
   if ("code" in error && typeof error.code === "string") return error.code;

@@ -1,4 +1,4 @@
-// Bytes that came before they were asked for: behind pair() and Bun's sockets.
+// Bytes that came before a read, for pair() and Bun's sockets.
 
 import { pending } from "./failure.ts";
 
@@ -6,13 +6,13 @@ import { pending } from "./failure.ts";
 export const INBOX_LIMIT: number = 256 * 1024;
 
 /**
- * Up to so many bytes cost less to copy into the reader's buffer than to look
- * at where they are: a small array gets its buffer under Bun when it is asked
- * for (a quarter of the time of a stat, without the system's).
+ * Up to this number of bytes, a copy into the reader's buffer costs less than
+ * access to their buffer: Bun makes the buffer of a small array at the first
+ * access (a quarter of the time of a stat, without that of the system).
  */
 const SMALL = 2048;
 
-/** Chunks that are kept to be copied into again. */
+/** Most chunks that are kept for further copies. */
 const SPARE_MAX = 2;
 
 interface Reader {
@@ -43,7 +43,7 @@ export class Inbox {
     return this.#size;
   }
 
-  /** Takes over a chunk: the caller does not touch it again. */
+  /** Takes over a chunk. The caller must not use it any more. */
   push(chunk: Uint8Array): void {
     if (this.#ended || chunk.length === 0) return;
     const reader = this.#reader;
@@ -59,7 +59,7 @@ export class Inbox {
     }
   }
 
-  /** Takes a copy of `bytes`, straight into the buffer of a waiting reader. */
+  /** Takes a copy of `bytes`, directly into the buffer of a waiting reader. */
   copy(bytes: Uint8Array): void {
     const reader = this.#reader;
     if (reader && bytes.length > 0 && bytes.length <= reader.buffer.length) {
@@ -74,13 +74,13 @@ export class Inbox {
     }
   }
 
-  /** Takes back a chunk that read() gave, for copy(). */
+  /** Takes back a chunk from read(), for copy(). */
   free(chunk: Uint8Array): void {
     if (chunk.length <= SMALL || this.#spare.length >= SPARE_MAX) return;
     this.#spare.push(new Uint8Array(chunk.buffer));
   }
 
-  /** Copies bytes into the buffer of a waiting reader, which then goes on. */
+  /** Copies bytes into the buffer of a waiting reader, and ends its wait. */
   #fill({ buffer, resolve }: Reader, bytes: Uint8Array): void {
     this.#reader = undefined;
     buffer.set(bytes);

@@ -4,33 +4,39 @@
 import { Splitter } from "../codec/frames.ts";
 import type { Channel } from "./channel.ts";
 
-/** Size of the buffer: small, for most connections of a server are idle; it grows while reads fill it. */
+/**
+ * First size of the buffer. It is small, because most connections of a server
+ * are idle, and grows while reads fill it.
+ */
 const START = 2048;
 const MOST = 256 * 1024;
-/** A larger one is given back after so many small chunks: bulk transfers are over. */
+/** Number of small chunks after which a larger buffer is given back. */
 const LARGE = 64 * 1024;
 const SMALL_CHUNKS = 4;
 
 /** Frames that come from a channel. */
 export class Intake {
-  /** Stands on one frame after the other, when push() has given it a chunk. */
+  /** Splits the chunk of push() into frames. */
   readonly splitter: Splitter;
   readonly #channel: Channel;
   #buffer = new Uint8Array(START);
-  /** Bytes at its start: the beginning of a frame, which is read on behind them. */
+  /**
+   * Number of bytes at the start of the buffer that begin a frame. The next
+   * read continues behind them.
+   */
   #kept = 0;
-  /** The last chunk filled the buffer. */
+  /** True when the last chunk filled the buffer. */
   #full = false;
   /** Chunks since the last one that was not small. */
   #smallChunks = 0;
-  /** Somebody has views of the buffer. */
+  /** True when requests have views of the buffer. */
   #held = false;
-  /** The last chunk, when it is one of the channel's own. */
+  /** The last chunk, when it belongs to the channel. */
   #foreign: Uint8Array | undefined;
 
   /**
-   * @param channel Where the bytes come from.
-   * @param msize Largest frame in bytes that is taken.
+   * @param channel Channel of the bytes.
+   * @param msize Largest frame in bytes.
    */
   constructor(channel: Channel, msize: number) {
     this.#channel = channel;
@@ -42,7 +48,10 @@ export class Intake {
     return Math.max(this.#buffer.length, this.#foreign?.length ?? 0);
   }
 
-  /** The next bytes, for push(); null at the end. The last chunk is gone then, unless it is held. */
+  /**
+   * Reads the next bytes, for push(); null at the end. The memory of the last
+   * chunk is used again, unless the chunk is held.
+   */
   read(): Promise<Uint8Array | null> {
     this.#makeRoom();
     const free = this.#kept > 0
@@ -63,21 +72,22 @@ export class Intake {
     const last = this.#buffer;
     if (size !== last.length || this.#held) this.#buffer = new Uint8Array(size);
     this.#full = this.#held = false;
-    // A quarter of bulk data would be copied twice if each frame that two
-    // chunks have parts of got a buffer of its own.
+    // If each frame that crosses two chunks got another buffer, a quarter of
+    // bulk data would be copied twice.
     this.#kept = splitter.rest > 0 ? splitter.move(this.#buffer) : 0;
   }
 
-  /** A chunk of the channel's own was taken apart. */
+  /** Called when a chunk of the channel was split. */
   #giveBack(chunk: Uint8Array): void {
     const { splitter } = this;
-    // Put together where it is, for the chunk to come will not be in the buffer.
+    // The frame is put together where it is, because the next chunk will not be
+    // in the buffer.
     splitter.spill(!this.#held);
     if (!this.#held) this.#channel.free?.(chunk);
     this.#foreign = undefined;
   }
 
-  /** Has the splitter take a chunk apart; all frames of the one before were taken. */
+  /** Gives the splitter a chunk. All frames of the chunk before were taken. */
   push(chunk: Uint8Array): void {
     const { splitter } = this;
     const buffer = this.#buffer;
@@ -99,7 +109,7 @@ export class Intake {
     splitter.push(chunk);
   }
 
-  /** The chunk that was read last is to stay as it is. */
+  /** Keeps the memory of the last chunk unchanged. */
   hold(): void {
     this.#held = true;
   }

@@ -36,13 +36,16 @@ interface Part {
 
 /** Frames on their way to a channel. */
 export class Outbox {
-  /** The frames that wait; put further ones behind them, then call schedule(). */
+  /**
+   * The writer with the waiting frames. Put further frames behind them, then
+   * call schedule().
+   */
   writer: Writer = new Writer(NO_BYTES);
   readonly #channel: Channel;
   readonly #onError: (error: unknown) => void;
   readonly #onTaken: (() => void) | undefined;
   readonly #onHeld: ((bytes: number) => void) | undefined;
-  // Bytes of the write that is going on.
+  // Bytes of the write that is under way.
   #underway = 0;
   /** Full buffers in order. The frames in the writer follow them. */
   #parts: Part[] = [];
@@ -110,8 +113,8 @@ export class Outbox {
   }
 
   /**
-   * Has nothing scheduled until the next flush(), which the caller makes
-   * before it waits for anything.
+   * Schedules no write until the next flush(), which the caller makes before it
+   * waits.
    */
   hold(): void {
     this.#held = true;
@@ -159,7 +162,7 @@ export class Outbox {
     this.#onHeld?.(bytes);
   }
 
-  /** Starts to send now, unless a write is going on: then its end does. */
+  /** Starts to send now, or at the end of the write that is under way. */
   flush(): void {
     this.#held = false;
     while (!this.#writing && this.size > 0) {
@@ -213,7 +216,8 @@ export class Outbox {
 
   #reuse(bytes: Uint8Array): void {
     if (bytes.length <= this.#most) {
-      // The next frames go into it, unless they have one by now.
+      // The next frames go into this buffer, unless they have another one by
+      // now.
       if (this.writer.bytes.length === 0) this.writer.bytes = bytes;
       else this.#spare = bytes;
     }
