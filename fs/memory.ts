@@ -88,7 +88,7 @@ const GiB = 1024 * MiB;
 export class MemoryFs implements ServableTree {
   /** The root directory. */
   readonly root: DirNode;
-  /** The rules of the tree: all of them, with its users. */
+  /** The rules of the tree: all rules, with its users. */
   readonly rules: Rules;
   /** Handler for servers: functions that need no `this`. */
   readonly handler: Handler<PathNode>;
@@ -137,7 +137,9 @@ export class MemoryFs implements ServableTree {
     this.#fill(content);
   }
 
-  /** Gives the root to everyone: the tree has the name `` or `/`. */
+  /**
+   * Returns the root, for every user. The name of the tree is empty, or `/`.
+   */
   attach({ aname }: AttachRequest): DirNode {
     if (aname === "" || aname === "/") return this.root;
     throw new NinePError("file does not exist");
@@ -231,10 +233,10 @@ export class MemoryFs implements ServableTree {
   }
 
   /**
-   * Binds a function to a new file: clients call it with a Tcall, or by writing
-   * arguments and reading the value. Or several: an object of functions, of
-   * which the member `fname` of the arguments names one, or else the first
-   * positional argument.
+   * Binds a function to a new file. Clients call it with a Tcall, or write the
+   * arguments and read the value. `fn` may also be an object of functions: the
+   * member `fname` of the arguments, or the first positional argument, then
+   * names the function.
    *
    * With `context: true` the function gets the context of its caller before all
    * other arguments. Nothing that a caller sends can take its place. The caller

@@ -1,5 +1,5 @@
-// A tree of another server, to be served here: every request goes there with a
-// fid, so that files keep their identity.
+// A tree of another server that can be served here. Every request goes there
+// with a fid, so that files keep their identity.
 
 import type { Client } from "../client.ts";
 import { normalizePath } from "../client.ts";
@@ -23,9 +23,9 @@ export interface RemoteFsOptions {
   readonly path?: string | readonly string[] | undefined;
   /**
    * Attaches to the far server for a near user, so that the far server applies
-   * the permissions of that user. The tree is closed when the near client is
-   * done with it. By default all near users work with the rights of the one user
-   * that the client was connected as.
+   * the permissions of that user. The tree is closed when the near client has
+   * ended. By default all near users work with the rights of the one user that
+   * the client was connected as.
    *
    * A near server without authentication takes any name that a client gives.
    *
@@ -65,12 +65,12 @@ const TIMEOUT_MAX = 2 ** 31 - 1;
  *   `connect()` they wait for the next connection, and files that cannot be
  *   found again fail with `Stale file handle`; a walk from the root finds them.
  * - The far server checks permissions, for the user of the client, unless there
- *   is the option `attach`. It also sees to DMEXCL, DMAPPEND and ORCLOSE.
+ *   is the option `attach`. It also enforces DMEXCL, DMAPPEND and ORCLOSE.
  *
  * A server may mount its own tree. Such a tree has no end: programs that go
  * through all of it must bound the depth.
  *
- * The client stays the caller's: closing it ends the tree.
+ * The client still belongs to the caller. Closing it ends the tree.
  *
  * @example A server in front of another one
  * ```ts
@@ -139,12 +139,12 @@ export class RemoteFs implements ServableTree {
   }
 }
 
-/** Attaches for a near user, where that is wanted. */
+/** Attaches for a near user, if the option `attach` is set. */
 type AttachFar = (
   signal: AbortSignal | undefined,
 ) => Awaitable<Client> | undefined;
 
-/** A near attach: the tree of the far server that it is for. */
+/** A near attach, with its tree of the far server. */
 class Attachment {
   readonly #tree: Client;
   readonly #path: readonly string[];
@@ -167,7 +167,7 @@ class Attachment {
     this.#closeTimeout = closeTimeout;
   }
 
-  /** Finds the root, in the session that there is now. */
+  /** Finds the root in the present session. */
   async find(
     signal: AbortSignal = this.#end.signal,
   ): Promise<{ far: Far; fid: number; qid: Qid }> {

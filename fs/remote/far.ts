@@ -56,7 +56,7 @@ export class Far {
   }
 
   /**
-   * Sends a request and gives its reply.
+   * Sends a request and returns its reply.
    *
    * @throws {NinePError} The far server refused, or is gone.
    */
@@ -183,7 +183,7 @@ export class Far {
     await this.request({ type: "Twstat", fid, stat }, signal);
   }
 
-  /** Removes a file; its fid is gone, whatever the answer. */
+  /** Removes a file. Its fid is gone, also after an error. */
   async remove(fid: number, signal: AbortSignal | undefined): Promise<void> {
     try {
       await this.#tree.remove(fid, { signal });
@@ -219,7 +219,7 @@ export class Far {
   }
 }
 
-/** The error for a file that cannot be found again. */
+/** Makes the error for a file that cannot be found again. */
 export function staleError(cause?: unknown): NinePError {
   return new NinePError("Stale file handle", { code: "ESTALE", cause });
 }
@@ -230,7 +230,7 @@ export function isLost(error: unknown): boolean {
     error.request === undefined;
 }
 
-/** The error for a far server that does not keep to the protocol. */
+/** Makes the error for a far server that breaks the protocol. */
 export function botch(cause?: unknown): NinePError {
   return new NinePError("protocol botch", { cause });
 }

@@ -12,7 +12,7 @@ export class RemoteListing
   implements AsyncIterable<DirEntry>, AsyncIterator<DirEntry, undefined> {
   readonly #far: Far;
   readonly #open: (signal: AbortSignal) => Promise<FarOpen>;
-  /** Members that the client has already. */
+  /** Number of members that the client has read. */
   #skipped: number;
   #fid: number | undefined;
   #count = 0;

@@ -37,7 +37,10 @@ export class RemoteNode implements TreeFile {
   /** The far server. */
   far: Far;
   #qid: Qid;
-  /** Its fid, which is not open; undefined where a Tcreate or Topen made only an open one. */
+  /**
+   * Its fid, which is not open; undefined if a Tcreate or Topen has made only
+   * an open one.
+   */
   #fid: number | undefined;
   readonly #found: Found | undefined;
   /** The open file that uses the fid of this file. */
@@ -127,7 +130,10 @@ export class RemoteNode implements TreeFile {
     if (mode !== undefined) this.#qid = { ...this.#qid, type: mode >>> 24 };
   }
 
-  /** Has the far server bring the file to stable storage: a Twstat that changes nothing. */
+  /**
+   * Makes the far server bring the file to stable storage, by a Twstat that
+   * changes nothing.
+   */
   async sync({ signal }: RequestContext): Promise<void> {
     await this.run(signal, (fid) => this.far.wstat(fid, {}, signal));
   }
@@ -183,12 +189,15 @@ export class RemoteNode implements TreeFile {
     return { file, open: file.#opened(open) };
   }
 
-  /** Begins to walk to a file that was just made, before its name is another's. */
+  /**
+   * Begins to walk to a file that was just made, before another file can get
+   * its name.
+   */
   protected seek(): void {
     this.fid(undefined).catch(() => {}); // The next use of the file tries again.
   }
 
-  /** Lets go of the file: its fid is given back. */
+  /** Releases the file and clunks its fid. */
   release(): void {
     this.#isReleased = true;
     if (this.#fid !== undefined) this.far.drop(this.#fid);
@@ -226,7 +235,7 @@ export class RemoteNode implements TreeFile {
     return this.#fid = fid;
   }
 
-  /** Walks to the file by its name: another file may have it by now. */
+  /** Walks to the file by its name, which another file may have by now. */
   async #find(
     { dir, name }: Found,
     signal: AbortSignal | undefined,
@@ -266,14 +275,14 @@ export class RemoteNode implements TreeFile {
   }
 }
 
-/** Finds the root again, where its fid was lost: in a session that is there now. */
+/** Finds a root again in the present session, when its fid was lost. */
 export type FindRoot = () => Promise<{ far: Far; fid: number; qid: Qid }>;
 
 /** Called when a root is released. */
 export interface RootWays {
   /** Finds the root again. */
   find: FindRoot;
-  /** Lets go of the tree that it is the root of. */
+  /** Releases the tree of the root. */
   close(): void;
 }
 
@@ -335,7 +344,7 @@ export class RemoteDir extends RemoteNode implements TreeDir {
       : new RemoteNode(this.far, qid, fid, place);
   }
 
-  /** Has the far server walk to the parent, which may be refused. */
+  /** Makes the far server walk to the parent, which it may refuse. */
   async checkParent({ signal }: RequestContext): Promise<void> {
     const found = await this.run(
       signal,
@@ -422,7 +431,10 @@ export class RemoteDir extends RemoteNode implements TreeDir {
     return made;
   }
 
-  /** Removes a file, with a fid of its own: a Tremove ends its fid, also when it fails. */
+  /**
+   * Removes a file with another fid, because a Tremove ends its fid, also when
+   * it fails.
+   */
   async remove(
     _name: string,
     file: TreeFile,
@@ -472,7 +484,7 @@ export class RemoteDir extends RemoteNode implements TreeDir {
   }
 }
 
-/** The file that this tree has given. */
+/** Returns the file of this tree. */
 function remoteOf(file: TreeFile): RemoteNode {
   if (file instanceof RemoteNode) return file;
   throw new NinePError("Invalid cross-device link");

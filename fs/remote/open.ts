@@ -42,7 +42,7 @@ export class RemoteOpen implements OpenFile {
   #iounit: number;
   #hasRead = false;
   #hasWritten = false;
-  /** Ends what no request of the near client waits for. */
+  /** Aborts requests for which no near client waits. */
   readonly #end = new AbortController();
 
   /**
@@ -89,7 +89,10 @@ export class RemoteOpen implements OpenFile {
     return data;
   }
 
-  /** Writes with as many requests as it takes, until one takes less than it was given. */
+  /**
+   * Writes with as many requests as needed, until the far server takes fewer
+   * bytes than it was sent.
+   */
   async write(
     { offset, data }: WriteRequest,
     { signal }: RequestContext,
@@ -136,7 +139,7 @@ export class RemoteOpen implements OpenFile {
     throw new NinePError(`error ${err}${detail}`);
   }
 
-  /** Sends the Topen for a fid that did without one until now. */
+  /** Sends a Topen for a fid that had none before. */
   async reopen(
     { mode, implicit }: OpenRequest,
     { signal }: RequestContext,
@@ -161,7 +164,7 @@ export class RemoteOpen implements OpenFile {
     this.#iounit = iounit;
   }
 
-  /** Gives the fid back. The far server may tell now that a write has failed. */
+  /** Clunks the fid. The reply may say that a write has failed. */
   async close({ lost }: Ending): Promise<void> {
     if (this.#end.signal.aborted) return;
     this.#end.abort();

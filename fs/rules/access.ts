@@ -39,12 +39,18 @@ export const WRITE = 2;
 /** Access to execute, or to walk from a directory. */
 export const EXECUTE = 1;
 
-/** A group that the database knows; names come over the wire, so none is looked up in a prototype. */
+/**
+ * Returns a group of the database. Names come over the wire, so prototypes are
+ * not searched.
+ */
 function groupOf(users: Users, gid: string): Group | undefined {
   return Object.hasOwn(users, gid) ? users[gid] : undefined;
 }
 
-/** Tells whether a user is a member of a group; without a database, each one of the group of that name only. */
+/**
+ * Tells whether a user is a member of a group. Without a database, a user is a
+ * member of the group of the same name only.
+ */
 export function isMember(
   users: Users | undefined,
   uname: string,
@@ -56,7 +62,10 @@ export function isMember(
   return uname === gid || (group.members?.includes(uname) ?? false);
 }
 
-/** Tells whether a user leads a group; without a database, each one the group of that name. */
+/**
+ * Tells whether a user leads a group. Without a database, a user leads the
+ * group of the same name.
+ */
 export function isLeader(
   users: Users | undefined,
   uname: string,

@@ -35,10 +35,12 @@ import {
 } from "./access.ts";
 import type { PathNode } from "./path_node.ts";
 
-/** Most bytes of a name, where a tree says nothing. */
+/** Default of `maxName`: most bytes of a name. */
 export const NAME_MAX = 255;
 
-/** The session asks these things of directories only. */
+/**
+ * Returns the file as a directory. The session calls this only for directories.
+ */
 export function dirOf({ file }: PathNode): TreeDir {
   if ((file.qid.type & QTDIR) !== 0) {
     // Its qid says so. `"lookup" in file` takes longer, and each name of a walk comes here.
@@ -124,8 +126,8 @@ export function checkPresent(node: PathNode): void {
 }
 
 /**
- * The error for a fid whose file was removed. Callers can tell the error of a
- * removed function file from an error of the function.
+ * Makes the error for a fid whose file was removed. Callers can tell the error
+ * of a removed function file from an error of the function.
  */
 export function removedError({ implicitOpen }: PathNode): NinePError {
   return implicitOpen ? staleError() : new NinePError("file has been removed");
@@ -136,8 +138,8 @@ export function notSupported(): NinePError {
 }
 
 /**
- * The wishes that a file is asked for. A function has no length and no times to
- * set; a tree that checks access itself decides that itself, too.
+ * Returns the changes for a file. A function has no length and no times to set.
+ * A tree that checks access itself gets all changes.
  */
 export function changesOf(
   { implicitOpen, rules }: PathNode,

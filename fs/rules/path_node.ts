@@ -104,7 +104,7 @@ export class PathNode implements FidNode {
     return this;
   }
 
-  /** One use less; the last one lets go of the file. */
+  /** One use less. The last one releases the file. */
   release(): Awaitable<void> {
     if (--this.#uses > 0) return;
     const released = this.#isGiven ? this.file.release?.() : undefined;
