@@ -92,7 +92,7 @@ export interface ContextMethods {
   readonly [name: string]: ContextFunction;
 }
 
-/** Asks for the context of the caller. */
+/** The option that asks for the context of the caller. */
 export interface ContextOptions {
   /**
    * Call the function with a {@linkcode CallContext} before all other
@@ -131,7 +131,10 @@ export interface CallableOptions {
    * such as a Date, is a TypeError that names the place.
    */
   dumper?: (value: unknown) => Uint8Array | string;
-  /** Longest time of a call in milliseconds, up to 2^31 - 1; Infinity, none, by default, for a call may well wait for something to happen. */
+  /**
+   * Longest time of a call in milliseconds, up to 2^31 - 1. By default
+   * Infinity, because a call may wait for an event.
+   */
   timeout?: number;
   /** Most bytes of an argument text, 1 MiB by default: each fid may keep one. */
   maxText?: number;
@@ -151,7 +154,7 @@ export interface CallableOptions {
 }
 
 /**
- * Throws for options that say nothing, which a program without types may give.
+ * Throws for wrong options, as programs without types may give them.
  *
  * @param path Path of the function, for the error.
  */
@@ -347,7 +350,8 @@ export class Callable {
     const call = checkCall(value);
     if (data.length === 0) return call;
     charge.take(data.length);
-    // The function may keep it, the read buffer goes on.
+    // The data are copied, because the function may keep them, and the read
+    // buffer is used again.
     const kwarg = { ...call.kwarg, [call.dataArg]: data.slice() };
     return { ...call, kwarg };
   }

@@ -48,7 +48,7 @@ export interface FunctionOptions extends CallableOptions {
   gid?: string;
 }
 
-/** A file that stands for a function. */
+/** The file of a function. */
 export class FunctionNode extends FileNode {
   /**
    * Set for a member of a directory that is defined by functions.
@@ -158,7 +158,8 @@ export class FunctionNode extends FileNode {
   }
 
   /**
-   * Gives the value: at offset 0 with a call, if there was none.
+   * Returns the value. At offset 0 it calls the function first, if there was no
+   * call.
    *
    * @ignore
    */
@@ -179,7 +180,8 @@ export class FunctionNode extends FileNode {
     this.#checkPresent();
     let record = calls.written ?? this.#shares;
     if (this.#callOnRead) {
-      // Each read calls: with the arguments of the record, in one of its own.
+      // Each read calls the function with the arguments of the record, in a
+      // record of the read.
       if (record !== undefined) record.done = true; // Its text is complete.
       const text = record?.text ?? NO_BYTES;
       record = new CallRecord(record?.caller ?? callerOf(context), text);
@@ -292,7 +294,8 @@ export class FunctionNode extends FileNode {
   }
 
   #succeed(record: CallRecord, value: Uint8Array): Uint8Array {
-    // It is kept, the large buffer that it may be cut from should not be.
+    // The value is copied, because it may be a view of a large buffer that
+    // should be freed.
     const isCut = value.length < value.buffer.byteLength;
     record.succeed(isCut ? value.slice() : value);
     if (!this.#callOnRead) this.modified(this.uid);
@@ -386,7 +389,7 @@ class FunctionOpen extends NodeOpen {
     return this.#node.call(request, context);
   }
 
-  /** Goes on with its records, in any mode. */
+  /** Continues its records in a further mode. */
   reopen({ mode, implicit }: OpenRequest): void {
     if (!implicit) this.mode = mode;
   }

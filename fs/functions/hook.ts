@@ -153,7 +153,7 @@ const FUNCTIONS = [
   "release",
 ] as const;
 
-/** The hooks that make no sense for a file that is never open itself. */
+/** The hooks that exclude `clone`, because the file itself is never open. */
 const OF_OPEN_FILES = FUNCTIONS.slice(1, -2);
 
 /**
@@ -265,7 +265,7 @@ export class HookNode extends FileNode {
     );
   }
 
-  /** True when the length is asked for each time. */
+  /** True when a function gives the length. */
   override get isVolatile(): boolean {
     return typeof this.#hooks.length === "function";
   }
@@ -321,7 +321,7 @@ export class HookNode extends FileNode {
     await this.#hooks.truncate?.(length, uname);
   }
 
-  /** Asks whether it may be removed. */
+  /** Throws unless it may be removed. */
   override removing(context: RequestContext): Awaitable<void> {
     return this.#hooks.remove?.(context);
   }
@@ -348,7 +348,7 @@ class HookOpen extends NodeOpen {
     this.#context = context;
   }
 
-  /** Makes the state and the content; goes on with them in a further mode. */
+  /** Makes the state and the content, or continues them in a further mode. */
   async begin(request: OpenRequest, context: RequestContext): Promise<void> {
     const hooks = this.#hooks;
     if (!this.#begun) this.#state = await hooks.open?.(request, context);
@@ -376,7 +376,7 @@ class HookOpen extends NodeOpen {
     return this.begin(request, context);
   }
 
-  /** Reads the content that was made at the open, or asks the hook. */
+  /** Reads the content of the open, or calls the hook. */
   override answerRead(
     request: ReadRequest,
     context: RequestContext,
@@ -493,7 +493,7 @@ async function openPath(
   }
 }
 
-/** Lets go of a node that a lookup has given. */
+/** Releases a node that a lookup has returned. */
 export function releaseNode(node: TreeFile): Awaitable<void> {
   return node.release?.();
 }

@@ -465,7 +465,9 @@ export class HookDir extends DirNode {
     throw new NinePError("not a directory");
   }
 
-  /** Makes a member, unless the name stands for something, or another client is making it. */
+  /**
+   * Makes a member, unless the name is taken, or another client is making it.
+   */
   async #make(
     name: string,
     mode: number,
@@ -538,7 +540,10 @@ export class HookDir extends DirNode {
     this.modified(context.uname);
   }
 
-  /** Refuses to be removed with members: it is asked when it is no member of another such directory. */
+  /**
+   * Throws if it has members. It is called when it is no member of another such
+   * directory.
+   */
   override async removing(context: RequestContext): Promise<void> {
     const { members = {}, lookup, list } = this.#hooks;
     if (Object.keys(members).length > 0 || (lookup && !list)) throw fullError();
@@ -558,7 +563,7 @@ export class HookDir extends DirNode {
     throw new NinePError("file does not exist");
   }
 
-  /** Forgets a member: when its definition is given again, it stands for a new file. */
+  /** Forgets a member. A later lookup of its definition makes a new file. */
   #forget(node: TreeNode): void {
     const names = this.#namesOf.get(node);
     if (names?.get(node.name)?.node === node) names.delete(node.name);

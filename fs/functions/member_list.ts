@@ -16,11 +16,11 @@ const NAME_BYTES = 64;
 export interface MemberListInit {
   /** Names that come first. */
   readonly always: readonly string[];
-  /** Further names, as the function gave them. */
+  /** Further names from the function. */
   readonly names: unknown;
   /** Number of names to leave out. */
   readonly cookie: number;
-  /** Gives the file of a name. */
+  /** Returns the file of a name. */
   readonly look: (name: string) => Awaitable<TreeNode | undefined>;
   /** True when a name is short enough. */
   readonly fits: (name: string) => boolean;
@@ -81,7 +81,7 @@ export class MemberList implements AsyncIterableIterator<DirEntry> {
     return done ? undefined : value;
   }
 
-  /** Tells whether a file can have a name, and none before has it. */
+  /** Tells whether a name is legal and new. */
   #isNew(name: unknown): name is string {
     const { fits, what, context } = this.#init;
     const isLegal = typeof name === "string" && isName(name) &&
@@ -120,7 +120,9 @@ export class MemberList implements AsyncIterableIterator<DirEntry> {
   }
 }
 
-/** The names that a function gave; a program without types may give anything. */
+/**
+ * Checks the names of a function. A program without types may return anything.
+ */
 function iteratorOf(
   names: unknown,
   what: string,

@@ -26,7 +26,10 @@ export interface RequestHooks {
     context: RequestContext,
     next: (request: ReadRequest) => Awaitable<Uint8Array>,
   ): Awaitable<Uint8Array>;
-  /** Answers a Twrite: gives how many bytes were taken, nothing for all. */
+  /**
+   * Answers a Twrite. Returns the number of bytes that were taken, or undefined
+   * for all.
+   */
   write(
     request: WriteRequest,
     context: RequestContext,

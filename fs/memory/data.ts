@@ -44,7 +44,10 @@ export class FileData {
     return this.#first.length + (this.#more?.size ?? 0) * BLOCK;
   }
 
-  /** Some of them: a view that is good until the next change, or a copy where they are not in one piece. */
+  /**
+   * Returns a part of the bytes: a view that is valid until the next change, or
+   * a copy if the part crosses blocks.
+   */
   slice(offset: number, count: number): Uint8Array {
     const end = Math.min(offset + count, this.#length);
     if (offset >= end) return NO_BYTES;
@@ -57,7 +60,7 @@ export class FileData {
     return this.#gather(offset, end);
   }
 
-  /** A copy of all of them. */
+  /** Returns a copy of all bytes. */
   copy(): Uint8Array<ArrayBuffer> {
     return this.#gather(0, this.#length);
   }

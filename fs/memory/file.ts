@@ -44,7 +44,10 @@ export abstract class FileNode extends TreeNode {
     super(init, init.name);
   }
 
-  /** True when a fid that is not open may be used: clients of the first ancestor never open function files. */
+  /**
+   * True when a fid that is not open may be used. Clients of pyroute2 never
+   * open function files.
+   */
   get implicitOpen(): boolean {
     return this.#hooks !== undefined && this.#hooks.call.length > 0;
   }
@@ -192,7 +195,7 @@ export abstract class FileNode extends TreeNode {
 
 /** A file that a fid has open. Its end is noted in the file. */
 export abstract class NodeOpen implements OpenFile {
-  /** File that the fid stands for from now on, when it is another one. */
+  /** Another file that the fid stands for from now on. */
   file: TreeFile | undefined = undefined;
   /** Directories on the way to that file. */
   between: readonly TreeDir[] | undefined = undefined;
@@ -319,7 +322,7 @@ export class PlainNode extends FileNode {
   }
 
   /**
-   * Goes on with an open, in any mode.
+   * Continues an open in a further mode.
    *
    * @ignore
    */

@@ -88,8 +88,8 @@ export abstract class TreeNode implements TreeFile, Disposable {
   #parent: DirNode | undefined;
   /** Index in its directory. */
   #place = 0;
-  // The attributes as they were told, until something changes: a session that
-  // gets the same object again does not encode it again.
+  // The attributes as they were returned last, until something changes: a
+  // session that gets the same object again does not encode it again.
   #stat: Stat | undefined;
   #statChanges = 0;
 
@@ -109,7 +109,7 @@ export abstract class TreeNode implements TreeFile, Disposable {
   /** Size in bytes; 0 for directories, and where it is not known. */
   abstract get length(): number;
 
-  /** The file itself: another node when this one stands for a further name of a file. */
+  /** The file itself. For a further name of a file, this is another node. */
   get target(): TreeNode {
     return this;
   }
@@ -355,7 +355,7 @@ export abstract class TreeNode implements TreeFile, Disposable {
     if (parent !== undefined) parent.touched(uname);
   }
 
-  /** Asks whether a client may remove it; throws if not. */
+  /** Throws unless a client may remove it. */
   removing(_context: RequestContext): Awaitable<void> {}
 
   /** Removes the name, if it is still there. */
@@ -611,7 +611,7 @@ export function makeRoot(dir: DirNode): void {
   attributesOf(dir).links++;
 }
 
-/** Gives a node that has no name, or has lost it, one in a directory that has none such. */
+/** Gives a node without a name a name in a directory. */
 export function link(
   node: TreeNode,
   dir: DirNode,
@@ -654,7 +654,7 @@ export function adopt(node: TreeNode, dir: DirNode, name: string): void {
   setName(node, dir, name);
 }
 
-/** Takes a name out of its directory, a directory with all that is in it. */
+/** Removes a name from its directory; a directory with all that is in it. */
 export function unlinkAll(node: TreeNode, muid: string): void {
   // No recursion, because a client can make a tree deeper than the stack.
   const left = [node];

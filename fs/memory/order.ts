@@ -38,7 +38,7 @@ export class Order<Item extends object> implements Iterable<Item> {
     return this.#places[index];
   }
 
-  /** Puts a node behind all others, and gives its place. */
+  /** Puts a node behind all others, and returns its place. */
   add(node: Item): number {
     this.#nodes.push(node);
     this.#places.push(++this.#last);

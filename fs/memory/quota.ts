@@ -124,13 +124,13 @@ export class Quota implements Room {
     this.#files++;
   }
 
-  /** Gives the room of a name back. */
+  /** Frees the room of a name. */
   dropFile(): void {
     this.#files--;
   }
 }
 
-/** Throws for a limit that a program without types may have set to anything. */
+/** Throws for a wrong limit, as programs without types may set it. */
 export function checkLimit(
   name: string,
   limit: number,

@@ -34,7 +34,7 @@ export class Volume<N> {
   readonly makeFile: (init: NodeInit<N>) => N;
   /** Makes a further name of a file. */
   readonly makeLink: (target: N, name: string) => N;
-  // Qid paths come from a counter, so none is given twice. The counter starts
+  // Qid paths come from a counter, so no path is used twice. The counter starts
   // at a random number, so that a client of a restarted server does not take
   // another file for the file that it had.
   #lastPath = randomPath() - 1n;
