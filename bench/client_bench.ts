@@ -1,8 +1,9 @@
-// The client beside its alternatives: a function of another process called by
-// 9P, by `fetch` with JSON, and by JSON over a WebSocket; 64 MiB read and
-// written by 9P and by HTTP. The servers are of the same runtime. A raw
-// exchange of the same number of bytes is the floor. Rounds take turns. A ratio
-// of 2 means that the row is twice as fast as the column.
+// Compares the client with its alternatives: calls of a function in another
+// process over 9P, `fetch` with JSON, and JSON over a WebSocket; reads and
+// writes of 64 MiB over 9P and over HTTP. All servers run on the same runtime.
+// A raw exchange of the same number of bytes is the lower bound. The rounds of
+// the alternatives take turns. A ratio of 2 means that the row is twice as fast
+// as the column.
 
 import { assertEquals } from "@std/assert";
 import { connect, dial } from "../mod.ts";
@@ -12,7 +13,7 @@ import { spawnServer } from "./spawn_server.ts";
 import { BULK, pattern } from "./tree.ts";
 
 const AT_ONCE = 32;
-/** Bytes of a call and of its reply by 9P. */
+/** Bytes of a 9P call and of its reply. */
 const REQUEST = 56;
 const REPLY = 17;
 
@@ -21,7 +22,10 @@ const client = await connect(server.tree);
 const http = `http://${server.http}/`;
 const argv = [17, 25];
 
-/** Calls over a WebSocket: numbered, so that many may be in flight. */
+/**
+ * Calls over a WebSocket. Each call has a number, so that many calls can be in
+ * flight.
+ */
 class SocketCalls {
   readonly #socket = new WebSocket(`ws://${server.http}/`);
   readonly #waiting = new Map<number, (value: number) => void>();

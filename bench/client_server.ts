@@ -1,6 +1,6 @@
-// The far end of client_bench.ts, in a process of its own: one function and
-// one place for bytes, by 9P, by HTTP, by WebSocket, and a raw responder. It
-// prints the addresses.
+// The servers of client_bench.ts, in a separate process: one function and one
+// stored byte array over 9P, HTTP and WebSocket, and a raw responder. The
+// program prints the addresses.
 
 import { listen, MemoryFs } from "../mod.ts";
 import { listen as listenRaw } from "../transport.ts";
@@ -13,7 +13,7 @@ const add = (a: number, b: number) => a + b;
 const fs = new MemoryFs({ bulk: content, sink: "" }, { uid: "none" });
 fs.register("add", add, { params: ["a", "b"] });
 
-/** The value of a call in JSON, whichever way it came. */
+/** Returns the value of a call as JSON, for HTTP and for WebSocket. */
 function answer(call: { argv: [number, number] }): number {
   return add(...call.argv);
 }
@@ -26,13 +26,13 @@ async function serveHttp(request: Request): Promise<Response> {
   return Response.json((await request.arrayBuffer()).byteLength);
 }
 
-/** Answers one text of a WebSocket. */
+/** Answers one text message of a WebSocket. */
 function serveText(text: string): string {
   const { id, ...call } = JSON.parse(text);
   return JSON.stringify({ id, value: answer(call) });
 }
 
-/** As much of Bun's types as is used here. */
+/** The part of Bun's types that this file uses. */
 interface BunServers {
   serve(options: {
     port: number;
@@ -47,7 +47,9 @@ interface BunServers {
   }): { port: number };
 }
 
-/** Starts the runtime's own server for HTTP and WebSocket, and gives its port. */
+/**
+ * Starts the runtime's own server for HTTP and WebSocket, and returns its port.
+ */
 function listenHttp(): number {
   const isSocket = (request: Request) => request.headers.has("upgrade");
   const options = { hostname: "127.0.0.1", port: 0 };
@@ -59,7 +61,7 @@ function listenHttp(): number {
       return response;
     }).addr.port;
   }
-  // A cast, because Bun's types are a package.
+  // A cast is needed, because Bun's types are in a separate package.
   const { Bun } = globalThis as unknown as { Bun: BunServers };
   return Bun.serve({
     ...options,

@@ -1,5 +1,5 @@
-// Time for one message: encode() into a frame of its own, encodeInto() a
-// buffer that is used again, and decode(); each message with usual values.
+// Measures the time for one message: encode() into a new frame, encodeInto() a
+// reused buffer, and decode(). Each message has typical values.
 //
 //     deno task bench bench/codec_bench.ts
 //     bun run bench/codec_bench.ts
@@ -15,7 +15,7 @@ import {
 import { messageVectors } from "../tests/codec/vectors.ts";
 import { bench, run } from "./harness.ts";
 
-// The first vector of a type, where the first is not the usual one.
+// The vectors to use for types whose first vector is not typical.
 const USUAL = [
   "Twalk one name",
   "Rwalk one qid",
@@ -31,8 +31,8 @@ const chosen = [...dialect9P2000.byType.keys()].map((type) => {
 });
 const buffer = new Uint8Array(8192);
 
-// Right before fast. So many rounds, that the engine has seen every message
-// before the first is timed: as in a server, where they come mixed.
+// Checks the results before timing them. The rounds below run every message
+// before the first one is timed, because a server also handles mixed messages.
 for (const { message, frame } of vectors) {
   assertEquals(encode(message), frame);
   assertEquals(buffer.slice(0, encodeInto(message, buffer)), frame);

@@ -1,9 +1,9 @@
-// This checkout beside another one, by the round trips of rpc_bench.ts: to
-// measure a change on a machine whose speed wanders.
-// Both are in this process, their servers in processes of their own; their
-// rounds take turns, and a ratio, this one's time to the other's, is the median
-// of those of the rounds. Each line is best measured alone, and on one CPU
-// where one request is in flight:
+// Compares this checkout with another one by the round trips of rpc_bench.ts,
+// to measure a change on a machine whose speed varies. Both clients are in this
+// process, and both servers are in separate processes. The rounds take turns.
+// Each ratio is the time of this checkout divided by the time of the other one,
+// and the median of all rounds. Measure each line alone, and lines with one
+// request in flight on one CPU:
 //
 //     deno run -A bench/compare.ts ../other "pair stat 32"
 //     taskset -c 0 bun bench/compare.ts ../other "TCP stat 1 "
@@ -26,9 +26,12 @@ if (other === undefined) {
   process.exit(2);
 }
 
-/** Clients of a checkout: of its server in another process, and in this one. */
+/**
+ * Makes the clients of a checkout: one for a server in another process, and one
+ * for a server in this process.
+ */
 async function clientsOf(checkout: URL): Promise<Ways> {
-  // Of the same shape, as far as is used here.
+  // The other checkout has the same functions, as far as this file uses them.
   const module: typeof import("../mod.ts") = await import(
     new URL("mod.ts", checkout).href
   );
@@ -72,7 +75,10 @@ async function time(operation: Operation, count: number): Promise<number> {
   return performance.now() - start;
 }
 
-/** As many as fill a round, once they are compiled. */
+/**
+ * Returns the number of operations that fill a round after the code is
+ * compiled.
+ */
 async function warmUp(operation: Operation): Promise<number> {
   let count = 4;
   for (let spent = 0; spent < WARM_UP_MS;) {
@@ -102,8 +108,8 @@ for (const way of ["TCP", "pair"]) {
         runs.push({ all, count: await warmUp(all), times: [] });
       }
       for (let i = 0; i < ROUNDS; i++) {
-        // The checkout that comes first has the caches of the other's last
-        // round.
+        // The order alternates, so that no checkout always runs right after the
+        // other one.
         for (const run of i % 2 === 0 ? runs : runs.toReversed()) {
           const took = await time(run.all, run.count);
           run.times.push(took * 1e3 / run.count / inFlight);

@@ -10,7 +10,9 @@ export interface BenchOptions {
   name: string;
   /** Benches of one group are shown, and compared, together. */
   group?: string;
-  /** The others of the group are given as a ratio to this one. */
+  /**
+   * True for the bench that the other benches of the group are compared with.
+   */
   baseline?: boolean;
   /** Operations that one call makes, 1 by default. Figures are for one operation; `deno bench` gives them for a call and says so in the name. */
   ops?: number;
@@ -29,7 +31,10 @@ interface Result extends Entry {
 const WARM_UP_MS = 60;
 const ROUND_MS = 20;
 const ROUNDS = 7;
-/** Times so long for ways that are compared: a connection takes that long until its code is compiled. */
+/**
+ * Factor for the warm-up and the rounds of compare(), because the code of a
+ * connection is compiled only after this time.
+ */
 const PATIENCE = 10;
 
 const underDeno = "Deno" in globalThis;
@@ -80,18 +85,22 @@ export async function run(): Promise<void> {
   }
 }
 
-/** One of several ways to do the same: makes a given number of operations, one after the other or all at once. */
+/**
+ * One of several ways to do the same work. `fn` makes the number of operations
+ * that compare() gets as `ops`, one after the other or all at once.
+ */
 export interface Way {
   name: string;
   fn: () => Promise<unknown>;
 }
 
 /**
- * Times several ways to do the same, and prints a table, under any runtime.
- * Their rounds take turns, so that a machine that slows down slows all of
- * them, and a ratio is the median of those of the rounds.
+ * Measures several ways to do the same work, and prints a table, under any
+ * runtime. The rounds of the ways take turns, so that a machine that becomes
+ * slower slows all ways down. Each ratio is the median of the ratios of the
+ * rounds.
  *
- * @param group What they do.
+ * @param group Name of the work, the title of the table.
  * @param ways The ways; the figures of the others are also given as a ratio to each that `to` names.
  * @param options Operations that one call makes; names of ways to compare with.
  */
@@ -139,7 +148,10 @@ async function measure(entry: Entry): Promise<Result> {
   return { ...entry, median: median(times), least: Math.min(...times) };
 }
 
-/** As many calls as fill a round, by the last part of the warm-up; `scale` makes both longer. */
+/**
+ * Runs the warm-up, and returns the number of calls that fill a round. `scale`
+ * lengthens the warm-up and the round.
+ */
 async function warmUp(fn: () => unknown, scale = 1): Promise<number> {
   const wanted = ROUND_MS * scale;
   let calls = 1;
@@ -151,7 +163,7 @@ async function warmUp(fn: () => unknown, scale = 1): Promise<number> {
   return calls;
 }
 
-/** Milliseconds for that many calls. */
+/** Runs `calls` calls, and returns the time in milliseconds. */
 async function round(fn: () => unknown, calls: number): Promise<number> {
   const start = performance.now();
   for (let i = 0; i < calls; i++) {

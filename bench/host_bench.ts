@@ -1,7 +1,7 @@
-// A large file and 2,000 small ones, written and read by the client through the
-// server: HostFs beside MemoryFs, in one run. Each is measured in a process of
-// its own: the runtime gives the memory of a dead MemoryFs back while the next
-// tree works, at that tree's cost.
+// Compares HostFs with MemoryFs: the client writes and reads a large file and
+// 2,000 small ones through the server. Each tree is measured in a separate
+// process, because the runtime frees the memory of an unused MemoryFs during
+// the measurement of the next tree.
 //
 //     deno run -A bench/host_bench.ts [MIB]
 //     bun bench/host_bench.ts [MIB]
@@ -27,7 +27,9 @@ async function timed(run: () => Promise<unknown>): Promise<number> {
   return (performance.now() - start) / 1000;
 }
 
-/** Seconds to write and read the large file, and the small ones. */
+/**
+ * Measures the seconds to write and read the large file and the small files.
+ */
 async function measure(fs: MemoryFs | HostFs): Promise<number[]> {
   await using server = await listen("tcp://127.0.0.1:0", fs);
   await using client = await connect(server.addr);
@@ -51,7 +53,7 @@ async function measure(fs: MemoryFs | HostFs): Promise<number[]> {
   return [wrote, read, wroteSmall, readSmall];
 }
 
-/** Seconds of one tree, in this process. */
+/** Measures one tree in this process. */
 async function measureTree(kind: string): Promise<number[]> {
   if (kind === "memory") {
     return await measure(new MemoryFs({}, { mode: 0o777 }));
@@ -64,7 +66,7 @@ async function measureTree(kind: string): Promise<number[]> {
   }
 }
 
-/** The same in a process of its own. */
+/** Measures one tree in a separate process. */
 function measureApart(kind: string): number[] {
   const script = fileURLToPath(import.meta.url);
   const run = "Deno" in globalThis ? ["run", "-A", script] : [script];

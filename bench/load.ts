@@ -1,5 +1,6 @@
-// A load generator on the wire: operations of one or more requests each, a
-// window of them in flight, every reply checked by type, tag and size.
+// A load generator that sends 9P messages without the client of the library. An
+// operation is one or more requests; a fixed number of operations is in flight.
+// The type, tag and size of each reply are checked.
 
 import { encode, NOFID, type Tmessage } from "../codec.ts";
 import { type Connection, dial } from "../transport.ts";
@@ -18,23 +19,28 @@ export const GREETING: readonly Tmessage[] = [
 /** One request of an operation. */
 export interface Step {
   message: Tmessage;
-  /** Size of the reply in bytes; any size, if it is not given. */
+  /** Expected size of the reply in bytes; undefined allows any size. */
   size?: number;
-  /** Bytes that its offset moves on by with each operation, and where it starts again. */
+  /**
+   * Bytes that are added to the offset after each operation. At `end` the
+   * offset starts again at 0.
+   */
   stride?: number;
   end?: number;
 }
 
-/** The requests of the operations of one slot of the window. */
+/**
+ * Returns the requests of the operations that one slot of the window makes.
+ */
 export type Scenario = (slot: number) => Step[];
 
 /** The durations of some operations. */
 export interface Run {
   /** Operations a second. */
   rate: number;
-  /** Microseconds that half of the operations stay below. */
+  /** Median duration of an operation, in microseconds. */
   p50: number;
-  /** Microseconds that 99 % of the operations stay below. */
+  /** 99th percentile of the duration of an operation, in microseconds. */
   p99: number;
 }
 
@@ -48,7 +54,7 @@ interface Slot {
 export class Load {
   readonly #channel: Channel;
   readonly #intake: Intake;
-  // One is filled while the other is being written.
+  // One buffer is filled while the other one is being written.
   #out = new Uint8Array(4 * 1024 * 1024);
   #spare = new Uint8Array(4 * 1024 * 1024);
 
@@ -64,7 +70,7 @@ export class Load {
     return load;
   }
 
-  /** One request; gives the size of its reply. */
+  /** Sends one request, and returns the size of its reply. */
   async ask(message: Tmessage): Promise<number> {
     let size = 0;
     await this.run(() => [{ message }], 1, 1, (reply) => size = reply);

@@ -1,6 +1,6 @@
-// A server under load: requests a second that a generator on the wire gets from
-// it, beside those from an echo of 75 bytes of the same runtime; latency,
-// memory of idle connections, large directories.
+// Measures a server under load: requests per second with the load generator,
+// compared with an echo of 75 bytes on the same runtime; latency, memory of
+// idle connections, and large directories.
 //
 //     deno task bench bench/load_bench.ts
 //     bun bench/load_bench.ts
@@ -27,12 +27,12 @@ pin(process.pid, 1);
 const control = await connect(server.tree);
 const cpu = await control.protocol.fid("cpu");
 
-/** Keeps a process on one CPU, where there is a program for that. */
+/** Pins a process to one CPU, if the system has `taskset`. */
 function pin(pid: number, core: number): void {
   spawnSync("taskset", ["-pc", `${core}`, `${pid}`]);
 }
 
-/** Microseconds of CPU time that the server has used. */
+/** Returns the CPU time that the server has used, in microseconds. */
 async function used(): Promise<number> {
   return await control.call<number>(cpu);
 }
@@ -135,11 +135,14 @@ const scenarios: [name: string, count: number, scenario: Scenario][] = [
 ];
 
 interface Row extends Run {
-  /** Operations a second of the server's CPU time. */
+  /** Operations per second of CPU time of the server. */
   perCore: number;
 }
 
-/** The median of some rounds, after one that does not count. */
+/**
+ * Runs one round that does not count and then several rounds, and returns their
+ * median.
+ */
 async function rounds(once: () => Promise<Run>, count: number): Promise<Row> {
   await once();
   const rows: Row[] = [];
@@ -232,7 +235,8 @@ console.log(
   } a second (${(sequential.rate / single.rate).toFixed(2)})`,
 );
 
-// Directories: nothing may depend on the number of entries but a listing.
+// Large directories: only the time of a listing may depend on the number of
+// entries.
 console.log(
   "\nDirectory".padEnd(33) + " walk+open a second   listing, ns an entry",
 );
@@ -259,7 +263,10 @@ for (const entries of [10, 1000, 100_000]) {
   );
 }
 
-/** Lists a directory, and gives the number of bytes by the size of an entry. */
+/**
+ * Lists a directory, and returns the number of its bytes divided by the size of
+ * an entry.
+ */
 async function list(name: string): Promise<number> {
   await load.ask(walk(5, name));
   await load.ask(open(5));
@@ -273,7 +280,10 @@ async function list(name: string): Promise<number> {
   return bytes / 70;
 }
 
-/** Bytes by which a fresh server grows with one more idle connection. */
+/**
+ * Returns the bytes of memory that one more idle connection takes in a new
+ * server.
+ */
 async function growth(
   open: (server: ServerProcess) => Promise<RawClient>,
 ): Promise<number> {

@@ -5,7 +5,7 @@
 import type { Connection } from "../transport.ts";
 import { openChannel } from "../transport/channel.ts";
 
-/** Answers requests of a raw client until it leaves. */
+/** Answers requests of a raw client until the client closes the connection. */
 export async function answerRaw(connection: Connection): Promise<void> {
   const channel = openChannel(connection);
   const buffer = new Uint8Array(256 * 1024);
@@ -29,7 +29,7 @@ export async function answerRaw(connection: Connection): Promise<void> {
   channel.close();
 }
 
-/** A client that sends bytes and counts those that come back. */
+/** A client that sends bytes and counts the bytes of the replies. */
 export class RawClient {
   readonly #channel;
   #buffer: Uint8Array | undefined;
@@ -38,7 +38,7 @@ export class RawClient {
     this.#channel = openChannel(connection);
   }
 
-  /** Tells a raw responder the sizes. */
+  /** Connects to a raw responder, and sends it the sizes. */
   async start(request: number, reply: number): Promise<void> {
     const head = new DataView(new ArrayBuffer(8));
     head.setUint32(0, request, true);
@@ -46,7 +46,7 @@ export class RawClient {
     await this.#channel.write(new Uint8Array(head.buffer));
   }
 
-  /** Sends requests in one write, and waits for so many bytes. */
+  /** Sends requests in one write, and waits for all bytes of their replies. */
   async exchange(requests: Uint8Array, replies: number): Promise<Uint8Array> {
     const buffer = this.#buffer ??= new Uint8Array(256 * 1024);
     const written = this.#channel.write(requests);

@@ -1,6 +1,7 @@
-// Round trips: stat, reads of 64 bytes and 64 KiB, a call; one and 32 in
-// flight; over TCP to a server process, and over a pair in this one. Each
-// beside a raw exchange of the same sizes with a process that does no more.
+// Measures round trips: stat, reads of 64 bytes and 64 KiB, and a call, with 1
+// and 32 in flight, over TCP to a server process and over a pair in this
+// process. Each is compared with a raw exchange of the same sizes with a
+// process that only answers raw requests.
 
 import { assertEquals } from "@std/assert";
 import { type Client, connect, dial, MemoryFs, pair, serve } from "../mod.ts";
@@ -22,7 +23,8 @@ const clients: Record<string, Client> = {
 };
 
 /**
- * One kind of round trip: the call of the client, and its bytes on the wire.
+ * One kind of round trip: the call of the client, and the sizes of its request
+ * and its reply.
  */
 interface Kind {
   name: string;

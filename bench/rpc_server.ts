@@ -1,6 +1,6 @@
-// The far end of the benches, in a process of its own: a tree, a raw responder,
-// a listener that does nothing, and functions that tell the CPU time and the
-// memory of the process. It prints the addresses.
+// The servers of the benches, in a separate process: a tree, a raw responder, a
+// listener that does nothing, and functions that return the CPU time and the
+// memory of the process. The program prints the addresses.
 
 import { cpuUsage, memoryUsage } from "node:process";
 import { listen, MemoryFs } from "../mod.ts";

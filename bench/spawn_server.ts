@@ -1,4 +1,4 @@
-// Starts the far end of a bench under the runtime that runs this.
+// Starts the server process of a bench, under the same runtime as this process.
 
 import { spawn } from "node:child_process";
 import process from "node:process";
@@ -12,12 +12,15 @@ export interface ServerProcess {
   /** Address of a listener that does nothing. */
   readonly idle: string;
   readonly pid: number;
-  /** Host and port of HTTP, where the script has it. */
+  /** Host and port of the HTTP server, if the script has one. */
   readonly http: string;
   stop(): void;
 }
 
-/** Starts a script that prints its addresses; it ends with this process at the latest. */
+/**
+ * Starts a script that prints its addresses. The script ends at the latest when
+ * this process ends.
+ */
 export function spawnServer(name = "rpc_server.ts"): Promise<ServerProcess> {
   const script = new URL(name, import.meta.url).pathname;
   const args = "Deno" in globalThis

@@ -7,7 +7,10 @@ export const LARGE = 65536;
 /** Size of the file `bulk`, in bytes. */
 export const BULK: number = 64 * 1024 * 1024;
 
-/** Bytes that tell their place, so that a wrong offset shows. */
+/**
+ * Returns bytes that depend on their offset, so that a read at a wrong offset
+ * is detected.
+ */
 export function pattern(length: number): Uint8Array<ArrayBuffer> {
   return Uint8Array.from({ length }, (_, i) => i % 251);
 }

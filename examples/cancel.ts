@@ -12,7 +12,10 @@ import { connect, MemoryFs, pair, serve } from "../mod.ts";
 
 const fs = new MemoryFs({ motd: "hello\n" });
 
-/** A function that never ends by itself; its signal says when the caller gives up. */
+/**
+ * A function that never returns by itself. Its signal aborts when the caller
+ * cancels the call.
+ */
 fs.register(
   "ponder",
   ({ signal }, _question: string) =>
@@ -30,8 +33,8 @@ void serve(far, fs);
 // No call of this client takes longer than ten seconds.
 await using client = await connect(near, { timeout: 10_000 });
 
-// Any call takes a signal. It rejects at once with the signal's reason, and
-// the server is sent a Tflush.
+// Every call takes a signal. When the signal aborts, the call rejects at once
+// with the reason of the signal, and the client sends a Tflush.
 const gaveUp = new AbortController();
 setTimeout(() => gaveUp.abort(new Error("the user has left")), 50);
 try {
@@ -40,14 +43,14 @@ try {
   console.log(`client: ${(error as Error).message}`);
 }
 
-// Any call takes a timeout of its own, too.
+// Every call also takes its own timeout.
 try {
   await client.call("ponder", { argv: ["what?"], timeout: 50 });
 } catch (error) {
   console.log(`client: ${(error as Error).message}`);
 }
 
-// The connection is as good as before.
+// The connection still works after the cancelled calls.
 console.log(
   `client: motd is ${JSON.stringify(await client.readTextFile("motd"))}`,
 );

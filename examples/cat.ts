@@ -18,7 +18,7 @@ if (address === undefined || paths.length === 0) {
 
 process.stdout.on("error", () => {}); // print() rejects with it.
 
-/** Waits until the reader of our output has taken the bytes. */
+/** Writes bytes to the standard output, and waits until they are written. */
 function print(bytes: Uint8Array): Promise<void> {
   return new Promise((resolve, reject) => {
     process.stdout.write(bytes, (error) => error ? reject(error) : resolve());

@@ -1,6 +1,6 @@
 /**
- * Files that are made by functions: a file whose content is computed at each
- * open, a file that takes lines, and a file that controls the server.
+ * Defines files by functions: a file whose content is computed at each open, a
+ * log file that clients append lines to, and a file that controls the server.
  *
  *     deno run examples/computed_files.ts
  *     bun examples/computed_files.ts
@@ -23,7 +23,8 @@ fs.define("log", {
   content: () => log.map((line) => `${line}\n`).join(""),
 });
 fs.define("ctl", {
-  // Called at the clunk with all that was written; an error rejects the clunk.
+  // Called at the clunk, with all bytes that were written. If it throws, the
+  // clunk fails.
   written: (data) => {
     const [word, value] = decoder.decode(data).trim().split(" ");
     if (word !== "unit") throw new NinePError("unknown control message");

@@ -8,9 +8,10 @@
  * --help lists the options, among them --dir, --aname, --only and --strict.
  *
  * The output is a line for each case, the messages of each failure, and the
- * counts. --json makes an object of each line, as the README tells.
+ * counts. --json prints each line as a JSON object; docs/protocol.md describes
+ * it.
  *
- * The exit code is 1 when a case fails, 2 when none could be run.
+ * The exit code is 1 when a case fails, and 2 when no case can be run.
  *
  * @module
  */
@@ -26,7 +27,7 @@ import {
   usage,
 } from "../tests/conformance/mod.ts";
 
-/** Reports why no case can be run, and exits. */
+/** Prints the reason why no case can be run, and exits. */
 function refuse(error: Error): never {
   console.error(printable(error.message));
   if (error instanceof TypeError) console.error(usage); // A misuse.

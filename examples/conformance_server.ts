@@ -1,6 +1,6 @@
 /**
- * Serves a tree with every file that a case of the conformance kit needs. With
- * it, the whole kit passes: conformance.ts ADDRESS --strict.
+ * Serves a tree with every file that a case of the conformance kit needs. On
+ * this tree, `conformance.ts ADDRESS --strict` passes all cases.
  *
  *     deno run --allow-net examples/conformance_server.ts [ADDRESS]
  *     bun examples/conformance_server.ts [ADDRESS]

@@ -1,6 +1,6 @@
 /**
- * Copies a file or a whole directory from one server to another, or within
- * one, and shows how far it is.
+ * Copies a file or a whole directory from one server to another, or within one
+ * server, and prints each copied file.
  *
  *     deno run --allow-net examples/copy_tree.ts ADDRESS PATH TO-ADDRESS TO-PATH
  *     bun examples/copy_tree.ts ADDRESS PATH TO-ADDRESS TO-PATH
@@ -23,7 +23,7 @@ if (
 let files = 0;
 let copied = 0;
 
-/** A line for each file that is there. */
+/** Prints a line for each file that is completely copied. */
 function show({ path, bytes, total }: CopyProgress) {
   if (bytes < total) return;
   files++;

@@ -23,7 +23,7 @@ fs.register("test_func", (a: number, b: number) => a + b, {
 await using server = await listen("tcp://127.0.0.1:0", fs);
 console.log(`A server listens on ${server.addr}`);
 
-// The client: what follows goes over the wire.
+// The client: the following calls go over the wire.
 await using client = await connect(server.addr, { uname: "glenda" });
 console.log(`A client is connected, with messages of ${client.msize} bytes`);
 

@@ -1,7 +1,7 @@
 /**
- * Serves numbered jobs, until it is interrupted: the open of `jobs/clone` makes
- * a job and opens its `ctl`. A job lives as long as a client is in its
- * directory. It adds up the numbers of `ctl`; `data` has the sum.
+ * Serves numbered jobs, until it is interrupted. An open of `jobs/clone` makes
+ * a job and opens its `ctl`. A job lives as long as a client has a fid in its
+ * directory. It adds up the numbers that clients write to `ctl`.
  *
  *     deno run --allow-net examples/jobs.ts [ADDRESS]
  *     bun examples/jobs.ts [ADDRESS]

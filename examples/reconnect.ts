@@ -1,6 +1,7 @@
 /**
- * A client that outlives its connection: the server goes away and comes back,
- * and the file that was open is read on. Both are in this process.
+ * Shows a client that connects again after a lost connection: the server stops
+ * and starts again, and the client continues to read its open file. Server and
+ * client are in this process.
  *
  *     deno run --allow-net=127.0.0.1 examples/reconnect.ts
  *     bun examples/reconnect.ts
@@ -22,7 +23,7 @@ await using client = await connect(addr, {
 });
 await using file = await client.open("poem");
 
-/** Reads on from where the file is. */
+/** Reads from the current position of the file. */
 async function read(count: number): Promise<string> {
   const buffer = new Uint8Array(count);
   const got = await file.read(buffer);
@@ -39,9 +40,9 @@ server = await listen(addr, fs); // The same tree, at the same address.
 console.log("the server is back");
 console.log(`after: ${await later}`);
 
-// The library repeats only calls that change nothing. A write that was under
-// way when the connection was lost rejects, and the program must find out
-// whether it was done.
+// The library repeats only calls that change nothing. If the connection is lost
+// during a write, the write rejects, and the program must find out whether the
+// server has done it.
 await client.writeTextFile("poem", "sugar is sweet\n");
 console.log(`now: ${(await client.readTextFile("poem")).trim()}`);
 

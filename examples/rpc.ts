@@ -1,6 +1,6 @@
 /**
- * Reads the start of a file with the requests of the protocol themselves, and
- * shows each of them with its reply.
+ * Reads the start of a file with single messages of the protocol, and prints
+ * each request with its reply.
  *
  *     deno run --allow-net examples/rpc.ts ADDRESS PATH
  *     bun examples/rpc.ts ADDRESS PATH

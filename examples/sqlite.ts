@@ -1,5 +1,5 @@
 /**
- * A tree of your own: the rows of a table in SQLite, as files.
+ * Serves a tree of your own: each row of an SQLite table is a file.
  *
  *     deno run --allow-net -RW examples/sqlite.ts DATABASE [ADDRESS]
  *     bun examples/sqlite.ts DATABASE [ADDRESS]

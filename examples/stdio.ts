@@ -1,7 +1,7 @@
 /**
- * Two processes and no socket: a child serves a tree on its standard input and
- * output, and its parent is the client. Started without a word it is the
- * parent, and starts itself as the child.
+ * Connects two processes without a socket: a child serves a tree on its
+ * standard input and output, and its parent is the client. Without an argument,
+ * this program is the parent, and starts itself as the child.
  *
  *     deno run --allow-run --allow-env examples/stdio.ts
  *     bun examples/stdio.ts
@@ -14,7 +14,7 @@ import process from "node:process";
 import { Readable, Writable } from "node:stream";
 import { connect, fromStreams, MemoryFs, serve } from "../mod.ts";
 
-/** A connection over the input and the output of a process. */
+/** Makes a connection of the input and the output of a process. */
 function over(input: Readable, output: Writable) {
   return fromStreams({
     readable: Readable.toWeb(input) as ReadableStream<Uint8Array>,

@@ -1,7 +1,7 @@
 /**
- * Follows a file of a server, as `tail -f` does: shows its content, then all
- * that is added, until it is interrupted. It follows an event file as well, a
- * file whose server answers a read when something has happened.
+ * Follows a file of a server, as `tail -f` does: prints its content, then all
+ * added bytes, until the program is interrupted. It also follows an event file:
+ * a file whose server answers a read when an event happens.
  *
  *     deno run --allow-net examples/tail.ts ADDRESS PATH
  *     bun examples/tail.ts ADDRESS PATH
@@ -29,7 +29,7 @@ process.once("SIGTERM", () => interrupted.abort());
 
 process.stdout.on("error", () => {}); // print() rejects with it.
 
-/** Waits until the reader of our output has taken the bytes. */
+/** Writes bytes to the standard output, and waits until they are written. */
 function print(bytes: Uint8Array): Promise<void> {
   return new Promise((resolve, reject) => {
     process.stdout.write(bytes, (error) => error ? reject(error) : resolve());

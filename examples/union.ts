@@ -1,6 +1,6 @@
 /**
- * One tree over another: a client changes and removes files of a tree that
- * stays as it is. The changes are in a scratch tree above it.
+ * Puts a tree over another tree: a client changes and removes files, but the
+ * lower tree never changes. The changes are in the upper tree.
  *
  *     deno run examples/union.ts
  *     bun examples/union.ts
@@ -18,7 +18,7 @@ const scratch = new MemoryFs();
 const tree = union(scratch, base);
 
 const [here, there] = pair();
-// All clients are the owner of the files, "sys".
+// All clients act as "sys", the owner of the files.
 const served = serve(there, forUser(tree, "sys"));
 const client = await connect(here);
 

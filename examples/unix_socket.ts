@@ -12,7 +12,7 @@
 import process from "node:process";
 import { connect, listen, MemoryFs, printable } from "../mod.ts";
 
-/** A window manager, as far as files show it. */
+/** Makes the files of a window manager. */
 function windows(): MemoryFs {
   const fs = new MemoryFs({ colors: "black white\n" }, { mode: 0o777 });
   for (const [number, title] of ["editor", "terminal"].entries()) {

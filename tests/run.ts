@@ -1,7 +1,6 @@
 // Runs deno on the whole repository. It uses the real packages of @std if they
-// are
-// cached or can be downloaded within 3 seconds, and otherwise the stand-ins of
-// tests/std. The tasks of deno.json use it:
+// are cached or can be downloaded within 3 seconds, and otherwise the stand-ins
+// of tests/std. The tasks of deno.json use it:
 //
 //     tests/run.ts test|check|bench|doc|ok [ARGUMENT…]
 //

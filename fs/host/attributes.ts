@@ -16,7 +16,7 @@ const DMSOCKET = 0x00100000;
 /** Bits of a mode that a client cannot give to a file: DMSETUID, DMSETGID, DMSETVTX. */
 export const SET_IDS = 0x000D0000;
 
-/** S_ISUID, S_ISGID, S_ISVTX of the host, and the bits that tell of them. */
+/** S_ISUID, S_ISGID and S_ISVTX of the host, each with its DM bit. */
 const HOST_BITS: readonly (readonly [host: number, bit: number])[] = [
   [0o4000, 0x00080000],
   [0o2000, 0x00040000],
@@ -26,13 +26,16 @@ const HOST_BITS: readonly (readonly [host: number, bit: number])[] = [
 /** Kind of a file of the host. */
 export type Kind = "file" | "directory" | "link" | "special";
 
-/** Which file of the host it is. */
+/** Identifies a file of the host. */
 export interface Identity {
   /** Device. */
   readonly dev: bigint;
   /** Number on the device. */
   readonly ino: bigint;
-  /** Kind: a number may get another kind after a removal. */
+  /**
+   * Kind of the file. After a removal, the host may give the number to a file
+   * of another kind.
+   */
   readonly kind: Kind;
 }
 
@@ -43,12 +46,12 @@ export function kindOf(stats: HostStats): Kind {
   return stats.isSymbolicLink() ? "link" : "special";
 }
 
-/** Which file it is. */
+/** Returns the identity of a file. */
 export function identityOf(stats: HostStats): Identity {
   return { dev: stats.dev, ino: stats.ino, kind: kindOf(stats) };
 }
 
-/** Tells whether attributes are those of a file. */
+/** Returns true when the attributes belong to the file. */
 export function isSame(file: Identity, stats: HostStats): boolean {
   return file.ino === stats.ino && file.dev === stats.dev &&
     file.kind === kindOf(stats);
@@ -57,7 +60,10 @@ export function isSame(file: Identity, stats: HostStats): boolean {
 const MASK = (1n << 64n) - 1n;
 const HALF = 1n << 63n;
 
-/** Mixes the bits of a number of 64 bits, one to one. */
+/**
+ * Mixes the bits of a number of 64 bits. Different numbers give different
+ * results.
+ */
 function mix(value: bigint): bigint {
   let bits = value & MASK;
   bits = ((bits ^ (bits >> 30n)) * 0xBF58476D1CE4E5B9n) & MASK;
@@ -66,9 +72,10 @@ function mix(value: bigint): bigint {
 }
 
 /**
- * The path of a file's qid: on the device of the root the number of the file,
- * below 2^63; on other devices 2^63 and a mixture of 63 bits of the numbers of
- * device and file. It is the same after a restart.
+ * Returns the path of a file's qid. On the device of the root, the path is the
+ * number of the file if this number is below 2^63. Otherwise the path is 2^63
+ * plus a hash of 63 bits of the device and the number. The path is the same
+ * after a restart.
  */
 export function qidPath({ dev, ino }: Identity, rootDev: bigint): bigint {
   const number = ino & MASK;
@@ -76,7 +83,10 @@ export function qidPath({ dev, ino }: Identity, rootDev: bigint): bigint {
   return HALF | (mix(mix(dev) + number) >> 1n);
 }
 
-/** The version of a file's qid, never 0: a mixture of the time of the last change and the size. */
+/**
+ * Returns the version of a file's qid, never 0: a hash of the time of the last
+ * change and of the size, plus the number of changes by this server.
+ */
 export function qidVersion(stats: HostStats, changes: number): number {
   const mixed = mix(mix(stats.mtimeNs) + stats.size);
   return (Number(mixed & 0xFFFFFFFFn) + changes >>> 0) || 1;
@@ -86,12 +96,15 @@ const MAX_CHANGES = 4096;
 
 /**
  * Counts the changes of files by this server. So versions differ even if the
- * time of the last change is too coarse to tell two changes apart.
+ * host gives two changes the same time.
  */
 export class ChangeCounts {
   readonly #counts: Map<bigint, number> = new Map();
 
-  /** Notes a change. Of the files, those that were changed last are remembered. */
+  /**
+   * Counts a change of a file. Only the counts of the files that changed last
+   * are kept.
+   */
   note(path: bigint): void {
     const count = this.of(path);
     this.#counts.delete(path);
@@ -144,7 +157,7 @@ export function hostBits(mode: number): number {
   return bits;
 }
 
-/** Last second that a record of plain 9P2000 can tell. */
+/** Last second that a stat record of plain 9P2000 can represent. */
 const LAST_SECOND = 0xFFFFFFFE;
 const SECOND = 1_000_000_000n;
 

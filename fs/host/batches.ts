@@ -1,9 +1,9 @@
-// Reads, or writes, of one open file that wait for each other. Those that
-// follow each other in the file become one operation of the host, so that a
-// client with many requests in flight does not pay for each of them.
+// Combines waiting reads, or waiting writes, of one open file. Requests for
+// adjacent parts of the file become one operation of the host, so that many
+// requests in flight cost few operations.
 
-/** Most bytes of one operation. */
-const MOST = 1024 * 1024;
+/** Maximum of bytes of one operation. */
+const BATCH_BYTES_MAX = 1024 * 1024;
 
 /** A part of a file. */
 export interface Span {
@@ -22,54 +22,59 @@ export interface Waiting<S extends Span, Result> {
 }
 
 /**
- * Runs operations in the order of their arrival, a bounded number at once.
- * While they are under way, others gather for the next.
+ * Runs operations in the order of their arrival, in a bounded number of batches
+ * at a time. Operations that arrive while batches run are combined into the
+ * next batches.
  */
 export class Batches<S extends Span, Result> {
   readonly #run: (batch: readonly Waiting<S, Result>[]) => Promise<void>;
-  readonly #most: number;
+  readonly #runningMax: number;
   readonly #waiting: Waiting<S, Result>[] = [];
   #running = 0;
-  #isBegun = false;
+  #isScheduled = false;
 
   /**
    * Makes a queue of operations.
    *
-   * @param run Does operations whose parts of the file follow each other, and
-   *   answers each of them. When it rejects, the operations without an answer
+   * @param run Runs operations on adjacent parts of the file, and resolves or
+   *   rejects each operation. If `run` rejects, all unsettled operations
    *   reject.
-   * @param most Most batches at once.
+   * @param most Maximum of batches at a time.
    */
   constructor(
     run: (batch: readonly Waiting<S, Result>[]) => Promise<void>,
     most: number,
   ) {
     this.#run = run;
-    this.#most = most;
+    this.#runningMax = most;
   }
 
   /** Adds an operation. */
   add(span: S): Promise<Result> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ span, resolve, reject });
-      if (this.#isBegun || this.#running === this.#most) return;
-      this.#isBegun = true;
-      // Requests that have arrived together come one after the other.
+      if (this.#isScheduled || this.#running === this.#runningMax) return;
+      this.#isScheduled = true;
+      // Requests that arrived in one chunk are added one after the other, so
+      // the batch starts after all of them.
       queueMicrotask(() => {
-        this.#isBegun = false;
+        this.#isScheduled = false;
         this.#begin();
       });
     });
   }
 
   #begin(): void {
-    while (this.#running < this.#most && this.#waiting.length > 0) {
+    while (this.#running < this.#runningMax && this.#waiting.length > 0) {
       this.#running++;
       void this.#finish(this.#next());
     }
   }
 
-  /** The first operation, and those that go on where it ends. */
+  /**
+   * Removes and returns the first waiting operation and the operations on the
+   * parts that follow it in the file.
+   */
   #next(): Waiting<S, Result>[] {
     const waiting = this.#waiting;
     const { offset, length } = waiting[0].span;
@@ -77,18 +82,23 @@ export class Batches<S extends Span, Result> {
     let count = 1;
     for (; count < waiting.length; count++) {
       const { span } = waiting[count];
-      if (span.offset !== end || end + span.length > offset + MOST) break;
+      if (span.offset !== end || end + span.length > offset + BATCH_BYTES_MAX) {
+        break;
+      }
       end += span.length;
     }
     return waiting.splice(0, count);
   }
 
-  /** Never rejects: the operations do. */
+  /**
+   * Runs a batch. Never rejects; on an error, the operations of the batch
+   * reject.
+   */
   async #finish(batch: Waiting<S, Result>[]): Promise<void> {
     try {
       await this.#run(batch);
     } catch (error) {
-      // One that is answered takes no notice.
+      // This has no effect on an operation that is already settled.
       for (const { reject } of batch) reject(error);
     }
     this.#running--;

@@ -1,4 +1,4 @@
-// Changes of a file's attributes: all or none.
+// Changes the attributes of a file: all of them, or none if one change fails.
 
 import { DMDIR, NinePError } from "../../codec.ts";
 import type { AttributeChanges } from "../../server.ts";
@@ -9,10 +9,10 @@ import type { Handle, HostStats } from "./system.ts";
 
 const NS = 1e9;
 
-/** Longest length that all runtimes take. */
+/** Largest length of a file that all runtimes accept. */
 const MAX_LENGTH = 2 ** 52 - 1;
 
-/** Changes as the host takes them, with the way back. */
+/** A change of the host's attributes, and its undo. */
 interface Step {
   apply(): Promise<void>;
   undo(): Promise<void>;
@@ -22,15 +22,17 @@ interface Step {
 export interface ChangeTarget {
   /** The file. */
   readonly inode: Inode;
-  /** A descriptor for writing, where the length is to change. */
+  /**
+   * A descriptor that is open for writing; undefined unless the length changes.
+   */
   readonly writer: Handle | undefined;
   readonly owners: Owners;
 }
 
 /**
- * Checks that changes can be asked of the host.
+ * Checks that the host can make the changes.
  *
- * @throws {NinePError} They cannot.
+ * @throws {NinePError} When the host cannot make a change.
  */
 export function checkChanges(
   stats: HostStats,
@@ -52,7 +54,10 @@ export function checkChanges(
   }
 }
 
-/** The kind of a file stays, and no client gives setuid, setgid or the sticky bit. */
+/**
+ * Checks a new mode: the kind of the file must not change, and a client must
+ * not set setuid, setgid or the sticky bit.
+ */
 function checkMode(stats: HostStats, mode: number): void {
   const now = modeOf(stats);
   if (((mode ^ now) & DMDIR) !== 0) {
@@ -60,14 +65,14 @@ function checkMode(stats: HostStats, mode: number): void {
   }
   const given = (mode & ~now) >>> 0;
   if ((given & SET_IDS) !== 0) throw new NinePError("Operation not permitted");
-  // A host keeps no DMAPPEND, DMEXCL, DMTMP.
+  // The host cannot store DMAPPEND, DMEXCL or DMTMP.
   if ((given & ~0o777) !== 0) throw new NinePError("illegal mode");
   if (stats.isSymbolicLink() && (mode & 0o777) !== (now & 0o777)) {
     throw new NinePError("Operation not supported");
   }
 }
 
-/** The numbers of owner and group that are wanted. */
+/** Returns the numbers of the owner and the group after the changes. */
 function ownersOf(
   stats: HostStats,
   { uid, gid, nuid, ngid }: AttributeChanges,
@@ -107,12 +112,13 @@ export async function applyChanges(
     }
   } catch (error) {
     for (const step of done.reverse()) {
-      // The first error is the one to tell.
+      // The caller gets the first error, so an error of the undo is ignored.
       await step.undo().catch(() => {});
     }
     throw error;
   }
-  // A truncation has moved the time that the client wants to set.
+  // The truncation has changed the modification time, so the wanted times are
+  // set again.
   const times = timesStep(stats, changes, target);
   if (length !== undefined) await times?.apply();
 }
@@ -132,7 +138,7 @@ function stepsOf(
       apply: () => inode.chown(uid, gid),
       undo: async () => {
         await inode.chown(now.uid, now.gid);
-        // The host may have taken away setuid and setgid.
+        // The host may have cleared setuid and setgid.
         if (!stats.isSymbolicLink()) await inode.chmod(bits);
       },
     });
@@ -150,7 +156,10 @@ function stepsOf(
   return steps;
 }
 
-/** The host sets both times together; the runtimes take seconds with a fraction. */
+/**
+ * Returns the step that sets the times; undefined if no time changes. The host
+ * sets both times together. The runtimes take seconds with a fraction.
+ */
 function timesStep(
   stats: HostStats,
   { atime, atimeNsec = 0, mtime, mtimeNsec = 0 }: AttributeChanges,

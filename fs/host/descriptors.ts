@@ -12,7 +12,7 @@ export class Descriptors {
     this.#most = most;
   }
 
-  /** Descriptors that are open, or about to be. */
+  /** Number of descriptors that are open or are being opened. */
   get count(): number {
     return this.#count;
   }
@@ -20,7 +20,7 @@ export class Descriptors {
   /**
    * Reserves a descriptor.
    *
-   * @throws {NinePError} There are too many.
+   * @throws {NinePError} When the limit is reached.
    */
   take(): void {
     if (this.#count >= this.#most) throw new NinePError("Too many open files");

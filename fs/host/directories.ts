@@ -1,20 +1,24 @@
-// Paths to the members of directories that no link can lead elsewhere: by a
-// descriptor of the directory where the host has `/proc/self/fd`, otherwise by
-// a path that is checked before and after its use.
+// Paths to members of directories. A symbolic link cannot redirect such a path
+// out of the tree. If the host has `/proc/self/fd`, the path begins with a
+// descriptor of the directory. Otherwise the path is checked before and after
+// its use.
 
 import { NinePError } from "../../codec.ts";
 import { type Identity, isSame } from "./attributes.ts";
 import { BIG, codeOfError, type Handle, type System } from "./system.ts";
 
-/** Most directories on the way from the root to a file. */
+/** Maximum depth of a directory below the root. */
 export const MAX_DEPTH = 512;
 
-/** Most descriptors of directories that are kept for later operations. */
-const MAX_KEPT = 64;
+/**
+ * Maximum of descriptors of directories that stay open for later operations.
+ */
+const KEPT_DESCRIPTORS_MAX = 64;
 
 /**
- * Number of times that a path is checked again, if directories are not held. A
- * link that is swapped in at random passes one check in two.
+ * Number of further checks of a path after an operation, if directories are not
+ * held by descriptors. A directory that another process swaps for a link and
+ * back passes about half of the checks.
  */
 const CONFIRMATIONS = 3;
 
@@ -28,17 +32,23 @@ export interface DirPlace {
   readonly name: string;
 }
 
-/** Checks after an operation, if directories are not held. */
+/**
+ * Checks that run after an operation if directories are not held by
+ * descriptors.
+ */
 export interface Checks<T> {
   /** Throws unless the path still leads to the result of the operation. */
   confirm?(path: string, result: T): Promise<unknown>;
-  /** Undoes an operation whose directory turns out to have been swapped. */
+  /** Undoes an operation after a check has failed. */
   discard?(result: T): Promise<void>;
 }
 
 /** The directories of a tree, as prefixes of paths. */
 export interface Directories {
-  /** True when a directory is held by a descriptor, so that no swap of a link is noticed too late. */
+  /**
+   * True when directories are held by descriptors, so that a swapped link
+   * cannot redirect an operation.
+   */
   readonly isHeld: boolean;
   /**
    * Runs an operation with a path of a directory: `path/name` is a member of
@@ -46,7 +56,7 @@ export interface Directories {
    *
    * @param use The operation. The path is valid until the operation ends.
    * @param checks Checks, if directories are not held.
-   * @throws {NinePError} The directory is not at its place any more.
+   * @throws {NinePError} When the directory is not at its place any more.
    */
   at<T>(
     dir: DirPlace,
@@ -59,7 +69,7 @@ export interface Directories {
   close(): Promise<void>;
 }
 
-/** The error for a fid whose file is not at its place any more. */
+/** Returns the error for a fid whose file is not at its place any more. */
 export function goneError(): NinePError {
   return new NinePError("file has been removed");
 }
@@ -70,9 +80,10 @@ export function pathOf({ fd }: Handle): string {
 }
 
 /**
- * The directories below a root.
+ * Opens the directories of a tree: by descriptors if the host allows this,
+ * otherwise by checked paths.
  *
- * @param path Path of the root, without links.
+ * @param path Path of the root; no part of it is a symbolic link.
  * @param identity Which directory it is.
  */
 export async function openDirectories(
@@ -86,7 +97,10 @@ export async function openDirectories(
     : new HeldDirectories(system, root);
 }
 
-/** A descriptor of the root, where paths by way of descriptors work. */
+/**
+ * Opens a descriptor of the root. Returns undefined if paths through
+ * descriptors do not work here.
+ */
 async function openRoot(
   { files, flags }: System,
   path: string,
@@ -110,7 +124,7 @@ async function openRoot(
     ]);
     if (isSame(identity, own) && isSame(identity, seen)) return root;
   } catch {
-    // The same.
+    // `/proc/self/fd` cannot be used.
   }
   await root.close();
   return undefined;
@@ -125,13 +139,18 @@ interface Held {
   isNew: boolean;
 }
 
-/** Directories by their descriptors: what other processes do to names and links cannot change where a path leads. */
+/**
+ * Directories by their descriptors. Changes of names and links by other
+ * processes cannot redirect a path.
+ */
 class HeldDirectories implements Directories {
   readonly isHeld = true;
   readonly #system: System;
   readonly #root: Handle;
   #rootPath: string | undefined;
-  /** By the last use, the oldest first. */
+  /**
+   * The open directories, in the order of their last use, the oldest first.
+   */
   readonly #held: Map<DirPlace, Held> = new Map();
   readonly #closing: Set<Promise<void>> = new Set();
 
@@ -156,7 +175,10 @@ class HeldDirectories implements Directories {
     }
   }
 
-  /** Throws for a directory that was moved out of the tree: its descriptor still leads to it. */
+  /**
+   * Throws if the directory was moved out of the tree. The check is needed
+   * because the descriptor still leads to the directory.
+   */
   async #checkInside(path: string): Promise<void> {
     const { files } = this.#system;
     const now = await files.readlink(path);
@@ -172,7 +194,9 @@ class HeldDirectories implements Directories {
     return path.startsWith(root === "/" ? root : `${root}/`);
   }
 
-  /** Opens a directory, and those on the way to it, one after the other. */
+  /**
+   * Opens a directory and its parents, from the nearest open parent downwards.
+   */
   async #acquire(dir: DirPlace): Promise<Held> {
     const way: DirPlace[] = [];
     let place = dir;
@@ -192,7 +216,8 @@ class HeldDirectories implements Directories {
       const next = way.pop();
       if (next === undefined) return lease;
       const child = this.#retain(next, path);
-      // The parent's descriptor is needed until the child's is there.
+      // The descriptor of the parent must stay open until the descriptor of the
+      // child is open.
       await child.ready.catch(() => {});
       this.#leave(lease);
       lease = child;
@@ -212,7 +237,7 @@ class HeldDirectories implements Directories {
       const own = held;
       ready.catch(() => this.#drop(own));
     }
-    // The map's order is that of the last use.
+    // A new insertion keeps the map in the order of the last use.
     this.#held.delete(dir);
     this.#held.set(dir, held);
     held.uses++;
@@ -251,12 +276,12 @@ class HeldDirectories implements Directories {
     if (held.dir === undefined) return;
     held.uses--;
     if (held.uses === 0 && !held.isKept) this.#close(held);
-    if (this.#held.size <= MAX_KEPT) return;
+    if (this.#held.size <= KEPT_DESCRIPTORS_MAX) return;
     for (const oldest of this.#held.values()) {
       if (oldest.uses > 0) continue;
       this.#drop(oldest);
       this.#close(oldest);
-      if (this.#held.size <= MAX_KEPT) return;
+      if (this.#held.size <= KEPT_DESCRIPTORS_MAX) return;
     }
   }
 
@@ -315,7 +340,10 @@ class CheckedDirectories implements Directories {
     }
   }
 
-  /** Paths of a directory and of those that it is in, from the root on. */
+  /**
+   * Returns the paths and identities of the root, of each parent and of the
+   * directory itself, in this order.
+   */
   #wayTo(dir: DirPlace): { path: string; identity: Identity }[] {
     const places = [dir];
     while (places[0].parent !== undefined) places.unshift(places[0].parent);
@@ -344,7 +372,10 @@ class CheckedDirectories implements Directories {
   async close(): Promise<void> {}
 }
 
-/** Tells whether an error says that a file is not there, or is something else. */
+/**
+ * Returns true when an error means that the file does not exist, or that its
+ * name belongs to another kind of file.
+ */
 export function isGone(error: unknown): boolean {
   const code = codeOfError(error);
   // ENXIO: a socket, or a FIFO that no process reads, is in its place.

@@ -1,5 +1,5 @@
-// Follows symbolic links for clients that cannot read links, and only to files
-// in the tree.
+// Follows symbolic links for clients that cannot read links. Follows only links
+// that lead to files in the tree.
 
 import type { Qid } from "../../codec.ts";
 import type {
@@ -10,7 +10,7 @@ import type {
 import type { Capacity, OpenFile, Place, TreeDir, TreeFile } from "../tree.ts";
 import type { HostFile } from "./host_file.ts";
 
-/** Most links on a way, as on Linux. */
+/** Maximum of links between a name and its file, as on Linux. */
 const MAX_LINKS = 40;
 
 /** The members that only a directory has. */
@@ -33,7 +33,7 @@ export interface FollowDir extends HostFile, DirMethods {
   readonly parent: FollowDir | undefined;
   forget(file: HostFile): void;
   release(): void | Promise<void>;
-  /** Finds a member, and follows nothing. */
+  /** Finds a member. Does not follow links. */
   find(name: string): Promise<HostFile | undefined>;
 }
 
@@ -45,8 +45,8 @@ function isDir(file: HostFile): file is FollowDir {
  * Follows a link.
  *
  * @param dir The directory that the link is in.
- * @returns The file that the link leads to, with a use more; undefined for one
- *   that leads nowhere, out of the tree, or round in circles.
+ * @returns The file that the link leads to, retained for the caller; undefined
+ *   if the link leads nowhere, out of the tree, or in a circle.
  */
 export async function followLink(
   dir: FollowDir,
@@ -97,10 +97,13 @@ function wayOf(
 }
 
 /**
- * Walks names up to their end, or to a link, and takes those that were walked.
+ * Walks names until the last one, or until a link. Removes the walked names
+ * from `names`.
  *
- * @param start Where to begin; its use is given up.
- * @returns The file, and the directory that it is in when it is a link.
+ * @param start Directory in which the walk begins. The function releases this
+ *   directory.
+ * @returns The file; for a link, also the directory of the link. Undefined if a
+ *   name does not exist.
  */
 async function walk(
   start: FollowDir,
@@ -127,7 +130,10 @@ async function walk(
   }
 }
 
-/** A file by a link that leads to it: the link for its name, the file for all else. */
+/**
+ * A file that was reached through a link. Its name and place are those of the
+ * link; everything else is that of the file.
+ */
 export class FollowedFile implements TreeFile {
   /** The link. */
   readonly from: HostFile;
@@ -180,14 +186,17 @@ export class FollowedFile implements TreeFile {
     return this.target.statfs();
   }
 
-  /** Lets go of both. */
+  /** Releases the link and the target. */
   async release(): Promise<void> {
     await this.from.release();
     await this.target.release();
   }
 }
 
-/** A directory by a link that leads to it. Takes over a use of both. */
+/**
+ * Makes a directory that was reached through a link. Takes over one reference
+ * to the link and one to the directory.
+ */
 export function followedDir(
   link: HostFile,
   dir: FollowDir,

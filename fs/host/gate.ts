@@ -1,16 +1,15 @@
-// Bounds the operations that are under way, and lets one operation exclude the
-// others.
+// Bounds the number of operations in progress, and can run one operation alone.
 
-/** A turn that waits. */
+/** An operation that waits for its turn. */
 interface Waiting {
   readonly isExclusive: boolean;
   begin(): void;
 }
 
 /**
- * Lets a bounded number of operations be under way at once. A move of a name
- * excludes all other operations, so that no lookup sees half of it. Operations
- * begin in order of arrival.
+ * Runs a bounded number of operations at a time. A move of a name runs alone,
+ * so that no lookup sees a half-finished move. Operations begin in the order of
+ * their arrival.
  */
 export class Gate {
   readonly #most: number;

@@ -24,8 +24,11 @@ import {
   type System,
 } from "./system.ts";
 
-/** Most operations on names at once. More would wait for the same few threads of the runtime. */
-const AT_ONCE = 32;
+/**
+ * Maximum of operations on names at a time. More operations would only wait for
+ * the few threads of the runtime.
+ */
+const OPERATIONS_MAX = 32;
 
 /** Settings of a host directory. */
 export interface HostSettings {
@@ -45,13 +48,16 @@ export class Host {
   /** Path of the root, without links. */
   readonly path: string;
   readonly root: HostStats;
-  readonly gate: Gate = new Gate(AT_ONCE);
+  readonly gate: Gate = new Gate(OPERATIONS_MAX);
   readonly descriptors: Descriptors;
   readonly #changes: ChangeCounts = new ChangeCounts();
   readonly #pending: Set<Promise<unknown>> = new Set();
   #closed: Promise<void> | undefined;
 
-  /** Made by open(). */
+  /**
+   * Stores the parts of the host directory. Use {@linkcode Host.open} to make a
+   * host.
+   */
   constructor(
     settings: HostSettings,
     { system, directories, owners, path, root }: Pick<
@@ -68,7 +74,10 @@ export class Host {
     this.descriptors = new Descriptors(settings.maxOpen);
   }
 
-  /** Opens the directory. A link that leads to it is followed: the program has named it. */
+  /**
+   * Opens the directory. A link to the directory is followed, because the
+   * program itself has given the path.
+   */
   static async open(settings: HostSettings): Promise<Host> {
     const system = loadSystem();
     const { files } = system;
@@ -87,12 +96,12 @@ export class Host {
     return new Host(settings, { system, directories, owners, path, root });
   }
 
-  /** @throws {NinePError} The tree is for reading only. */
+  /** @throws {NinePError} When the tree is read-only. */
   checkWritable(): void {
     if (this.settings.isReadonly) throw new NinePError("read only file system");
   }
 
-  /** Identity of a file in the protocol. */
+  /** Returns the qid of a file. */
   qidOf(stats: HostStats): Qid {
     const path = qidPath(identityOf(stats), this.root.dev);
     return {
@@ -107,7 +116,10 @@ export class Host {
     this.#changes.note(qidPath(identity, this.root.dev));
   }
 
-  /** Waits for an operation of the host, at the end at the latest, and gives its error a code. */
+  /**
+   * Waits for an operation of the host, and gives its error a code. {@linkcode
+   * Host.close} waits for operations that are still in progress.
+   */
   async track<T>(promise: Promise<T>): Promise<T> {
     this.#pending.add(promise);
     try {
@@ -119,7 +131,10 @@ export class Host {
     }
   }
 
-  /** Closes everything: no fid stands for a file any more. */
+  /**
+   * Closes all descriptors. Called when no fid refers to a file of the tree any
+   * more.
+   */
   close(): Promise<void> {
     return this.#closed ??= this.#close();
   }

@@ -42,14 +42,14 @@ const TARGET_MAX = 4095;
 
 /** A directory by its name. */
 export class HostDir extends HostFile implements TreeDir {
-  /** The members that fids stand for, by name. */
+  /** The members that fids refer to, by name. */
   readonly #members: Map<string, HostFile> = new Map();
   readonly #onEnd: (() => Promise<void>) | undefined;
-  /** True when it was made, and not opened yet. */
-  #isMade = false;
+  /** True after mkdir() until the first open. */
+  #isUnopened = false;
   declare parent: HostDir | undefined;
 
-  /** @param onEnd For the root: ends the serving of the tree. */
+  /** @param onEnd Called when the last reference to the root is gone. */
   constructor(
     host: Host,
     parent: HostDir | undefined,
@@ -66,19 +66,22 @@ export class HostDir extends HostFile implements TreeDir {
     return this.#onEnd?.() ?? super.released();
   }
 
-  /** A member is not used any more. */
+  /** Removes a member that no fid refers to any more. */
   forget(file: HostFile): void {
     if (this.#members.get(file.name) === file) this.#members.delete(file.name);
   }
 
-  /** A member has come, in the place of what had its name. */
+  /** Adds a member. A member that had this name before counts as removed. */
   add(file: HostFile): void {
     const old = this.#members.get(file.name);
     if (old !== undefined && old !== file) old.isRemoved = true;
     this.#members.set(file.name, file);
   }
 
-  /** The object for a member that was seen: the one that fids stand for, if it is the same file. */
+  /**
+   * Returns the object for a member with the given attributes: the existing
+   * object if it is the same file, otherwise a new one.
+   */
   member(name: string, stats: HostStats): HostFile {
     const known = this.#members.get(name);
     if (known !== undefined && isSame(known.identity, stats)) {
@@ -93,7 +96,9 @@ export class HostDir extends HostFile implements TreeDir {
     return file;
   }
 
-  /** Runs an operation with a path of the directory, in its turn. */
+  /**
+   * Runs an operation with a path of the directory, when its turn has come.
+   */
   at<T>(
     use: (path: string) => Promise<T>,
     checks?: Checks<T>,
@@ -104,8 +109,8 @@ export class HostDir extends HostFile implements TreeDir {
     );
   }
 
-  /** Runs an operation while no other one is under way. */
-  #alone<T>(use: (path: string) => Promise<T>): Promise<T> {
+  /** Runs an operation while no other operation is in progress. */
+  #exclusive<T>(use: (path: string) => Promise<T>): Promise<T> {
     const { host } = this;
     return host.track(host.gate.exclusive(() => this.#use(use)));
   }
@@ -114,12 +119,16 @@ export class HostDir extends HostFile implements TreeDir {
     use: (path: string) => Promise<T>,
     checks?: Checks<T>,
   ): Promise<T> {
-    // The host may have given its number to another directory of that name.
+    // The host may have given the number of the removed directory to a new
+    // directory with the same name.
     if (this.isRemoved) throw goneError();
     return await this.host.directories.at(this, use, checks);
   }
 
-  /** Looks up a name; follows a link where links are followed, and it leads to something in the tree. */
+  /**
+   * Looks up a name. With `followLinks`, a link that leads to a file in the
+   * tree is followed.
+   */
   async lookup(name: string): Promise<HostFile | FollowedFile | undefined> {
     const file = await this.find(name);
     const isFollowed = file?.identity.kind === "link" &&
@@ -157,7 +166,7 @@ export class HostDir extends HostFile implements TreeDir {
         discard: release,
       });
     } catch (error) {
-      // The directory itself is not there any more.
+      // The directory itself was removed.
       if (error instanceof NinePError) throw error;
       if (codeOfError(error) === "ENOENT") return undefined;
       throw codeOfError(error) === "ENOTDIR" ? goneError() : error;
@@ -170,7 +179,7 @@ export class HostDir extends HostFile implements TreeDir {
     if (depth >= MAX_DEPTH) throw new NinePError("File name too long");
   }
 
-  /** Lists the members one by one, some of them at a time. */
+  /** Lists the members. The directory is read in small batches. */
   list({ cookie }: ListRequest): AsyncIterable<DirEntry> {
     return listEntries(this, cookie);
   }
@@ -181,8 +190,8 @@ export class HostDir extends HostFile implements TreeDir {
       throw new NinePError("Is a directory");
     }
     // The mode of a Tcreate is not checked against the permissions.
-    const isMade = this.#isMade;
-    this.#isMade = false;
+    const isMade = this.#isUnopened;
+    this.#isUnopened = false;
     if (isMade) return;
     const { files, flags } = this.host.system;
     await this.at(async (path) => {
@@ -193,7 +202,10 @@ export class HostDir extends HostFile implements TreeDir {
     await this.stats();
   }
 
-  /** Makes a file. Its permissions are masked by those of the directory, whatever the mask of the process is. */
+  /**
+   * Makes a file. The permissions of the directory mask those of the file. The
+   * umask of the process has no effect.
+   */
   async create({ name, perm, mode }: CreateFile): Promise<CreatedFile> {
     this.host.checkWritable();
     this.#checkName(name);
@@ -237,7 +249,7 @@ export class HostDir extends HostFile implements TreeDir {
         },
       });
     } catch (error) {
-      // An open file gives its descriptor back itself.
+      // If `open` exists, its close() gives the descriptor back.
       if (open === undefined) host.descriptors.give();
       throw error;
     }
@@ -269,12 +281,14 @@ export class HostDir extends HostFile implements TreeDir {
         });
       }
       const dir = this.member(name, stats) as HostDir; // Its attributes say so.
-      dir.#isMade = true;
+      dir.#isUnopened = true;
       return dir;
     }, { discard: release });
   }
 
-  /** Makes a symbolic link; the target is kept as it is, and not followed. */
+  /**
+   * Makes a symbolic link. The target is stored unchanged, and is not followed.
+   */
   async symlink({ name, target }: MakeSymlink): Promise<TreeFile> {
     this.host.checkWritable();
     this.#checkName(name);
@@ -324,16 +338,16 @@ export class HostDir extends HostFile implements TreeDir {
     );
   }
 
-  /** Removes a member, if the name is still that of the file. */
+  /** Removes a member, if the name still belongs to the file. */
   async remove(name: string, file: TreeFile): Promise<void> {
     this.host.checkWritable();
     if (!isHostName(name, this.host.system.platform)) throw goneError();
     const { host } = this;
     const { files } = host.system;
     const own = ownFile(host, file);
-    // While the name is free for another file, no other operation may use this
-    // one.
-    await this.#alone(async (path) => {
+    // No other operation may use the file while its name becomes free for
+    // another file.
+    await this.#exclusive(async (path) => {
       const place = `${path}/${name}`;
       await checkSame(own, place, files);
       await (own.identity.kind === "directory"
@@ -365,7 +379,10 @@ export class HostDir extends HostFile implements TreeDir {
     if (isTooLong(name)) throw new NinePError("File name too long");
   }
 
-  /** A host keeps permissions only; setuid, setgid and the sticky bit are not for clients. */
+  /**
+   * Checks the permissions of a new file. The host can store only permission
+   * bits, and a client must not set setuid, setgid or the sticky bit.
+   */
   #checkPerm(perm: number): void {
     if ((perm & SET_IDS) !== 0) throw new NinePError("Operation not permitted");
     if ((perm & ~(DMDIR | 0o777)) !== 0) {
@@ -374,12 +391,15 @@ export class HostDir extends HostFile implements TreeDir {
   }
 }
 
-/** Gives up what an operation has found. */
+/** Releases the file that an operation has found. */
 async function release(file: HostFile): Promise<void> {
   await file.release();
 }
 
-/** The object of this tree for a file: of a link that was followed, the link. */
+/**
+ * Returns the object of this tree for a file. For a followed link, this is the
+ * link.
+ */
 function ownFile(host: Host, file: TreeFile): HostFile {
   const own = file instanceof FollowedFile ? file.from : file;
   if (own instanceof HostFile && own.host === host) return own;

@@ -1,4 +1,5 @@
-// A file of the host: plain, a symbolic link, or something that is not opened.
+// A file of the host: a plain file, a symbolic link, or a special file, which
+// is never opened.
 
 import {
   NinePError,
@@ -38,38 +39,47 @@ const EXECUTE = 0o111n;
 /** The directory that a file is in. */
 export interface HostParent extends DirPlace {
   readonly parent: HostParent | undefined;
-  /** A member is not used any more, or is elsewhere now. */
+  /**
+   * Removes a member that no fid refers to any more, or that was moved to
+   * another directory.
+   */
   forget(file: HostFile): void;
-  /** One use more, by a member that fids stand for. */
+  /** Adds a reference from a member. */
   retain(): unknown;
   /** One use less. */
   release(): void | Promise<void>;
 }
 
-/** Only a root has no directory, and a directory of the host has all members of one. */
+/**
+ * Returns true unless the parent is undefined, as for the root. Each parent is
+ * a HostDir, which implements TreeDir.
+ */
 function isTreeDir(
   parent: HostParent | undefined,
 ): parent is HostParent & TreeDir {
   return parent !== undefined;
 }
 
-/** A file by one of its names. There is one object for a name while fids stand for it. */
+/**
+ * A file by one of its names. While fids refer to a name, there is exactly one
+ * object for this name.
+ */
 export class HostFile implements TreeFile {
   /** The state that all files share. */
   readonly host: Host;
-  /** Which file of the host it is. */
+  /** Identity of the file on the host. */
   readonly identity: Identity;
   /** The directory that it is in; undefined for the root. */
   parent: HostParent | undefined;
   /** Its name there; `/` for the root. */
   name: string;
-  /** True when this server has taken the name away. */
+  /** True when this server has removed the name. */
   isRemoved = false;
   #qid: Qid;
   #uses = 1;
   readonly #opens: Set<HostOpenFile> = new Set();
 
-  /** Stands for the file that a lookup has found. */
+  /** Makes the object for a file, with one reference for the caller. */
   constructor(
     host: Host,
     parent: HostParent | undefined,
@@ -84,7 +94,7 @@ export class HostFile implements TreeFile {
     parent?.retain();
   }
 
-  /** Identity, as it was seen last. */
+  /** The qid, from the attributes that were read last. */
   get qid(): Qid {
     return this.#qid;
   }
@@ -101,7 +111,7 @@ export class HostFile implements TreeFile {
     return this.released();
   }
 
-  /** No fid stands for the file any more. */
+  /** Called when no fid refers to the file any more. */
   protected released(): void | Promise<void> {
     this.parent?.forget(this);
     return this.parent?.release();
@@ -116,21 +126,22 @@ export class HostFile implements TreeFile {
     return { dir: parent, name };
   }
 
-  /** Notes the attributes that were seen. */
+  /** Updates the qid from new attributes, and returns the attributes. */
   observe(stats: HostStats): HostStats {
     const qid = this.host.qidOf(stats);
     if (qid.vers !== this.#qid.vers) this.#qid = qid;
     return stats;
   }
 
-  /** Runs an operation with the path of the file, in its turn. */
+  /** Runs an operation with the path of the file, when its turn has come. */
   protected async atName<T>(
     use: (path: string) => Promise<T>,
     checks: Checks<T> = {},
   ): Promise<T> {
     const { host } = this;
     return await host.track(host.gate.shared(async () => {
-      // The place is looked at in the turn: a move comes before or after it.
+      // The place is read inside the turn, because an earlier operation may
+      // move the file.
       const { parent, name } = this;
       if (this.isRemoved) throw goneError();
       const { directories } = host;
@@ -193,7 +204,8 @@ export class HostFile implements TreeFile {
       await this.check(path);
       return await files.readlink(path);
     });
-    // Bytes that are no UTF-8 would lead elsewhere.
+    // A target that is not UTF-8 has lost bytes here, and would lead to another
+    // file.
     if (target.includes("\uFFFD")) throw new NinePError("Invalid argument");
     return target;
   }
@@ -210,7 +222,7 @@ export class HostFile implements TreeFile {
     throw goneError();
   }
 
-  /** Opens a plain file; nothing else is ever opened. */
+  /** Opens a plain file. Files of other kinds are refused. */
   async open({ mode }: OpenRequest): Promise<OpenFile | void> {
     const access = mode & 3;
     const isTruncated = (mode & OTRUNC) !== 0;
@@ -236,7 +248,8 @@ export class HostFile implements TreeFile {
       }
       const stats = this.observe(await open.stat());
       open.seen(stats);
-      // OEXEC reads; that the file can be executed, the host does not check.
+      // An open with OEXEC opens the file for reading, so the host does not
+      // check the execute permission.
       if (access === 3 && (stats.mode & EXECUTE) === 0n) {
         throw new NinePError("permission denied");
       }
@@ -247,7 +260,10 @@ export class HostFile implements TreeFile {
     }
   }
 
-  /** Gets a descriptor of the file, which counts until it is closed. */
+  /**
+   * Opens a descriptor of the file, and counts it. The caller must give it back
+   * to `host.descriptors` after it is closed.
+   */
   protected async openHandle(mode: number): Promise<Handle> {
     const { host, identity } = this;
     host.descriptors.take();
@@ -265,7 +281,19 @@ export class HostFile implements TreeFile {
     }
   }
 
-  /** Stands for an open descriptor of the file. */
+  /** Closes a descriptor from openHandle(). It does not count any more, also after an error. */
+  async #close(handle: Handle): Promise<void> {
+    try {
+      await handle.close();
+    } finally {
+      this.host.descriptors.give();
+    }
+  }
+
+  /**
+   * Makes the object for an open descriptor of the file. This object gives the
+   * descriptor back when it is closed.
+   */
   opened(handle: Handle, isAppending: boolean): HostOpenFile {
     const { host, identity } = this;
     const open = new HostOpenFile(handle, isAppending, {
@@ -295,7 +323,8 @@ export class HostFile implements TreeFile {
     const { host, identity } = this;
     const { owners } = host;
     const isCut = changes.length !== undefined && identity.kind === "file";
-    // A later change must not fail because the permissions have changed.
+    // The file is opened before its permissions change, because the new
+    // permissions may forbid the open.
     const writer = isCut
       ? await this.openHandle(host.system.flags.WRONLY)
       : undefined;
@@ -309,15 +338,12 @@ export class HostFile implements TreeFile {
       });
     } finally {
       if (isCut) host.changed(identity);
-      if (writer !== undefined) {
-        await writer.close();
-        host.descriptors.give();
-      }
+      if (writer !== undefined) await this.#close(writer);
     }
     await this.stats();
   }
 
-  /** Changes a link, and not its target. */
+  /** Changes the attributes of the link itself, not of its target. */
   async #changeLink(path: string, changes: AttributeChanges): Promise<void> {
     const { system: { files }, owners } = this.host;
     const inode = {
@@ -340,8 +366,7 @@ export class HostFile implements TreeFile {
     try {
       await this.host.track(handle.sync());
     } finally {
-      await handle.close();
-      this.host.descriptors.give();
+      await this.#close(handle);
     }
   }
 

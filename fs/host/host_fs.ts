@@ -16,27 +16,28 @@ export interface HostFsOptions {
   /** Refuse all changes. True by default. */
   readonly readonly?: boolean;
   /**
-   * Follow symbolic links, for clients that cannot read links, and only to
-   * files in the directory. A link that leads elsewhere, or nowhere, stays a
-   * link. False by default: all links stay links.
+   * Follow symbolic links that lead to files in the directory, for clients that
+   * cannot read links. A link that leads elsewhere or nowhere is shown as a
+   * link. False by default: all links are shown as links.
    */
   readonly followLinks?: boolean;
   /**
-   * Most descriptors that fids hold, for open files and for directories that are
-   * being listed, 1 or more; further opens get `Too many open files`. Operations
-   * on names use up to 160 more. 512 by default.
+   * Maximum of descriptors for open files and for directories that are being
+   * listed, 1 or more. A further open fails with `Too many open files`.
+   * Operations on names use up to 160 more. 512 by default.
    */
   readonly maxOpen?: number;
   /**
-   * Refuse to serve where directories cannot be held by descriptors, and a link
-   * that is swapped in could lead out of the directory; see {@linkcode HostFs}. False by
-   * default.
+   * Refuse to serve if directories cannot be held by descriptors, because a
+   * link that another process swaps in could then lead out of the directory;
+   * see {@linkcode HostFs}. False by default.
    */
   readonly requireDescriptors?: boolean;
   /**
-   * The rules above the tree. By default the library checks no permissions,
-   * because the host checks those of the process. With `access: true` it checks
-   * them as well, by the names of the host's users and groups.
+   * The rules that the library applies to the tree. By default the library
+   * checks no permissions, because the host checks the rights of the process.
+   * With `access: true`, the library also checks the rights of the client's
+   * user, by the names of the host's users and groups.
    */
   readonly rules?: Rules;
 }
@@ -44,33 +45,36 @@ export interface HostFsOptions {
 /**
  * A directory of the machine as a tree to serve, under Deno, Bun and Node.
  *
- * Nothing outside the directory is reached. Clients change nothing unless
- * `readonly` is false. Symbolic links are followed only with `followLinks`, and
- * only to files in the directory. Devices, FIFOs and sockets are listed, and
- * never opened. No client gives a file setuid, setgid or the sticky bit.
- * DMAPPEND, DMEXCL and DMTMP are refused, because the host does not keep them.
+ * Clients reach nothing outside the directory. Clients can change nothing
+ * unless `readonly` is false. Symbolic links are followed only with
+ * `followLinks`, and only to files in the directory. Devices, FIFOs and sockets
+ * are listed, but cannot be opened. A client cannot set setuid, setgid or the
+ * sticky bit of a file. DMAPPEND, DMEXCL and DMTMP are refused, because the
+ * host does not keep them.
  *
  * All users have the rights of the process, and the process owns the new files.
- * With `rules` that have `access: true`, users have at most these rights. New
- * files get the permissions that the client asks for, as far as the directory
- * has them; the umask of the process does not count.
+ * With `access: true` in `rules`, each user has at most these rights. New files
+ * get the permissions that the client asks for, masked by those of the
+ * directory; the umask of the process has no effect.
  *
  * Other processes may change the directory at the same time. If the host has
  * `/proc/self/fd` (Linux; under Deno only with all permissions, because Deno
  * hides `/proc` from other programs), directories are held by descriptors, and
- * a link that is swapped in leads nowhere. Otherwise paths are checked before
- * and after each operation, and an opened file must be the file that was looked
- * up. A process that swaps a directory for a link and back, each time at the
- * right moment, can still win. Under Deno, `--allow-read=DIR --allow-write=DIR`
- * then bounds the damage. No host can remove or move a name on condition that
- * it still belongs to a certain file. So a file that takes the name at that
- * moment, in the same directory, is removed or moved instead.
+ * a link that another process swaps in has no effect. Otherwise paths are
+ * checked before and after each operation, and an opened file must be the file
+ * that was looked up. A process that swaps a directory for a link and back,
+ * each time at the right moment, can still make an operation reach a file
+ * outside. Under Deno, `--allow-read=DIR --allow-write=DIR` then bounds the
+ * damage. No host has an operation that removes or moves a name only if the
+ * name still belongs to a certain file. So if another file takes the name at
+ * that moment, this other file is removed or moved.
  *
- * A qid has the device and number of the file, and as its version a mixture of
- * time and size; hosts use the number of a removed file again. Names that are
- * no UTF-8, or contain U+FFFD, cannot be reached, and are not listed. Bun reads
- * all names of a directory when a listing begins, Deno and Node some at a time. Times have
- * the resolution of the runtime: nanoseconds, under Deno milliseconds.
+ * A qid path comes from the device and the number of the file, and a qid
+ * version from its time and its size. Hosts use the number of a removed file
+ * again. Names that are not UTF-8 or that contain U+FFFD are not listed and
+ * cannot be used. Bun reads all names of a directory when a listing begins;
+ * Deno and Node read them in parts. Times have the resolution of the runtime:
+ * milliseconds under Deno, nanoseconds under Bun and Node.
  *
  * @example A directory, for reading
  * ```ts ignore
@@ -81,21 +85,21 @@ export interface HostFsOptions {
  * ```
  */
 export class HostFs implements ServableTree {
-  /** The rules that stand above the tree. */
+  /** The rules that the library applies to the tree. */
   readonly rules: Rules;
   /** The handler. */
   readonly handler: Handler<PathNode>;
   readonly #settings: HostSettings;
-  /** The root, while fids stand for it or for a file below it. */
+  /** The root, while fids refer to it or to a file below it. */
   #root: Promise<HostDir> | undefined;
-  /** The end of the last time that clients were attached. */
+  /** Resolves when the host directory of the last clients is closed. */
   #ended: Promise<void> | undefined;
 
   /**
    * Makes a tree of a directory, which is opened when a client attaches.
    *
    * @param dir Path of the directory; a link is followed here.
-   * @throws {RangeError} `maxOpen` is no whole number from 1 on.
+   * @throws {RangeError} When `maxOpen` is not a whole number of 1 or more.
    */
   constructor(dir: string, options: HostFsOptions = {}) {
     const { maxOpen = MAX_OPEN } = options;
@@ -118,7 +122,8 @@ export class HostFs implements ServableTree {
   /**
    * Gives the root to every user.
    *
-   * @throws {NinePError} There is no such tree, or the directory is not there.
+   * @throws {NinePError} When there is no tree of this name, or the directory
+   *   does not exist.
    */
   async attach({ aname }: AttachRequest): Promise<TreeDir> {
     if (aname !== "" && aname !== "/") {
@@ -129,7 +134,8 @@ export class HostFs implements ServableTree {
       const begun = this.#root ??= this.#begin();
       const root = await begun;
       if (isFirst) return root;
-      // The first client may have gone already, and the root with it.
+      // The first client may have left already, and the root may be closed.
+      // Then the loop opens a new root.
       if (this.#root === begun) return root.retain();
     }
   }

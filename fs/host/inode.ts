@@ -1,10 +1,11 @@
-// A file of the host itself, and not what its name leads to by now.
+// Opens and changes a file of the host only if its path still leads to this
+// file.
 
 import { type Identity, isSame } from "./attributes.ts";
 import { type Directories, goneError, isGone, pathOf } from "./directories.ts";
 import { BIG, type Handle, type HostStats, type System } from "./system.ts";
 
-/** The changes that a file allows. */
+/** The attributes of one file, and functions that change them. */
 export interface Inode {
   stat(): Promise<HostStats>;
   chmod(mode: number): Promise<void>;
@@ -13,13 +14,15 @@ export interface Inode {
   utimes(atime: number, mtime: number): Promise<void>;
 }
 
-/** The functions of the host that reach files. */
+/**
+ * The file functions and the directories that an operation on a file needs.
+ */
 export interface Access {
   readonly system: System;
   readonly directories: Directories;
 }
 
-/** Opens a path, and closes it again if it is another file than expected. */
+/** Opens a path. Closes the file and throws if it is not the expected file. */
 async function openSame(
   { files, flags }: System,
   path: string,
@@ -42,10 +45,10 @@ async function openSame(
 }
 
 /**
- * Opens a file, if its path leads to it: no link is followed, and a device or
- * FIFO that has come in its place is not opened.
+ * Opens a file, if its path still leads to it. No link is followed, and a
+ * device or FIFO that another process has put in its place is not opened.
  *
- * @param path Path by way of its directory.
+ * @param path Path from {@linkcode Directories.at} and the name.
  * @param mode Flags for reading, writing and appending; nothing else.
  */
 export async function openFile(
@@ -64,7 +67,7 @@ export async function openFile(
   }
 }
 
-/** Runs an operation on a file or directory, if its path leads to it. */
+/** Runs an operation on a file or directory, if the path still leads to it. */
 export async function withInode<T>(
   { system, directories }: Access,
   path: string,
@@ -79,7 +82,8 @@ export async function withInode<T>(
   try {
     return await use({
       stat: () => handle.stat(BIG),
-      // A descriptor that is not open for reading takes no changes.
+      // A descriptor with O_PATH does not allow changes, so the changes use its
+      // path in `/proc/self/fd`.
       ...(isHeld
         ? {
           chmod: (mode) => files.chmod(own, mode),

@@ -1,4 +1,4 @@
-// The listing of a directory of the host: as it is read, some members at a time.
+// Lists a directory of the host in batches, while it is being read.
 
 import type { Attributes, DirEntry } from "../../server.ts";
 import { attributesOf } from "./attributes.ts";
@@ -13,7 +13,10 @@ import {
   type HostStats,
 } from "./system.ts";
 
-/** Members that are looked at together: few at first, so that the first reply comes soon. */
+/**
+ * Number of members in the first batch and in later batches. The first batch is
+ * small, so that the first reply comes soon.
+ */
 const FIRST = 16;
 const BATCH = 64;
 
@@ -40,7 +43,8 @@ interface Names {
 /**
  * Lists a directory.
  *
- * @param cookie Number of names that the client has, in the order of the host.
+ * @param cookie Number of names, in the order of the host, that the client has
+ *   already got.
  */
 export async function* listEntries(
   dir: ListedDir,
@@ -78,7 +82,10 @@ export async function* listEntries(
   }
 }
 
-/** Attributes of a member; undefined for one that was removed since, or has no name that leads to it. */
+/**
+ * Returns the attributes of a member; undefined if it was removed, or if
+ * clients cannot use its name.
+ */
 async function look(
   host: Host,
   files: HostFiles,
@@ -100,7 +107,7 @@ async function look(
   }
 }
 
-/** Opens a directory for its names. It counts as one descriptor. */
+/** Opens a directory to read its names, and counts one descriptor for it. */
 async function openNames(dir: ListedDir): Promise<Names> {
   const { host } = dir;
   host.descriptors.take();
@@ -122,8 +129,8 @@ async function openNames(dir: ListedDir): Promise<Names> {
 }
 
 /**
- * Some runtimes read a directory when its first name is asked for, so that the
- * path has to be good until then.
+ * Opens a directory and reads its first name. Some runtimes open the directory
+ * only at the first read, so the path must be valid until then.
  */
 async function openStream(host: Host, path: string): Promise<Names> {
   const { system: { files, flags }, directories: { isHeld } } = host;
@@ -167,7 +174,7 @@ async function close(stream: HostDirStream): Promise<void> {
   try {
     await stream.close();
   } catch (error) {
-    // Some runtimes close it with the last name.
+    // Some runtimes close the directory after the last name.
     if (codeOfError(error) !== "ERR_DIR_CLOSED") throw error;
   }
 }

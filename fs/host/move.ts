@@ -10,7 +10,7 @@ import { BIG, codeOfError, type HostFiles, type HostStats } from "./system.ts";
 /** A directory that names are moved in. */
 export interface MoveDir extends HostParent {
   readonly host: Host;
-  /** A member has come, in the place of what had its name. */
+  /** Adds a member. A member that had this name before counts as removed. */
   add(file: HostFile): void;
 }
 
@@ -44,7 +44,10 @@ async function lookAt(
   }
 }
 
-/** Gives a file a further name, which must be free; takes it back if it is another file's. */
+/**
+ * Gives a file another name, which must be free. Removes the new name again if
+ * it belongs to another file.
+ */
 export async function linkSame(
   file: { readonly identity: Identity },
   from: string,
@@ -61,7 +64,7 @@ export async function linkSame(
   }
 }
 
-/** Moves a name. Nothing else may be under way. */
+/** Moves a name. No other operation may be in progress. */
 export async function moveName(
   dir: MoveDir,
   newDir: MoveDir,
@@ -102,7 +105,7 @@ async function replaceName(
 ): Promise<void> {
   const there = await lookAt(to, files);
   await files.rename(from, to);
-  // Of two names of one file, rename(2) leaves both.
+  // If both names belong to the same file, rename(2) keeps both names.
   const isBoth = there !== undefined && isSame(file.identity, there) &&
     file.identity.kind !== "directory";
   if (!isBoth) return;
@@ -114,7 +117,10 @@ async function replaceName(
   await files.unlink(from);
 }
 
-/** A further name that must be free, and then the end of the old one: nothing is replaced. */
+/**
+ * Moves a file without replacing another file: links the new name, which must
+ * be free, and then removes the old name.
+ */
 async function moveFile(
   file: { readonly identity: Identity },
   from: string,
@@ -124,8 +130,9 @@ async function moveFile(
   try {
     await linkSame(file, from, to, files);
   } catch (error) {
-    // Some file systems have no further names, and Linux may forbid them for
-    // files of others. Then a file that comes at the last moment is replaced.
+    // Some file systems have no hard links, and Linux may forbid hard links to
+    // files of other users. Then the file is renamed, and a file that takes the
+    // new name at the last moment is replaced.
     const code = codeOfError(error);
     const isRefused = code === "EPERM" || code === "ENOTSUP" ||
       code === "EOPNOTSUPP" || code === "ENOSYS" || code === "EMLINK";
@@ -145,7 +152,10 @@ async function moveFile(
   }
 }
 
-/** An empty directory takes the name first: rename(2) replaces nothing but that. */
+/**
+ * Moves a directory without replacing another one. A new empty directory takes
+ * the name first, because rename(2) replaces only an empty directory.
+ */
 async function moveDirectory(
   from: string,
   to: string,

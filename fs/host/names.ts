@@ -1,4 +1,4 @@
-// The names that a host directory takes and gives.
+// Checks names of files of a host directory.
 
 import { isName } from "../../codec.ts";
 import { utf8Length } from "../../codec/wire.ts";
@@ -7,9 +7,9 @@ import { utf8Length } from "../../codec/wire.ts";
 export const NAME_MAX = 255;
 
 /**
- * The character that the runtimes give for bytes that are no UTF-8. Names of
- * Linux are bytes, so two such names may look the same, and neither leads back
- * to its file.
+ * The character that the runtimes put in place of bytes that are not UTF-8.
+ * Names on Linux are bytes, so two such names may look the same, and no file
+ * can be opened by such a name.
  */
 const REPLACEMENT = "\uFFFD";
 
@@ -25,11 +25,12 @@ const DEVICES =
 const UNUSABLE = /[\\/:*?"<>|\0-\x1f]|[. ]$/;
 
 /**
- * Tells whether a directory of the host can have a member of that name, and the name
- * leads to nothing else.
+ * Returns true when a directory of the host can have a member of this name, and
+ * the name cannot mean anything else.
  *
  * @param name The name.
- * @param platform The host's operating system, as `process.platform` tells it.
+ * @param platform Operating system of the host: the value of
+ *   `process.platform`.
  */
 export function isHostName(name: string, platform: string): boolean {
   if (!isName(name) || name.includes("\0") || !name.isWellFormed()) {

@@ -8,16 +8,20 @@ import { BIG, codeOfError, type Handle, type HostStats } from "./system.ts";
 import { NO_BYTES } from "../../codec/wire.ts";
 
 /**
- * Bytes that a read asks for at least, where the client wants so many: a small
- * file does not cost a buffer of the size of a reply.
+ * Minimum of bytes that a read asks for, if the client wants as many. Reads are
+ * limited by the known size of the file, so that a small file does not need a
+ * buffer of the size of a reply.
  */
-const LEAST = 16 * 1024;
+const READ_MIN = 16 * 1024;
 
-/** Reads of the host at once, of one open file. */
-const READS = 2;
+/** Maximum of reads of one open file at a time. */
+const READS_MAX = 2;
 
-/** Writes of the host at once: of two writes to one file, one waits for the other in the kernel, and keeps a thread. */
-const WRITES = 1;
+/**
+ * Maximum of writes to one open file at a time. A second write would wait in
+ * the kernel for the first one, and block a thread.
+ */
+const WRITES_MAX = 1;
 
 /** Callbacks of an open file. */
 export interface OpenFileEvents {
@@ -34,20 +38,26 @@ interface WriteSpan extends Span {
   readonly data: Uint8Array;
 }
 
-/** An open file. Its descriptor is closed once, when nothing uses it any more. */
+/**
+ * An open file. Its descriptor is closed once, after the last operation has
+ * ended.
+ */
 export class HostOpenFile implements OpenFile {
   readonly #handle: Handle;
   readonly #events: OpenFileEvents;
   readonly #isAppending: boolean;
   readonly #reads: Batches<Span, Uint8Array> = new Batches(
     (batch) => this.#readAll(batch),
-    READS,
+    READS_MAX,
   );
   readonly #writes: Batches<WriteSpan, number> = new Batches(
     (batch) => this.#writeAll(batch),
-    WRITES,
+    WRITES_MAX,
   );
-  /** Size when it was last seen: a hint, for files change by themselves. */
+  /**
+   * Size that was seen last. It is only a hint, because other processes may
+   * change the file.
+   */
   #size = 0;
   #running = 0;
   #closed: Promise<void> | undefined;
@@ -64,15 +74,15 @@ export class HostOpenFile implements OpenFile {
     this.#events = events;
   }
 
-  /** The size is known now. */
+  /** Stores the size from the attributes. */
   seen({ size }: HostStats): void {
     this.#size = Number(size);
   }
 
-  /** Reads at an offset; fewer bytes where the file ends. */
+  /** Reads at an offset. Returns fewer bytes at the end of the file. */
   async read({ offset, count }: ReadRequest): Promise<Uint8Array> {
     if (count === 0) return NO_BYTES;
-    const length = Math.min(count, Math.max(this.#size - offset, LEAST));
+    const length = Math.min(count, Math.max(this.#size - offset, READ_MIN));
     const data = await this.#use(() => this.#reads.add({ offset, length }));
     const end = offset + data.length;
     if (data.length < length) this.#size = end;
@@ -94,10 +104,12 @@ export class HostOpenFile implements OpenFile {
     let at = 0;
     for (const { span, resolve } of batch) {
       const end = at + span.length;
-      // A file system may give less than there is. The end, it has to tell.
+      // A file system may return fewer bytes than the file has. Only a read of
+      // 0 bytes proves that the file ends here.
       if (at > 0 && at >= bytesRead) {
-        const more = await this.#handle
-          .read(buffer, at, span.length, offset + at);
+        const more = await this.#events.track(
+          this.#handle.read(buffer, at, span.length, offset + at),
+        );
         if (more.bytesRead > 0) bytesRead = at + more.bytesRead;
       }
       resolve(buffer.subarray(at, Math.max(at, Math.min(end, bytesRead))));
@@ -133,8 +145,8 @@ export class HostOpenFile implements OpenFile {
         taken += bytesWritten;
       }
     } catch (error) {
-      // The requests that have got bytes into the file are answered below; a
-      // client learns of the error at its next write.
+      // Requests of which the host has written some bytes succeed; the client
+      // gets the error at its next write.
       answer(batch, taken, writeError(error));
       return;
     } finally {
@@ -144,12 +156,15 @@ export class HostOpenFile implements OpenFile {
     answer(batch, taken, undefined);
   }
 
-  /** Tells the attributes of the file, wherever its name is. */
+  /** Returns the attributes of the file, even if its name was moved. */
   stat(): Promise<HostStats> {
     return this.#use(() => this.#handle.stat(BIG));
   }
 
-  /** The number of a descriptor is used again: none is closed while something uses it. */
+  /**
+   * Runs an operation with the descriptor. The descriptor stays open until the
+   * operation ends, because the host may give its number to another file.
+   */
   async #use<T>(use: () => Promise<T>): Promise<T> {
     if (this.#closed !== undefined) throw new NinePError("bad use of fid");
     this.#running++;
@@ -183,7 +198,7 @@ function lengthOf(batch: readonly { readonly span: Span }[]): number {
   return batch.reduce((sum, { span }) => sum + span.length, 0);
 }
 
-/** The bytes of a batch, one behind the other. */
+/** Joins the bytes of a batch. */
 function joined(
   batch: readonly { readonly span: WriteSpan }[],
   length: number,
@@ -197,7 +212,10 @@ function joined(
   return bytes;
 }
 
-/** Tells each write how many of its bytes were taken; the error those of which none was. */
+/**
+ * Resolves each write with the number of its written bytes. Rejects each write
+ * of which no byte was written.
+ */
 function answer(
   batch: readonly Waiting<WriteSpan, number>[],
   taken: number,
@@ -212,7 +230,10 @@ function answer(
   }
 }
 
-/** An offset beyond the host's limit is no wrong argument. */
+/**
+ * Turns EINVAL into `file too big`, because the cause is an offset beyond the
+ * limit of the host.
+ */
 function writeError(error: unknown): unknown {
   return codeOfError(error) === "EINVAL"
     ? new NinePError("file too big", { cause: error })

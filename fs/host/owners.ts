@@ -11,8 +11,8 @@ interface Names {
 const NONE: Names = { byNumber: new Map(), byName: new Map() };
 
 /**
- * The users and groups of the host. If the host does not tell a name, the
- * number stands for it.
+ * The users and groups of the host. If a user or group has no known name, the
+ * name is the number.
  */
 export class Owners {
   readonly #users: Names;
@@ -23,7 +23,7 @@ export class Owners {
     this.#groups = groups;
   }
 
-  /** Reads `/etc/passwd` and `/etc/group`, where they may be read. */
+  /** Reads `/etc/passwd` and `/etc/group`, if the process may read them. */
   static async load(files: HostFiles): Promise<Owners> {
     const [users, groups] = await Promise.all(
       ["/etc/passwd", "/etc/group"].map(async (path) => {
@@ -58,7 +58,10 @@ export class Owners {
   }
 }
 
-/** Reads lines of `name:password:number:…`; the first of two lines counts. */
+/**
+ * Parses lines of `name:password:number:…`. If a name or a number occurs twice,
+ * the first line counts.
+ */
 export function parseNames(text: string): Names {
   const byNumber = new Map<number, string>();
   const byName = new Map<string, number>();
@@ -73,7 +76,10 @@ export function parseNames(text: string): Names {
   return { byNumber, byName };
 }
 
-/** A number of a user or group, 0 to 2^32 - 2, from its digits. */
+/**
+ * Parses the number of a user or group, 0 to 2^32 - 2. Returns undefined for
+ * any other text.
+ */
 function numberOf(text: string): number | undefined {
   if (!/^[0-9]{1,10}$/.test(text)) return undefined;
   const number = Number(text);

@@ -1,5 +1,5 @@
-// The functions of node:fs that a host directory is served with. Deno, Bun and
-// Node have them. They are loaded at run time, so that browsers can load mod.ts.
+// The functions of `node:fs` that a host directory uses. Deno, Bun and Node
+// have them. They are loaded at run time, so that browsers can load mod.ts.
 
 import { NinePError } from "../../codec.ts";
 
@@ -100,11 +100,14 @@ export interface Flags {
   readonly EXCL: number;
   readonly DIRECTORY: number;
   /**
-   * Not to follow a link, nor to wait for the far end of a FIFO or device, nor
-   * to get a terminal.
+   * O_NOFOLLOW, O_NONBLOCK and O_NOCTTY: the open does not follow a link, does
+   * not wait for the other end of a FIFO or device, and does not take a
+   * controlling terminal.
    */
   readonly CAREFUL: number;
-  /** To get a descriptor that stands for the file, and does not open it; Linux only. */
+  /**
+   * O_PATH: the descriptor refers to the file without opening it. Linux only.
+   */
   readonly PATH: number;
 }
 
@@ -120,16 +123,16 @@ export interface System {
   readonly platform: string;
 }
 
-/** O_PATH of Linux, which the runtimes do not name. */
+/** O_PATH of Linux, which the runtimes do not export. */
 const O_PATH = 0o10000000;
 
 /**
  * Loads the file functions of the runtime.
  *
- * @throws {NinePError} The runtime has none, as a browser.
+ * @throws {NinePError} When the runtime has no file functions, as in a browser.
  */
 export function loadSystem(): System {
-  // A cast is needed, because the types of Node are a package.
+  // A cast is needed, because the types of Node are in a separate package.
   const { process, Deno: deno } = globalThis as unknown as {
     Deno?: DenoFiles;
     process?: {
@@ -167,8 +170,8 @@ export function loadSystem(): System {
 }
 
 /**
- * The close() of a directory from `node:fs` leaves its descriptor open under
- * Deno (2.9), so that Deno's own function takes its place there.
+ * Replaces opendir() by Deno's own function. Under Deno 2.9, close() of a
+ * directory from `node:fs` leaves the descriptor open.
  */
 function withReadDir(files: HostFiles, deno: DenoFiles): HostFiles {
   const opendir = (path: string): Promise<HostDirStream> => {
@@ -191,7 +194,7 @@ export function codeOfError(error: unknown): string | undefined {
   return typeof code === "string" ? code : undefined;
 }
 
-/** The codes of error numbers, where Linux and macOS have the same. */
+/** The codes of the error numbers that Linux and macOS have in common. */
 const CODES: ReadonlyMap<number, string> = new Map([
   [1, "EPERM"],
   [2, "ENOENT"],
@@ -217,8 +220,8 @@ const CODES: ReadonlyMap<number, string> = new Map([
 const EDQUOT: Readonly<Record<string, number>> = { linux: 122, darwin: 69 };
 
 /**
- * Gives an error of the host its code, where the runtime has left it out: errors
- * of Deno's file handles have a number in their message only.
+ * Returns an error of the host with its code. Errors of Deno's file handles
+ * have no code, only a number in the message.
  */
 export function hostError(error: unknown, platform: string): unknown {
   if (!(error instanceof Error) || codeOfError(error) !== undefined) {
@@ -232,5 +235,5 @@ export function hostError(error: unknown, platform: string): unknown {
   return Object.assign(new Error(error.message, { cause: error }), { code });
 }
 
-/** For attributes with full resolution. */
+/** Option of stat() for attributes as bigints, with full resolution. */
 export const BIG: Big = { bigint: true };
