@@ -136,7 +136,6 @@ interface Held {
   readonly ready: Promise<Handle>;
   uses: number;
   isKept: boolean;
-  isNew: boolean;
 }
 
 /**
@@ -167,8 +166,7 @@ class HeldDirectories implements Directories {
     const held = await this.#acquire(dir);
     try {
       const path = pathOf(await held.ready);
-      if (!held.isNew) await this.#checkInside(path);
-      held.isNew = false;
+      await this.#checkInside(path);
       return await use(path);
     } finally {
       this.#leave(held);
@@ -230,10 +228,10 @@ class HeldDirectories implements Directories {
     if (held === undefined) {
       if (path === undefined) {
         const ready = Promise.resolve(this.#root);
-        return { dir: undefined, ready, uses: 1, isKept: true, isNew: true };
+        return { dir: undefined, ready, uses: 1, isKept: true };
       }
       const ready = this.#open(`${path}/${dir.name}`, dir.identity);
-      held = { dir, ready, uses: 0, isKept: true, isNew: true };
+      held = { dir, ready, uses: 0, isKept: true };
       const own = held;
       ready.catch(() => this.#drop(own));
     }

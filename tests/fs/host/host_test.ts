@@ -517,6 +517,23 @@ test("HostFs: a directory that is moved out of the tree is out of reach", async 
   });
 });
 
+test("HostFs: a directory is out of reach after its parent was moved out of the tree", async () => {
+  await withWritableHost(async ({ dir, outside, client }) => {
+    const glenda = await client();
+    await mkdir(`${dir}/d/e`, { recursive: true });
+    // The server holds a descriptor of d, and none of e yet.
+    const fid = await glenda.walk("d/e");
+    await rename(`${dir}/d`, `${outside}/d`);
+    await writeFile(`${outside}/d/e/secret`, "secret");
+    await refused(GONE, glenda.walk("secret", fid));
+    await refused(
+      GONE,
+      glenda.ask({ type: "Tcreate", fid, name: "x", perm: 0o644, mode: 0 }),
+    );
+    assertEquals(await readdir(`${outside}/d/e`), ["secret"]);
+  });
+});
+
 test("HostFs: a Twstat is all or none", async () => {
   await withWritableHost(async ({ dir, client }) => {
     const glenda = await client();
