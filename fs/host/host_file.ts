@@ -242,17 +242,16 @@ export class HostFile implements TreeFile {
     );
     const open = this.opened(handle, isAppending);
     try {
+      // An open with OEXEC opens the file for reading, so the host does not
+      // check the execute permission. A refused open must not truncate the file.
+      if (access === 3 && ((await open.stat()).mode & EXECUTE) === 0n) {
+        throw new NinePError("permission denied");
+      }
       if (isTruncated) {
         await this.host.track(handle.truncate(0));
         this.host.changed(this.identity);
       }
-      const stats = this.observe(await open.stat());
-      open.seen(stats);
-      // An open with OEXEC opens the file for reading, so the host does not
-      // check the execute permission.
-      if (access === 3 && (stats.mode & EXECUTE) === 0n) {
-        throw new NinePError("permission denied");
-      }
+      open.seen(this.observe(await open.stat()));
       return open;
     } catch (error) {
       await open.close();

@@ -318,6 +318,8 @@ test("HostFs: a create is exclusive, and OTRUNC, OAPPEND, OEXEC do what they say
     }
     assertEquals(await readFile(`${dir}/f`, "utf8"), "content");
     await refused("permission denied", glenda.open("f", OEXEC));
+    await refused("permission denied", glenda.open("f", OEXEC | OTRUNC));
+    assertEquals(await readFile(`${dir}/f`, "utf8"), "content");
     await chmod(`${dir}/f`, 0o755);
     assertEquals(await glenda.text(await glenda.open("f", OEXEC)), "content");
     await refused("Is a directory", glenda.open("d", OWRITE));
