@@ -40,6 +40,9 @@ import { BIG, codeOfError, type HostStats } from "./system.ts";
 /** Most bytes of the target of a symbolic link. */
 const TARGET_MAX = 4095;
 
+/** Maximum of lookups of a member that other processes keep replacing. */
+const FOLLOW_TRIES = 3;
+
 /** A directory by its name. */
 export class HostDir extends HostFile implements TreeDir {
   /** The members that fids refer to, by name. */
@@ -141,15 +144,24 @@ export class HostDir extends HostFile implements TreeDir {
       : new FollowedFile(file, target);
   }
 
-  /** Returns the attributes of a member, or of the target of a link. */
+  /**
+   * Returns the attributes of a member, or of the target of a link; undefined
+   * if the member was removed.
+   */
   async followed(name: string): Promise<Attributes | undefined> {
-    const file = await this.lookup(name);
-    if (file === undefined) return undefined;
-    try {
-      return await file.stat();
-    } finally {
-      await file.release();
+    for (let i = 0; i < FOLLOW_TRIES; i++) {
+      const file = await this.lookup(name);
+      if (file === undefined) return undefined;
+      try {
+        return await file.stat();
+      } catch (error) {
+        // Another process has removed or replaced the file after the lookup.
+        if (!(error instanceof NinePError)) throw error;
+      } finally {
+        await file.release();
+      }
     }
+    return undefined;
   }
 
   /** Finds a member, and follows nothing. */

@@ -182,6 +182,44 @@ test("HostFs with followLinks follows links to what is in the tree, and no other
   );
 });
 
+test("HostFs with followLinks lists a directory while targets of links are replaced and removed", async () => {
+  await withHost({ followLinks: true }, async ({ dir, fs }) => {
+    const request = { uname: "glenda", aname: "", afid: undefined };
+    const root = await fs.attach(request);
+    assert(root instanceof HostDir);
+    for (const name of ["replaced", "removed"]) {
+      await writeFile(`${dir}/${name}`, name);
+      await symlink(name, `${dir}/to-${name}`);
+    }
+    // The other process acts after the lookup, and before the stat.
+    const lookup = root.lookup.bind(root);
+    root.lookup = async (name) => {
+      const file = await lookup(name);
+      if (name === "to-replaced") {
+        root.lookup = lookup;
+        await writeFile(`${dir}/new`, "new content");
+        await rename(`${dir}/new`, `${dir}/replaced`);
+      }
+      return file;
+    };
+    assertEquals((await root.followed("to-replaced"))?.length, 11n);
+    root.lookup = async (name) => {
+      const file = await lookup(name);
+      await unlink(`${dir}/removed`).catch(() => {});
+      return file;
+    };
+    const names: string[] = [];
+    for await (const { stat } of root.list({ cookie: 0 })) {
+      names.push(stat.name);
+    }
+    // A link whose target was removed is listed as a link.
+    for (const name of ["replaced", "to-replaced", "to-removed"]) {
+      assert(names.includes(name), name);
+    }
+    await root.release();
+  });
+});
+
 test("HostFs opens no FIFO, device or socket, and waits for none", async () => {
   await withWritableHost(async ({ dir, client }) => {
     // Under Deno the tests have no right to run mkfifo.
