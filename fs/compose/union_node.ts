@@ -303,11 +303,15 @@ export class UnionDir extends UnionFile implements TreeDir {
   readonly #listings: Set<ActiveListing> = new Set();
   /** Counts changes of names: a lookup that one overtakes has to look again. */
   #changes = 0;
+  /** True when the directories of the lower trees are hidden. */
+  #isOpaque = false;
 
-  /** The directories, the upper one first. */
+  /** The directories that show their members, the upper one first. */
   get #dirs(): { layer: number; dir: TreeDir; rules: Rules }[] {
     return this.parts.flatMap(({ layer, file, rules }) =>
-      isDir(file) ? [{ layer, dir: file, rules }] : []
+      isDir(file) && !(this.#isOpaque && layer > 0)
+        ? [{ layer, dir: file, rules }]
+        : []
     );
   }
 
@@ -438,6 +442,8 @@ export class UnionDir extends UnionFile implements TreeDir {
           } else {
             const above = dirs.slice(0, index);
             const covered = await isCovered(above, name, context);
+            // The marks of a directory that is removed may be gone already.
+            if (this.#isOpaque) return;
             if (copied.get(name) === false) {
               // It came into the upper tree after that had been listed.
               copied.set(name, true);
@@ -640,9 +646,10 @@ export class UnionDir extends UnionFile implements TreeDir {
   async #clear(context: RequestContext): Promise<void> {
     const { file } = this;
     if (!this.isUpper || !isDir(file)) return;
-    // From now on, the mark beside the directory hides the files below it.
-    const lower = this.parts.splice(1);
-    await releaseParts(lower);
+    // The mark beside the directory hides the files below it. Other requests
+    // may still use the lower directories, so they are released with this one.
+    this.#isOpaque = true;
+    this.#changes++;
     let marks: string[];
     do {
       marks = await marksOf(file, MAX_MARKS, context);

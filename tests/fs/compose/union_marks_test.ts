@@ -1,9 +1,10 @@
 // The marks of a union, which hide names of the lower trees.
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { NinePError, union } from "../../../mod.ts";
-import { contents, Scene } from "./scene.ts";
+import type { DirEntry } from "../../../server.ts";
+import { contents, contextOf, dirIn, rootOf, Scene } from "./scene.ts";
 import { test } from "../../harness.ts";
-import { PlainTree } from "../plain_tree.ts";
+import { PlainDir, PlainTree } from "../plain_tree.ts";
 import { refused } from "../tree_client.ts";
 
 test("union() hides the old name of a file that is renamed onto a removed one", async () => {
@@ -107,6 +108,50 @@ test("union() removes a directory with any number of marks in it", async () => {
   await client.mkdir("d/own");
   await client.remove("d", { recursive: true });
   assertEquals([...upper.root.members.keys()], [".wh.d"]);
+});
+
+test("union() shows no removed member of a directory while the directory is removed", async () => {
+  const lower = new PlainTree({ "d/x": "removed", "d/y": "removed" });
+  const upper = new PlainTree();
+  const context = contextOf();
+  const root = await rootOf(union(upper, lower));
+  const dir = await dirIn(root, "d");
+  for (const name of ["x", "y"]) {
+    const file = await dir.lookup(name, context);
+    assert(file !== undefined);
+    await dir.remove?.(name, file, context);
+    await file.release?.();
+  }
+  const [up, low] = [upper.find("d"), lower.find("d")];
+  assert(up instanceof PlainDir && low instanceof PlainDir);
+  // The lookup and the listing have begun, and wait for the upper tree.
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const [lookup, list] = [up.lookup.bind(up), up.list.bind(up)];
+  up.lookup = (name: string) => {
+    up.lookup = lookup;
+    return promise.then(() => lookup(name)) as unknown as undefined;
+  };
+  const found = dir.lookup("x", context);
+  up.list = (request) => {
+    up.list = list;
+    return promise.then(() => list(request)) as unknown as DirEntry[];
+  };
+  const listing = await dir.list?.({ cookie: 0 }, context) ?? [];
+  const listed = Array.fromAsync(listing, ({ stat }) => stat.name);
+  let unheld = 0;
+  const lowerLookup = low.lookup.bind(low);
+  low.lookup = (name) => {
+    if (low.held === 0) unheld++;
+    return lowerLookup(name);
+  };
+  await root.remove?.("d", dir, context);
+  resolve();
+  assertEquals(await found, undefined);
+  assertEquals(await listed, []);
+  assertEquals(unheld, 0);
+  await dir.release?.();
+  await root.release?.();
+  assertEquals([upper.held, lower.held], [0, 0]);
 });
 
 test("union() copies no file to a tree that takes no content", async () => {
