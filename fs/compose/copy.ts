@@ -8,7 +8,7 @@ import type {
   RequestContext,
 } from "../../server.ts";
 import type { OpenFile, TreeDir, TreeFile } from "../tree.ts";
-import { contextFor } from "./for_user.ts";
+import { contextFor, contextUntil } from "./for_user.ts";
 import { notSupported } from "./wrap.ts";
 
 /** Bytes that are copied at a time. */
@@ -16,6 +16,9 @@ const PIECE = 64 * 1024;
 
 /** Pieces after which others have their turn, if neither tree waits for anything. */
 const PIECES_AT_ONCE = 16;
+
+/** Time in milliseconds after which the removal of a copy is given up. */
+const DISCARD_TIMEOUT = 5000;
 
 /** Bit of a mode that makes a file a symbolic link. */
 const DMSYMLINK = 0x02000000;
@@ -70,17 +73,24 @@ export async function copyFile(
   }
 }
 
-/** Removes an incomplete copy. */
+/**
+ * Removes an incomplete copy, also when the client has given up the request
+ * that has made the copy.
+ */
 export async function discard(
   dir: TreeDir,
   name: string,
   made: TreeFile,
   context: RequestContext,
 ): Promise<void> {
+  const limit = new AbortController();
+  const timer = setTimeout(() => limit.abort(), DISCARD_TIMEOUT);
   try {
-    await dir.remove?.(name, made, context);
+    await dir.remove?.(name, made, contextUntil(context, limit.signal));
   } catch (error) {
     context.report(error); // The client gets the first error.
+  } finally {
+    clearTimeout(timer);
   }
   await made.release?.();
 }

@@ -29,14 +29,24 @@ export function contextFor(
   return context.uname === uname ? context : new UserContext(context, uname);
 }
 
-/** A context that differs in the user alone. */
+/** The context of a request, with another signal. */
+export function contextUntil(
+  context: RequestContext,
+  signal: AbortSignal,
+): RequestContext {
+  return new UserContext(context, context.uname, signal);
+}
+
+/** A context that differs in the user, or in the signal. */
 class UserContext implements RequestContext {
   readonly uname: string;
   readonly #context: RequestContext;
+  readonly #signal: AbortSignal | undefined;
 
-  constructor(context: RequestContext, uname: string) {
+  constructor(context: RequestContext, uname: string, signal?: AbortSignal) {
     this.#context = context;
     this.uname = uname;
+    this.#signal = signal;
   }
 
   get fid(): Fid {
@@ -45,7 +55,7 @@ class UserContext implements RequestContext {
 
   // Made when it is first asked for.
   get signal(): AbortSignal {
-    return this.#context.signal;
+    return this.#signal ?? this.#context.signal;
   }
 
   get peer(): string {

@@ -1,5 +1,5 @@
 // Compositions of all kinds of trees: memory, a host directory, another server.
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import {
   connect,
@@ -127,6 +127,48 @@ test("union() of memory over another server", async () => {
   await client.close();
   await served;
   assertEquals([remote.held, remote.opens], [0, 0]);
+});
+
+test("union() leaves no copy on another server when the client gives up", async () => {
+  const far = new MemoryFs({}, { uid: "glenda" });
+  const [here, there] = pair();
+  const served = serve(there, far);
+  const farClient = await connect(here, { uname: "glenda" });
+  const lower = new PlainTree({ file: "x".repeat(200_000) });
+  const file = lower.find("file");
+  assert(file !== undefined);
+  // The second read of the copy waits until the client has given up.
+  const [begun, ended] = [
+    Promise.withResolvers<void>(),
+    Promise.withResolvers<void>(),
+  ];
+  const open = file.open.bind(file);
+  file.open = (request) => ({
+    ...open(request),
+    read: async ({ offset, count }) => {
+      if (offset > 0) {
+        begun.resolve();
+        await ended.promise;
+      }
+      return file.data.subarray(offset, offset + count);
+    },
+  });
+  {
+    await using scene = new Scene(union(new RemoteFs(farClient), lower));
+    const client = await scene.client();
+    const stop = new AbortController();
+    const options = { append: true, signal: stop.signal };
+    const written = client.writeTextFile("file", "!", options);
+    await begun.promise;
+    stop.abort(new Error("given up"));
+    await assertRejects(() => written, Error, "given up");
+    await client.stat("/"); // The server has seen the Tflush.
+    ended.resolve();
+  }
+  assertEquals(far.readDir("/"), []);
+  await farClient.close();
+  await served;
+  assertEquals([lower.held, lower.opens], [0, 0]);
 });
 
 test("union() over another server lets no write through that comes without an open", async () => {
