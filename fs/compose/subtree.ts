@@ -52,8 +52,11 @@ async function attachTo(
   }
   const inner = dir;
   const options = rules === undefined ? { name: "/" } : { name: "/", rules };
-  const root = view.dirOf(inner, () => new SubtreeRoot(inner, view, options));
-  if (root instanceof SubtreeRoot) root.hold(held);
+  const make = () => new SubtreeRoot(inner, view, options);
+  const known = view.dirOf(inner, make);
+  // The directory was a member of the subtree before its owner moved it here.
+  const root = known instanceof SubtreeRoot ? known : view.adopt(inner, make());
+  root.hold(held);
   return root;
 }
 
@@ -67,6 +70,9 @@ class SubtreeRoot extends WrappedDir {
   }
 
   override release(): Awaitable<void> {
-    return releaseAll(this.#held.pop() ?? []);
+    const held = this.#held.pop();
+    // A lookup has found the directory, after its owner moved it into the
+    // subtree.
+    return held === undefined ? super.release() : releaseAll(held);
   }
 }

@@ -27,7 +27,7 @@ import {
 } from "../../../mod.ts";
 import { contextOf, dirIn, namesOf, rootOf, Scene } from "./scene.ts";
 import { test } from "../../harness.ts";
-import { PlainTree } from "../plain_tree.ts";
+import { PlainDir, PlainTree } from "../plain_tree.ts";
 import { refused } from "../tree_client.ts";
 
 test("subtree() shows a directory as a tree that no path leads out of", async () => {
@@ -95,6 +95,25 @@ test("subtree() holds the directories above, and releases all in the end", async
     await using scene = new Scene(subtree(tree, path));
     await refused(error, scene.raw());
   }
+  assertEquals(tree.held, 0);
+});
+
+test("subtree() releases all when its owner moves a member to the place of the root", async () => {
+  const tree = new PlainTree({ "a/b/c/x": "x" });
+  const [a, b, c] = ["a", "a/b", "a/b/c"].map((path) => tree.find(path));
+  assert(a instanceof PlainDir && b instanceof PlainDir);
+  assert(c instanceof PlainDir);
+  const context = contextOf();
+  const part = subtree(tree, "a/b");
+  const old = await rootOf(part);
+  const member = await old.lookup("c", context);
+  b.members.delete("c");
+  a.members.set("b", c);
+  c.members.set("old", b);
+  const root = await rootOf(part);
+  assertEquals((await root.stat(context)).name, "/");
+  const found = await root.lookup("old", context);
+  for (const file of [member, found, root, old]) await file?.release?.();
   assertEquals(tree.held, 0);
 });
 
