@@ -1,4 +1,4 @@
-// A tree that is chosen for each attach.
+// A tree that the program chooses at each attach.
 
 import { NinePError } from "../../codec.ts";
 import type { AttachRequest, Awaitable, RequestContext } from "../../server.ts";
@@ -9,11 +9,11 @@ import { View } from "./wrap.ts";
 /**
  * Makes a tree that depends on the user and on the name of the tree (`aname`)
  * at the attach. The client attaches to the main tree of the chosen tree, with
- * an empty `aname`. The rules of the chosen tree stand above its files.
+ * an empty `aname`. The rules of the chosen tree apply to its files.
  *
- * Trees that one client may see at once need different qid paths, which those
- * of two MemoryFs are. The functions `connect` and `disconnect` of the trees
- * are not called.
+ * Trees that one client may use at the same time need different qid paths. Two
+ * MemoryFs have different paths. The functions `connect` and `disconnect` of
+ * the trees are not called.
  *
  * @param choose Returns the tree; undefined if there is none, and the client
  *   then gets `file does not exist`. An error that it throws is the error of

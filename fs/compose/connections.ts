@@ -4,8 +4,9 @@ import type { Connection } from "../../transport.ts";
 import type { Tree } from "../tree.ts";
 
 /**
- * The `connect` and `disconnect` of a tree that is made of others. A tree that
- * refuses a connection has those before it informed that the connection has gone.
+ * Returns the `connect` and `disconnect` of a tree that is made of others. When
+ * a tree refuses a connection, the trees that have accepted the connection are
+ * disconnected from it.
  */
 export function connectionHooks(
   trees: readonly Tree[],
@@ -31,7 +32,7 @@ export function connectionHooks(
   };
 }
 
-/** Tells all trees, and then throws the first of their errors. */
+/** Disconnects all trees, and then throws the first of their errors. */
 async function disconnectAll(
   trees: readonly Tree[],
   connection: Connection,

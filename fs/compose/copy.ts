@@ -14,7 +14,10 @@ import { notSupported } from "./wrap.ts";
 /** Bytes that are copied at a time. */
 const PIECE = 64 * 1024;
 
-/** Pieces after which others have their turn, if neither tree waits for anything. */
+/**
+ * Number of pieces after which the copy lets other requests run, even if
+ * neither tree waits.
+ */
 const PIECES_AT_ONCE = 16;
 
 /** Time in milliseconds after which the removal of a copy is given up. */
@@ -29,11 +32,14 @@ export interface Copy {
   readonly file: TreeFile;
   /** Directory of the other tree. */
   readonly dir: TreeDir;
-  /** Name there. */
+  /** Name of the copy. */
   readonly name: string;
-  /** True when the content is copied, too. */
+  /** True when the content is copied. */
   readonly hasContent: boolean;
-  /** True when an owner or group that the other tree refuses may be another one there. */
+  /**
+   * True when the copy may have another owner or group, if the other tree
+   * refuses those of the file.
+   */
   readonly isOwnerFree: boolean;
 }
 
@@ -41,7 +47,7 @@ export interface Copy {
  * Copies one file, or one directory without its members. The copy belongs to
  * the owner of the file. An incomplete copy is removed.
  *
- * @returns The copy, which the caller has to release.
+ * @returns The copy, which the caller must release.
  */
 export async function copyFile(
   copy: Copy,
@@ -115,7 +121,10 @@ async function make(
   return { made, open };
 }
 
-/** The open of a file leads to another file, as that of a clone file does, so that there is no content to copy. */
+/**
+ * Thrown when a file has no content to copy, because its open leads to another
+ * file, as the open of a clone file does.
+ */
 export class NoContentError extends NinePError {
   constructor() {
     super("Operation not supported");
@@ -125,7 +134,7 @@ export class NoContentError extends NinePError {
 /**
  * Opens a file to read its content.
  *
- * @throws {NoContentError} The open leads to another file.
+ * @throws {NoContentError} When the open leads to another file.
  */
 async function openToRead(
   file: TreeFile,
@@ -157,7 +166,7 @@ async function copyContent(
       if (signal.aborted) throw new NinePError("Interrupted system call");
       const read = await from.read?.({ offset, count: PIECE }, context);
       if (read === undefined || read.length === 0) return;
-      const piece = read.slice(); // The tree may use the buffer again.
+      const piece = read.slice(); // The tree may reuse the buffer.
       for (let done = 0; done < piece.length;) {
         if (to.write === undefined) throw notSupported();
         const data = piece.subarray(done);

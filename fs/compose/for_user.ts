@@ -1,4 +1,4 @@
-// A tree in which everything is done in the name of one user.
+// A tree in which one user makes all requests.
 
 import type { Fid, RequestContext } from "../../server.ts";
 import type { ServableTree } from "../rules.ts";
@@ -21,7 +21,7 @@ export function forUser(tree: Tree, uname: string): ServableTree {
   });
 }
 
-/** The context of a request, in the name of another user. */
+/** Returns the context of a request, with another user. */
 export function contextFor(
   context: RequestContext,
   uname: string,
@@ -29,7 +29,7 @@ export function contextFor(
   return context.uname === uname ? context : new UserContext(context, uname);
 }
 
-/** The context of a request, with another signal. */
+/** Returns the context of a request, with another signal. */
 export function contextUntil(
   context: RequestContext,
   signal: AbortSignal,
@@ -53,7 +53,7 @@ class UserContext implements RequestContext {
     return this.#context.fid;
   }
 
-  // Made when it is first asked for.
+  // A session makes a signal only when the signal is read.
   get signal(): AbortSignal {
     return this.#signal ?? this.#context.signal;
   }

@@ -1,20 +1,20 @@
-// The state that the files of a union share.
+// The state that all files of a union share.
 
 import type { Qid } from "../../codec.ts";
 import type { Attributes } from "../../server.ts";
 import type { Rules } from "../tree.ts";
 import { PathNumbers } from "./numbers.ts";
 
-/** The identity of a file before it was copied. */
+/** The identity that a copied file had before the copy. */
 interface Kept {
   readonly path: bigint;
-  /** Difference between its version and that of the copy. */
+  /** Difference between the version of the file and that of the copy. */
   readonly vers: number;
 }
 
 /** The trees of a union, by number: 0 for the upper one. */
 export class Layers {
-  /** The rules above the union. */
+  /** The rules that stand above the union. */
   readonly rules: Rules;
   readonly #numbers: PathNumbers = new PathNumbers();
   /** Copies in the upper tree, by their qid path there. */
@@ -24,18 +24,22 @@ export class Layers {
   #names = 0;
 
   /**
-   * @param forget Told of a file that no fid stands for any more.
+   * Makes the state of a union.
+   *
+   * @param rules The rules that stand above the union.
+   * @param forget Called when no fid stands for a file any more.
    */
   constructor(rules: Rules, forget: (node: object) => void) {
     this.rules = rules;
     this.#forget = forget;
   }
 
+  /** Removes a file that no fid stands for any more. */
   forget(node: object): void {
     this.#forget(node);
   }
 
-  /** The identity of a file of one of the trees. */
+  /** Returns the identity that a file of one of the trees has in the union. */
   qidOf(layer: number, qid: Qid): Qid {
     const { type, vers } = qid;
     if (layer === 0 && this.#kept.size > 0) {
@@ -48,7 +52,10 @@ export class Layers {
     return path === qid.path ? qid : { type, vers, path };
   }
 
-  /** The attributes of a file of one of the trees; the same object for the same one. */
+  /**
+   * Returns the attributes that a file of one of the trees has in the union.
+   * For the same object, the result is always the same object.
+   */
   attributesOf(layer: number, stat: Attributes): Attributes {
     let changed = this.#stats.get(stat);
     if (changed === undefined) {
@@ -60,19 +67,19 @@ export class Layers {
   }
 
   /**
-   * A copy keeps the identity of its source, and its version continues that of
-   * the source.
+   * Gives a copy the identity of its source. The version of the copy continues
+   * that of the source.
    */
   keep(copy: Qid, { path, vers }: Qid): void {
     this.#kept.set(copy.path, { path, vers: (vers + 1 - copy.vers) >>> 0 });
   }
 
-  /** A copy is gone, or is none yet. */
+  /** Removes the identity of a copy that was removed or has failed. */
   drop(copy: Qid): void {
     this.#kept.delete(copy.path);
   }
 
-  /** A name that no file has. */
+  /** Returns a name that no file has. */
   temporaryName(prefix: string): string {
     const [random] = crypto.getRandomValues(new Uint32Array(1));
     return `${prefix}.copy.${random.toString(36)}.${++this.#names}`;

@@ -1,4 +1,5 @@
-// A file that a fid reads in a lower tree of a union, until it is copied.
+// An open file in a lower tree of a union. Reads move to the copy when the file
+// is copied.
 
 import { NinePError } from "../../codec.ts";
 import type {
@@ -10,13 +11,13 @@ import type {
 import type { Ending, OpenFile, TreeFile } from "../tree.ts";
 import { NO_BYTES } from "../../codec/wire.ts";
 
-/** A file that may be in another tree later. */
+/** A file that may be copied to another tree later. */
 export interface Movable {
-  /** The open file in use: first the lower one, after a copy the upper one. */
+  /** The file in the lower tree; after a copy, the file in the upper tree. */
   readonly file: TreeFile;
 }
 
-/** Reads a file of a lower tree; when the file was copied, it reads the copy. */
+/** Reads a file of a lower tree. After the file was copied, reads the copy. */
 export class LowerOpen implements OpenFile {
   readonly #node: Movable;
   readonly #request: OpenRequest;

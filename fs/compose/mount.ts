@@ -27,28 +27,30 @@ import { MAX_TREES, PathNumbers } from "./numbers.ts";
 import { namesOf } from "./path.ts";
 import { isDir, type RootOptions, View, WrappedDir } from "./wrap.ts";
 
-/** Number of the tree of directories that no mounted tree has. */
+/** Number of the tree for directories that exist in no mounted tree. */
 const MADE = MAX_TREES;
 
 /**
- * Makes one tree of several, each at a path. The tree at `/`, if there is one,
- * is below all others: a mount point hides its file of that name, and
- * directories on the way that it lacks are added, for reading.
+ * Makes one tree of several trees, each at a path. The tree at `/`, if there is
+ * one, is below all others: a mount point hides the file of the same name
+ * there. Missing directories on the way to a mount point are added; clients
+ * cannot change these directories.
  *
  * Each tree keeps its rules and users. A client attaches to a mounted tree when
- * it walks to the mount point, with an empty `aname`; its own `aname` goes to
- * the tree at `/`. No two files have the same qid path; the tree at `/` keeps
- * its own. No file can be moved or linked from a tree to another, and mount
- * points, with the directories above them, can be neither moved nor removed.
+ * it walks to the mount point, with an empty `aname`. The `aname` of the client
+ * goes to the tree at `/`. No two files have the same qid path. The tree at `/`
+ * keeps its qid paths. Clients cannot move or link a file from one tree to
+ * another. They cannot move or remove mount points and the directories above
+ * them.
  *
  * @param trees The trees, by their mount points, such as `/` and `/usr/glenda`;
  *   254 at most.
  * @returns The tree to serve.
- * @throws {TypeError} A path has a name that no file can have, or two paths are
- *   the same.
- * @throws {RangeError} There are too many trees.
+ * @throws {TypeError} When a path has a name that no file can have, or two
+ *   paths are the same.
+ * @throws {RangeError} When there are too many trees.
  *
- * @example A scratch directory in a tree that nobody can change
+ * @example A writable directory in a tree that clients cannot change
  * ```ts
  * import { connect, MemoryFs, mount, pair, readonly, serve } from "@ninep/ninep";
  * import { assertEquals } from "@std/assert";
@@ -117,10 +119,10 @@ function viewOf(tree: Tree, number: number, numbers: PathNumbers): View {
   });
 }
 
-/** A directory that is a mount point, or on the way to one. */
+/** A directory that is a mount point, or that is above a mount point. */
 class Point {
   readonly name: string;
-  /** The points in it. */
+  /** The points in the directory, by name. */
   readonly points: Map<string, Point> = new Map();
   /** The tree that is mounted here, if there is one. */
   view: View | undefined;
@@ -129,8 +131,10 @@ class Point {
   #dir: TreeDir | undefined;
 
   /**
-   * @param made The directories that no tree has.
-   * @param number Number of this one among them.
+   * Makes a point.
+   *
+   * @param made The tree of the added directories.
+   * @param number Number of the directory in this tree.
    */
   constructor(name: string, made: View, number: number) {
     this.name = name;
@@ -138,7 +142,7 @@ class Point {
     this.#number = number;
   }
 
-  /** The directory itself, for a client that attaches to it or walks to it. */
+  /** Returns the root of the mounted tree, or an added directory. */
   attach(request: AttachRequest, context: RequestContext): Awaitable<TreeDir> {
     const { view, name } = this;
     if (view === undefined) {
@@ -152,7 +156,7 @@ class Point {
     );
   }
 
-  /** The directory, found in the one above it. */
+  /** Returns the directory for a client that walks to it from the one above. */
   enter(
     above: WrappedDir,
     context: RequestContext,
@@ -172,14 +176,14 @@ class Point {
     );
   }
 
-  /** The directory that the tree above has here. */
+  /** Returns the wrapper of a directory that the tree above has here. */
   #over(dir: TreeDir, view: View): TreeDir {
     const known = view.fileOf(dir);
     if (known instanceof MountDir && known.point === this) return known;
     return view.adopt(dir, new MountDir(dir, view, this));
   }
 
-  /** The directory, where no tree has it. */
+  /** Returns the wrapper of the added directory. */
   made(): TreeDir {
     const dir = this.madeDir();
     return this.#made.dirOf(
@@ -188,7 +192,7 @@ class Point {
     );
   }
 
-  /** As the tree of such directories has it: empty. */
+  /** Returns the added directory, which has no members. */
   madeDir(): TreeDir {
     if (this.#dir !== undefined) return this.#dir;
     const qid = { type: QTDIR, vers: 0, path: BigInt(this.#number) };
@@ -226,7 +230,7 @@ class MountDir extends WrappedDir {
       : this.#entries(request, context);
   }
 
-  /** The mount points come first, then the other members of the directory. */
+  /** Lists the mount points, then the other members of the directory. */
   async *#entries(
     { cookie }: ListRequest,
     context: RequestContext,
@@ -247,7 +251,10 @@ class MountDir extends WrappedDir {
     }
   }
 
-  /** A tree that cannot be reached must not hide the others. */
+  /**
+   * Returns the attributes of a mount point. If its tree cannot be reached,
+   * they are those of an added directory, so that the listing goes on.
+   */
   async #statOf(point: Point, context: RequestContext): Promise<Attributes> {
     try {
       const dir = await point.enter(this, context);

@@ -1,38 +1,45 @@
 // Qid paths for the files of several trees, so that no two files of a
 // composition have the same path. See intro(9P).
 
-/** Bits of a path that a tree's own number stands above. */
+/** Number of bits below the number of a tree in a path. */
 const OWN_BITS = 56n;
 
-/** Paths below this one keep their low bits, and need no table. */
+/** Paths below this limit keep their low bits, and need no table. */
 const OWN_END = 1n << OWN_BITS;
 
-/** The tag of paths from the table. */
+/** The upper bits of paths from the table. */
 const TABLE = 0xffn << OWN_BITS;
 
-/** Low bits of a large path that are kept: neighbours share a row of the table. */
+/**
+ * Low bits of a large path that stay. Paths that differ only in them share a
+ * row.
+ */
 const ROW_BITS = 20n;
 
-/** Rows of a tree after which those are forgotten that were not used for as many. */
+/**
+ * Maximum of recent rows of a tree. Rows that were not used while as many other
+ * rows were used are removed.
+ */
 const ROWS = 65536;
 
-/** Most rows that there are numbers for. */
+/** Maximum of rows in all: each row needs a number. */
 const MAX_ROWS = 2 ** 36;
 
-/** Most trees of a composition. */
+/** Maximum of trees of a composition. */
 export const MAX_TREES = 254;
 
-/** The rows that a tree has used lately, and those before. */
+/** The rows that a tree has used recently, and the rows before them. */
 interface Rows {
   recent: Map<number, number>;
   old: Map<number, number>;
 }
 
 /**
- * Gives each file of several trees a path of its own, always the same one.
+ * Gives each file of several trees its own path. The path of a file stays the
+ * same.
  *
  * A path below 2^56 gets the number of its tree as its upper 8 bits; so the
- * first tree keeps its paths, and a restarted server gives the same ones. The
+ * first tree keeps its paths, and a restarted server gives the same paths. The
  * upper 44 bits of a larger path are looked up in a table, which has a row for
  * each million neighbours. The table is bounded: of a tree whose paths are
  * large and scattered, such as hashes, a file that was not seen for the last
@@ -43,7 +50,7 @@ export class PathNumbers {
   #lastRow = 0;
 
   /**
-   * Numbers a file.
+   * Returns the path of a file in the composition.
    *
    * @param tree Number of the tree, 0 to 253.
    * @param path Path of the file there.

@@ -18,21 +18,25 @@ export interface Part {
   /** Number of the tree: 0 for the upper one. */
   readonly layer: number;
   readonly file: TreeFile;
-  /** The rules above it in that tree. */
+  /** The rules that stand above the file in its tree. */
   readonly rules: Rules;
 }
 
-/** Tells whether two parts are one file: some trees make an object for each lookup. */
+/**
+ * Returns true when two parts are the same file. Some trees make a new object
+ * for each lookup, so the qid paths are compared.
+ */
 export function isSame(a: Part, b: Part): boolean {
   if (a.layer !== b.layer) return false;
   return a.file === b.file || a.file.qid.path === b.file.qid.path;
 }
 
+/** Releases the files of parts. */
 export function releaseParts(parts: readonly Part[]): Promise<void> {
   return releaseAll(parts.map(({ file }) => file));
 }
 
-/** Tells whether a directory says that the trees below it do not have a name. */
+/** Returns true when a directory hides a name of the trees below it. */
 export async function hasMark(
   dir: TreeDir,
   name: string,
@@ -45,7 +49,9 @@ export async function hasMark(
   return file !== undefined;
 }
 
-/** The first names of a directory that are marks, or copies that were not finished. */
+/**
+ * Returns the first names of a directory that are marks or unfinished copies.
+ */
 export async function marksOf(
   dir: TreeDir,
   most: number,
@@ -60,7 +66,7 @@ export async function marksOf(
   return marks;
 }
 
-/** Tells whether one of the directories has a name, or says that it is removed. */
+/** Returns true when one of the directories has a name, or hides it. */
 export async function isCovered(
   dirs: readonly { dir: TreeDir }[],
   name: string,
@@ -74,7 +80,7 @@ export async function isCovered(
   return false;
 }
 
-/** Throws unless a rename may put a file in the place of another one. */
+/** Throws unless a rename may replace a file by another file. */
 export async function checkReplaced(
   node: TreeFile,
   taken: TreeFile,
@@ -89,14 +95,17 @@ export async function checkReplaced(
   }
 }
 
+/** Throws for a name that the union uses itself. */
 export function checkName(name: string): void {
   if (name.startsWith(OWN)) throw new NinePError("illegal name");
 }
 
+/** Returns the error for a file that was removed. */
 export function removedError(): NinePError {
   return new NinePError("file has been removed");
 }
 
+/** Returns the error for a move or link that the trees cannot make. */
 export function crossError(): NinePError {
   return new NinePError("Invalid cross-device link");
 }

@@ -1,13 +1,14 @@
-// Paths that a program names, when it puts trees together.
+// Paths that a program gives to compositions.
 
 import { isName } from "../../codec.ts";
 
 /**
- * The names of a path, from the root on.
+ * Returns the names of a path, from the root on.
  *
  * @param path Path, with or without a slash at its start.
- * @param operation What the path is for, as in `mount`.
- * @throws {TypeError} A name cannot be that of a file, such as `..`.
+ * @param operation The operation that needs the path, such as `mount`, for the
+ *   error text.
+ * @throws {TypeError} When a file cannot have one of the names, such as `..`.
  */
 export function namesOf(path: string, operation: string): string[] {
   const names = path.split("/").filter((name) => name !== "");

@@ -10,13 +10,14 @@ import { isDir, releaseAll, View, WrappedDir } from "./wrap.ts";
 
 /**
  * Makes a tree whose root is a directory of another tree. No path leads out of
- * it: its `..` is itself. The directory is looked up at each attach. The
- * permissions of the directories above it do not count.
+ * the new tree: `..` of its root is the root. The directory is looked up at
+ * each attach. The permissions of the directories above it are not checked.
  *
  * @param tree The tree.
  * @param path Path of the directory, such as `/home/glenda`.
  * @returns The tree to serve.
- * @throws {TypeError} The path has a name that no file can have, such as `..`.
+ * @throws {TypeError} When the path has a name that no file can have, such as
+ *   `..`.
  */
 export function subtree(tree: Tree, path: string): ServableTree {
   const names = namesOf(path, "make a tree of");
@@ -60,11 +61,15 @@ async function attachTo(
   return root;
 }
 
-/** The root of a subtree. It holds the directories above it, for its tree to go on with it. */
+/**
+ * The root of a subtree. It holds the directories above it, because its tree
+ * may need them.
+ */
 class SubtreeRoot extends WrappedDir {
-  /** The files from the root on, for each time that this one was given. */
+  /** For each attach, the directories from the root of the tree to this one. */
   readonly #held: TreeFile[][] = [];
 
+  /** Holds directories until the next release. */
   hold(files: TreeFile[]): void {
     this.#held.push(files);
   }

@@ -10,35 +10,38 @@ import { UnionDir } from "./union_node.ts";
 import { releaseAll } from "./wrap.ts";
 
 /**
- * Makes one tree of several that lie over each other. The first tree that has
- * a name has the file; directories that several have show the members of all.
- * All changes go to the upper tree, and the lower ones are never written to.
+ * Makes one tree of several trees that lie over each other. A name leads to the
+ * file of the first tree that has the name. A directory that several trees have
+ * shows the members of all of them. All changes go to the upper tree. The lower
+ * trees are never written to.
  *
  * - A file of a lower tree is copied to the upper one before its first change:
- *   its content, permissions, times, owner and group. The copy appears at once
- *   as a whole, keeps the qid path, and fids that read the old one go on with
- *   it. A flush ends a copy. Function files are used where they are, but those
- *   of another server are taken for plain files.
- * - A name that is removed, and that a lower tree has, leaves an empty file
- *   `.wh.NAME` in the upper tree, which hides the name for good, as in the
- *   layers of container images. No client sees such names, or can use them. For
- *   a name of more than 251 bytes there is no such mark: it cannot be removed.
+ *   its content, permissions, times, owner and group. Clients see the copy
+ *   only when it is complete. The copy keeps the qid path, and fids that read
+ *   the old file continue with the copy. A flush ends a copy. Function files
+ *   are not copied, except those of another server, which look like plain
+ *   files.
+ * - When a client removes a name that a lower tree has, the upper tree gets an
+ *   empty file `.wh.NAME`. This mark hides the name, as in the layers of
+ *   container images. Clients cannot see or use such names. A name of more than
+ *   251 bytes has no room for the mark, so it cannot be removed.
  * - A directory that a lower tree has cannot be renamed (`Invalid cross-device
- *   link`); clients copy it then. A file is copied, and the copy renamed.
+ *   link`), so clients copy it instead. A file is copied, and the copy is
+ *   renamed.
  *
  * The upper tree needs `create`, `mkdir`, `rename` and `remove`, and for
- * attributes `wstat`. Its rules and users are those of the union. A listing
- * looks each member of a lower tree up in the trees above, and holds no names.
- * The lower trees must not change their names while they are in use; where the
- * upper tree is kept and the server starts anew, copies have the qid paths that
- * the upper tree gives them.
+ * attributes `wstat`. The rules and users of the upper tree are those of the
+ * union. A listing looks up each member of a lower tree in the trees above, and
+ * stores no names. The names in the lower trees must not change while the union
+ * is in use. After a restart of the server, copies have the qid paths that the
+ * upper tree gives them.
  *
  * @param upper The tree that is written to.
  * @param lower The trees below it, from the top down.
  * @returns The tree to serve.
- * @throws {RangeError} There are too many trees.
+ * @throws {RangeError} When there are too many trees.
  *
- * @example A scratch tree over one that stays as it is
+ * @example A writable tree over a tree that stays unchanged
  * ```ts
  * import { connect, MemoryFs, pair, serve, union } from "@ninep/ninep";
  * import { assertEquals } from "@std/assert";
@@ -65,7 +68,7 @@ export function union(upper: Tree, ...lower: Tree[]): ServableTree {
       `Cannot unite ${trees.length} trees: the maximum is ${MAX_TREES}`,
     );
   }
-  // Clients that attach to the same roots share their files.
+  // Clients that attach to the same roots share the objects of their files.
   const roots = new Set<UnionDir>();
   const layers = new Layers(upper.rules ?? {}, (node) => {
     for (const root of roots) if (root === node) roots.delete(root);

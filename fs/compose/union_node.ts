@@ -1,5 +1,4 @@
-// The files and directories of a union. See union.ts for their effects on the
-// trees.
+// The files and directories of a union. union.ts says how they behave.
 
 import { NinePError, ORDWR, OTRUNC, OWRITE, type Qid } from "../../codec.ts";
 import { then } from "../../codec/_awaitable.ts";
@@ -46,32 +45,42 @@ import {
 } from "./parts.ts";
 import { isDir, notSupported, WrappedOpen } from "./wrap.ts";
 
-/** Marks that are removed at a time. */
+/** Maximum of marks that are removed at a time. */
 const MAX_MARKS = 1000;
 
-/** Lookups after which one that was overtaken by changes counts all the same. */
+/**
+ * Maximum of tries of a lookup. A further try is needed when the directory has
+ * changed during the lookup.
+ */
 const MAX_TRIES = 16;
 
-/** A listing of a directory that is under way. */
+/** A listing of a directory in progress. */
 interface ActiveListing {
-  /** Members that were copied since it began: whether the listing of the upper tree had them. */
+  /**
+   * The members that were copied after the listing began; true for those that
+   * were listed.
+   */
   readonly copied: Map<string, boolean>;
 }
 
-/** A file of a union: the same object for as long as fids stand for it. */
+/**
+ * A file of a union. While fids stand for a file, there is one object for it.
+ */
 export class UnionFile implements TreeFile {
   readonly layers: Layers;
-  /** The directory that it is in; undefined for a root. */
+  /** The directory of the file; undefined for a root. */
   parent: UnionDir | undefined;
   name: string;
-  /** The file in the trees, the upper one first. All of them are released in the end. */
+  /**
+   * The file in each tree, from the top down. All are released with this file.
+   */
   readonly parts: Part[];
-  /** Number of times that it was given and not released. */
+  /** Number of references. */
   uses = 1;
   isRemoved = false;
-  /** True when it is about to lose its name: no copy begins then. */
+  /** True while the file is removed or renamed. No copy begins meanwhile. */
   isLeaving = false;
-  /** The file that answers. */
+  /** The part that gets the requests. */
   #top: Part;
   #copying:
     | { done: Promise<OpenFile | void>; signal: AbortSignal }
@@ -90,12 +99,12 @@ export class UnionFile implements TreeFile {
     this.name = name;
   }
 
-  /** The file that answers. */
+  /** The file of a tree that gets the requests. */
   get file(): TreeFile {
     return this.#top.file;
   }
 
-  /** True when that is one of the upper tree. */
+  /** True when this is a file of the upper tree. */
   get isUpper(): boolean {
     return this.#top.layer === 0;
   }
@@ -104,7 +113,8 @@ export class UnionFile implements TreeFile {
     return this.layers.qidOf(this.#top.layer, this.file.qid);
   }
 
-  // A tree without rules of its own may say so for files that are no functions.
+  // A tree without access checks, such as RemoteFs, sets implicitOpen for all
+  // plain files.
   get implicitOpen(): boolean {
     const { file, rules } = this.#top;
     return file.implicitOpen === true && rules.access !== false;
@@ -113,7 +123,7 @@ export class UnionFile implements TreeFile {
   get place(): Place | null | undefined {
     if (this.isRemoved) return null;
     const { parent: dir, name } = this;
-    // No name is known of a file that an open has led to.
+    // A file that an open has led to has no known name.
     return dir === undefined || name === "" ? undefined : { dir, name };
   }
 
@@ -149,7 +159,7 @@ export class UnionFile implements TreeFile {
     const { mode } = request;
     const access = mode & 3;
     const isTruncated = (mode & OTRUNC) !== 0;
-    // The content of a function or control file is no content to copy.
+    // The content of a function file or control file cannot be copied.
     const isCopied = !this.implicitOpen &&
       (isTruncated || access === OWRITE || access === ORDWR);
     if (isCopied) {
@@ -158,7 +168,7 @@ export class UnionFile implements TreeFile {
         const open = await this.copyUp(context, truncating);
         if (open !== undefined) return open;
       } catch (error) {
-        // A clone file is opened where it is.
+        // A clone file is opened in the lower tree.
         if (!(error instanceof NoContentError)) throw error;
       }
     }
@@ -169,14 +179,14 @@ export class UnionFile implements TreeFile {
     return new LowerOpen(this, request, open);
   }
 
-  /** A file that an open of this one leads to, such as a connection's. */
+  /** Returns the file for a file that an open of this one has led to. */
   fileOf(file: TreeFile): TreeFile {
     const part = { ...this.#top, file };
     const Kind = isDir(file) ? UnionDir : UnionFile;
     return new Kind(this.layers, [part], this.parent, "");
   }
 
-  /** The context of a request for the trees. */
+  /** Returns the context that the trees get. */
   contextOf(context: RequestContext): RequestContext {
     return context;
   }
@@ -206,12 +216,12 @@ export class UnionFile implements TreeFile {
     await releaseParts(this.parts);
   }
 
-  /** Tells whether it stands for one of these files. */
+  /** Returns true when this is one of the given files. */
   has(parts: readonly Part[]): boolean {
     return parts.some((part) => this.parts.some((own) => isSame(own, part)));
   }
 
-  /** Waits for a copy that is under way. */
+  /** Waits for the end of a copy in progress. */
   async settled(): Promise<void> {
     while (this.#copying !== undefined) {
       await this.#copying.done.catch(() => {});
@@ -219,11 +229,11 @@ export class UnionFile implements TreeFile {
   }
 
   /**
-   * Sees to it that the file is in the upper tree.
+   * Copies the file to the upper tree, unless the upper tree has it.
    *
-   * @param truncating Request that is about to truncate the file: no content is
-   *   copied then.
-   * @returns What that request has opened, if it made the copy.
+   * @param truncating An open that truncates the file, so that no content is
+   *   copied.
+   * @returns The open file of `truncating`, if this call has made the copy.
    */
   async copyUp(
     context: RequestContext,
@@ -242,7 +252,7 @@ export class UnionFile implements TreeFile {
       try {
         await copying.done;
       } catch (error) {
-        // When the other client gave up, this one makes the copy.
+        // If the other client has given up, this request makes the copy.
         if (!copying.signal.aborted) throw error;
       }
     }
@@ -271,7 +281,7 @@ export class UnionFile implements TreeFile {
       if (this.isRemoved || this.isLeaving || this.parent !== parent) {
         throw removedError();
       }
-      // Others may find the copy before this function goes on.
+      // Other requests may find the copy before rename() returns.
       layers.keep(made.qid, this.qid);
       this.parts.unshift(part);
       parent.copying(this.name);
@@ -298,10 +308,10 @@ export class UnionFile implements TreeFile {
 
 /** A directory of a union. */
 export class UnionDir extends UnionFile implements TreeDir {
-  /** The members that fids stand for. */
+  /** The members that fids stand for, by name. */
   readonly #members: Map<string, UnionFile> = new Map();
   readonly #listings: Set<ActiveListing> = new Set();
-  /** Counts changes of names: a lookup that one overtakes has to look again. */
+  /** Counts changes of names. A lookup tries again after a change. */
   #changes = 0;
   /** True when the directories of the lower trees are hidden. */
   #isOpaque = false;
@@ -315,7 +325,7 @@ export class UnionDir extends UnionFile implements TreeDir {
     );
   }
 
-  /** The directory in the upper tree, which is made if need be. */
+  /** Returns the directory in the upper tree. Makes it if it does not exist. */
   async upper(context: RequestContext): Promise<TreeDir> {
     await this.copyUp(context);
     const { file } = this;
@@ -324,17 +334,17 @@ export class UnionDir extends UnionFile implements TreeDir {
     return file;
   }
 
-  /** A member is of no use any more. */
+  /** Removes a member that no fid stands for, or that has lost its name. */
   forget(node: UnionFile): void {
     if (this.#members.get(node.name) === node) this.#members.delete(node.name);
   }
 
-  /** A member is about to come into the upper tree. */
+  /** Notes that a copy of a member is about to appear in the upper tree. */
   copying(name: string): void {
     for (const { copied } of this.#listings) copied.set(name, false);
   }
 
-  /** A member has come into the upper tree. */
+  /** Notes that a copy of a member has appeared in the upper tree. */
   copied(): void {
     this.#changes++;
   }
@@ -356,7 +366,7 @@ export class UnionDir extends UnionFile implements TreeDir {
     }
   }
 
-  /** The member of a name, which is in the trees as told. */
+  /** Returns the object for a member. Takes over the parts. */
   #nodeOf(name: string, found: [Part, ...Part[]]): Awaitable<UnionFile> {
     const known = this.#members.get(name);
     if (known?.has(found)) {
@@ -369,14 +379,14 @@ export class UnionDir extends UnionFile implements TreeDir {
     return node;
   }
 
-  /** A member that was just made in the upper tree. */
+  /** Returns the object for a member that was just made in the upper tree. */
   #made(name: string, file: TreeFile): Awaitable<UnionFile> {
     this.#changes++;
     const { rules } = this.layers;
     return this.#nodeOf(name, [{ layer: 0, file, rules }]);
   }
 
-  /** The places of a name in the trees. Only directories have several. */
+  /** Finds the parts of a name. Only a directory has several. */
   async #find(
     name: string,
     context: RequestContext,
@@ -404,7 +414,7 @@ export class UnionDir extends UnionFile implements TreeDir {
     return found;
   }
 
-  /** Tells whether the trees have a name. */
+  /** Returns true when one of the directories shows a name. */
   async #hasName(
     name: string,
     context: RequestContext,
@@ -419,13 +429,13 @@ export class UnionDir extends UnionFile implements TreeDir {
     { cookie }: ListRequest,
     context: RequestContext,
   ): AsyncGenerator<DirEntry> {
-    let left = cookie; // The library counts, for the members have no cookies.
+    let left = cookie; // Entries without cookies are counted by the library.
     for await (const stat of this.#stats(context)) {
       if (left-- <= 0) yield { stat };
     }
   }
 
-  /** The attributes of all members: those of the upper tree, then of those below it. */
+  /** Lists the attributes of all members, from the upper tree downwards. */
   async *#stats(context: RequestContext): AsyncGenerator<Attributes> {
     const active: ActiveListing = { copied: new Map() };
     const { copied } = active;
@@ -445,7 +455,7 @@ export class UnionDir extends UnionFile implements TreeDir {
             // The marks of a directory that is removed may be gone already.
             if (this.#isOpaque) return;
             if (copied.get(name) === false) {
-              // It came into the upper tree after that had been listed.
+              // The copy appeared after the upper tree was listed.
               copied.set(name, true);
               const now = await this.#statOf(name, context);
               if (now !== undefined) yield now;
@@ -473,7 +483,7 @@ export class UnionDir extends UnionFile implements TreeDir {
     }
   }
 
-  /** The upper directory, where a name is to be made that no tree has. */
+  /** Returns the upper directory for a new name. Throws if the name exists. */
   async #forNew(name: string, context: RequestContext): Promise<TreeDir> {
     checkName(name);
     if (await this.#hasName(name, context)) {
@@ -498,7 +508,7 @@ export class UnionDir extends UnionFile implements TreeDir {
     const made = await dir.mkdir(request, context);
     const node = await this.#made(request.name, made);
     if (node instanceof UnionDir) return node;
-    throw new NinePError("i/o error"); // The tree made something else.
+    throw new NinePError("i/o error"); // The tree has made a plain file.
   }
 
   async symlink(
@@ -549,7 +559,7 @@ export class UnionDir extends UnionFile implements TreeDir {
       if (at === node) throw new NinePError("Invalid argument");
     }
     if (node instanceof UnionDir && node.#dirs.some(({ layer }) => layer > 0)) {
-      throw crossError(); // All that is below it would have to be copied.
+      throw crossError(); // All files below it would have to be copied.
     }
     await node.copyUp(context);
     const [fromUpper, toUpper] = [
@@ -560,7 +570,7 @@ export class UnionDir extends UnionFile implements TreeDir {
       throw new NinePError("wstat prohibited");
     }
     await this.#leave(node, async () => {
-      this.#member(name, node); // Another client may have moved it meanwhile.
+      this.#member(name, node); // Another client may have moved the file.
       const taken = await to.lookup(newName, context);
       try {
         if (taken !== undefined) {
@@ -592,7 +602,7 @@ export class UnionDir extends UnionFile implements TreeDir {
     to.#changes++;
   }
 
-  /** Removes or renames a member, while no other request does. */
+  /** Removes or renames a member. Refuses a second such request meanwhile. */
   async #leave(node: UnionFile, take: () => Promise<void>): Promise<void> {
     if (node.isLeaving) throw new NinePError("file does not exist");
     node.isLeaving = true;
@@ -604,6 +614,7 @@ export class UnionDir extends UnionFile implements TreeDir {
     }
   }
 
+  /** Notes that a member was removed. */
   #gone(node: UnionFile): void {
     this.forget(node);
     node.isRemoved = true;
@@ -619,7 +630,7 @@ export class UnionDir extends UnionFile implements TreeDir {
     this.layers.drop(qid);
   }
 
-  /** Marks a name as removed, if a lower tree has it. */
+  /** Makes the mark that hides a name, if a lower tree has the name. */
   async #hide(name: string, context: RequestContext): Promise<void> {
     const below = this.#dirs.filter(({ layer }) => layer > 0);
     if (below.length === 0 || !await this.#hasName(name, context, below)) {
@@ -642,7 +653,7 @@ export class UnionDir extends UnionFile implements TreeDir {
     }
   }
 
-  /** Removes the marks from a directory that is about to go, and shows nothing. */
+  /** Removes the marks from an empty directory that is about to be removed. */
   async #clear(context: RequestContext): Promise<void> {
     const { file } = this;
     if (!this.isUpper || !isDir(file)) return;
@@ -665,13 +676,13 @@ export class UnionDir extends UnionFile implements TreeDir {
     } while (marks.length === MAX_MARKS && file.remove !== undefined);
   }
 
-  /** A file of this union. */
+  /** Returns a file as one of this union. Throws for other files. */
   #own(file: TreeFile): UnionFile {
     if (file instanceof UnionFile && file.layers === this.layers) return file;
     throw crossError();
   }
 
-  /** The member of a name, if it is that file. */
+  /** Returns the file if it has the name here. Throws otherwise. */
   #member(name: string, file: TreeFile): UnionFile {
     const node = this.#own(file);
     const isHere = node.parent === this && node.name === name;

@@ -1,5 +1,5 @@
-// The one wrapper that compositions are made of: a tree whose files are those
-// of another tree, with other identities, rules or users.
+// The wrapper that compositions use: a tree with the files of another tree, but
+// with other identities, rules or users.
 
 import { NinePError, type Qid, QTDIR } from "../../codec.ts";
 import { then } from "../../codec/_awaitable.ts";
@@ -42,23 +42,23 @@ import { NO_BYTES } from "../../codec/wire.ts";
  * on.
  */
 export interface TreeChanges {
-  /** Gives the rules to stand above files that have these rules in the tree. */
+  /** Returns the rules for files that have the given rules in the tree. */
   rules?(rules: Rules): Rules;
-  /** Gives the context that the tree gets with a request. */
+  /** Returns the context that the tree gets with a request. */
   context?(context: RequestContext): RequestContext;
   /**
-   * Gives the identity of a file. Different paths must stay different; the type
-   * stays as it is.
+   * Returns the identity of a file. Different paths must stay different, and
+   * the type must not change.
    */
   qid?(qid: Qid): Qid;
 }
 
 /**
- * Makes a tree of the files of another one. A member that a file of the tree
- * lacks gives its default.
+ * Makes a tree with the files of another tree. A method that a file of the tree
+ * lacks has its default effect.
  *
- * @param tree The tree. It may be served or wrapped at other places as well.
- * @param changes What is different.
+ * @param tree The tree. The program may also serve or wrap it elsewhere.
+ * @param changes The differences.
  * @returns The new tree.
  *
  * @example Other qid paths
@@ -89,12 +89,15 @@ export function wrapTree(tree: Tree, changes: TreeChanges): ServableTree {
   });
 }
 
-/** Tells whether a file is a directory: its qid says so, and it has the only required member. */
+/**
+ * Returns true when a file is a directory: it has QTDIR in its qid, and the
+ * method that each directory needs.
+ */
 export function isDir(file: TreeFile): file is TreeDir {
   return (file.qid.type & QTDIR) !== 0 && "lookup" in file;
 }
 
-/** The error of a member that is missing. */
+/** Returns the error for a method that a file lacks. */
 export function notSupported(): NinePError {
   return new NinePError("Operation not supported");
 }
@@ -112,29 +115,28 @@ export async function releaseAll(files: readonly TreeFile[]): Promise<void> {
   if (errors.length > 0) throw errors[0];
 }
 
-/**
- * The wrapped files of a tree: one wrapper for each file, as long as the file
- * is in use.
- */
+/** The wrapped files of a tree. A file in use has exactly one wrapper. */
 export class View {
   /** The tree. */
   readonly tree: Tree;
-  /** True when places may be outside of the tree. */
+  /** True when the tree can move files to directories outside of this tree. */
   readonly isConfined: boolean;
-  /** The rules of a tree that chooses none: always the same object. */
+  /** The rules of a tree without rules: always the same object. */
   readonly allRules: Rules = {};
   readonly #changes: TreeChanges;
   // A further lookup of a file must find the same wrapper.
   readonly #files: WeakMap<TreeFile, WrappedFile> = new WeakMap();
   readonly #rules: WeakMap<Rules, Rules> = new WeakMap();
-  // The same attributes and listings stay the same, so that a session need not
-  // encode them again.
+  // For the same object, the result is always the same object, so that a session
+  // need not encode attributes and listings again.
   readonly #stats: WeakMap<Attributes, Attributes> = new WeakMap();
   readonly #listings: WeakMap<Listing, Listing> = new WeakMap();
 
   /**
-   * @param isConfined True when a file that its tree has moved may be in a
-   *   directory that is none of this tree.
+   * Makes the view of a tree.
+   *
+   * @param isConfined True when the tree can move files to directories outside
+   *   of this view.
    */
   constructor(tree: Tree, changes: TreeChanges, isConfined = false) {
     this.tree = tree;
@@ -142,12 +144,12 @@ export class View {
     this.isConfined = isConfined;
   }
 
-  /** Tells whether a file was given by this tree. */
+  /** Returns true when a file has a wrapper. */
   knows(file: TreeFile): boolean {
     return this.#files.has(file);
   }
 
-  /** Gives the wrapped root of the tree. */
+  /** Returns the wrapped root of the tree. */
   attach(request: AttachRequest, context: RequestContext): Awaitable<TreeDir> {
     return then(
       this.attachInner(request, context),
@@ -155,7 +157,7 @@ export class View {
     );
   }
 
-  /** Gives the root of the tree itself. */
+  /** Returns the root of the tree, without a wrapper. */
   attachInner(
     request: AttachRequest,
     context: RequestContext,
@@ -165,7 +167,7 @@ export class View {
     return this.tree.attach({ ...request, uname: inner.uname }, inner);
   }
 
-  /** The wrapper of a file. */
+  /** Returns the wrapper of a file. */
   fileOf(file: TreeFile): TreeFile {
     let wrapped = this.#files.get(file);
     if (wrapped === undefined) {
@@ -177,7 +179,7 @@ export class View {
     return wrapped;
   }
 
-  /** The wrapper of a directory, which is made as told. */
+  /** Returns the wrapper of a directory; calls `make` if there is none. */
   dirOf(dir: TreeDir, make: () => WrappedDir): WrappedDir {
     const known = this.#files.get(dir);
     if (known instanceof WrappedDir) return known;
@@ -190,13 +192,13 @@ export class View {
     return wrapped;
   }
 
-  /** The file of a wrapper. Throws for a file of another tree. */
+  /** Returns the file of a wrapper. Throws for a file of another tree. */
   innerOf(file: TreeFile): TreeFile {
     if (file instanceof WrappedFile && file.view === this) return file.inner;
     throw new NinePError("Invalid cross-device link");
   }
 
-  /** The rules above a file. */
+  /** Returns the rules that stand above a file. */
   rulesOf(rules: Rules): Rules {
     if (this.#changes.rules === undefined) return rules;
     let changed = this.#rules.get(rules);
@@ -207,17 +209,20 @@ export class View {
     return changed;
   }
 
-  /** The context that the tree gets. */
+  /** Returns the context that the tree gets. */
   contextOf(context: RequestContext): RequestContext {
     return this.#changes.context?.(context) ?? context;
   }
 
-  /** The identity of a file. */
+  /** Returns the identity of a file. */
   qidOf(qid: Qid): Qid {
     return this.#changes.qid?.(qid) ?? qid;
   }
 
-  /** The attributes of a file; the same object for the same one. */
+  /**
+   * Returns the attributes of a file. For the same object, the result is always
+   * the same object.
+   */
   attributesOf(stat: Attributes, name: string = stat.name): Attributes {
     if (this.#changes.qid === undefined && name === stat.name) return stat;
     let changed = this.#stats.get(stat);
@@ -231,7 +236,10 @@ export class View {
     return changed;
   }
 
-  /** The members of a directory; the same object for one that is current. */
+  /**
+   * Returns the members of a directory. For the same listing that tells whether
+   * it is current, the result is always the same object.
+   */
   listingOf(listing: Listing): Listing {
     if (this.#changes.qid === undefined) return listing;
     if (Symbol.asyncIterator in listing) return this.#lateEntries(listing);
@@ -296,7 +304,7 @@ export class WrappedFile implements TreeFile {
   readonly inner: TreeFile;
   /** The wrapped tree. */
   readonly view: View;
-  /** The last identity, and the identity that it was made of. */
+  /** The last identity, and the identity in the tree that gave it. */
   #qid: Qid | undefined;
   #innerType = 0;
   #innerVers = 0;
@@ -328,7 +336,8 @@ export class WrappedFile implements TreeFile {
   get place(): Place | null | undefined {
     const { place } = this.inner;
     if (place === undefined || place === null) return place;
-    // A file that was moved out of the tree stays where it was found.
+    // For a file that was moved out of the tree, the place where the client has
+    // found it counts.
     if (this.view.isConfined && !this.view.knows(place.dir)) return undefined;
     const dir = this.view.fileOf(place.dir);
     return isDir(dir) ? { dir, name: place.name } : undefined;
@@ -404,11 +413,11 @@ export class WrappedFile implements TreeFile {
   }
 }
 
-/** The further members of a directory that is the root of a wrapped tree. */
+/** The name and the rules of a directory that is the root of a wrapped tree. */
 export interface RootOptions {
-  /** Name that its attributes tell, its own by default. */
+  /** Name in its attributes; by default the name that its tree gives. */
   readonly name?: string;
-  /** The rules above it, those of the tree by default. */
+  /** The rules that stand above it; by default those of the tree. */
   readonly rules?: Rules;
 }
 
@@ -423,7 +432,8 @@ export class WrappedDir extends WrappedFile implements TreeDir {
     this.#root = root;
   }
 
-  // A root is where it is mounted or attached to, whatever its tree thinks.
+  // The root is at the mount point, or at the root of the new tree. Its place
+  // in its own tree does not count.
   override get place(): Place | null | undefined {
     return this.#root === undefined ? super.place : undefined;
   }
@@ -533,11 +543,11 @@ export class WrappedDir extends WrappedFile implements TreeDir {
     );
   }
 
-  /** Throws for a name that no member can be moved to. */
+  /** Throws for a name that clients cannot move a member to. */
   checkTaken(_name: string, _replace: boolean): void {}
 }
 
-/** A file of a wrapped tree that a fid has open. */
+/** An open file of a wrapped tree. */
 export class WrappedOpen implements OpenFile {
   readonly file?: TreeFile;
   readonly between?: readonly TreeDir[];
