@@ -6,9 +6,9 @@ import type { Tree } from "../tree.ts";
 import { wrapTree } from "./wrap.ts";
 
 /**
- * Makes a tree in which all requests are made by one user, whatever user has
- * attached: the permissions are those of this user, and new files belong to
- * this user.
+ * Makes a tree in which one user makes all requests. The user that has attached
+ * does not count: the permissions are those of the one user, and new files
+ * belong to this user.
  *
  * @param tree The tree.
  * @param uname The user.

@@ -46,7 +46,7 @@ export interface HostParent extends DirPlace {
   forget(file: HostFile): void;
   /** Adds a reference from a member. */
   retain(): unknown;
-  /** One use less. */
+  /** Removes a reference. The last one releases the file. */
   release(): void | Promise<void>;
 }
 
@@ -99,13 +99,13 @@ export class HostFile implements TreeFile {
     return this.#qid;
   }
 
-  /** One use more. */
+  /** Adds a reference. */
   retain(): this {
     this.#uses++;
     return this;
   }
 
-  /** One use less. */
+  /** Removes a reference. The last one releases the file. */
   release(): void | Promise<void> {
     if (--this.#uses > 0) return;
     return this.released();

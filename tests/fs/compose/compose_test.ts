@@ -58,7 +58,7 @@ test("subtree() moves files into its root and out of it", async () => {
   assertEquals(tree.text("top/moved"), "f");
 });
 
-test("subtree() lets nobody out through a directory that its owner moves away", async () => {
+test("subtree() gives no way out through a directory that its owner moves away", async () => {
   const fs = new MemoryFs({ part: { d: { e: {} } }, secret: { key: "k" } });
   await using scene = new Scene(subtree(fs, "part"));
   const raw = await scene.raw();

@@ -73,7 +73,7 @@ test("mount() lets no client remove, move or shadow a mount point, nor what is a
   assertEquals(root.text("a/x"), "x");
 });
 
-test("mount() gives no two files the same qid path, whatever the trees do", async () => {
+test("mount() gives no two files the same qid path, for any paths of the trees", async () => {
   const trees: Record<string, Tree> = {
     "/": new PlainTree({ a: "1", b: "2" }),
     "/one": new PlainTree({ a: "1", b: "2" }),
@@ -238,7 +238,7 @@ test("mount() lists in pieces, each member once", async () => {
   assertEquals(new Set(names).size, 52);
 });
 
-test("mount() goes on in a listing behind a cookie", async () => {
+test("mount() continues a listing after a cookie", async () => {
   const root = new PlainTree({ a: "", b: "", point: "", c: "" });
   const tree = mount({ "/": root, "/point": new PlainTree() });
   const context = contextOf();
@@ -325,7 +325,7 @@ test("mount() tells the trees of connections", async () => {
   assertEquals(log.slice(3).sort(), ["a goes", "b goes", "c goes"]);
 });
 
-test("mount() lets go of a connection that one of the trees refuses", async () => {
+test("mount() disconnects the other trees when one tree refuses a connection", async () => {
   const log: string[] = [];
   const tree = mount({
     "/a": {

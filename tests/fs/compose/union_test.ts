@@ -209,7 +209,7 @@ test("union() renames files and its own directories, and no directory of a lower
   assertEquals(await contents(client), {
     ...{ "d/": "", "d/x": "x", moved: "below", target: "t" },
   });
-  // The fid of a file goes on at its new place.
+  // The fid of a file stays valid at its new place.
   const fid = await raw.open("moved", ORDWR);
   await raw.wstat(fid, { name: "again" });
   await raw.write(fid, "!", 5);
@@ -260,7 +260,7 @@ test("union() moves from one directory to another, and replaces", async () => {
   );
 });
 
-test("union() lets fids that read the old file go on with its copy", async () => {
+test("union() makes fids that read the old file continue with its copy", async () => {
   const lower = new PlainTree({ file: "below" });
   await using scene = new Scene(union(new PlainTree(), lower));
   const [one, two] = [await scene.raw(), await scene.raw()];
@@ -487,7 +487,7 @@ test("union() lists each member once while others are copied and removed", async
   assertEquals(new Set(names).size, 60);
 });
 
-test("union() never writes to a lower tree, whatever clients try", async () => {
+test("union() never writes to a lower tree, for any request", async () => {
   const lower = new MemoryFs({ file: "f", d: { x: "x" } }, { uid: "glenda" });
   const before = JSON.stringify(
     [...lower.readDir("/"), ...lower.readDir("d")],

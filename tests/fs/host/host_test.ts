@@ -251,7 +251,7 @@ test("parseNames() takes the first name, and no broken line", () => {
   assertEquals(byName.get("constructor"), undefined);
 });
 
-test("HostFs makes files with the permissions that the directory has, whatever the umask is", async () => {
+test("HostFs makes files with the permissions that the directory has, for any umask", async () => {
   await withWritableHost(async ({ dir, client }) => {
     const glenda = await client();
     for (
@@ -416,7 +416,7 @@ test("HostFs: a file that grows, shrinks and vanishes under its readers", async 
   });
 });
 
-test("HostFs: what a client removes stays readable where it is open, and is nobody else's", async () => {
+test("HostFs: a removed file stays readable through open fids, and no other fid reaches it", async () => {
   await withWritableHost(async ({ dir, client }) => {
     const [glenda, rob] = [await client(), await client("rob")];
     await writeFile(`${dir}/f`, "old");
@@ -459,7 +459,7 @@ test("HostFs: what a client removes stays readable where it is open, and is nobo
   });
 });
 
-test("HostFs: fids below a directory go on when it is renamed, by whom it may be", async () => {
+test("HostFs: fids below a directory stay valid when a client or the host renames it", async () => {
   await withWritableHost(async ({ dir, client }) => {
     const [glenda, rob] = [await client(), await client("rob")];
     await mkdir(`${dir}/a/b`, { recursive: true });
@@ -486,7 +486,7 @@ test("HostFs: fids below a directory go on when it is renamed, by whom it may be
     await glenda.wstat(file, { name: "g" });
     assertEquals(await readdir(`${dir}/z/b`), ["g"]);
     assertEquals((await glenda.stat(open)).name, "g");
-    // The host moves a directory: its fids go on or fail, and reach nothing else.
+    // The host moves a directory: its fids work or fail, and reach no other file.
     await rename(`${dir}/z`, `${dir}/y`);
     await mkdir(`${dir}/z/b`, { recursive: true });
     await writeFile(`${dir}/z/b/g`, "another");

@@ -233,7 +233,7 @@ test("HostFs tells that the disk is full, and how many bytes were taken", async 
       );
       assertEquals(BigInt(offset), (await glenda.stat("small/f")).length);
       assert(offset <= 1024 * 1024, `${offset} bytes`);
-      // Room comes back, and the same fid goes on.
+      // The disk has room again, and writes of the same fid succeed.
       await glenda.wstat("small/f", { length: 0n });
       assertEquals(await glenda.write(fid, data), data.length);
       await glenda.clunk(fid);
