@@ -28,17 +28,23 @@ export {
   type Address,
   formatAddress,
   parseAddress,
+  type StdioAddress,
   type TcpAddress,
   type UnixAddress,
+  type WebAddress,
 } from "./transport/address.ts";
 export type {
+  Certificate,
   Connection,
   DialOptions,
   Listener,
   ListenerOptions,
+  TlsListenerOptions,
+  TlsOptions,
 } from "./transport/connection.ts";
 export { pair } from "./transport/pair.ts";
 export { dial, listen } from "./transport/dial.ts";
+export type { Target } from "./transport/target.ts";
 export {
   fromStreams,
   type StreamPair,

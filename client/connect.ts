@@ -8,8 +8,8 @@ import {
   NOTAG,
   ProtocolError,
 } from "../codec.ts";
-import { type Connection, dial } from "../transport.ts";
-import { badAddress } from "../transport/failure.ts";
+import { dial, type Target, type TlsOptions } from "../transport.ts";
+import { connectionOf } from "../transport/target.ts";
 import { Environment } from "./connection/environment.ts";
 import { Client } from "./client.ts";
 import { TreePaths } from "./trees/tree_paths.ts";
@@ -132,6 +132,12 @@ export interface ConnectOptions extends CallerOptions {
    * limits each request. It does not limit the streams of a file.
    */
   timeout?: number | undefined;
+  /**
+   * Certificates for an address with TLS. The client always checks the
+   * certificate of the server; by default it trusts the authorities that the
+   * runtime trusts.
+   */
+  tls?: TlsOptions | undefined;
 }
 
 /**
@@ -139,7 +145,8 @@ export interface ConnectOptions extends CallerOptions {
  * between them Tauth if there is an `auth`.
  *
  * @param target Address, such as `tcp://127.0.0.1:564`, `tcp!host!564`,
- *   `host:564` or `unix:///path`, or a connection, which the client takes over.
+ *   `host:564`, `unix:///path`, `tls:`, `ws:` or `http:`, or a connection, which
+ *   the client takes over.
  * @param options User, tree, msize, signal.
  * @returns The client.
  * @throws {NinePError} The server refused the user or the tree.
@@ -186,10 +193,12 @@ export interface ConnectOptions extends CallerOptions {
  * ```
  */
 export async function connect(
-  target: string | Connection,
+  target: string | Target,
   options: ConnectOptions = {},
 ): Promise<Client> {
-  checkTarget(target);
+  const given = typeof target === "string"
+    ? undefined
+    : connectionOf("connect to", target);
   const { uname = "none", aname = "", auth, closeTimeout = 3000 } = options;
   const kind: unknown = options.peer; // Of callers without types.
   const isPyroute2 = kind === "pyroute2";
@@ -208,11 +217,11 @@ export async function connect(
   check("fidBase", fidBase, 0, NOFID - 1);
   check("closeTimeout", closeTimeout, 0, TIMEOUT_MAX);
   check("window", window, 4096, 2 ** 30);
-  const { timeout, signal, reconnect = false } = options;
+  const { timeout, signal, tls, reconnect = false } = options;
   const settings = reconnect
-    ? settingsOf(target, reconnect === true ? {} : reconnect, timeout)
+    ? settingsOf(target, reconnect === true ? {} : reconnect, options)
     : undefined;
-  const peer = typeof target === "string" ? target : target.peer;
+  const peer = given?.peer ?? target;
   const environment = new Environment();
   const { aborts } = environment;
   return await timed(
@@ -222,9 +231,7 @@ export async function connect(
     async (
       signal,
     ) => {
-      const connection = typeof target === "string"
-        ? await dial(target, { signal })
-        : target;
+      const connection = given ?? await dial(`${target}`, { signal, tls });
       const traits = isPyroute2 ? PYROUTE2 : REGULAR;
       const sender = settings
         ? new ReconnectingSender(
@@ -234,7 +241,7 @@ export async function connect(
             fidBase,
             open: async (signal) =>
               new RecoverableMux(
-                checked(await settings.dial(signal)),
+                connectionOf("connect to", await settings.dial(signal)),
                 maxInFlight,
                 traits,
                 environment,
@@ -283,21 +290,4 @@ function notStarted(error: unknown, peer: string): unknown {
   }
   const { ename, request } = error;
   return new NinePError(ename, { code, message, request, cause: error });
-}
-
-/** Callers without types may pass anything. */
-function checkTarget(target: unknown): void {
-  if (typeof target === "string") return;
-  const isConnection = typeof target === "object" && target !== null &&
-    "readable" in target && "writable" in target;
-  if (isConnection) return;
-  throw badAddress(
-    `Cannot connect to ${target}: it is neither an address nor a connection`,
-  );
-}
-
-/** Checks the connection that a function of the caller has dialled. */
-function checked(connection: Connection): Connection {
-  checkTarget(connection);
-  return connection;
 }

@@ -1,9 +1,11 @@
 // listen(): accepts connections and serves each with the same handler.
 
+import type { ProtocolError } from "../codec.ts";
 import {
   type Connection,
   listen as listenAt,
   type Listener,
+  type ListenerOptions,
 } from "../transport.ts";
 import { RefGroup } from "../transport/ref_group.ts";
 import { Budget } from "./budget.ts";
@@ -14,7 +16,8 @@ import { settingsOf } from "./options.ts";
 import { type ServeOptions, serveWith } from "./serve.ts";
 
 /** Options of {@linkcode listen}. */
-export interface ListenOptions extends Omit<ServeOptions, "memory"> {
+export interface ListenOptions
+  extends Omit<ServeOptions, "memory">, Omit<ListenerOptions, "onError"> {
   /**
    * Maximum of connections at a time, no limit by default. The server closes a
    * further connection at once.
@@ -36,8 +39,13 @@ const MEMORY_MAX = 512 * 1024 * 1024;
 
 /** A server that listens. */
 export interface Server extends AsyncDisposable {
-  /** Address that clients connect to, with the port that was chosen for port 0. */
+  /**
+   * Address that clients connect to, with the port that was chosen for port 0:
+   * the first one, if there are several.
+   */
   readonly addr: string;
+  /** The addresses of all listeners, in the order of `listen()`. */
+  readonly addrs: readonly string[];
   /** Resolves when the server has stopped and all connections have ended. */
   readonly finished: Promise<void>;
   /**
@@ -59,15 +67,17 @@ export interface Server extends AsyncDisposable {
 }
 
 /**
- * Serves a tree, or a handler, at an address.
+ * Serves a tree, or a handler, at one or several addresses.
  *
  * The error of one connection never ends the server. An error that prevents the
  * server from accepting connections, such as `EMFILE`, goes to `onError`, as a
  * ProtocolError without a peer. The server then tries again after a short
  * pause.
  *
- * @param address `tcp://host:port`, `tcp!host!port`, `host:port` or
- *   `unix:///path`; port 0 takes a free one, see `addr` of the result.
+ * @param addresses An address such as `tcp://host:port` or `unix:///path` (see
+ *   `parseAddress`), a {@linkcode Listener}, or an array of addresses and
+ *   listeners. Port 0 takes a free one, see `addr` of the result. The server
+ *   closes the listeners in the end.
  * @param handler What to serve: a handler object, or a tree such as a MemoryFs.
  * @param options Limits and choices of each session, and a signal.
  * @returns A promise of the server, which then listens.
@@ -87,7 +97,7 @@ export interface Server extends AsyncDisposable {
  * ```
  */
 export async function listen<N extends FidNode>(
-  address: string,
+  addresses: string | Listener | readonly (string | Listener)[],
   handler: Handler<N> | Servable<N>,
   options: ListenOptions = {},
 ): Promise<Server> {
@@ -105,24 +115,37 @@ export async function listen<N extends FidNode>(
       `Cannot serve with maxConnections ${maxConnections}: the minimum is 1`,
     );
   }
-  const listener = await listenAt(address, {
-    onError: (error) => settings.onError(error, {}),
-  });
-  if (signal?.aborted) {
-    listener.close();
-    throw signal.reason;
+  const list = Array.isArray(addresses) ? addresses : [addresses];
+  if (list.length === 0) {
+    throw new TypeError("Cannot serve: there is no address");
+  }
+  const { mode, tls } = options;
+  const onListenerError = (error: ProtocolError) => settings.onError(error, {});
+  const listeners: Listener[] = [];
+  try {
+    for (const each of list) {
+      listeners.push(
+        typeof each === "string"
+          ? await listenAt(each, { onError: onListenerError, mode, tls })
+          : each,
+      );
+    }
+    signal?.throwIfAborted();
+  } catch (error) {
+    for (const listener of listeners) listener.close();
+    throw error;
   }
   // All connections share one `onError`, because the default log counts errors
   // of all connections.
   const { onError, endLog } = settings;
   const own = { ...options, onError };
-  return new ListeningServer(listener, handler, own, endLog);
+  return new ListeningServer(listeners, handler, own, endLog);
 }
 
 class ListeningServer<N extends FidNode> implements Server {
-  readonly addr: string;
+  readonly addrs: readonly string[];
   readonly finished: Promise<void>;
-  readonly #listener: Listener;
+  readonly #listeners: readonly Listener[];
   readonly #handler: Handler<N> | Servable<N>;
   readonly #options: ListenOptions & ServeOptions;
   readonly #onError: (error: unknown, context: ErrorContext) => void;
@@ -131,13 +154,13 @@ class ListeningServer<N extends FidNode> implements Server {
   readonly #sessions = new Set<Promise<void>>();
 
   constructor(
-    listener: Listener,
+    listeners: readonly Listener[],
     handler: Handler<N> | Servable<N>,
     options: ListenOptions,
     endLog: () => void,
   ) {
-    this.#listener = listener;
-    this.#refs.add(listener);
+    this.#listeners = listeners;
+    for (const listener of listeners) this.#refs.add(listener);
     this.#handler = handler;
     const { onError } = settingsOf(options);
     this.#options = {
@@ -146,26 +169,35 @@ class ListeningServer<N extends FidNode> implements Server {
       memory: new Budget(options.maxMemory ?? MEMORY_MAX),
     };
     this.#onError = onError;
-    this.addr = listener.addr;
+    this.addrs = listeners.map((listener) => listener.addr);
     const { signal } = options;
     const stop = () => this.#end();
     signal?.addEventListener("abort", stop);
-    this.finished = this.#accept().finally(() => {
+    this.finished = this.#run().finally(() => {
       signal?.removeEventListener("abort", stop);
       endLog();
     });
   }
 
-  async #accept(): Promise<void> {
+  get addr(): string {
+    return this.addrs[0];
+  }
+
+  /** Serves until all listeners have ended. */
+  async #run(): Promise<void> {
     try {
-      const { maxConnections = Infinity } = this.#options;
-      for await (const connection of this.#listener) {
-        if (this.#sessions.size < maxConnections) this.#serve(connection);
-        else connection.close();
-      }
+      await Promise.all(this.#listeners.map((each) => this.#accept(each)));
     } finally {
       this.#end();
       await Promise.all(this.#sessions);
+    }
+  }
+
+  async #accept(listener: Listener): Promise<void> {
+    const { maxConnections = Infinity } = this.#options;
+    for await (const connection of listener) {
+      if (this.#sessions.size < maxConnections) this.#serve(connection);
+      else connection.close();
     }
   }
 
@@ -184,8 +216,10 @@ class ListeningServer<N extends FidNode> implements Server {
   }
 
   #end(): void {
-    this.#listener.close();
-    this.#refs.delete(this.#listener);
+    for (const listener of this.#listeners) {
+      listener.close();
+      this.#refs.delete(listener);
+    }
     this.#stop.abort();
   }
 

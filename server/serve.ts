@@ -1,7 +1,8 @@
 // serve(): one connection, served with a handler.
 
-import type { Connection } from "../transport.ts";
+import type { Target } from "../transport.ts";
 import { RefGroup } from "../transport/ref_group.ts";
+import { connectionOf } from "../transport/target.ts";
 import type { FidNode } from "./fid.ts";
 import type { Handler, Servable } from "./handler.ts";
 import type { SessionOptions } from "./options.ts";
@@ -11,7 +12,7 @@ import { HandlerResponder } from "./session/handler_responder.ts";
 /**
  * Serves one connection with a handler until the connection ends.
  *
- * @param connection Connection to a client; it is closed in the end.
+ * @param target Connection to a client; it is closed in the end.
  * @param handler What to serve: a handler object, or a tree such as a MemoryFs.
  * @param options Limits and choices of the session.
  * @returns A promise that resolves when the connection has ended, all fids are
@@ -19,6 +20,7 @@ import { HandlerResponder } from "./session/handler_responder.ts";
  *   protocol or disappears, the promise does not reject; the error goes to
  *   `onError`.
  * @throws {RangeError} A limit is out of its range.
+ * @throws {TypeError} The target is no connection.
  *
  * @example Two ends in one process
  * ```ts
@@ -34,11 +36,11 @@ import { HandlerResponder } from "./session/handler_responder.ts";
  * ```
  */
 export function serve<N extends FidNode>(
-  connection: Connection,
+  target: Target,
   handler: Handler<N> | Servable<N>,
   options: ServeOptions = {},
 ): Promise<void> {
-  return serveWith(connection, handler, options, new RefGroup());
+  return serveWith(target, handler, options, new RefGroup());
 }
 
 /**
@@ -46,11 +48,12 @@ export function serve<N extends FidNode>(
  * connection keeps the process alive.
  */
 export async function serveWith<N extends FidNode>(
-  connection: Connection,
+  target: Target,
   handler: Handler<N> | Servable<N>,
   options: ServeOptions,
   refs: RefGroup,
 ): Promise<void> {
+  const connection = connectionOf("serve", target);
   const { signal } = options;
   const resolved = "handler" in handler ? handler.handler : handler;
   const responder = new HandlerResponder(resolved);

@@ -3,11 +3,11 @@
 
 import { badAddress } from "./failure.ts";
 
-/** A TCP address. */
+/** A TCP address, or the address of a server that speaks TLS over TCP. */
 export interface TcpAddress {
   /** The scheme. */
-  scheme: "tcp";
-  /** Name or IP address, IPv6 without brackets; empty means all addresses. */
+  scheme: "tcp" | "tls";
+  /** Name or IP address, IPv6 without brackets; empty means loopback. */
   hostname: string;
   /** Port, 0 to 65535; 0 lets the system choose one to listen on. */
   port: number;
@@ -21,31 +21,81 @@ export interface UnixAddress {
   path: string;
 }
 
+/** URL of a WebSocket, or of an HTTP server that carries 9P in a POST. */
+export interface WebAddress {
+  /** The scheme; `wss` and `https` speak TLS. */
+  scheme: "ws" | "wss" | "http" | "https";
+  /** Name or IP address, IPv6 without brackets; empty means loopback. */
+  hostname: string;
+  /** Port, 0 to 65535; 0 lets the system choose one to listen on. */
+  port: number;
+  /** Path and query of the URL; `/` at least. */
+  path: string;
+}
+
+/** The standard input and output of this process. */
+export interface StdioAddress {
+  /** The scheme. */
+  scheme: "stdio";
+}
+
 /** An address, told apart by `scheme`. */
-export type Address = TcpAddress | UnixAddress;
+export type Address = TcpAddress | UnixAddress | WebAddress | StdioAddress;
 
 /** Port of 9P by IANA, the service `9fs` of Plan 9. */
 const PORT_9P = 564;
 
-/** A scheme: reads the part behind `scheme://` or `scheme!`. */
-interface Scheme {
+/** Reads the part of an address behind `scheme://` or `scheme!`. */
+interface Syntax {
   url(rest: string): Address;
-  plan9(rest: string): Address;
+  plan9?(rest: string): Address;
 }
 
-const SCHEMES: { readonly [scheme: string]: Scheme } = {
+const SYNTAX: { readonly [scheme: string]: Syntax } = {
   __proto__: null as never, // No `constructor://`.
-  tcp: { url: parseHostPort, plan9: parseNetworkAddress },
+  tcp: tcpSyntax("tcp"),
+  tls: tcpSyntax("tls"),
   unix: { url: parsePath, plan9: parsePath },
+  ws: webSyntax("ws", 80),
+  wss: webSyntax("wss", 443),
+  http: webSyntax("http", 80),
+  https: webSyntax("https", 443),
+  stdio: { url: parseStdio },
 };
+
+function tcpSyntax(scheme: TcpAddress["scheme"]): Syntax {
+  return {
+    url: (rest) => ({ scheme, ...parseHostPort(rest, PORT_9P) }),
+    plan9: (rest) => ({ scheme, ...parseNetworkAddress(rest) }),
+  };
+}
+
+function webSyntax(scheme: WebAddress["scheme"], port: number): Syntax {
+  return {
+    url(rest) {
+      const end = rest.search(/[/?#]/);
+      const path = end < 0 ? "" : rest.slice(end);
+      if (/[#\s]/.test(path)) {
+        throw new TypeError(`path is ${JSON.stringify(path)}`);
+      }
+      return {
+        scheme,
+        ...parseHostPort(end < 0 ? rest : rest.slice(0, end), port),
+        path: path.startsWith("/") ? path : `/${path}`,
+      };
+    },
+  };
+}
 
 /**
  * Reads an address.
  *
  * It may be `tcp://host:port` (port 564 when there is none), `tcp!host!port` as
- * in `dial(2)` of Plan 9 (the port may be `9fs`), `host:port`, `unix:///path`
- * or `unix!/path`. IPv6 addresses stand in brackets, except in Plan 9's form.
- * An empty host or `*` means all addresses of this machine.
+ * in `dial(2)` of Plan 9 (the port may be `9fs`), `host:port`, `tls://host:port`,
+ * `unix:///path`, `unix!/path`, `ws://host:port/path`, `wss:`, `http:` and
+ * `https:` likewise, or `stdio:`. IPv6 addresses stand in brackets, except in
+ * Plan 9's form. An empty host means loopback, `*` means all addresses of this
+ * machine.
  *
  * @param address The text.
  * @returns The address, told apart by `scheme`.
@@ -64,18 +114,24 @@ const SCHEMES: { readonly [scheme: string]: Scheme } = {
 export function parseAddress(address: string): Address {
   try {
     if (typeof address !== "string") throw new TypeError("it is no text"); // A caller without types.
-    const url = /^([a-z][a-z0-9+.-]*):\/\//i.exec(address);
-    if (url) return schemeOf(url[1]).url(address.slice(url[0].length));
+    const url = /^([a-z][a-z0-9+.-]*):\/\//i.exec(address) ??
+      /^(stdio):/i.exec(address);
+    if (url) return syntaxOf(url[1]).url(address.slice(url[0].length));
     const bang = address.indexOf("!");
     if (bang >= 0) {
-      return schemeOf(address.slice(0, bang)).plan9(address.slice(bang + 1));
+      const scheme = address.slice(0, bang);
+      const { plan9 } = syntaxOf(scheme);
+      if (plan9 === undefined) {
+        throw new TypeError(`write it as ${scheme}://…`);
+      }
+      return plan9(address.slice(bang + 1));
     }
     if (!address.includes(":")) {
       throw new TypeError(
         "expected tcp://host:port, tcp!host!port, host:port or unix:///path",
       );
     }
-    return parseHostPort(address);
+    return { scheme: "tcp", ...parseHostPort(address, PORT_9P) };
   } catch (error) {
     if (!(error instanceof TypeError)) throw error;
     throw badAddress(
@@ -85,37 +141,43 @@ export function parseAddress(address: string): Address {
 }
 
 /**
- * Writes an address the way this library prints it: `tcp://host:port` or
- * `unix:///path`. {@linkcode parseAddress} reads it back.
+ * Writes an address the way this library prints it, such as `tcp://host:port`
+ * or `unix:///path`. {@linkcode parseAddress} reads it back.
  *
  * @param address The address.
  * @returns Its text.
  */
-export function formatAddress(address: Address): string {
-  switch (address.scheme) {
-    case "tcp": {
-      const { hostname, port } = address;
-      return `tcp://${
-        hostname.includes(":") ? `[${hostname}]` : hostname
-      }:${port}`;
-    }
+export function formatAddress(address: Readonly<Address>): string {
+  const { scheme } = address;
+  switch (scheme) {
     case "unix":
       return `unix://${address.path}`;
+    case "stdio":
+      return "stdio:";
+    case "tcp":
+    case "tls":
+      return `${scheme}://${formatHost(address)}`;
     default:
-      throw new TypeError(`Unknown address ${address satisfies never}`);
+      return `${scheme}://${formatHost(address)}${address.path}`;
   }
 }
 
-function schemeOf(name: string | undefined = ""): Scheme {
-  const scheme = SCHEMES[name.toLowerCase()];
-  if (scheme) return scheme;
+function formatHost({ hostname, port }: HostPort): string {
+  return `${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`;
+}
+
+function syntaxOf(name: string | undefined = ""): Syntax {
+  const syntax = SYNTAX[name.toLowerCase()];
+  if (syntax) return syntax;
   throw new TypeError(
-    `unknown scheme "${name}", known are ${Object.keys(SCHEMES).join(", ")}`,
+    `unknown scheme "${name}", known are ${Object.keys(SYNTAX).join(", ")}`,
   );
 }
 
+type HostPort = Pick<TcpAddress, "hostname" | "port">;
+
 /** Reads `host:port`, `host`, `[ipv6]:port`. */
-function parseHostPort(text: string): TcpAddress {
+function parseHostPort(text: string, defaultPort: number): HostPort {
   const [, host = "", port] = /^(\[[^\]]*\]|[^:]*)(?::(.*))?$/s.exec(text) ??
     [];
   const bracketed = host.endsWith("]");
@@ -126,25 +188,25 @@ function parseHostPort(text: string): TcpAddress {
   if (bracketed && !hostname.includes(":")) {
     throw new TypeError(`host is "${host}", brackets are for IPv6`);
   }
-  return tcpAddress(hostname, port === undefined ? PORT_9P : parsePort(port));
-}
-
-/** Reads `host!port` or `host`, as Plan 9 writes them behind `tcp!`. */
-function parseNetworkAddress(text: string): TcpAddress {
-  const [hostname = "", service = "9fs", ...more] = text.split("!");
-  if (more.length > 0) throw new TypeError("there is a part behind the port");
-  return tcpAddress(
+  return hostPort(
     hostname,
-    service === "9fs" ? PORT_9P : parsePort(service),
+    port === undefined ? defaultPort : parsePort(port),
   );
 }
 
-function tcpAddress(hostname: string, port: number): TcpAddress {
-  if (hostname === "*") hostname = "";
+/** Reads `host!port` or `host`, as Plan 9 writes them behind `tcp!`. */
+function parseNetworkAddress(text: string): HostPort {
+  const [hostname = "", service = "9fs", ...more] = text.split("!");
+  if (more.length > 0) throw new TypeError("there is a part behind the port");
+  return hostPort(hostname, service === "9fs" ? PORT_9P : parsePort(service));
+}
+
+function hostPort(hostname: string, port: number): HostPort {
+  if (hostname === "*") hostname = "0.0.0.0";
   if (!/^[^\s/@?#![\]*\\]*$/.test(hostname)) {
     throw new TypeError(`host is ${JSON.stringify(hostname)}`);
   }
-  return { scheme: "tcp", hostname, port };
+  return { hostname, port };
 }
 
 function parsePort(text: string): number {
@@ -159,4 +221,9 @@ function parsePath(path: string): UnixAddress {
   if (path === "") throw new TypeError("path is empty");
   if (path.includes("\0")) throw new TypeError("path has a NUL");
   return { scheme: "unix", path };
+}
+
+function parseStdio(rest: string): StdioAddress {
+  if (rest !== "") throw new TypeError("there is a part behind stdio:");
+  return { scheme: "stdio" };
 }

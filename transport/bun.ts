@@ -7,7 +7,7 @@ import { type Streams, streamsOf } from "./streams.ts";
 import { type Address, formatAddress } from "./address.ts";
 import { SocketFile } from "./socket_file.ts";
 import type { Connection, Listener } from "./connection.ts";
-import type { Sockets } from "./sockets.ts";
+import type { SocketAddress, Sockets } from "./sockets.ts";
 
 /** Least bytes of a chunk whose memory is given back. */
 const LARGE = 16 * 1024;
@@ -91,7 +91,7 @@ export const bunSockets: Sockets = {
   listen: (address) => new BunListener(address),
 };
 
-function targetOf(address: Address): Target {
+function targetOf(address: SocketAddress): Target {
   if (address.scheme === "unix") return { unix: address.path };
   return { hostname: address.hostname, port: address.port };
 }
@@ -253,7 +253,7 @@ class BunListener implements Listener {
   /** The file of a Unix socket. */
   readonly #file: SocketFile | undefined;
 
-  constructor(address: Address) {
+  constructor(address: SocketAddress) {
     this.#listener = bun().listen({
       ...targetOf(address),
       allowHalfOpen: true,
@@ -298,8 +298,8 @@ class BunListener implements Listener {
     this.#listener.unref();
   }
 
-  #opened(socket: Socket, address: Address): void {
-    let remote = address;
+  #opened(socket: Socket, address: SocketAddress): void {
+    let remote: Address = address;
     if (address.scheme === "tcp") {
       socket.setNoDelay(true);
       // A peer that has gone has no address.

@@ -30,10 +30,19 @@ export interface Connection {
    * Address of the peer: the address that dial() was given, or the address of a
    * client as the system tells it. A client of a Unix socket has the path of
    * the socket file. A client that has gone may have an empty host. A pair has
-   * no address. Further facts about a peer, such as a certificate, will be
-   * members beside this one.
+   * no address.
    */
   readonly remote?: Readonly<Address>;
+  /**
+   * Certificate of the peer, if the peer has shown one and this runtime gives
+   * it: on a server, the certificate of the client, which was checked.
+   */
+  readonly certificate?: Certificate | undefined;
+  /**
+   * Largest message in bytes that the connection can carry; no limit by
+   * default. The client and the server keep msize below it.
+   */
+  readonly maxMessage?: number | undefined;
   /**
    * Closes both directions at once. Idempotent, never throws. A pending
    * `read()` then gives null, a pending `write()` rejects.
@@ -82,6 +91,16 @@ export interface Connection {
   unref?(): void;
 }
 
+/** Facts of a certificate that a peer has shown. */
+export interface Certificate {
+  /** Distinguished name of the owner, such as `CN=alice,O=Example`. */
+  readonly subject: string;
+  /** Distinguished name of the authority that signed the certificate. */
+  readonly issuer: string;
+  /** SHA-256 of the certificate: 64 lowercase hexadecimal digits. */
+  readonly fingerprint: string;
+}
+
 /**
  * A listener on an address: an async iterable of connections.
  *
@@ -113,10 +132,48 @@ export interface ListenerOptions {
    * errors are dropped.
    */
   onError?: ((error: ProtocolError) => void) | undefined;
+  /** Mode of the file of a Unix socket, 0o600 by default. */
+  mode?: number | undefined;
+  /** Certificate and key, which `tls:`, `wss:` and `https:` need. */
+  tls?: TlsListenerOptions | undefined;
 }
 
 /** Options of {@linkcode dial}. */
 export interface DialOptions {
   /** Aborts the attempt: the promise rejects with the signal's reason. */
   signal?: AbortSignal | undefined;
+  /** Certificates for `tls:`, and for `wss:` and `https:` where possible. */
+  tls?: TlsOptions | undefined;
+}
+
+/**
+ * Options of TLS for a client. The certificate of the server is always checked.
+ */
+export interface TlsOptions {
+  /**
+   * Certificates in PEM of the authorities to trust, instead of those of the
+   * system.
+   */
+  ca?: string | readonly string[] | undefined;
+  /** Certificate chain of this client in PEM, together with `key`. */
+  cert?: string | undefined;
+  /** Private key in PEM, together with `cert`. */
+  key?: string | undefined;
+  /** Protocols to offer (ALPN), such as `["9p"]`; none by default. */
+  alpn?: readonly string[] | undefined;
+}
+
+/** Options of TLS for a listener. */
+export interface TlsListenerOptions {
+  /** Certificate chain of the server in PEM. */
+  cert: string;
+  /** Private key in PEM. */
+  key: string;
+  /**
+   * Certificates in PEM of the authorities that sign the certificates of
+   * clients. With this option, a client needs such a certificate.
+   */
+  ca?: string | readonly string[] | undefined;
+  /** Protocols to accept (ALPN), such as `["9p"]`; none by default. */
+  alpn?: readonly string[] | undefined;
 }

@@ -66,7 +66,7 @@ function deno(): Runtime {
 
 /** The sockets of Deno. */
 export const denoSockets: Sockets = {
-  async connect(address, signal): Promise<Connection> {
+  async connect(address, { signal }): Promise<Connection> {
     if (address.scheme === "unix") {
       const { path } = address;
       return new DenoConnection(

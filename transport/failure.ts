@@ -35,6 +35,15 @@ export function cannot(
   });
 }
 
+/**
+ * Makes the cause for {@linkcode cannot} if this runtime lacks something.
+ *
+ * @param detail What is missing, and what to use instead.
+ */
+export function unsupported(detail: string): Error {
+  return Object.assign(new Error(detail), { code: "EPROTONOSUPPORT" });
+}
+
 /** Makes the error of a lost connection. */
 export function lost(peer: string, cause?: unknown): ProtocolError {
   // A stream may pass on an error of this library, which needs no further text.

@@ -228,6 +228,7 @@ export class Mux {
     // session.
     const { splitter } = this.#intake;
     splitter.msize = Math.max(GREETING_MSIZE, splitter.msize);
+    msize = Math.min(msize, this.connection.maxMessage ?? msize);
     const request: Tversion = { type: "Tversion", tag: NOTAG, msize, version };
     const reply = await this.rpc(request);
     const fail = (detail: string) =>

@@ -10,7 +10,12 @@ import {
   type Rwrite,
   type Tmessage,
 } from "../../codec.ts";
-import { type Connection, dial } from "../../transport.ts";
+import {
+  type Connection,
+  dial,
+  type Target,
+  type TlsOptions,
+} from "../../transport.ts";
 import { isPermanent, systemCodeOf } from "../../transport/failure.ts";
 import type { RefGroup } from "../../transport/ref_group.ts";
 import type { Environment } from "./environment.ts";
@@ -80,6 +85,12 @@ export interface ReconnectOptions {
   dial?: ((signal: AbortSignal) => Promise<Connection>) | undefined;
 }
 
+/** The options of `connect()` for each attempt. */
+interface DialContext {
+  readonly timeout?: number | undefined;
+  readonly tls?: TlsOptions | undefined;
+}
+
 /** The options with their defaults. */
 export interface ReconnectSettings {
   readonly attempts: number;
@@ -114,12 +125,12 @@ const ATTEMPT_TIMEOUT = 30_000;
 /**
  * Checks the options for a target of `connect()`.
  *
- * @param timeout The `timeout` of `connect()`.
+ * @param context The `timeout` and the `tls` of `connect()`.
  */
 export function settingsOf(
-  target: string | Connection,
+  target: string | Target,
   options: ReconnectOptions,
-  timeout: number = Infinity,
+  { timeout = Infinity, tls }: DialContext,
 ): ReconnectSettings {
   const { attempts = 10, minDelay = 100, maxDelay = 30_000 } = options;
   const { steadyAfter = 10_000 } = options;
@@ -143,7 +154,7 @@ export function settingsOf(
       "Cannot connect: reconnect needs a dial function where a connection is given",
     );
   }
-  const redialAddress = (signal: AbortSignal) => dial(target, { signal });
+  const redialAddress = (signal: AbortSignal) => dial(target, { signal, tls });
   return { ...bounds, dial: redialAddress };
 }
 

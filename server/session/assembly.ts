@@ -154,7 +154,8 @@ export function assemble<N extends FidNode>(
     watchdog,
     background,
     reset: () => resetSession({ flushes, admission, session }),
-    boundMsize: (msize, version) => responder.msize(msize, version),
+    boundMsize: (msize, version) =>
+      Math.min(responder.msize(msize, version), connection.maxMessage ?? msize),
   });
   const dispatcher = new Dispatcher({
     session,

@@ -1,17 +1,28 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { test } from "../harness.ts";
-import { formatAddress, parseAddress } from "../../transport.ts";
+import {
+  type Address,
+  formatAddress,
+  parseAddress,
+  type WebAddress,
+} from "../../transport.ts";
 
 test("parseAddress() reads every form", () => {
   const tcp = (hostname: string, port: number) =>
     ({ scheme: "tcp", hostname, port }) as const;
+  const web = (
+    scheme: WebAddress["scheme"],
+    hostname: string,
+    port: number,
+    path: string,
+  ) => ({ scheme, hostname, port, path });
   const unix = (path: string) => ({ scheme: "unix", path }) as const;
-  const forms = {
+  const forms: Record<string, Address> = {
     "tcp://127.0.0.1:5640": tcp("127.0.0.1", 5640),
     "TCP://example.org:0": tcp("example.org", 0),
     "tcp://example.org": tcp("example.org", 564),
     "tcp://:65535": tcp("", 65535),
-    "tcp://*:564": tcp("", 564),
+    "tcp://*:564": tcp("0.0.0.0", 564),
     "tcp://[::1]:5640": tcp("::1", 5640),
     "tcp://[fe80::1%eth0]": tcp("fe80::1%eth0", 564),
     "localhost:5640": tcp("localhost", 5640),
@@ -20,11 +31,18 @@ test("parseAddress() reads every form", () => {
     "tcp!example.org!5640": tcp("example.org", 5640),
     "tcp!example.org!9fs": tcp("example.org", 564),
     "tcp!example.org": tcp("example.org", 564),
-    "tcp!*!564": tcp("", 564),
+    "tcp!*!564": tcp("0.0.0.0", 564),
     "tcp!::1!564": tcp("::1", 564),
     "unix:///run/a b%20!:9p": unix("/run/a b%20!:9p"),
     "unix://run/9p": unix("run/9p"),
     "unix!/tmp/ns/acme": unix("/tmp/ns/acme"),
+    "tls://example.org": { ...tcp("example.org", 564), scheme: "tls" },
+    "tls!example.org!5641": { ...tcp("example.org", 5641), scheme: "tls" },
+    "ws://example.org": web("ws", "example.org", 80, "/"),
+    "WSS://[::1]:8443/a/b?c=/d": web("wss", "::1", 8443, "/a/b?c=/d"),
+    "http://*:0?q": web("http", "0.0.0.0", 0, "/?q"),
+    "https://example.org/9p": web("https", "example.org", 443, "/9p"),
+    "stdio:": { scheme: "stdio" },
   };
   for (const [form, address] of Object.entries(forms)) {
     assertEquals(parseAddress(form), address, form);
@@ -34,9 +52,12 @@ test("parseAddress() reads every form", () => {
 
 test("parseAddress() rejects what is not an address", () => {
   const bad = {
-    "ftp://x": 'unknown scheme "ftp", known are tcp, unix',
-    "constructor://x": 'unknown scheme "constructor", known are tcp, unix',
-    "il!x!1": 'unknown scheme "il", known are tcp, unix',
+    "ftp://x":
+      'unknown scheme "ftp", known are tcp, tls, unix, ws, wss, http, https, stdio',
+    "constructor://x":
+      'unknown scheme "constructor", known are tcp, tls, unix, ws, wss, http, https, stdio',
+    "il!x!1":
+      'unknown scheme "il", known are tcp, tls, unix, ws, wss, http, https, stdio',
     "": "expected tcp://host:port, tcp!host!port, host:port or unix:///path",
     "localhost":
       "expected tcp://host:port, tcp!host!port, host:port or unix:///path",
@@ -54,6 +75,12 @@ test("parseAddress() rejects what is not an address", () => {
     "tcp://a b:1": 'host is "a b"',
     "tcp://x/y": 'host is "x/y"',
     "unix://": "path is empty",
+    "ws://x/#a": 'path is "/#a"',
+    "ws://x/a b": 'path is "/a b"',
+    "ws://me@x/": 'host is "me@x"',
+    "ws://x:80:81/": "an IPv6 address needs brackets",
+    "ws!x!80": "write it as ws://…",
+    "stdio:x": "there is a part behind stdio:",
     "unix:///a\0b": "path has a NUL",
   };
   for (const [address, detail] of Object.entries(bad)) {

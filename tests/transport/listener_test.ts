@@ -20,9 +20,9 @@ import { DenoListener, type SystemListener } from "../../transport/deno.ts";
 /** A plain socket to a server. */
 function dialPlain({ addr }: Server): Socket {
   const address = parseAddress(addr);
-  return address.scheme === "unix"
-    ? connectSocket(address.path)
-    : connectSocket(address.port, address.hostname);
+  if (address.scheme === "unix") return connectSocket(address.path);
+  assert(address.scheme === "tcp");
+  return connectSocket(address.port, address.hostname);
 }
 
 /** Connects, and ends the connection by a reset: over a Unix socket, by a close. */
