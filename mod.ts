@@ -179,6 +179,7 @@ export {
   type Connection,
   dial,
   type DialOptions,
+  fromPort,
   fromStreams,
   pair,
   type StreamPair,

@@ -42,6 +42,7 @@ export type {
   TlsListenerOptions,
   TlsOptions,
 } from "./transport/connection.ts";
+export { fromPort, type MessageTarget } from "./transport/message_port.ts";
 export { pair } from "./transport/pair.ts";
 export { dial, listen } from "./transport/dial.ts";
 export type { Target } from "./transport/target.ts";

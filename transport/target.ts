@@ -2,12 +2,13 @@
 
 import { badAddress } from "./failure.ts";
 import type { Connection } from "./connection.ts";
+import { fromPort, type MessageTarget } from "./message_port.ts";
 
 /**
  * One end of a way to the peer, for `connect()` and `serve()`: a
- * {@linkcode Connection}.
+ * {@linkcode Connection}, a `MessagePort`, a `Worker`, or `self` in a worker.
  */
-export type Target = Connection;
+export type Target = Connection | MessageTarget;
 
 /**
  * Returns the connection of a target.
@@ -17,11 +18,11 @@ export type Target = Connection;
  * @throws {TypeError} The target is none.
  */
 export function connectionOf(attempt: string, target: Target): Connection {
-  const value: unknown = target;
-  if (typeof value === "object" && value !== null) {
-    if ("readable" in value && "writable" in value) return target;
+  if (typeof target === "object" && target !== null) {
+    if ("readable" in target && "writable" in target) return target;
+    if ("postMessage" in target) return fromPort(target);
   }
   throw badAddress(
-    `Cannot ${attempt} ${value}: it is neither an address nor a connection`,
+    `Cannot ${attempt} ${target}: it is neither an address nor a connection`,
   );
 }

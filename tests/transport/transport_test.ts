@@ -16,6 +16,7 @@ import {
   type Connection,
   dial,
   formatAddress,
+  fromPort,
   fromStreams,
   listen,
   type Listener,
@@ -76,6 +77,10 @@ const KINDS: [string, () => Promise<Ends>][] = [
     return ends!; // Set by the callback.
   }],
   ["pair", () => Promise.resolve(pair())],
+  ["port", () => {
+    const { port1, port2 } = new MessageChannel();
+    return Promise.resolve([fromPort(port1), fromPort(port2)]);
+  }],
   ["streams", () => Promise.resolve(streamPair())],
 ];
 
