@@ -49,6 +49,7 @@ export type {
 export type { Authenticate } from "./client/connection/login.ts";
 export type { CallerOptions, FileRef } from "./client/operation.ts";
 export type { TransferOptions } from "./client/transfer/stall.ts";
+export { spawn, type SpawnOptions } from "./client/spawn.ts";
 export { normalizePath } from "./client/trees/tree_paths.ts";
 export type {
   ProxyOptions,

@@ -53,6 +53,8 @@ export {
   type RemoveOptions,
   type RpcReply,
   type RpcRequest,
+  spawn,
+  type SpawnOptions,
   type StatChanges,
   type TransferOptions,
   type TreeEntry,

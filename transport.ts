@@ -43,6 +43,7 @@ export type {
   TlsOptions,
 } from "./transport/connection.ts";
 export { fromPort, type MessageTarget } from "./transport/message_port.ts";
+export type { ChildOptions } from "./transport/child.ts";
 export { pair } from "./transport/pair.ts";
 export { dial, listen } from "./transport/dial.ts";
 export type { Target } from "./transport/target.ts";

@@ -183,10 +183,11 @@ class ListeningServer<N extends FidNode> implements Server {
     return this.addrs[0];
   }
 
-  /** Serves until all listeners have ended. */
+  /** Serves until all listeners and their connections have ended. */
   async #run(): Promise<void> {
     try {
       await Promise.all(this.#listeners.map((each) => this.#accept(each)));
+      await Promise.all(this.#sessions);
     } finally {
       this.#end();
       await Promise.all(this.#sessions);

@@ -29,9 +29,11 @@ const ALONE = [
 
 /**
  * Suites that need all permissions: they make symbolic links, which Deno allows
- * only to a program that may read and write everything, or mount a file system.
+ * only to a program that may read and write everything, mount a file system, or
+ * start any program.
  */
 const PRIVILEGED = [
+  "tests/client/spawn_test.ts",
   "tests/fs/host/limits_test.ts",
   "tests/fs/host/links_test.ts",
 ];

@@ -49,6 +49,11 @@ export interface Connection {
    */
   close(): void;
   /**
+   * Resolves some time after `close()`, when what belongs to the connection has
+   * ended, such as a child process. It never rejects.
+   */
+  readonly closed?: Promise<void>;
+  /**
    * Ends the direction to the peer, which sees the end of the stream; reading
    * goes on. Call it when no write is pending. It never rejects, because
    * without a connection the stream has ended as well.

@@ -2,7 +2,7 @@
 // and often no event for a peer that has gone, so the two ends send each other
 // messages about them.
 
-import { ProtocolError } from "../codec.ts";
+import type { ProtocolError } from "../codec.ts";
 import { closed, lost, pending } from "./failure.ts";
 import { Inbox } from "./inbox.ts";
 import { type Streams, streamsOf } from "./streams.ts";

@@ -29,4 +29,5 @@ export const TRANSPORTS: {
   tcp: () => import("./socket.ts"),
   tls: () => import("./socket.ts"),
   unix: () => import("./socket.ts"),
+  stdio: () => import("./stdio.ts"),
 };

@@ -190,7 +190,7 @@ export class Mux {
       channel,
       (error) => this.fail(lost(channel.peer, error)),
     );
-    this.ended = this.#receive();
+    this.ended = this.#receive().then(() => connection.closed);
   }
 
   /** Label of the peer. */

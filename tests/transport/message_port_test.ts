@@ -1,4 +1,4 @@
-// Ports and workers: what a connection over messages must survive.
+// P-05: ports and workers: what a connection over messages must survive.
 
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import {

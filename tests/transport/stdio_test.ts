@@ -1,5 +1,5 @@
 // P-05, P-20: two processes over the pipes between them. The child is
-// examples/stdio.ts, which serves a tree on its standard input and output.
+// examples/spawn.ts, which serves a tree on its standard input and output.
 import { assertEquals, assertRejects } from "@std/assert";
 import { connect, fromStreams, NinePError, ProtocolError } from "../../mod.ts";
 import { type PipedChild, startPiped } from "../child.ts";
@@ -7,7 +7,7 @@ import { test } from "../harness.ts";
 
 /** A child that serves, and a client of it. */
 async function startChild() {
-  const child: PipedChild = startPiped("examples/stdio.ts", "child");
+  const child: PipedChild = startPiped("examples/spawn.ts", "child");
   const client = await connect(fromStreams(child, "child"));
   return { child, client };
 }
@@ -38,7 +38,7 @@ test("P-05: more than a pipe takes goes both ways at once", async () => {
 });
 
 test("P-05: a child ends when its parent hangs up without a word", async () => {
-  const child = startPiped("examples/stdio.ts", "child");
+  const child = startPiped("examples/spawn.ts", "child");
   await child.writable.close();
   await child.readable.cancel();
   assertEquals(await child.ended, 0);
