@@ -174,6 +174,7 @@ export {
   type TracedFrame,
   type TracedMessage,
   type WalkRequest,
+  webHandler,
   type WriteRequest,
   type WstatRequest,
 } from "./server.ts";
@@ -183,6 +184,7 @@ export {
   type DialOptions,
   fromPort,
   fromStreams,
+  fromWebSocket,
   pair,
   type StreamPair,
   type Streams,

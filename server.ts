@@ -25,6 +25,7 @@ export type { AttributeChanges, Attributes } from "./server/attributes.ts";
 export type { Fid, FidNode } from "./server/fid.ts";
 export type * from "./server/handler.ts";
 export { listen, type ListenOptions, type Server } from "./server/listen.ts";
+export type { ConnectionsOptions } from "./server/connections.ts";
 export type { ErrorContext } from "./server/error_log.ts";
 export type {
   SessionOptions,
@@ -34,3 +35,8 @@ export type {
 } from "./server/options.ts";
 export { serve, type ServeOptions } from "./server/serve.ts";
 export { Session, type SessionLoopOptions } from "./server/session.ts";
+export {
+  type WebHandler,
+  webHandler,
+  type WebHandlerOptions,
+} from "./server/web_handler.ts";

@@ -52,3 +52,9 @@ export {
   type StreamPair,
   type Streams,
 } from "./transport/streams.ts";
+export {
+  fromWebSocket,
+  type WebSocketEvent,
+  type WebSocketLike,
+  type WebSocketOptions,
+} from "./transport/web_socket.ts";

@@ -2,40 +2,20 @@
 
 import type { ProtocolError } from "../codec.ts";
 import {
-  type Connection,
   listen as listenAt,
   type Listener,
   type ListenerOptions,
 } from "../transport.ts";
-import { RefGroup } from "../transport/ref_group.ts";
-import { Budget } from "./budget.ts";
+import { type ConnectionsOptions, ServedConnections } from "./connections.ts";
 import type { FidNode } from "./fid.ts";
 import type { Handler, Servable } from "./handler.ts";
-import type { ErrorContext } from "./error_log.ts";
-import { settingsOf } from "./options.ts";
-import { type ServeOptions, serveWith } from "./serve.ts";
 
 /** Options of {@linkcode listen}. */
 export interface ListenOptions
-  extends Omit<ServeOptions, "memory">, Omit<ListenerOptions, "onError"> {
-  /**
-   * Maximum of connections at a time, no limit by default. The server closes a
-   * further connection at once.
-   */
-  maxConnections?: number;
-  /**
-   * Maximum of bytes that the server holds for all connections, 512 MiB by
-   * default: waiting requests, replies that clients have not taken, 2 KiB for
-   * each fid, and the contents, arguments and values that files hold. Above the
-   * limit requests fail with `Cannot allocate memory`. Each connection may
-   * still have 256 fids, requests of one message's size (`msize`), one reply,
-   * and as much again that files hold for it.
-   */
-  maxMemory?: number;
+  extends ConnectionsOptions, Omit<ListenerOptions, "onError"> {
+  /** Stops the server when the signal is aborted. */
+  signal?: AbortSignal | undefined;
 }
-
-/** Default of `maxMemory`. */
-const MEMORY_MAX = 512 * 1024 * 1024;
 
 /** A server that listens. */
 export interface Server extends AsyncDisposable {
@@ -103,30 +83,21 @@ export async function listen<N extends FidNode>(
 ): Promise<Server> {
   const { signal } = options;
   signal?.throwIfAborted();
-  const settings = settingsOf(options); // Checks the options before the first client connects.
-  const { maxConnections = Infinity, maxMemory = MEMORY_MAX } = options;
-  if (!(maxMemory >= 1)) {
-    throw new RangeError(
-      `Cannot serve with maxMemory ${maxMemory}: the minimum is 1`,
-    );
-  }
-  if (!(maxConnections >= 1)) {
-    throw new RangeError(
-      `Cannot serve with maxConnections ${maxConnections}: the minimum is 1`,
-    );
-  }
+  // Checks the options before the first client connects.
+  const connections = new ServedConnections(handler, options);
   const list = Array.isArray(addresses) ? addresses : [addresses];
   if (list.length === 0) {
     throw new TypeError("Cannot serve: there is no address");
   }
-  const { mode, tls } = options;
-  const onListenerError = (error: ProtocolError) => settings.onError(error, {});
+  const { mode, tls, origins, maxMessage } = options;
+  const settings = { mode, tls, origins, maxMessage };
+  const onError = (error: ProtocolError) => connections.onError(error, {});
   const listeners: Listener[] = [];
   try {
     for (const each of list) {
       listeners.push(
         typeof each === "string"
-          ? await listenAt(each, { onError: onListenerError, mode, tls })
+          ? await listenAt(each, { ...settings, onError })
           : each,
       );
     }
@@ -135,47 +106,29 @@ export async function listen<N extends FidNode>(
     for (const listener of listeners) listener.close();
     throw error;
   }
-  // All connections share one `onError`, because the default log counts errors
-  // of all connections.
-  const { onError, endLog } = settings;
-  const own = { ...options, onError };
-  return new ListeningServer(listeners, handler, own, endLog);
+  return new ListeningServer(listeners, connections, signal);
 }
 
 class ListeningServer<N extends FidNode> implements Server {
   readonly addrs: readonly string[];
   readonly finished: Promise<void>;
   readonly #listeners: readonly Listener[];
-  readonly #handler: Handler<N> | Servable<N>;
-  readonly #options: ListenOptions & ServeOptions;
-  readonly #onError: (error: unknown, context: ErrorContext) => void;
-  readonly #stop = new AbortController();
-  readonly #refs = new RefGroup();
-  readonly #sessions = new Set<Promise<void>>();
+  readonly #connections: ServedConnections<N>;
 
   constructor(
     listeners: readonly Listener[],
-    handler: Handler<N> | Servable<N>,
-    options: ListenOptions,
-    endLog: () => void,
+    connections: ServedConnections<N>,
+    signal: AbortSignal | undefined,
   ) {
     this.#listeners = listeners;
-    for (const listener of listeners) this.#refs.add(listener);
-    this.#handler = handler;
-    const { onError } = settingsOf(options);
-    this.#options = {
-      ...options,
-      signal: this.#stop.signal,
-      memory: new Budget(options.maxMemory ?? MEMORY_MAX),
-    };
-    this.#onError = onError;
+    this.#connections = connections;
+    for (const listener of listeners) connections.refs.add(listener);
     this.addrs = listeners.map((listener) => listener.addr);
-    const { signal } = options;
     const stop = () => this.#end();
     signal?.addEventListener("abort", stop);
     this.finished = this.#run().finally(() => {
       signal?.removeEventListener("abort", stop);
-      endLog();
+      connections.endLog();
     });
   }
 
@@ -187,49 +140,33 @@ class ListeningServer<N extends FidNode> implements Server {
   async #run(): Promise<void> {
     try {
       await Promise.all(this.#listeners.map((each) => this.#accept(each)));
-      await Promise.all(this.#sessions);
+      await this.#connections.ended();
     } finally {
       this.#end();
-      await Promise.all(this.#sessions);
+      await this.#connections.ended();
     }
   }
 
   async #accept(listener: Listener): Promise<void> {
-    const { maxConnections = Infinity } = this.#options;
     for await (const connection of listener) {
-      if (this.#sessions.size < maxConnections) this.#serve(connection);
-      else connection.close();
+      this.#connections.serve(connection);
     }
-  }
-
-  #serve(connection: Connection): void {
-    const end = () => void this.#sessions.delete(session);
-    const session: Promise<void> = serveWith(
-      connection,
-      this.#handler,
-      this.#options,
-      this.#refs,
-    ).then(end, (error) => {
-      end();
-      this.#onError(error, { peer: connection.peer });
-    });
-    this.#sessions.add(session);
   }
 
   #end(): void {
     for (const listener of this.#listeners) {
       listener.close();
-      this.#refs.delete(listener);
+      this.#connections.refs.delete(listener);
     }
-    this.#stop.abort();
+    this.#connections.stop();
   }
 
   ref(): void {
-    this.#refs.ref();
+    this.#connections.refs.ref();
   }
 
   unref(): void {
-    this.#refs.unref();
+    this.#connections.refs.unref();
   }
 
   async close(): Promise<void> {

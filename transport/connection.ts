@@ -44,6 +44,11 @@ export interface Connection {
    */
   readonly maxMessage?: number | undefined;
   /**
+   * True when the peer takes replies to all of its requests after the end of
+   * its direction, as the client of a POST does; false by default.
+   */
+  readonly repliesAfterEnd?: boolean | undefined;
+  /**
    * Closes both directions at once. Idempotent, never throws. A pending
    * `read()` then gives null, a pending `write()` rejects.
    */
@@ -141,6 +146,18 @@ export interface ListenerOptions {
   mode?: number | undefined;
   /** Certificate and key, which `tls:`, `wss:` and `https:` need. */
   tls?: TlsListenerOptions | undefined;
+  /**
+   * For `ws:`, `wss:`, `http:` and `https:`: origins of pages that may connect,
+   * such as `https://example.org`, beside the pages of the same server; `["*"]`
+   * for all pages. A request without an origin comes from a program, and is
+   * accepted.
+   */
+  origins?: readonly string[] | undefined;
+  /**
+   * For `ws:` and `wss:`: largest message in bytes that the clients take, 1 MiB
+   * by default.
+   */
+  maxMessage?: number | undefined;
 }
 
 /** Options of {@linkcode dial}. */

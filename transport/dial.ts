@@ -2,15 +2,15 @@
 // make one error per failure.
 
 import { ProtocolError } from "../codec.ts";
-import { type Address, formatAddress, parseAddress } from "./address.ts";
-import { badAddress, cannot, unsupported } from "./failure.ts";
+import { formatAddress, parseAddress } from "./address.ts";
+import { badAddress, cannot } from "./failure.ts";
 import type {
   Connection,
   DialOptions,
   Listener,
   ListenerOptions,
 } from "./connection.ts";
-import { type Transport, TRANSPORTS } from "./schemes.ts";
+import { TRANSPORTS } from "./schemes.ts";
 
 /**
  * Connects to an address. See `dial(2)` of Plan 9.
@@ -40,7 +40,7 @@ export async function dial(
     throw badAddress(`Cannot connect to "${address}": port is 0`);
   }
   signal?.throwIfAborted();
-  const attempt = transportOf(target)
+  const attempt = TRANSPORTS[target.scheme]()
     .then((transport) => transport.dial(target, options));
   try {
     return await (signal ? unlessAborted(attempt, signal) : attempt);
@@ -77,18 +77,14 @@ export async function listen(
 ): Promise<Listener> {
   const target = parseAddress(address);
   try {
-    const transport = await transportOf(target);
+    const transport = await TRANSPORTS[target.scheme]();
     return await transport.listen(target, options);
   } catch (error) {
-    if (error instanceof ProtocolError) throw error;
+    if (error instanceof ProtocolError || error instanceof TypeError) {
+      throw error;
+    }
     throw cannot("listen on", formatAddress(target), error);
   }
-}
-
-async function transportOf({ scheme }: Address): Promise<Transport> {
-  const load = TRANSPORTS[scheme];
-  if (load === undefined) throw unsupported(`there is no ${scheme} yet`);
-  return await load();
 }
 
 /**

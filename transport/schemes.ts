@@ -23,11 +23,15 @@ export interface Transport {
 
 /** Loads the transport of each scheme. */
 export const TRANSPORTS: {
-  readonly [S in Address["scheme"]]?: () => Promise<Transport>;
+  readonly [S in Address["scheme"]]: () => Promise<Transport>;
 } = {
   // Deno, Bun, Node.
   tcp: () => import("./socket.ts"),
   tls: () => import("./socket.ts"),
   unix: () => import("./socket.ts"),
   stdio: () => import("./stdio.ts"),
+  ws: () => import("./web.ts"),
+  wss: () => import("./web.ts"),
+  http: () => import("./web.ts"),
+  https: () => import("./web.ts"),
 };

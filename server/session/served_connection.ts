@@ -60,6 +60,7 @@ export class ServedConnection<N extends FidNode> {
       lifetime.onEnd = resolve;
       pump.then(resolve);
     });
+    await this.#untilAnswered();
     if (lifetime.stopping) {
       // A function of this server may have stopped the server. Its own answer
       // comes in this turn of the event loop, and is still sent.
@@ -77,6 +78,19 @@ export class ServedConnection<N extends FidNode> {
     await this.#bounded(() => background.isIdle);
     presence.end();
     await this.#bounded(() => presence.isOver);
+  }
+
+  /**
+   * Waits for the requests in progress, if the client has ended its direction
+   * and takes their replies.
+   */
+  async #untilAnswered(): Promise<void> {
+    const { lifetime, condition } = this.#parts;
+    const { pending } = this.#parts.admission;
+    const { connection } = this.#parts.session;
+    if (!lifetime.clientGone || !connection.repliesAfterEnd) return;
+    void connection.closed?.then(() => lifetime.close());
+    await condition.until(() => lifetime.ended || pending.size === 0);
   }
 
   /** Processes requests when the handler has accepted the connection. */

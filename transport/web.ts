@@ -1,0 +1,261 @@
+// Addresses of the web: a client opens a WebSocket or sends a POST, and a
+// listener is an HTTP server that takes both.
+
+import { formatAddress, type WebAddress } from "./address.ts";
+import { unsupported } from "./failure.ts";
+import { post } from "./post.ts";
+import { bunWebSocket, SUBPROTOCOL, WebAcceptor } from "./web_acceptor.ts";
+import { fromWebSocket, type WebSocketLike } from "./web_socket.ts";
+import type {
+  Connection,
+  DialOptions,
+  Listener,
+  ListenerOptions,
+  TlsListenerOptions,
+  TlsOptions,
+} from "./connection.ts";
+
+/** Most connections that wait for the server. */
+const BACKLOG = 512;
+
+/** The parts of the runtimes that are used here, because their types differ. */
+interface Runtime {
+  readonly WebSocket?: new (url: string, options: object) => WebSocketLike;
+  readonly Deno?: {
+    createHttpClient(options: object): { close(): void };
+    serve(options: object, handler: Fetch): {
+      readonly addr: { readonly port: number };
+      shutdown(): Promise<void>;
+      ref(): void;
+      unref(): void;
+    };
+  };
+  readonly Bun?: {
+    serve(options: object): {
+      readonly port: number;
+      stop(closeConnections: boolean): Promise<void>;
+      ref(): void;
+      unref(): void;
+    };
+  };
+}
+
+type Fetch = (request: Request, context: unknown) => Response;
+
+// A cast is needed, because plain tsc does not know the runtimes.
+const runtime = globalThis as unknown as Runtime;
+
+/** Connects by a WebSocket, or by a POST. */
+export function dial(
+  address: WebAddress,
+  { signal, tls }: DialOptions,
+): Promise<Connection> {
+  const url = formatAddress(address);
+  const { scheme } = address;
+  const extensions = tls ? tlsExtensions(tls) : {};
+  if (scheme === "http" || scheme === "https") {
+    return Promise.resolve({ ...post(url, extensions), remote: address });
+  }
+  const { WebSocket } = runtime;
+  if (WebSocket === undefined) {
+    throw unsupported("this runtime has no WebSocket");
+  }
+  const socket = new WebSocket(
+    url,
+    tls ? { protocols: [SUBPROTOCOL], ...extensions } : [SUBPROTOCOL],
+  );
+  signal?.addEventListener("abort", () => socket.close(), { once: true });
+  return untilOpen(socket, address);
+}
+
+function untilOpen(
+  socket: WebSocketLike,
+  remote: WebAddress,
+): Promise<Connection> {
+  return new Promise((resolve, reject) => {
+    socket.addEventListener("open", () => {
+      resolve(fromWebSocket(socket, { peer: formatAddress(remote), remote }));
+    });
+    socket.addEventListener("error", ({ error, message }) => {
+      reject(error ?? new Error(message || "no WebSocket answers there"));
+    });
+    socket.addEventListener("close", ({ code, reason }) => {
+      reject(new Error(reason || `closed with the code ${code}`));
+    });
+  });
+}
+
+/** Returns what WebSocket and fetch() of this runtime take for certificates. */
+function tlsExtensions({ ca, cert, key, alpn }: TlsOptions): object {
+  const authorities = ca === undefined ? undefined : [ca].flat();
+  if (alpn) throw unsupported("a WebSocket and HTTP choose ALPN themselves");
+  if (runtime.Deno) {
+    const identity = cert === undefined ? {} : { cert, key };
+    const caCerts = authorities === undefined ? {} : { caCerts: authorities };
+    const client = runtime.Deno.createHttpClient({ ...caCerts, ...identity });
+    return { client };
+  }
+  if (runtime.Bun) return { tls: { ca: authorities, cert, key } };
+  throw unsupported(
+    "this runtime takes no certificates here; use tls: instead, or NODE_EXTRA_CA_CERTS",
+  );
+}
+
+/** Listens with an HTTP server of this runtime. */
+export async function listen(
+  address: WebAddress,
+  options: ListenerOptions,
+): Promise<Listener> {
+  const { scheme, hostname } = address;
+  const isSecure = scheme === "wss" || scheme === "https";
+  if (isSecure && options.tls === undefined) {
+    throw new TypeError(`${scheme} needs the option tls with cert and key`);
+  }
+  const listener = new WebListener(
+    hostname === "" ? { ...address, hostname: "127.0.0.1" } : address,
+    options,
+  );
+  await listener.start(isSecure ? options.tls : undefined);
+  return listener;
+}
+
+/** An HTTP server, and the connections that wait for the server of 9P. */
+class WebListener implements Listener {
+  addr = "";
+  readonly #address: WebAddress;
+  readonly #acceptor: WebAcceptor;
+  #server: HttpServer | undefined;
+  #waiting: Connection[] = [];
+  #wake: (() => void) | undefined;
+  #closed = false;
+
+  constructor(address: WebAddress, options: ListenerOptions) {
+    this.#address = address;
+    this.#acceptor = new WebAcceptor(
+      (connection) => this.#accept(connection),
+      { ...options, isLoopback: isLoopback(address.hostname) },
+    );
+  }
+
+  /** Starts the HTTP server. */
+  async start(tls: TlsListenerOptions | undefined): Promise<void> {
+    const { hostname, port } = this.#address;
+    const init = { hostname, port, tls, fetch: this.#fetch };
+    const server = await startServer(init, this.#address);
+    this.#server = server;
+    this.addr = formatAddress({ ...this.#address, port: server.port });
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Connection> {
+    try {
+      while (!this.#closed) {
+        const connection = this.#waiting.shift();
+        if (connection) yield connection;
+        else await new Promise<void>((resolve) => this.#wake = resolve);
+      }
+    } finally {
+      this.close();
+    }
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#server?.stop();
+    for (const connection of this.#waiting) connection.close();
+    this.#waiting = [];
+    this.#wake?.();
+  }
+
+  ref(): void {
+    this.#server?.ref();
+  }
+
+  unref(): void {
+    this.#server?.unref();
+  }
+
+  readonly #fetch: Fetch = (request, context) => {
+    const { pathname } = new URL(request.url);
+    const [path] = this.#address.path.split("?");
+    if (pathname === path) return this.#acceptor.fetch(request, context);
+    return new Response("There is nothing here.\n", { status: 404 });
+  };
+
+  #accept(connection: Connection): void {
+    if (this.#closed || this.#waiting.length >= BACKLOG) {
+      connection.close();
+      return;
+    }
+    this.#waiting.push(connection);
+    this.#wake?.();
+  }
+}
+
+/** What an HTTP server is started with. */
+interface ServerInit {
+  readonly hostname: string;
+  readonly port: number;
+  readonly tls: TlsListenerOptions | undefined;
+  readonly fetch: Fetch;
+}
+
+/** An HTTP server of any runtime. */
+interface HttpServer {
+  readonly port: number;
+  /** Stops listening. Its connections go on. */
+  stop(): void;
+  ref(): void;
+  unref(): void;
+}
+
+async function startServer(
+  init: ServerInit,
+  { scheme }: WebAddress,
+): Promise<HttpServer> {
+  const { hostname, port, tls, fetch } = init;
+  if (tls?.ca || tls?.alpn) {
+    throw unsupported("HTTP servers take no ca and no alpn; tls: does");
+  }
+  if (runtime.Deno) {
+    const server = runtime.Deno.serve({
+      hostname,
+      port,
+      ...tls,
+      onListen() {},
+    }, fetch);
+    return {
+      port: server.addr.port,
+      stop: () => void server.shutdown(),
+      ref: () => server.ref(),
+      unref: () => server.unref(),
+    };
+  }
+  if (runtime.Bun) {
+    const server = runtime.Bun.serve({
+      hostname,
+      port,
+      fetch,
+      websocket: bunWebSocket,
+      ...(tls ? { tls } : {}),
+    });
+    return {
+      port: server.port,
+      stop: () => void server.stop(false),
+      ref: () => server.ref(),
+      unref: () => server.unref(),
+    };
+  }
+  if (scheme === "ws" || scheme === "wss") {
+    throw unsupported(
+      "this runtime has no server of WebSockets; Deno and Bun have; " +
+        "with the package ws, call serve() with each of its sockets",
+    );
+  }
+  throw unsupported("this runtime has no HTTP server; use webHandler()");
+}
+
+function isLoopback(hostname: string): boolean {
+  return hostname === "localhost" || hostname === "::1" ||
+    /^127(\.[0-9]+){3}$/.test(hostname);
+}

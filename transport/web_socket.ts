@@ -1,0 +1,477 @@
+// WebSockets as connections. A WebSocket carries messages, has no half-close, and
+// cannot be paused in a browser.
+
+import { ProtocolError } from "../codec.ts";
+import { closed, lost, pending } from "./failure.ts";
+import { Inbox, INBOX_LIMIT } from "./inbox.ts";
+import { RefGroup } from "./ref_group.ts";
+import { type Streams, streamsOf } from "./streams.ts";
+import type { Address } from "./address.ts";
+import type { Connection } from "./connection.ts";
+
+/**
+ * Default of the largest message: some hosts close a WebSocket that carries a
+ * larger one, with the code 1009.
+ */
+export const MAX_MESSAGE: number = 1024 * 1024;
+/** Bytes that wait in the socket before a write waits as well. */
+const HIGH = 1024 * 1024;
+/** Bytes that may still wait in the socket when a write goes on. */
+const LOW = 256 * 1024;
+/**
+ * Most bytes that wait to be read, 64 MiB, if the socket cannot be paused. A
+ * server of this library reads on until 16 MiB of requests wait.
+ */
+const UNREAD_MAX = 64 * 1024 * 1024;
+/** First and longest pause in milliseconds between two looks at the socket. */
+const LOOK_LEAST = 1;
+const LOOK_MOST = 32;
+/** Milliseconds that the peer has for its part of the closing handshake. */
+const CLOSING_MS = 1000;
+
+// `readyState` of a WebSocket.
+const CONNECTING = 0;
+const CLOSING = 2;
+
+// Codes of the end of a WebSocket.
+const NORMAL = 1000;
+const GOING_AWAY = 1001;
+const UNSUPPORTED_DATA = 1003;
+const NO_STATUS = 1005;
+const ABNORMAL = 1006;
+const POLICY = 1008;
+
+/** Texts for codes that a peer or a runtime gives without a reason. */
+const REASONS: ReadonlyMap<number, string> = new Map([
+  [1002, "protocol error"],
+  [1003, "unsupported data"],
+  [ABNORMAL, "the peer has gone without a close"],
+  [1007, "invalid data"],
+  [1008, "policy violation"],
+  [1009, "message too big"],
+  [1011, "error of the server"],
+  [1012, "service restart"],
+  [1013, "try again later"],
+]);
+
+/**
+ * A WebSocket of a browser, Deno, Bun, Node or workerd, or of the package `ws`.
+ */
+export interface WebSocketLike {
+  /** Form in which binary messages arrive. */
+  binaryType: string;
+  /** Bytes that wait to be sent. */
+  readonly bufferedAmount: number;
+  /** State: 0 while it connects, 1 open, 2 and 3 closed. */
+  readonly readyState: number;
+  /** Sends a message. */
+  send(data: Uint8Array<ArrayBuffer>): void;
+  /** Closes. */
+  close(code?: number, reason?: string): void;
+  /** Adds a listener. */
+  addEventListener(
+    type: string,
+    listener: (event: WebSocketEvent) => void,
+  ): void;
+}
+
+/** The members of the events of a {@linkcode WebSocketLike}. */
+export interface WebSocketEvent {
+  /** Content of a message. */
+  readonly data?: unknown;
+  /** Code of a close. */
+  readonly code?: number;
+  /** Reason of a close. */
+  readonly reason?: string;
+  /** Text of an error. */
+  readonly message?: string;
+  /** An error. */
+  readonly error?: unknown;
+}
+
+/** Options of {@linkcode fromWebSocket}. */
+export interface WebSocketOptions {
+  /** Label of the peer; by default the URL of the socket, or `websocket`. */
+  peer?: string | undefined;
+  /**
+   * Largest message in bytes that the peer takes, 1 MiB by default. A client and
+   * a server keep msize below it.
+   */
+  maxMessage?: number | undefined;
+  /** Address of the peer. */
+  remote?: Readonly<Address> | undefined;
+}
+
+/** A socket that one direction of {@linkcode SocketConnection} is made of. */
+export interface MessageSocket {
+  /** Bytes that wait to be sent. */
+  readonly buffered: number;
+  /** Sends bytes, which the caller may reuse at once. */
+  send(bytes: Uint8Array): void;
+  /** Begins the closing handshake. */
+  close(code: number, reason: string): void;
+  /** Ends the socket without a handshake, where that is possible. */
+  terminate?: (() => void) | undefined;
+  /** Stops reading from the system, where that is possible. */
+  pause?: (() => void) | undefined;
+  /** Reads on. */
+  resume?: (() => void) | undefined;
+}
+
+/**
+ * Makes a connection of a WebSocket.
+ *
+ * Each message of 9P goes out as one binary message. Bytes may come in any
+ * division into binary messages. A text message ends the connection. An empty
+ * binary message stands for the end of one direction, which a WebSocket does not
+ * have.
+ *
+ * A WebSocket of a browser cannot be paused. So the connection ends when more
+ * than 64 MiB wait to be read, which a client of this library does not cause.
+ *
+ * @param socket The socket. It may be connecting; a message that came before
+ *   this call is lost.
+ * @param options Label, largest message.
+ * @returns The connection.
+ * @throws {ProtocolError} The socket is closed.
+ *
+ * @example A browser or any other runtime
+ * ```ts ignore
+ * import { connect, fromWebSocket } from "@ninep/ninep";
+ *
+ * const socket = new WebSocket("wss://example.org/9p", "9p");
+ * await using client = await connect(fromWebSocket(socket));
+ * console.log(await client.readTextFile("motd"));
+ * ```
+ */
+export function fromWebSocket(
+  socket: WebSocketLike,
+  options: WebSocketOptions = {},
+): Connection {
+  const url = "url" in socket && typeof socket.url === "string"
+    ? socket.url
+    : "";
+  const { peer = url || "websocket", maxMessage, remote } = options;
+  if (socket.readyState >= CLOSING) throw lost(peer);
+  // Before the first message: some runtimes give Blobs by default.
+  socket.binaryType = "arraybuffer";
+  const connection = new SocketConnection(
+    messageSocketOf(socket),
+    peer,
+    maxMessage,
+    socket.readyState !== CONNECTING,
+    remote,
+  );
+  socket.addEventListener("open", () => connection.opened());
+  socket.addEventListener("message", ({ data }) => connection.received(data));
+  socket.addEventListener("error", (event) => {
+    // An ErrorEvent of undici has a text, of other runtimes a text or nothing.
+    connection.failed(event.error ?? event.message);
+  });
+  socket.addEventListener("close", ({ code, reason }) => {
+    connection.ended(code, reason);
+  });
+  return connection;
+}
+
+/** Members that the sockets of the package `ws` have beside those of others. */
+interface WsMembers {
+  pause?(): void;
+  resume?(): void;
+  terminate?(): void;
+}
+
+function messageSocketOf(socket: WebSocketLike & WsMembers): MessageSocket {
+  const { pause, resume, terminate } = socket;
+  return {
+    get buffered() {
+      return socket.bufferedAmount;
+    },
+    // The copy is for `ws`, which keeps a view of the bytes.
+    send: (bytes) => socket.send(new Uint8Array(bytes)),
+    close: (code, reason) => socket.close(code, reason),
+    pause: pause && (() => pause.call(socket)),
+    resume: resume && (() => resume.call(socket)),
+    terminate: terminate && (() => terminate.call(socket)),
+  };
+}
+
+/** A connection over a WebSocket. The events of the socket are its calls. */
+export class SocketConnection implements Connection {
+  readonly peer: string;
+  readonly remote?: Readonly<Address>;
+  readonly maxMessage: number;
+  readonly closed: Promise<void>;
+  readonly #socket: MessageSocket;
+  readonly #inbox: Inbox;
+  readonly #refs = new RefGroup();
+  #streams: Streams | undefined;
+  #isOpen: boolean;
+  #isPaused = false;
+  /** A Blob whose bytes are still to come, and what follows it. */
+  #blobs: Promise<void> | undefined;
+  /** Number of bytes of the present 9P message that are still to be sent. */
+  #left = 0;
+  /** Number of bytes that the socket was given. */
+  #given = 0;
+  #rest: Uint8Array | undefined;
+  #writer: PromiseWithResolvers<void> | undefined;
+  #readEnded = false;
+  #writeEnded = false;
+  #closed = false;
+  #error: ProtocolError | undefined;
+  #resolveClosed: () => void = () => {};
+
+  /**
+   * @param socket The socket.
+   * @param peer Label of the peer.
+   * @param maxMessage Largest message that the peer takes.
+   * @param isOpen False while the socket connects.
+   * @param remote Address of the peer.
+   */
+  constructor(
+    socket: MessageSocket,
+    peer: string,
+    maxMessage: number = MAX_MESSAGE,
+    isOpen = true,
+    remote?: Readonly<Address>,
+  ) {
+    if (remote) this.remote = remote;
+    this.#socket = socket;
+    this.peer = peer;
+    this.maxMessage = maxMessage;
+    this.#isOpen = isOpen;
+    this.#inbox = new Inbox(peer);
+    this.closed = new Promise((resolve) => this.#resolveClosed = resolve);
+  }
+
+  /** Number of bytes that have left the socket. */
+  get taken(): number {
+    return Math.max(0, this.#given - this.#socket.buffered);
+  }
+
+  get readable(): ReadableStream<Uint8Array> {
+    return (this.#streams ??= streamsOf(this)).readable;
+  }
+
+  get writable(): WritableStream<Uint8Array> {
+    return (this.#streams ??= streamsOf(this)).writable;
+  }
+
+  read(buffer: Uint8Array): Promise<Uint8Array | null> {
+    const bytes = this.#inbox.read(buffer);
+    if (this.#isPaused && this.#inbox.size < INBOX_LIMIT) {
+      this.#isPaused = false;
+      this.#socket.resume?.();
+    }
+    return bytes;
+  }
+
+  write(bytes: Uint8Array): Promise<void> | undefined {
+    if (this.#writeEnded) return Promise.reject(closed(this.peer));
+    if (this.#writer) return Promise.reject(pending(this.peer, "write to"));
+    if (this.#error) return Promise.reject(this.#error);
+    try {
+      const rest = this.#send(bytes);
+      if (rest === undefined) return undefined;
+      this.#rest = rest;
+    } catch (error) {
+      return Promise.reject(lost(this.peer, error));
+    }
+    this.#writer = Promise.withResolvers();
+    if (this.#isOpen) this.#look(LOOK_LEAST);
+    return this.#writer.promise;
+  }
+
+  closeWrite(): Promise<void> {
+    if (!this.#writeEnded) {
+      this.#writeEnded = true;
+      if (this.#readEnded) this.close();
+      else this.#socket.send(new Uint8Array(0));
+    }
+    return Promise.resolve();
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#writeEnded = true;
+    this.#inbox.close();
+    this.#settleWrite(closed(this.peer));
+    if (this.#error) this.#resolveClosed();
+    else this.#closeSocket(NORMAL, "");
+  }
+
+  ref(): void {
+    this.#refs.ref();
+  }
+
+  unref(): void {
+    this.#refs.unref();
+  }
+
+  /** The socket is open. */
+  opened(): void {
+    this.#isOpen = true;
+    if (this.#rest !== undefined) this.#sendRest(LOOK_LEAST);
+  }
+
+  /** A message came: an ArrayBuffer, a view, a list of views, a Blob, or text. */
+  received(data: unknown): void {
+    if (this.#closed || this.#error) return;
+    if (this.#blobs !== undefined || isBlob(data)) {
+      const before = this.#blobs ?? Promise.resolve();
+      const blobs = before.then(async () => {
+        this.#take(isBlob(data) ? await data.arrayBuffer() : data);
+        if (this.#blobs === blobs) this.#blobs = undefined;
+      }).catch((error) => this.failed(error));
+      this.#blobs = blobs;
+    } else this.#take(data);
+  }
+
+  /** The socket has failed. */
+  failed(cause: unknown): void {
+    const detail = cause instanceof Error
+      ? cause
+      : new Error(`${cause || "the WebSocket failed"}`);
+    this.#die(lost(this.peer, detail));
+    this.#resolveClosed();
+  }
+
+  /** The socket is closed. */
+  ended(code: number = NO_STATUS, reason = ""): void {
+    this.#resolveClosed();
+    if (code === NORMAL || code === GOING_AWAY || code === NO_STATUS) {
+      // The bytes of a Blob may still be on their way to the inbox.
+      if (this.#blobs) void this.#blobs.then(() => this.#die());
+      else this.#die();
+      return;
+    }
+    const text = reason || REASONS.get(code) || "closed";
+    const error = new Error(`${text} (WebSocket code ${code})`);
+    this.#die(lost(this.peer, error));
+  }
+
+  /** The socket takes more bytes. */
+  drained(): void {
+    if (this.#writer) this.#sendRest(LOOK_LEAST);
+  }
+
+  #take(data: unknown): void {
+    if (this.#closed || this.#error) return;
+    if (Array.isArray(data)) {
+      for (const part of data) this.#take(part);
+      return;
+    }
+    const bytes = data instanceof ArrayBuffer
+      ? new Uint8Array(data)
+      : ArrayBuffer.isView(data)
+      ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
+      : undefined;
+    if (bytes === undefined) {
+      this.#refuse(UNSUPPORTED_DATA, "the peer sent text, 9P needs bytes");
+      return;
+    }
+    if (bytes.length === 0) {
+      this.#readEnded = true;
+      this.#inbox.end();
+      if (this.#writeEnded) this.close();
+      return;
+    }
+    this.#inbox.push(bytes);
+    if (this.#inbox.size > UNREAD_MAX) {
+      this.#refuse(POLICY, "more than 64 MiB wait to be read");
+    } else if (
+      this.#inbox.size >= INBOX_LIMIT && this.#socket.pause && !this.#isPaused
+    ) {
+      this.#isPaused = true;
+      this.#socket.pause();
+    }
+  }
+
+  /** Ends the connection because of a breach of the peer. */
+  #refuse(code: number, detail: string): void {
+    this.#die(lost(this.peer, new Error(detail)));
+    this.#closeSocket(code, detail);
+  }
+
+  /**
+   * Sends bytes until the socket has enough. Returns the rest, or undefined when
+   * all bytes were sent and few of them wait.
+   */
+  #send(bytes: Uint8Array): Uint8Array | undefined {
+    const { length } = bytes;
+    let at = 0;
+    const view = new DataView(bytes.buffer, bytes.byteOffset, length);
+    while (at < length) {
+      if (!this.#isOpen || this.#socket.buffered > HIGH) {
+        return bytes.subarray(at);
+      }
+      if (this.#left === 0) {
+        // A user of the streams may write anything: the rest of such a write is
+        // one message.
+        this.#left = length - at >= 4 ? view.getUint32(at, true) : 0;
+        if (this.#left < 7) this.#left = length - at;
+      }
+      const size = Math.min(this.#left, length - at, this.maxMessage);
+      this.#socket.send(bytes.subarray(at, at + size));
+      this.#given += size;
+      this.#left -= size;
+      at += size;
+    }
+    return this.#socket.buffered > HIGH ? bytes.subarray(at) : undefined;
+  }
+
+  /** Looks, after a pause, whether the socket has room. */
+  #look(pause: number): void {
+    this.#refs.after(pause, () => {
+      if (this.#writer) this.#sendRest(Math.min(pause * 2, LOOK_MOST));
+    });
+  }
+
+  #sendRest(pause: number): void {
+    if (this.#rest === undefined) return;
+    if (this.#socket.buffered > LOW) return this.#look(pause);
+    try {
+      this.#rest = this.#send(this.#rest);
+    } catch (error) {
+      this.#die(lost(this.peer, error));
+      return;
+    }
+    if (this.#rest === undefined) this.#settleWrite();
+    else this.#look(LOOK_LEAST);
+  }
+
+  #settleWrite(error?: Error): void {
+    const writer = this.#writer;
+    this.#rest = this.#writer = undefined;
+    if (error) writer?.reject(error);
+    else writer?.resolve();
+  }
+
+  /** Ends both directions, after an error or without one. */
+  #die(error?: ProtocolError): void {
+    if (this.#closed || this.#error) return;
+    this.#error = error ?? lost(this.peer);
+    this.#inbox.end(error);
+    this.#settleWrite(this.#error);
+  }
+
+  /** Closes the socket. The peer has a second for its part. */
+  #closeSocket(code: number, reason: string): void {
+    try {
+      this.#socket.close(code, reason);
+    } catch {
+      // The socket has never been open.
+    }
+    const timer = this.#refs.after(CLOSING_MS, () => {
+      this.#socket.terminate?.();
+      this.#resolveClosed();
+    });
+    void this.closed.then(() => this.#refs.cancel(timer));
+  }
+}
+
+function isBlob(data: unknown): data is Blob {
+  return typeof Blob === "function" && data instanceof Blob;
+}
