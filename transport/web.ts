@@ -5,7 +5,11 @@ import { formatAddress, type WebAddress } from "./address.ts";
 import { unsupported } from "./failure.ts";
 import { post } from "./post.ts";
 import { bunWebSocket, SUBPROTOCOL, WebAcceptor } from "./web_acceptor.ts";
-import { fromWebSocket, type WebSocketLike } from "./web_socket.ts";
+import {
+  fromWebSocket,
+  SocketConnection,
+  type WebSocketLike,
+} from "./web_socket.ts";
 import type {
   Connection,
   DialOptions,
@@ -127,6 +131,8 @@ class WebListener implements Listener {
   #server: HttpServer | undefined;
   #waiting: Connection[] = [];
   #wake: (() => void) | undefined;
+  /** Number of WebSockets that are open. */
+  #open = 0;
   #closed = false;
 
   constructor(address: WebAddress, options: ListenerOptions) {
@@ -161,10 +167,18 @@ class WebListener implements Listener {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#server?.stop();
     for (const connection of this.#waiting) connection.close();
     this.#waiting = [];
     this.#wake?.();
+    this.#stop();
+  }
+
+  /**
+   * Stops the HTTP server when no WebSocket is open, because Deno closes all
+   * WebSockets of a server that stops.
+   */
+  #stop(): void {
+    if (this.#closed && this.#open === 0) this.#server?.stop();
   }
 
   ref(): void {
@@ -176,6 +190,9 @@ class WebListener implements Listener {
   }
 
   readonly #fetch: Fetch = (request, context) => {
+    if (this.#closed) {
+      return new Response("The server has stopped.\n", { status: 503 });
+    }
     const { pathname } = new URL(request.url);
     const [path] = this.#address.path.split("?");
     if (pathname === path) return this.#acceptor.fetch(request, context);
@@ -183,6 +200,13 @@ class WebListener implements Listener {
   };
 
   #accept(connection: Connection): void {
+    if (connection instanceof SocketConnection) {
+      this.#open++;
+      void connection.closed.then(() => {
+        this.#open--;
+        this.#stop();
+      });
+    }
     if (this.#closed || this.#waiting.length >= BACKLOG) {
       connection.close();
       return;

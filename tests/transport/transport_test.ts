@@ -82,6 +82,7 @@ const KINDS: [string, () => Promise<Ends>][] = [
     return Promise.resolve([fromPort(port1), fromPort(port2)]);
   }],
   ["streams", () => Promise.resolve(streamPair())],
+  ["ws", () => connected("ws://127.0.0.1:0/9p")],
 ];
 
 function streamPair(): Ends {
@@ -93,8 +94,28 @@ function streamPair(): Ends {
   ];
 }
 
+/** The ends that the present test has. */
+let ends: Connection[] = [];
+
+/** Makes the ends of a test, which kindTest() closes. */
+async function open(make: () => Promise<Ends>): Promise<Ends> {
+  const made = await make();
+  ends.push(...made);
+  return made;
+}
+
 async function channels(make: () => Promise<Ends>): Promise<Channel[]> {
-  return (await make()).map(openChannel);
+  return (await open(make)).map(openChannel);
+}
+
+/** A test of one kind, which closes its ends and waits for their sockets. */
+function kindTest(name: string, run: () => Promise<void>): void {
+  test(name, async () => {
+    ends = [];
+    await run();
+    for (const end of ends) end.close();
+    await Promise.all(ends.map(({ closed }) => closed));
+  });
 }
 
 async function readAll(channel: Channel): Promise<Uint8Array> {
@@ -125,37 +146,40 @@ function randomBytes(length: number): Uint8Array {
 
 for (const [kind, make] of KINDS) {
   // P-04, P-05, C-82.
-  test(`${kind}: 10 MB go there and back in writes of any size`, async () => {
-    const [near, far] = await channels(make);
-    const data = randomBytes(10_000_000);
-    const send = async () => {
-      const next = random(7);
-      const scratch = new Uint8Array(128 * 1024);
-      for (let at = 0; at < data.length;) {
-        const size = 1 + next() ** 4 * scratch.length | 0;
-        const part = data.subarray(at, at += size);
-        // Reused at once, as a writer may.
-        scratch.set(part);
-        await near.write(scratch.subarray(0, part.length));
-      }
-      await near.closeWrite();
-    };
-    const echo = async () => {
-      const buffer = new Uint8Array(64 * 1024);
-      for (;;) {
-        const bytes = await far.read(buffer);
-        if (bytes === null) break;
-        await far.write(bytes);
-      }
-      await far.closeWrite();
-    };
-    const [back] = await Promise.all([readAll(near), send(), echo()]);
-    assert(equals(back, data), "bytes differ");
-    near.close();
-    far.close();
-  });
+  kindTest(
+    `${kind}: 10 MB go there and back in writes of any size`,
+    async () => {
+      const [near, far] = await channels(make);
+      const data = randomBytes(10_000_000);
+      const send = async () => {
+        const next = random(7);
+        const scratch = new Uint8Array(128 * 1024);
+        for (let at = 0; at < data.length;) {
+          const size = 1 + next() ** 4 * scratch.length | 0;
+          const part = data.subarray(at, at += size);
+          // Reused at once, as a writer may.
+          scratch.set(part);
+          await near.write(scratch.subarray(0, part.length));
+        }
+        await near.closeWrite();
+      };
+      const echo = async () => {
+        const buffer = new Uint8Array(64 * 1024);
+        for (;;) {
+          const bytes = await far.read(buffer);
+          if (bytes === null) break;
+          await far.write(bytes);
+        }
+        await far.closeWrite();
+      };
+      const [back] = await Promise.all([readAll(near), send(), echo()]);
+      assert(equals(back, data), "bytes differ");
+      near.close();
+      far.close();
+    },
+  );
 
-  test(`${kind}: one direction ends, the other goes on`, async () => {
+  kindTest(`${kind}: one direction ends, the other goes on`, async () => {
     const [near, far] = await channels(make);
     const [request] = await Promise.all([
       readAll(far),
@@ -178,7 +202,7 @@ for (const [kind, make] of KINDS) {
     near.close();
   });
 
-  test(`${kind}: close() ends a pending read, twice is fine`, async () => {
+  kindTest(`${kind}: close() ends a pending read, twice is fine`, async () => {
     const [near, far] = await channels(make);
     const reading = near.read(new Uint8Array(16));
     near.close();
@@ -198,7 +222,7 @@ for (const [kind, make] of KINDS) {
     far.close();
   });
 
-  test(`${kind}: close() rejects a pending write`, async () => {
+  kindTest(`${kind}: close() rejects a pending write`, async () => {
     const [near, far] = await channels(make);
     const writing = writeUntilItFails(near);
     // Two turns of the far end: it reads something, so near is at writing.
@@ -212,7 +236,7 @@ for (const [kind, make] of KINDS) {
     far.close();
   });
 
-  test(`${kind}: writing to a peer that has gone fails`, async () => {
+  kindTest(`${kind}: writing to a peer that has gone fails`, async () => {
     const [near, far] = await channels(make);
     far.close();
     const error = await writeUntilItFails(near);
@@ -235,8 +259,8 @@ async function writeUntilItFails(channel: Channel): Promise<ProtocolError> {
 // The Web streams of every kind.
 
 for (const [kind, make] of KINDS) {
-  test(`${kind}: streams carry 1 MB and end`, async () => {
-    const [near, far] = await make();
+  kindTest(`${kind}: streams carry 1 MB and end`, async () => {
+    const [near, far] = await open(make);
     const data = randomBytes(1_000_000);
     const sent = new Response(data.slice()).body!.pipeTo(near.writable);
     const received = await new Response(far.readable).bytes();
@@ -248,8 +272,8 @@ for (const [kind, make] of KINDS) {
     far.close();
   });
 
-  test(`${kind}: close() ends the reader of a stream`, async () => {
-    const [near, far] = await make();
+  kindTest(`${kind}: close() ends the reader of a stream`, async () => {
+    const [near, far] = await open(make);
     if (near.read) {
       const reader = near.readable.getReader();
       const reading = reader.read();
@@ -260,8 +284,8 @@ for (const [kind, make] of KINDS) {
     far.close();
   });
 
-  test(`${kind}: cancelling and aborting reach the peer`, async () => {
-    const [near, far] = await make();
+  kindTest(`${kind}: cancelling and aborting reach the peer`, async () => {
+    const [near, far] = await open(make);
     const reader = far.readable.getReader();
     const reading = reader.read();
     await near.readable.cancel();
@@ -275,8 +299,8 @@ for (const [kind, make] of KINDS) {
 
   if (kind === "streams") continue;
 
-  test(`${kind}: the readable fills a BYOB reader's view`, async () => {
-    const [near, far] = await make();
+  kindTest(`${kind}: the readable fills a BYOB reader's view`, async () => {
+    const [near, far] = await open(make);
     await near.write?.(text.encode("0123456789"));
     await near.closeWrite?.();
     const reader = far.readable.getReader({ mode: "byob" });
@@ -293,18 +317,21 @@ for (const [kind, make] of KINDS) {
     far.close();
   });
 
-  test(`${kind}: streams that have ended close the connection`, async () => {
-    const [near, far] = await make();
-    for (const end of [near, far]) await end.writable.close();
-    for (const end of [near, far]) {
-      assertEquals((await end.readable.getReader().read()).done, true);
-    }
-    // Nothing is closed by hand here: the leak sanitizer looks.
-    await assertRejects(
-      async () => await near.write?.(new Uint8Array(1)),
-      ProtocolError,
-    );
-  });
+  kindTest(
+    `${kind}: streams that have ended close the connection`,
+    async () => {
+      const [near, far] = await open(make);
+      for (const end of [near, far]) await end.writable.close();
+      for (const end of [near, far]) {
+        assertEquals((await end.readable.getReader().read()).done, true);
+      }
+      // Nothing is closed by hand here: the leak sanitizer looks.
+      await assertRejects(
+        async () => await near.write?.(new Uint8Array(1)),
+        ProtocolError,
+      );
+    },
+  );
 }
 
 test("writable rejects what is not bytes", async () => {
