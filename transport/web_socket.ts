@@ -4,7 +4,7 @@
 import { ProtocolError } from "../codec.ts";
 import { closed, lost, pending } from "./failure.ts";
 import { Inbox, INBOX_LIMIT } from "./inbox.ts";
-import { RefGroup } from "./ref_group.ts";
+import { RefGroup, type Timer } from "./ref_group.ts";
 import { type Streams, streamsOf } from "./streams.ts";
 import type { Address } from "./address.ts";
 import type { Connection } from "./connection.ts";
@@ -221,6 +221,12 @@ export class SocketConnection implements Connection {
   #closed = false;
   #error: ProtocolError | undefined;
   #resolveClosed: () => void = () => {};
+  /** True when the socket was told to close, or has ended. */
+  #isClosing = false;
+  /** Ends the wait for the peer's part of the closing handshake. */
+  #closing: Timer | undefined;
+  /** The next look at the bytes that wait in the socket. */
+  #looking: Timer | undefined;
 
   /**
    * @param socket The socket.
@@ -286,7 +292,7 @@ export class SocketConnection implements Connection {
   closeWrite(): Promise<void> {
     if (!this.#writeEnded) {
       this.#writeEnded = true;
-      if (this.#readEnded) this.close();
+      if (this.#readEnded) this.#finish();
       else this.#socket.send(new Uint8Array(0));
     }
     return Promise.resolve();
@@ -298,8 +304,7 @@ export class SocketConnection implements Connection {
     this.#writeEnded = true;
     this.#inbox.close();
     this.#settleWrite(closed(this.peer));
-    if (this.#error) this.#resolveClosed();
-    else this.#closeSocket(NORMAL, "");
+    this.#closeSocket(NORMAL, "");
   }
 
   ref(): void {
@@ -335,12 +340,12 @@ export class SocketConnection implements Connection {
       ? cause
       : new Error(`${cause || "the WebSocket failed"}`);
     this.#die(lost(this.peer, detail));
-    this.#resolveClosed();
+    this.#socketEnded();
   }
 
   /** The socket is closed. */
   ended(code: number = NO_STATUS, reason = ""): void {
-    this.#resolveClosed();
+    this.#socketEnded();
     if (code === NORMAL || code === GOING_AWAY || code === NO_STATUS) {
       // The bytes of a Blob may still be on their way to the inbox.
       if (this.#blobs) void this.#blobs.then(() => this.#die());
@@ -375,7 +380,7 @@ export class SocketConnection implements Connection {
     if (bytes.length === 0) {
       this.#readEnded = true;
       this.#inbox.end();
-      if (this.#writeEnded) this.close();
+      if (this.#writeEnded) this.#finish();
       return;
     }
     this.#inbox.push(bytes);
@@ -424,8 +429,9 @@ export class SocketConnection implements Connection {
 
   /** Looks, after a pause, whether the socket has room. */
   #look(pause: number): void {
-    this.#refs.after(pause, () => {
-      if (this.#writer) this.#sendRest(Math.min(pause * 2, LOOK_MOST));
+    this.#refs.cancel(this.#looking);
+    this.#looking = this.#refs.after(pause, () => {
+      this.#sendRest(Math.min(pause * 2, LOOK_MOST));
     });
   }
 
@@ -445,6 +451,7 @@ export class SocketConnection implements Connection {
   #settleWrite(error?: Error): void {
     const writer = this.#writer;
     this.#rest = this.#writer = undefined;
+    this.#refs.cancel(this.#looking);
     if (error) writer?.reject(error);
     else writer?.resolve();
   }
@@ -457,18 +464,31 @@ export class SocketConnection implements Connection {
     this.#settleWrite(this.#error);
   }
 
-  /** Closes the socket. The peer has a second for its part. */
+  /** Both directions have ended. Bytes that came before can still be read. */
+  #finish(): void {
+    this.#die();
+    this.#closeSocket(NORMAL, "");
+  }
+
+  /** Closes the socket once. The peer has a second for its part. */
   #closeSocket(code: number, reason: string): void {
+    if (this.#isClosing) return;
+    this.#isClosing = true;
     try {
       this.#socket.close(code, reason);
     } catch {
       // The socket has never been open.
     }
-    const timer = this.#refs.after(CLOSING_MS, () => {
+    this.#closing = this.#refs.after(CLOSING_MS, () => {
       this.#socket.terminate?.();
       this.#resolveClosed();
     });
-    void this.closed.then(() => this.#refs.cancel(timer));
+  }
+
+  #socketEnded(): void {
+    this.#isClosing = true;
+    this.#refs.cancel(this.#closing);
+    this.#resolveClosed();
   }
 }
 
