@@ -1,16 +1,20 @@
 /**
- * The `test` of suites that run under Deno and Bun alike: `deno task test`
- * and `bun test FILE`.
+ * The `test` of suites that run under Deno, Bun and Node alike: `deno task
+ * test`, `bun test FILE`, and `node --import ./tests/node_std.mjs --test FILE`.
  *
  * @module
  */
 
-/** Longest time in milliseconds of a test under Bun; Deno has no such limit. */
+/** Longest time in milliseconds of a test under Bun; others have no such limit. */
 const PATIENCE_MS = 600_000;
 
 /** Registers a test. Deno also checks it for leaks. */
 export const test: (name: string, fn: () => void | Promise<void>) => void =
-  "Bun" in globalThis ? await bunTest() : denoTest;
+  "Bun" in globalThis
+    ? await bunTest()
+    : "Deno" in globalThis
+    ? denoTest
+    : await nodeTest();
 
 function denoTest(name: string, fn: () => void | Promise<void>): void {
   Deno.test({ name, fn, sanitizeOps: true, sanitizeResources: true });
@@ -23,4 +27,10 @@ async function bunTest(): Promise<typeof test> {
   // By default Bun ends a test after 5 s, which is too short for a soak test.
   return (name: string, fn: () => void | Promise<void>) =>
     test(name, fn, PATIENCE_MS);
+}
+
+async function nodeTest(): Promise<typeof test> {
+  const { test } = await import("node:test");
+  return (name: string, fn: () => void | Promise<void>) =>
+    void test(name, async () => await fn());
 }

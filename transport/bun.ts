@@ -2,17 +2,16 @@
 // `Bun` before a function is called.
 
 import { closed, lost, pending } from "./failure.ts";
+import { ConnectionQueue } from "./connection_queue.ts";
 import { Inbox, INBOX_LIMIT } from "./inbox.ts";
 import { type Streams, streamsOf } from "./streams.ts";
 import { type Address, formatAddress } from "./address.ts";
-import { SocketFile } from "./socket_file.ts";
+import { SocketFile, withMode } from "./socket_file.ts";
 import type { Connection, Listener } from "./connection.ts";
-import type { SocketAddress, Sockets } from "./sockets.ts";
+import { KEEP_ALIVE_MS, type SocketAddress, type Sockets } from "./sockets.ts";
 
 /** Least bytes of a chunk whose memory is given back. */
 const LARGE = 16 * 1024;
-/** Most connections that wait for accept(). */
-const BACKLOG = 512;
 
 // The parts of Bun's types that are used here, because the library depends on
 // no package.
@@ -33,6 +32,7 @@ interface Socket {
   ref(): void;
   unref(): void;
   setNoDelay(on: boolean): boolean;
+  setKeepAlive(on: boolean, initialDelay: number): boolean;
 }
 
 interface Handlers {
@@ -83,17 +83,23 @@ export const bunSockets: Sockets = {
         socket.data = new BunConnection(socket, address);
       }),
     });
-    if (address.scheme === "tcp") socket.setNoDelay(true);
+    if (address.scheme === "tcp") tune(socket);
     return socket.data;
   },
 
   // Bun reports no failure to accept.
-  listen: (address) => new BunListener(address),
+  listen: (address, { mode }) => withMode(mode, () => new BunListener(address)),
 };
 
 function targetOf(address: SocketAddress): Target {
   if (address.scheme === "unix") return { unix: address.path };
   return { hostname: address.hostname, port: address.port };
+}
+
+/** Sends without delay, and notices a peer that has gone without a word. */
+function tune(socket: Socket): void {
+  socket.setNoDelay(true);
+  socket.setKeepAlive(true, KEEP_ALIVE_MS);
 }
 
 function handlers(open: (socket: Socket) => void): Handlers {
@@ -245,10 +251,7 @@ class BunConnection implements Connection {
 class BunListener implements Listener {
   readonly addr: string;
   readonly #listener: ListeningSocket;
-  /** Connections that wait for accept(). */
-  #waiting: BunConnection[] = [];
-  /** Wakes the loop over the connections. */
-  #wake: (() => void) | undefined;
+  readonly #queue = new ConnectionQueue();
   #closed = false;
   /** The file of a Unix socket. */
   readonly #file: SocketFile | undefined;
@@ -269,11 +272,7 @@ class BunListener implements Listener {
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Connection> {
     try {
-      while (!this.#closed) {
-        const connection = this.#waiting.shift();
-        if (connection) yield connection;
-        else await new Promise<void>((resolve) => this.#wake = resolve);
-      }
+      yield* this.#queue.take();
     } finally {
       this.close();
     }
@@ -285,9 +284,7 @@ class BunListener implements Listener {
     const putBack = this.#file?.putAside();
     this.#listener.stop(false);
     putBack?.();
-    for (const connection of this.#waiting) connection.close();
-    this.#waiting = [];
-    this.#wake?.();
+    this.#queue.close();
   }
 
   ref(): void {
@@ -301,20 +298,13 @@ class BunListener implements Listener {
   #opened(socket: Socket, address: SocketAddress): void {
     let remote: Address = address;
     if (address.scheme === "tcp") {
-      socket.setNoDelay(true);
+      tune(socket);
       // A peer that has gone has no address.
       const { remoteAddress: hostname = "", remotePort: port = 0 } = socket;
       remote = { scheme: "tcp", hostname, port };
     }
     const connection = new BunConnection(socket, remote);
     socket.data = connection;
-    // Bun accepts connections by itself, so a connection beyond the backlog is
-    // closed.
-    if (this.#closed || this.#waiting.length >= BACKLOG) {
-      connection.close();
-      return;
-    }
-    this.#waiting.push(connection);
-    this.#wake?.();
+    this.#queue.push(connection);
   }
 }

@@ -172,7 +172,11 @@ async function startByNode(
     child.once("spawn", resolve);
     child.once("error", reject);
   });
-  const pipes = new Pipes(child.stdout, child.stdin, command);
+  const pipes = new Pipes({
+    input: child.stdout,
+    output: child.stdin,
+    peer: command,
+  });
   return {
     pipes,
     ended,

@@ -1,11 +1,28 @@
 // Sockets of Deno. Nothing here touches `Deno` before it is called.
 
-import { cannot, closed, lost, systemCodeOf } from "./failure.ts";
+import {
+  cannot,
+  closed,
+  lost,
+  missingCertificate,
+  systemCodeOf,
+  unsupported,
+} from "./failure.ts";
 import { RefGroup } from "./ref_group.ts";
-import { SocketFile } from "./socket_file.ts";
+import { MODE, SocketFile } from "./socket_file.ts";
 import { type Streams, streamsOf } from "./streams.ts";
-import { type Address, formatAddress } from "./address.ts";
-import type { Connection, Listener, ListenerOptions } from "./connection.ts";
+import {
+  type Address,
+  formatAddress,
+  type TcpAddress,
+  type UnixAddress,
+} from "./address.ts";
+import type {
+  Connection,
+  Listener,
+  ListenerOptions,
+  TlsListenerOptions,
+} from "./connection.ts";
 import type { Sockets } from "./sockets.ts";
 
 // The parts of Deno's types that are used here, because plain tsc does not know
@@ -27,7 +44,11 @@ interface Conn {
 
 interface TcpConn extends Conn {
   readonly remoteAddr: NetAddr;
-  setNoDelay(): void;
+  /** Only a connection without TLS has it. */
+  setNoDelay?(): void;
+  setKeepAlive?(): void;
+  /** Only a connection with TLS has it. */
+  handshake?(): Promise<unknown>;
 }
 
 /** The members of a Deno listener that a {@linkcode DenoListener} uses. */
@@ -53,7 +74,20 @@ interface Runtime {
   connect(options: UnixOptions): Promise<Conn>;
   connect(options: TcpOptions): Promise<TcpConn>;
   listen(options: UnixOptions): SystemListener<Conn>;
-  listen(options: TcpOptions): SystemListener<TcpConn> & { addr: NetAddr };
+  listen(options: TcpOptions): TcpListener;
+  connectTls(options: TcpOptions & DenoTls): Promise<TcpConn>;
+  listenTls(options: TcpOptions & DenoTls): TcpListener;
+  chmodSync(path: string, mode: number): void;
+}
+
+type TcpListener = SystemListener<TcpConn> & { addr: NetAddr };
+
+/** Options of Deno for TLS. */
+interface DenoTls {
+  cert?: string;
+  key?: string;
+  caCerts?: string[];
+  alpnProtocols?: string[];
 }
 
 /**
@@ -66,7 +100,7 @@ function deno(): Runtime {
 
 /** The sockets of Deno. */
 export const denoSockets: Sockets = {
-  async connect(address, { signal }): Promise<Connection> {
+  async connect(address, { signal, tls = {} }): Promise<Connection> {
     if (address.scheme === "unix") {
       const { path } = address;
       return new DenoConnection(
@@ -75,44 +109,94 @@ export const denoSockets: Sockets = {
       );
     }
     const { hostname, port } = address;
-    const conn = await deno().connect(
-      signal ? { hostname, port, signal } : { hostname, port },
-    );
-    noDelay(conn);
+    const options = signal ? { hostname, port, signal } : { hostname, port };
+    if (address.scheme === "tcp") {
+      const conn = await deno().connect(options);
+      tune(conn);
+      return new DenoConnection(conn, address);
+    }
+    const { ca, cert, key, alpn } = tls;
+    const conn = await deno().connectTls({
+      ...options,
+      ...(ca === undefined ? {} : { caCerts: [ca].flat() }),
+      ...(cert === undefined || key === undefined ? {} : { cert, key }),
+      ...(alpn === undefined ? {} : { alpnProtocols: [...alpn] }),
+    });
+    try {
+      await conn.handshake?.();
+    } catch (error) {
+      conn.close();
+      throw error;
+    }
     return new DenoConnection(conn, address);
   },
 
   listen(address, options): Listener {
-    if (address.scheme === "unix") {
-      const { path } = address;
-      const listener = deno().listen({ transport: "unix", path });
-      return new DenoListener(
-        new UnixListener(listener, new SocketFile(path)),
-        address,
-        () => address,
-        options,
-      );
-    }
-    const { hostname, port } = address;
-    const listener = deno().listen({ hostname, port });
+    if (address.scheme === "unix") return listenUnix(address, options);
+    const { scheme, hostname, port } = address;
+    const listener = scheme === "tcp"
+      ? deno().listen({ hostname, port })
+      : listenTls(hostname, port, options.tls);
     const peerOf = (conn: TcpConn) => {
-      noDelay(conn);
-      return tcp(conn.remoteAddr);
+      tune(conn);
+      return addressOf(scheme, conn.remoteAddr);
     };
-    return new DenoListener(listener, tcp(listener.addr), peerOf, options);
+    const addr = addressOf(scheme, listener.addr);
+    return new DenoListener(listener, addr, peerOf, options);
   },
 };
 
-function noDelay(conn: TcpConn): void {
+function listenUnix(address: UnixAddress, options: ListenerOptions): Listener {
+  const { path } = address;
+  const listener = deno().listen({ transport: "unix", path });
   try {
-    conn.setNoDelay();
+    // Deno sets no mode before it listens, but this runs before it accepts.
+    deno().chmodSync(path, options.mode ?? MODE);
+  } catch (error) {
+    listener.close();
+    throw error;
+  }
+  return new DenoListener(
+    new UnixListener(listener, new SocketFile(path)),
+    address,
+    () => address,
+    options,
+  );
+}
+
+function listenTls(
+  hostname: string,
+  port: number,
+  tls: TlsListenerOptions | undefined,
+): TcpListener {
+  if (tls === undefined) throw missingCertificate();
+  const { cert, key, ca, alpn } = tls;
+  if (ca !== undefined) {
+    throw unsupported(
+      "Deno asks clients for no certificates (option ca); Bun and Node do",
+    );
+  }
+  return deno().listenTls({
+    ...{ hostname, port, cert, key },
+    ...(alpn === undefined ? {} : { alpnProtocols: [...alpn] }),
+  });
+}
+
+/** Sends without delay, and notices a peer that has gone without a word. */
+function tune(conn: TcpConn): void {
+  try {
+    conn.setNoDelay?.();
+    conn.setKeepAlive?.();
   } catch {
     // The peer has gone. The first read gives the error.
   }
 }
 
-function tcp({ hostname, port }: NetAddr): Address {
-  return { scheme: "tcp", hostname, port };
+function addressOf(
+  scheme: TcpAddress["scheme"],
+  { hostname, port }: NetAddr,
+): Address {
+  return { scheme, hostname, port };
 }
 
 class DenoConnection implements Connection {

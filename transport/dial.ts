@@ -80,9 +80,7 @@ export async function listen(
     const transport = await TRANSPORTS[target.scheme]();
     return await transport.listen(target, options);
   } catch (error) {
-    if (error instanceof ProtocolError || error instanceof TypeError) {
-      throw error;
-    }
+    if (error instanceof ProtocolError) throw error;
     throw cannot("listen on", formatAddress(target), error);
   }
 }

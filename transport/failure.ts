@@ -44,6 +44,11 @@ export function unsupported(detail: string): Error {
   return Object.assign(new Error(detail), { code: "EPROTONOSUPPORT" });
 }
 
+/** Makes the error of a listener with TLS that has no certificate. */
+export function missingCertificate(): TypeError {
+  return badAddress("the option tls with cert and key is missing");
+}
+
 /** Makes the error of a lost connection. */
 export function lost(peer: string, cause?: unknown): ProtocolError {
   // A stream may pass on an error of this library, which needs no further text.

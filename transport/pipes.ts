@@ -1,34 +1,59 @@
-// Streams of Node, as standard input and output and as pipes of a child process
-// have them under Bun and Node.
+// Streams of Node: sockets, pipes of a child process, the standard input and
+// output.
 
 import { closed, lost, pending } from "./failure.ts";
 import { Inbox, INBOX_LIMIT } from "./inbox.ts";
 import { type Streams, streamsOf } from "./streams.ts";
-import type { Connection } from "./connection.ts";
+import type { Address } from "./address.ts";
+import type { Certificate, Connection } from "./connection.ts";
 
-/** The members of a `Readable` of node:stream that are used here. */
-export interface NodeReadable {
-  on(event: string, listener: (value: Uint8Array & Error) => void): unknown;
+/** The members of all streams of node:stream that are used here. */
+interface NodeStream {
+  on(
+    event: string,
+    listener: (value: Uint8Array<ArrayBuffer> & Error) => void,
+  ): unknown;
+  destroy(): unknown;
+  /** Only sockets and pipes have it. */
+  ref?(): unknown;
+  unref?(): unknown;
+}
+
+/** The members of a `Readable` that are used here. */
+export interface NodeReadable extends NodeStream {
   pause(): unknown;
   resume(): unknown;
-  destroy(): unknown;
-  ref?(): unknown;
-  unref?(): unknown;
 }
 
-/** The members of a `Writable` of node:stream that are used here. */
-export interface NodeWritable {
-  on(event: string, listener: (error: Error) => void): unknown;
+/** The members of a `Writable` that are used here. */
+export interface NodeWritable extends NodeStream {
   write(bytes: Uint8Array, done: (error?: Error | null) => void): boolean;
   end(done?: () => void): unknown;
-  destroy?(): unknown;
-  ref?(): unknown;
-  unref?(): unknown;
 }
 
-/** A connection over two streams of Node. */
+/** What a {@linkcode Pipes} is made of. */
+export interface PipesInit {
+  /** Bytes from the peer. */
+  readonly input: NodeReadable;
+  /** Bytes to the peer; a socket is both. */
+  readonly output: NodeWritable;
+  /** Label of the peer. */
+  readonly peer: string;
+  /** Address of the peer. */
+  readonly remote?: Readonly<Address> | undefined;
+  /** Certificate of the peer. */
+  readonly certificate?: Certificate | undefined;
+  /** Called once by close(). */
+  readonly onClose?: (() => void) | undefined;
+}
+
+/** A connection over streams of Node. */
 export class Pipes implements Connection {
   readonly peer: string;
+  readonly remote?: Readonly<Address>;
+  readonly certificate?: Certificate;
+  /** Number of bytes that the system has taken. */
+  taken = 0;
   readonly #input: NodeReadable;
   readonly #output: NodeWritable;
   readonly #onClose: (() => void) | undefined;
@@ -40,26 +65,19 @@ export class Pipes implements Connection {
   #closed = false;
   #error: Error | undefined;
 
-  /**
-   * @param input Bytes from the peer.
-   * @param output Bytes to the peer.
-   * @param peer Label of the peer.
-   * @param onClose Called once by close().
-   */
-  constructor(
-    input: NodeReadable,
-    output: NodeWritable,
-    peer: string,
-    onClose?: () => void,
-  ) {
+  /** Takes over the streams. */
+  constructor(init: PipesInit) {
+    const { input, output, peer, remote, certificate, onClose } = init;
     this.peer = peer;
+    if (remote) this.remote = remote;
+    if (certificate) this.certificate = certificate;
     this.#input = input;
     this.#output = output;
     this.#onClose = onClose;
     const inbox = this.#inbox = new Inbox(peer);
     input.on("data", (chunk) => {
-      // A small chunk is a view of a buffer that other chunks share.
-      inbox.push(new Uint8Array(chunk));
+      const { buffer, byteOffset, byteLength } = chunk;
+      inbox.push(new Uint8Array(buffer, byteOffset, byteLength));
       if (inbox.size < INBOX_LIMIT || this.#paused) return;
       this.#paused = true;
       input.pause();
@@ -95,8 +113,9 @@ export class Pipes implements Connection {
       this.#reject = reject;
       this.#output.write(bytes, (error) => {
         this.#reject = undefined;
-        if (error) reject(lost(this.peer, error));
-        else resolve();
+        if (error) return reject(lost(this.peer, error));
+        this.taken += bytes.length;
+        resolve();
       });
     });
   }
@@ -116,11 +135,11 @@ export class Pipes implements Connection {
     if (this.#closed) return;
     this.#closed = true;
     this.#inbox.close();
-    this.#input.destroy();
     if (this.#reject) {
       this.#reject(closed(this.peer));
-      this.#output.destroy?.();
+      this.#output.destroy();
     } else if (!this.#writeEnded) this.#output.end();
+    this.#input.destroy();
     this.#writeEnded = true;
     this.#onClose?.();
   }

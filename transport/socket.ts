@@ -28,7 +28,7 @@ export async function dial(
   address: SocketAddress,
   options: DialOptions,
 ): Promise<Connection> {
-  const sockets = await socketsOfRuntime();
+  const sockets = await socketsFor(address);
   if (address.scheme === "unix") return await sockets.connect(address, options);
   const { hostname } = address;
   return await sockets.connect(
@@ -42,7 +42,7 @@ export async function listen(
   address: SocketAddress,
   options: ListenerOptions,
 ): Promise<Listener> {
-  const sockets = await socketsOfRuntime();
+  const sockets = await socketsFor(address);
   if (address.scheme !== "unix") {
     const hostname = address.hostname || "127.0.0.1";
     return await sockets.listen({ ...address, hostname }, options);
@@ -100,8 +100,22 @@ async function isAlive(
 }
 
 /** Loads the sockets of this runtime. */
-async function socketsOfRuntime(): Promise<Sockets> {
+async function socketsFor({ scheme }: SocketAddress): Promise<Sockets> {
   if ("Deno" in globalThis) return (await import("./deno.ts")).denoSockets;
-  if ("Bun" in globalThis) return (await import("./bun.ts")).bunSockets;
-  throw unsupported("this runtime has no sockets; Deno and Bun have");
+  // Bun's own sockets check no certificate before the first message.
+  if ("Bun" in globalThis && scheme !== "tls") {
+    return (await import("./bun.ts")).bunSockets;
+  }
+  if (hasNodeModules()) return (await import("./node.ts")).nodeSockets;
+  throw unsupported(
+    "this runtime has no sockets; use ws: or wss:, or connect with streams",
+  );
+}
+
+function hasNodeModules(): boolean {
+  // A cast is needed, because the types of Node are a package.
+  const { process } = globalThis as unknown as {
+    process?: { getBuiltinModule?(name: string): unknown };
+  };
+  return process?.getBuiltinModule?.("node:net") !== undefined;
 }

@@ -18,12 +18,18 @@ interface FileStat {
   isSocket(): boolean;
 }
 
-function files(): Files {
+interface NodeProcess {
+  umask(mask: number): number;
+  getBuiltinModule(name: string): Files;
+}
+
+function nodeProcess(): NodeProcess {
   // A cast is needed, because the types of Node are a package.
-  const { process } = globalThis as unknown as {
-    process: { getBuiltinModule(name: string): Files };
-  };
-  return process.getBuiltinModule("node:fs");
+  return (globalThis as unknown as { process: NodeProcess }).process;
+}
+
+function files(): Files {
+  return nodeProcess().getBuiltinModule("node:fs");
 }
 
 /**
@@ -70,6 +76,23 @@ export class SocketFile {
       }
       removeFile(aside);
     };
+  }
+}
+
+/** Mode of the file of a socket by default: only the owner may connect. */
+export const MODE: number = 0o600;
+
+/**
+ * Makes the file of a socket with a mode, for Bun and Node: until `make` has
+ * returned, all files of the process are made with this mode at most.
+ */
+export function withMode<T>(mode: number = MODE, make: () => T): T {
+  const { umask } = nodeProcess();
+  const before = umask(0o777 & ~mode);
+  try {
+    return make();
+  } finally {
+    umask(before);
   }
 }
 

@@ -9,6 +9,12 @@ import type {
   ListenerOptions,
 } from "./connection.ts";
 
+/**
+ * Milliseconds of silence after which the system asks whether the peer of a TCP
+ * connection is still there.
+ */
+export const KEEP_ALIVE_MS: number = 60_000;
+
 /** An address of a socket. */
 export type SocketAddress = TcpAddress | UnixAddress;
 

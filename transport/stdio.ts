@@ -47,7 +47,12 @@ function openStdio(): Connection {
     restore();
     throw unsupported("this runtime has no standard input and output");
   }
-  return new Pipes(process.stdin, process.stdout, ADDR, restore);
+  return new Pipes({
+    input: process.stdin,
+    output: process.stdout,
+    peer: ADDR,
+    onClose: restore,
+  });
 }
 
 /**

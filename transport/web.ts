@@ -2,7 +2,8 @@
 // listener is an HTTP server that takes both.
 
 import { formatAddress, type WebAddress } from "./address.ts";
-import { unsupported } from "./failure.ts";
+import { missingCertificate, unsupported } from "./failure.ts";
+import { ConnectionQueue } from "./connection_queue.ts";
 import { post } from "./post.ts";
 import { bunWebSocket, SUBPROTOCOL, WebAcceptor } from "./web_acceptor.ts";
 import {
@@ -18,9 +19,6 @@ import type {
   TlsListenerOptions,
   TlsOptions,
 } from "./connection.ts";
-
-/** Most connections that wait for the server. */
-const BACKLOG = 512;
 
 /** The parts of the runtimes that are used here, because their types differ. */
 interface Runtime {
@@ -113,7 +111,7 @@ export async function listen(
   const { scheme, hostname } = address;
   const isSecure = scheme === "wss" || scheme === "https";
   if (isSecure && options.tls === undefined) {
-    throw new TypeError(`${scheme} needs the option tls with cert and key`);
+    throw missingCertificate();
   }
   const listener = new WebListener(
     hostname === "" ? { ...address, hostname: "127.0.0.1" } : address,
@@ -129,8 +127,7 @@ class WebListener implements Listener {
   readonly #address: WebAddress;
   readonly #acceptor: WebAcceptor;
   #server: HttpServer | undefined;
-  #waiting: Connection[] = [];
-  #wake: (() => void) | undefined;
+  readonly #queue = new ConnectionQueue();
   /** Number of WebSockets that are open. */
   #open = 0;
   #closed = false;
@@ -154,11 +151,7 @@ class WebListener implements Listener {
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Connection> {
     try {
-      while (!this.#closed) {
-        const connection = this.#waiting.shift();
-        if (connection) yield connection;
-        else await new Promise<void>((resolve) => this.#wake = resolve);
-      }
+      yield* this.#queue.take();
     } finally {
       this.close();
     }
@@ -167,9 +160,7 @@ class WebListener implements Listener {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    for (const connection of this.#waiting) connection.close();
-    this.#waiting = [];
-    this.#wake?.();
+    this.#queue.close();
     this.#stop();
   }
 
@@ -207,12 +198,7 @@ class WebListener implements Listener {
         this.#stop();
       });
     }
-    if (this.#closed || this.#waiting.length >= BACKLOG) {
-      connection.close();
-      return;
-    }
-    this.#waiting.push(connection);
-    this.#wake?.();
+    this.#queue.push(connection);
   }
 }
 

@@ -474,15 +474,15 @@ export class SocketConnection implements Connection {
   #closeSocket(code: number, reason: string): void {
     if (this.#isClosing) return;
     this.#isClosing = true;
+    this.#closing = this.#refs.after(CLOSING_MS, () => {
+      this.#socket.terminate?.();
+      this.#resolveClosed();
+    });
     try {
       this.#socket.close(code, reason);
     } catch {
       // The socket has never been open.
     }
-    this.#closing = this.#refs.after(CLOSING_MS, () => {
-      this.#socket.terminate?.();
-      this.#resolveClosed();
-    });
   }
 
   #socketEnded(): void {

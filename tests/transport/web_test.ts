@@ -169,8 +169,8 @@ test("wss and https need a certificate", async () => {
   for (const scheme of ["wss", "https"]) {
     await assertRejects(
       () => serveTree(`${scheme}://127.0.0.1:0/`),
-      TypeError,
-      "needs the option tls",
+      ProtocolError,
+      "the option tls with cert and key is missing",
     );
   }
 });
