@@ -8,6 +8,10 @@
 /** Longest time in milliseconds of a test under Bun; others have no such limit. */
 const PATIENCE_MS = 600_000;
 
+/** True on Node, which has neither a server of WebSockets nor a Worker. */
+export const isNode: boolean = !("Deno" in globalThis) &&
+  !("Bun" in globalThis);
+
 /** Registers a test. Deno also checks it for leaks. */
 export const test: (name: string, fn: () => void | Promise<void>) => void =
   "Bun" in globalThis
@@ -30,7 +34,7 @@ async function bunTest(): Promise<typeof test> {
 }
 
 async function nodeTest(): Promise<typeof test> {
-  const { test } = await import("node:test");
+  const { test: register } = await import("node:test");
   return (name: string, fn: () => void | Promise<void>) =>
-    void test(name, async () => await fn());
+    void register(name, async () => await fn());
 }

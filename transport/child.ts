@@ -227,9 +227,14 @@ class ChildConnection implements Connection {
   }
 
   async read(buffer: Uint8Array): Promise<Uint8Array | null> {
-    const bytes = await this.#channel.read(buffer);
-    if (bytes === null && !this.#closed) await this.#throwEnd();
-    return bytes;
+    try {
+      const bytes = await this.#channel.read(buffer);
+      if (bytes === null && !this.#closed) await this.#throwEnd();
+      return bytes;
+    } catch (error) {
+      if (!this.#closed) await this.#throwEnd();
+      throw error;
+    }
   }
 
   free(chunk: Uint8Array): void {

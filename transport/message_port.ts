@@ -334,7 +334,7 @@ class PortConnection implements Connection {
   #release(): void {
     for (const remove of this.#removers.splice(0)) remove();
     const port = this.#port;
-    if (port.start) port.close?.();
+    if (port.start && port !== parentPort()) port.close?.();
     inUse.delete(port);
   }
 }
@@ -344,7 +344,23 @@ class PortConnection implements Connection {
  * gives it among the lines of the source.
  */
 function failureOf(error: unknown): Error {
-  if (error instanceof Error) return error;
+  if (error instanceof Error) {
+    return new Error(`the worker failed: ${error.message}`, { cause: error });
+  }
   const line = /^(?:Uncaught )?\w*[Ee]rror: (.*)$/m.exec(`${error}`)?.[1];
   return new Error(`the worker failed: ${line ?? error}`);
+}
+
+/**
+ * Returns the port of a worker of Node to its parent. A worker that closes it
+ * ends.
+ */
+function parentPort(): MessageTarget | null | undefined {
+  // A cast is needed, because the types of Node are a package.
+  const { process } = globalThis as unknown as {
+    process?: {
+      getBuiltinModule?(name: string): { parentPort: MessageTarget | null };
+    };
+  };
+  return process?.getBuiltinModule?.("node:worker_threads").parentPort;
 }

@@ -11,7 +11,7 @@ import type {
   Listener,
   ListenerOptions,
 } from "./connection.ts";
-import type { SocketAddress, Sockets } from "./sockets.ts";
+import { hasNodeModules, type SocketAddress, type Sockets } from "./sockets.ts";
 
 /** Milliseconds between the two checks whether a server is dead. */
 const DEAD_MS = 20;
@@ -110,12 +110,4 @@ async function socketsFor({ scheme }: SocketAddress): Promise<Sockets> {
   throw unsupported(
     "this runtime has no sockets; use ws: or wss:, or connect with streams",
   );
-}
-
-function hasNodeModules(): boolean {
-  // A cast is needed, because the types of Node are a package.
-  const { process } = globalThis as unknown as {
-    process?: { getBuiltinModule?(name: string): unknown };
-  };
-  return process?.getBuiltinModule?.("node:net") !== undefined;
 }

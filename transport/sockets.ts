@@ -28,3 +28,12 @@ export interface Sockets {
     options: ListenerOptions,
   ): Listener | Promise<Listener>;
 }
+
+/** Tells whether this runtime has the modules of Node. */
+export function hasNodeModules(): boolean {
+  // A cast is needed, because the types of Node are a package.
+  const { process } = globalThis as unknown as {
+    process?: { getBuiltinModule?(name: string): unknown };
+  };
+  return process?.getBuiltinModule?.("node:net") !== undefined;
+}

@@ -5,6 +5,7 @@ import { formatAddress, type WebAddress } from "./address.ts";
 import { missingCertificate, unsupported } from "./failure.ts";
 import { ConnectionQueue } from "./connection_queue.ts";
 import { post } from "./post.ts";
+import { hasNodeModules } from "./sockets.ts";
 import { bunWebSocket, SUBPROTOCOL, WebAcceptor } from "./web_acceptor.ts";
 import {
   fromWebSocket,
@@ -262,7 +263,17 @@ async function startServer(
         "with the package ws, call serve() with each of its sockets",
     );
   }
-  throw unsupported("this runtime has no HTTP server; use webHandler()");
+  if (!hasNodeModules()) {
+    throw unsupported("this runtime has no HTTP server; use webHandler()");
+  }
+  const { serveByNode } = await import("./node_http.ts");
+  const server = await serveByNode(init);
+  return {
+    port: server.address().port,
+    stop: () => server.close(),
+    ref: () => server.ref(),
+    unref: () => server.unref(),
+  };
 }
 
 function isLoopback(hostname: string): boolean {

@@ -9,7 +9,7 @@ import {
 } from "@std/assert";
 import { concat, equals } from "@std/bytes";
 import { dirname } from "node:path/posix";
-import { test } from "../harness.ts";
+import { isNode, test } from "../harness.ts";
 import { ProtocolError } from "../../codec.ts";
 import { type Channel, openChannel } from "../../transport/channel.ts";
 import {
@@ -50,13 +50,13 @@ const OLD_SOCKET = "ninep_test_old.sock";
 /** Runs `use` with a folder for sockets of these two names. */
 async function withFolder(use: (folder: string) => Promise<void>) {
   const { mkdtemp, rm, rmdir } = await import("node:fs/promises");
-  const isBun = "Bun" in globalThis;
-  const own = isBun
-    ? await mkdtemp("/tmp/ninep_")
-    : await Deno.makeTempDir({ prefix: "ninep_" });
+  const isDeno = "Deno" in globalThis;
+  const own = isDeno
+    ? await Deno.makeTempDir({ prefix: "ninep_" })
+    : await mkdtemp("/tmp/ninep_");
   // Deno allows sockets by their full path only: those in the temporary folder
   // can be known before the tests run.
-  const folder = isBun ? own : dirname(own);
+  const folder = isDeno ? dirname(own) : own;
   try {
     await use(folder);
   } finally {
@@ -66,8 +66,10 @@ async function withFolder(use: (folder: string) => Promise<void>) {
   }
 }
 
-/** Connections of every kind: name, maker. */
-const KINDS: [string, () => Promise<Ends>][] = [
+type Kind = [name: string, make: () => Promise<Ends>];
+
+/** Connections of every kind. */
+const KINDS: Kind[] = [
   ["tcp", () => connected("tcp://127.0.0.1:0")],
   ["unix", async () => {
     let ends: Ends | undefined;
@@ -82,7 +84,9 @@ const KINDS: [string, () => Promise<Ends>][] = [
     return Promise.resolve([fromPort(port1), fromPort(port2)]);
   }],
   ["streams", () => Promise.resolve(streamPair())],
-  ["ws", () => connected("ws://127.0.0.1:0/9p")],
+  ...(isNode
+    ? [] // Node has no server of WebSockets.
+    : [["ws", () => connected("ws://127.0.0.1:0/9p")] satisfies Kind]),
 ];
 
 function streamPair(): Ends {

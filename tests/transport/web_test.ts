@@ -12,7 +12,7 @@ import {
   type Server,
 } from "../../mod.ts";
 import { parseAddress, type WebAddress } from "../../transport.ts";
-import { test } from "../harness.ts";
+import { isNode, test } from "../harness.ts";
 
 function tree(): MemoryFs {
   const fs = new MemoryFs({ motd: "hello\n" }, { mode: 0o777 });
@@ -67,7 +67,7 @@ const UPGRADE = {
   "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
 };
 
-for (const scheme of ["ws", "http"]) {
+for (const scheme of isNode ? ["http"] : ["ws", "http"]) {
   test(`${scheme}: files, functions, and errors`, async () => {
     await using server = await serveTree(`${scheme}://127.0.0.1:0/9p`);
     await using client = await connect(server.addr);
@@ -149,21 +149,34 @@ for (const scheme of ["ws", "http"]) {
   });
 }
 
-test("ws: the subprotocol 9p is answered when it is offered", async () => {
-  await using server = await serveTree("ws://127.0.0.1:0/9p");
-  const protocol = /^sec-websocket-protocol: *9p$/im;
-  const none = await statusOf(server, "GET /9p", UPGRADE);
-  assert(!protocol.test(none), none);
-  const offers = { "Sec-WebSocket-Protocol": "chat, 9p" };
-  const one = await statusOf(server, "GET /9p", { ...UPGRADE, ...offers });
-  assert(protocol.test(one), one);
-});
+if (!isNode) {
+  test("ws: the subprotocol 9p is answered when it is offered", async () => {
+    await using server = await serveTree("ws://127.0.0.1:0/9p");
+    const protocol = /^sec-websocket-protocol: *9p$/im;
+    const none = await statusOf(server, "GET /9p", UPGRADE);
+    assert(!protocol.test(none), none);
+    const offers = { "Sec-WebSocket-Protocol": "chat, 9p" };
+    const one = await statusOf(server, "GET /9p", { ...UPGRADE, ...offers });
+    assert(protocol.test(one), one);
+  });
+}
 
 test("a request that is neither an upgrade nor a POST", async () => {
-  await using server = await serveTree("ws://127.0.0.1:0/9p");
+  await using server = await serveTree("http://127.0.0.1:0/9p");
   const status = await statusOf(server, "GET /9p");
   assert(status.startsWith("HTTP/1.1 426"), status);
 });
+
+if (isNode) {
+  test("ws: Node has no server, and the error says what to use", async () => {
+    const error = await assertRejects(
+      () => serveTree("ws://127.0.0.1:0/9p"),
+      ProtocolError,
+      "with the package ws",
+    );
+    assertEquals(error.code, "EPROTONOSUPPORT");
+  });
+}
 
 test("wss and https need a certificate", async () => {
   for (const scheme of ["wss", "https"]) {
@@ -177,7 +190,11 @@ test("wss and https need a certificate", async () => {
 
 test("listen() takes several addresses, and closes all", async () => {
   const server = await listen(
-    ["ws://127.0.0.1:0/9p", "tcp://127.0.0.1:0", "http://127.0.0.1:0/9p"],
+    [
+      isNode ? "tcp://127.0.0.1:0" : "ws://127.0.0.1:0/9p",
+      "tcp://127.0.0.1:0",
+      "http://127.0.0.1:0/9p",
+    ],
     tree(),
   );
   assertEquals(server.addrs.length, 3);

@@ -2,6 +2,7 @@
 // says.
 
 import process from "node:process";
+import { parentPort } from "node:worker_threads";
 import { connect, MemoryFs, serve } from "../../mod.ts";
 import type { MessageTarget } from "../../transport.ts";
 
@@ -10,9 +11,13 @@ export type Task =
   | { readonly task: "serve"; readonly clients: number }
   | { readonly task: "fail" | "exit" | "both"; readonly port?: MessagePort };
 
-// A cast is needed, because the checker takes this module for one of a page.
-const scope = globalThis as unknown as MessageTarget & {
-  onmessage: ((event: MessageEvent) => void) | null;
+// A worker of Node has a port in the place of its global scope. A cast is needed,
+// because the checker takes this module for one of a page.
+const scope = (parentPort ?? globalThis) as unknown as MessageTarget & {
+  addEventListener(
+    type: "message",
+    listener: (event: MessageEvent) => void,
+  ): void;
 };
 
 function tree(): MemoryFs {
@@ -61,7 +66,7 @@ async function run(message: Task): Promise<void> {
   }
 }
 
-scope.onmessage = ({ data }: MessageEvent) => {
+scope.addEventListener("message", ({ data }) => {
   if (typeof data !== "object" || !("task" in data)) return;
   void run(data);
-};
+});

@@ -25,7 +25,7 @@ import type { HostFile } from "../../../fs/host/host_file.ts";
 import { HostFs } from "../../../fs/mod.ts";
 import type { AttachRequest, RequestContext } from "../../../server.ts";
 import { firstLine, run, start } from "../../child.ts";
-import { test } from "../../harness.ts";
+import { isNode, test } from "../../harness.ts";
 import { withFolder } from "../../folder.ts";
 import { BAIT, withHost, withWritableHost } from "./tree.ts";
 import { refusal, refused, textOf } from "../tree_client.ts";
@@ -500,6 +500,8 @@ async function race(...words: string[]): Promise<Outcome> {
     const map = script("../../std/import_map.json");
     const flags = isDeno
       ? ["run", "--quiet", "--no-check", "-A", `--import-map=${map}`]
+      : isNode
+      ? ["--import", new URL("../../node_std.mjs", import.meta.url).href]
       : [];
     const swapper = start(process.execPath, [
       ...flags,
