@@ -116,9 +116,9 @@ export interface SessionStart {
 /**
  * One tree of a server, as one user sees it, and the connection to the server.
  *
- * `connect()` makes a client. {@linkcode Client.attach} makes further clients on
- * the same connection. Files are named by paths, or by fids where they are
- * `number`s. Any number of calls may be under way at once.
+ * `connect()` makes a client. {@linkcode Client.attach} makes further clients
+ * on the same connection. A path or a fid names a file; a `number` is a fid.
+ * Any number of calls may be under way at once.
  *
  * A call rejects with a NinePError when the server refuses it, with a `code`
  * such as `ENOENT`. It rejects with a ProtocolError when the server breaks the
@@ -230,12 +230,12 @@ export class Client {
    * that `connect()` was given. See `version(9P)`.
    *
    * The server then forgets all that it knows of the client. Calls that are
-   * under way reject with a DOMException named `AbortError`, and so do calls that
-   * are made before the session has started. All fids are void: those of open
-   * files and of clients from {@linkcode Client.attach}, whose methods reject
-   * from then on, and those that the caller has as numbers, which must not be
-   * used any more. The current directory is the root. The methods of a
-   * {@linkcode Client.proxy} go on.
+   * under way reject with a DOMException named `AbortError`, and so do calls
+   * that are made before the session has started. All fids are void: those of
+   * open files and of clients from {@linkcode Client.attach}, whose methods
+   * reject from then on, and those that the caller has as numbers, which must
+   * not be used any more. The current directory is the root. The methods of a
+   * {@linkcode Client.proxy} still work.
    *
    * After an abort, the client goes on as soon as the server has answered. When
    * the server refuses, the connection ends.
@@ -383,7 +383,7 @@ export class Client {
    * stay open. Its methods that take a path then reject with a TypeError.
    *
    * @param options Signal and timeout, which only end the waiting. The timeout
-   *   of `connect()` does not hold here.
+   *   of `connect()` does not apply here.
    */
   close(options: CallerOptions = {}): Promise<void> {
     const session = this.#session;
@@ -536,8 +536,8 @@ export class Client {
    * @param options How to open the file. Signal and timeout hold for the whole
    *   call. By default there is no timeout but those of the requests.
    * @returns The result of the function.
-   * @throws {NinePError} The file could not be opened, or not be closed: then
-   *   some data may not be written.
+   * @throws {NinePError} The file could not be opened or closed. If it could
+   *   not be closed, some data may be lost.
    */
   withFile<T>(
     path: string | readonly string[],
@@ -570,7 +570,8 @@ export class Client {
    * @param options Signal.
    * @returns False when a name is missing, or a name before the last one is no
    *   directory.
-   * @throws {NinePError} The server does not tell, for example `permission denied`.
+   * @throws {NinePError} The server refuses to tell, for example with
+   *   `permission denied`.
    */
   exists(
     path: string | readonly string[],
@@ -957,8 +958,8 @@ export class Client {
    * @param options Names of the methods behind a file, each the first argument
    *   of its calls; signal and timeout, which hold for each call as well; see
    *   {@linkcode RemoteMethod.with}.
-   * @returns The object. The caller promises by `Api` what methods it has. They
-   *   reject as {@linkcode Client.call} does.
+   * @returns The object. The client does not check that it has the methods of
+   *   `Api`. The methods reject as {@linkcode Client.call} does.
    * @throws {NinePError} The path does not exist (`ENOENT`), or is no directory
    *   (`ENOTDIR`).
    * @throws {TypeError} A name of `methods` is `then` or `toJSON`.

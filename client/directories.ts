@@ -25,7 +25,7 @@ import { monitored, type TransferOptions } from "./transfer/stall.ts";
 
 /** Options of {@linkcode Client.readDirNames}. */
 export interface ReadDirNamesOptions extends CallerOptions {
-  /** Give the names that start with a dot, too; false by default. */
+  /** Also give the names that start with a dot; false by default. */
   dotfiles?: boolean | undefined;
   /**
    * Most members, 0 to 2^53 - 1, or Infinity; 1,000,000 by default. More
@@ -51,7 +51,7 @@ export interface RemoveOptions extends CallerOptions {
   recursive?: boolean | undefined;
   /**
    * Most members of one directory, 0 to 2^53 - 1, or Infinity; 1,000,000 by
-   * default. Beyond it is a RangeError, after so many members were removed.
+   * default. More members are a RangeError, after so many were removed.
    */
   maxEntries?: number | undefined;
 }
@@ -148,7 +148,7 @@ export function removeFile(
   );
 }
 
-/** The fid for a Tremove. */
+/** Returns the fid for a Tremove. */
 async function fidToRemove(
   paths: TreePaths,
   file: FileRef,

@@ -12,8 +12,8 @@ export interface FileStat extends Omit<Stat, "length"> {
   /**
    * Size in bytes; 0 for directories. If the server tells a size beyond 2^53 -
    * 1, reading this property throws a RangeError, and code that copies or
-   * prints all attributes leaves the property out. So one such file spoils
-   * neither its other attributes nor the rest of a listing.
+   * prints all attributes leaves the property out. So the other attributes of
+   * such a file, and the rest of its listing, can be used.
    */
   length: number;
   /** True for a directory. */

@@ -39,14 +39,19 @@ export interface OpenOptions extends CallerOptions {
    * this bit. On any other server the client writes at the end that it has
    * seen, so clients that append at the same time overwrite each other. A file
    * that was made with DMAPPEND is safe on every server, see {@linkcode
-   * Files.create}.
+   * Client.create}.
    */
   append?: boolean | undefined;
-  /** Cut the file to nothing; goes with `write`. */
+  /** Cut the file to the length 0; goes with `write`. */
   truncate?: boolean | undefined;
-  /** Make the file if it is not there; goes with `write`, `append` or `flags`. */
+  /**
+   * Make the file if it does not exist; goes with `write`, `append` or `flags`.
+   */
   create?: boolean | undefined;
-  /** Make the file; it is an error if it is there. Goes with `write`, `append` or `flags`, and a path. */
+  /**
+   * Make the file; it is an error if the file exists. Goes with `write`,
+   * `append` or `flags`, and a path.
+   */
   createNew?: boolean | undefined;
   /**
    * Permissions of a new file, 0o666 by default. The server removes those that
@@ -89,9 +94,9 @@ export interface WriteFileOptions extends TransferOptions {
    * by chunk are appended chunk by chunk, between the writes of other clients.
    */
   append?: boolean | undefined;
-  /** Make the file if it is not there, true by default. */
+  /** Make the file if it does not exist, true by default. */
   create?: boolean | undefined;
-  /** Make the file; it is an error if it is there. */
+  /** Make the file; it is an error if the file exists. */
   createNew?: boolean | undefined;
   /** Permissions of a new file, 0o666 by default. */
   mode?: number | undefined;

@@ -25,8 +25,8 @@ export type FileRef = string | readonly string[] | number;
 /** Options of every operation. */
 export interface CallerOptions {
   /**
-   * Aborts the operation: its promise rejects at once with the signal's
-   * reason, the server is sent a Tflush. See `flush(9P)`.
+   * Aborts the operation: its promise rejects at once with the signal's reason,
+   * and the client sends a Tflush. See `flush(9P)`.
    */
   signal?: AbortSignal | undefined;
   /**
@@ -54,7 +54,10 @@ export function namesOf(path: string | readonly string[]): string[] {
   throw new TypeError(`Cannot find ${path}: it is neither a path nor a fid`);
 }
 
-/** Joined and split again, such elements would be others. */
+/**
+ * Checks that no element has a slash, because the server would see several
+ * elements.
+ */
 function checkElements(names: readonly string[]): void {
   const bad = names.find((name) => name.includes("/"));
   if (bad === undefined) return;
@@ -73,18 +76,18 @@ export function leadsTo(
   return file.every((name, i) => names[i] === name);
 }
 
-/** A path as a text; of a fid, its number. */
+/** Returns the path of a file as a text, or the number of its fid. */
 export function pathOf(file: FileRef): string {
   if (typeof file === "number") return `fid ${file}`;
   return Array.isArray(file) ? file.join("/") : `${file}`;
 }
 
-/** A file's name for messages. */
+/** Returns the name of a file for messages. */
 export function labelOf(file: FileRef): string {
   return typeof file === "number" ? pathOf(file) : `"${pathOf(file)}"`;
 }
 
-/** The path of a directory's member. */
+/** Returns the path of a member of a directory. */
 export function join(path: string, name: string): string {
   return path === "" || path.endsWith("/") ? path + name : `${path}/${name}`;
 }
@@ -107,7 +110,7 @@ export function checkRange(
   );
 }
 
-/** Recognizes the server's error with a code. */
+/** Recognizes an error of the server by its code. */
 export function hasCode(error: unknown, code: string): boolean {
   return error instanceof NinePError && error.code === code;
 }

@@ -27,7 +27,10 @@ export interface RpcOptions extends CallerOptions {
 
 /** Options of {@linkcode Protocol.walk}. */
 export interface WalkOptions extends CallerOptions {
-  /** Fid to start from; by default the path says where. */
+  /**
+   * Fid to start from; by default the root or the current directory, as the
+   * path says.
+   */
   from?: number | undefined;
   /** Number for the new fid, from {@linkcode Protocol.allocFid} and not used yet; the lowest that is free by default. */
   newfid?: number | undefined;
@@ -127,7 +130,8 @@ export class Protocol {
     options: RpcOptions = {},
   ): Promise<RpcReply<R>> {
     const { tag } = options;
-    // A RpcRequest with a tag is a Tmessage; rpc() gives what belongs to its type.
+    // A RpcRequest with a tag is a Tmessage, and rpc() returns the reply of its
+    // type.
     const message = { ...request, tag: 0 } as unknown as Tmessage;
     if (message.type === "Tversion" || message.type === "Tflush") {
       return Promise.reject(
@@ -397,7 +401,7 @@ async function giveUp(
   return await Promise.reject(signal.reason);
 }
 
-/** An offset as it is sent; that a bigint is in its range, the codec checks. */
+/** Returns an offset as it is sent. The codec checks the range of a bigint. */
 function wireOffset(
   verb: string,
   fid: number,

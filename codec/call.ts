@@ -14,7 +14,7 @@ export const DEPTH_MAX = 64;
 export interface ErrorEnvelope {
   /** Name of the error's class, such as `ValueError`. */
   class: string;
-  /** Arguments to make it again: `[errno, text]` for system errors, else `[]`. */
+  /** Arguments of the error: `[errno, text]` for system errors, else `[]`. */
   argv: readonly unknown[];
   /** The message. */
   str: string;
@@ -144,7 +144,8 @@ const CODE_OF_CLASS: ReadonlyMap<string, string> = new Map([
 
 function codeOfEnvelope(envelope: ErrorEnvelope): string | undefined {
   const [errno] = envelope.argv;
-  // The number first: Python's PermissionError may be of two.
+  // The number decides first, because Python's PermissionError stands for two
+  // numbers.
   return codeOfErrno(errno) ?? CODE_OF_CLASS.get(envelope.class);
 }
 
@@ -168,13 +169,19 @@ export function envelopeOf(error: unknown): ErrorEnvelope {
   return { class: classOf(error), argv: [], str };
 }
 
-/** The code of an error: of ours, and of those of the host, such as a file that it does not have. */
+/**
+ * Returns the code of an error of this library, or of a system error such as a
+ * missing file.
+ */
 function codeIn(error: unknown): string | undefined {
   if (!(error instanceof Error) || !("code" in error)) return undefined;
   return typeof error.code === "string" ? error.code : undefined;
 }
 
-/** The class of an error; one that only extends Error has no name of its own. */
+/**
+ * Returns the class of an error. A class that only extends Error has no name of
+ * its own.
+ */
 function classOf(error: unknown): string {
   if (!(error instanceof Error)) return "Error";
   const name = error.name === "Error" ? error.constructor?.name : error.name;
@@ -243,7 +250,10 @@ function jsonOf({ class: name, argv, str }: ErrorEnvelope): string | undefined {
   }
 }
 
-/** The start of a text whose JSON, without the quotes, has at most `most` bytes. */
+/**
+ * Returns the start of a text whose JSON, without the quotes, has at most
+ * `most` bytes.
+ */
 function cutJson(text: string, most: number): string {
   let end = 0;
   for (const character of text) {
@@ -300,7 +310,7 @@ export interface CallArguments {
 export function encodeCall(call: CallArguments): string {
   const { argv, kwarg, dataArg } = call;
   checkExact(argv, "argv");
-  // Mostly nothing but the arguments themselves has to be encoded.
+  // Most calls have nothing but positional arguments.
   if (dataArg === "data" && isEmpty(kwarg)) {
     return `{"argv":${JSON.stringify(argv)},"kwarg":{},"data_arg":"data"}`;
   }

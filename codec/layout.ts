@@ -222,7 +222,10 @@ export interface Dialect {
   readonly byType: ReadonlyMap<string, DialectRow>;
 }
 
-/** A row with its way by hand, if it has one; a copy with other fields has none. */
+/**
+ * A row with its hand-written decoder, if it has one. A copy with other fields
+ * has none.
+ */
 class Row implements DialectRow {
   readonly type: string;
   readonly code: number;
@@ -238,7 +241,7 @@ class Row implements DialectRow {
     this.#get = get;
   }
 
-  /** Reads a message by hand. */
+  /** Reads a message by a hand-written decoder. */
   static get(
     row: DialectRow,
     reader: Reader,
@@ -519,7 +522,7 @@ function rowOf(type: Message["type"], dialect: Dialect): DialectRow {
  * @param message Message to encode.
  * @param target Buffer to write into.
  * @param options Where to start, and the dialect.
- * @returns Number of bytes written: the frame is `target` from `offset` on, that long.
+ * @returns Number of bytes written to `target` from `offset` on: the frame.
  * @throws {RangeError} A field is out of its range, or the frame does not fit.
  * @throws {TypeError} The dialect has no such message.
  */
@@ -567,7 +570,7 @@ export function decode(
  * Recognizes requests.
  *
  * @param message Any message.
- * @returns Whether it goes from client to server.
+ * @returns True for a message from the client to the server.
  */
 export function isTmessage(message: Message): message is Tmessage {
   return message.type.startsWith("T");
@@ -577,7 +580,7 @@ export function isTmessage(message: Message): message is Tmessage {
  * Recognizes replies.
  *
  * @param message Any message.
- * @returns Whether it goes from server to client.
+ * @returns True for a message from the server to the client.
  */
 export function isRmessage(message: Message): message is Rmessage {
   return message.type.startsWith("R");

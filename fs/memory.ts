@@ -146,7 +146,7 @@ export class MemoryFs implements ServableTree {
   }
 
   #fill(content: Content): void {
-    // No recursion, because contents may be deeper than the stack.
+    // A loop, not a recursion, because contents may be deeper than the stack.
     const within = new Set<Content>();
     const begin = (content: Content, dir: DirNode, prefix: string) => {
       within.add(content);
@@ -425,12 +425,13 @@ export class MemoryFs implements ServableTree {
   }
 
   /**
-   * Gives a file a further name, in any directory: all names are of the same
-   * file. Through each, stat tells that name; the node of the file tells its
-   * first. remove() takes a name away, and the file with its last.
+   * Gives a file a further name, in any directory. All names lead to the same
+   * file. The stat of each name tells that name, and the node of the file tells
+   * the first name. remove() removes one name; the file is removed with its
+   * last name.
    *
    * @param existing Path of the file.
-   * @param path Its further path.
+   * @param path Further path of the file.
    * @throws {NinePError} ENOENT: there is no such file. EISDIR: it is a
    *   directory, which has one parent. Else as create().
    */
@@ -527,7 +528,7 @@ export class MemoryFs implements ServableTree {
   }
 
   /**
-   * Tells the attributes of a file or directory.
+   * Returns the attributes of a file or directory.
    *
    * @param path Path.
    * @returns The attributes.
@@ -550,7 +551,7 @@ export class MemoryFs implements ServableTree {
   }
 
   /**
-   * Cuts or extends a file, with zeros.
+   * Cuts a file, or extends it with zeros.
    *
    * @param path Path of the file.
    * @param length New length in bytes, 0 by default.
@@ -568,8 +569,8 @@ export class MemoryFs implements ServableTree {
   }
 
   /**
-   * Removes a file or directory; of a file with several names, this one.
-   * Clients that have it open go on with it.
+   * Removes a file or directory. If a file has several names, only this name is
+   * removed. Clients that have the file open can still use it.
    *
    * @param path Path.
    * @param options Whether to remove all that is in a directory.
@@ -587,10 +588,10 @@ export class MemoryFs implements ServableTree {
   }
 
   /**
-   * Gives a file or directory another name, or another directory.
+   * Moves a file or directory to another name or another directory.
    *
    * @param from Path.
-   * @param to New path, where there is nothing yet.
+   * @param to New path, which must not exist.
    * @throws {NinePError} ENOENT, ENOTDIR: no such file or directory. EEXIST:
    *   the new name is taken. EINVAL: the new name is illegal, or inside the
    *   moved directory. EPERM: the root cannot be moved.
@@ -629,7 +630,7 @@ export class MemoryFs implements ServableTree {
     return this.#insert(place, new DirNode(init));
   }
 
-  /** Attributes of a new node, for a place where there may be one. */
+  /** Returns the input for a new node. The place must be free. */
   #init(
     place: Place,
     mode: number,
@@ -673,7 +674,7 @@ export class MemoryFs implements ServableTree {
     );
   }
 
-  /** The place for a new file. */
+  /** Finds the place for a new file. */
   #place(path: string): Place {
     const names = split(path);
     const name = names.pop();

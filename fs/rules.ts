@@ -1,4 +1,4 @@
-// Makes trees that can be served. The rules of the manual stand above them.
+// Makes trees that can be served. The rules of the manual are applied to them.
 
 import type { Handler } from "../server.ts";
 import { PathNode } from "./rules/path_node.ts";
@@ -12,8 +12,8 @@ export interface ServableTree extends Tree {
 }
 
 /**
- * Makes a tree that can be served from a tree that answers for its files. The
- * rules of the manual stand above it.
+ * Makes a tree that can be served from a tree of files. The rules of the manual
+ * are applied to it.
  *
  * @param tree A tree, or its root directory.
  * @param rules The rules to choose; those of the tree by default.
@@ -76,7 +76,7 @@ function boundOf(tree: Tree): Omit<Tree, "rules"> {
 }
 
 /**
- * The handler of a tree.
+ * Makes the handler of a tree.
  *
  * @param tree The tree.
  * @returns Functions that need no `this`, so that a program can spread them and

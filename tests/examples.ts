@@ -16,7 +16,7 @@ import { withFolder } from "./folder.ts";
 const root = fileURLToPath(new URL("../", import.meta.url));
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
-const NOTHING = new Uint8Array(0);
+const EMPTY = new Uint8Array(0);
 /** The processes that were started, to be stopped if a check fails. */
 const children: Child[] = [];
 
@@ -104,7 +104,7 @@ const large = Uint8Array.from({ length: 5_000_000 }, (_, i) => i % 251);
 /** The checks, by the examples that they are for. */
 const checks: Record<string, () => Promise<void>> = {
   async put() {
-    const sizes = { large, small: encoder.encode("hello\n"), empty: NOTHING };
+    const sizes = { large, small: encoder.encode("hello\n"), empty: EMPTY };
     for (const [name, data] of Object.entries(sizes)) {
       // Once to make the file, once to replace it.
       for (let i = 0; i < 2; i++) {

@@ -76,8 +76,8 @@ export class ClientSession {
    */
   readonly fids: FidPool;
   /**
-   * True or false when the server has shown that it has Tcall, or has not;
-   * undefined before.
+   * True when the server has shown that it has Tcall, false when it has shown
+   * that it has not; undefined before.
    */
   hasTcall: boolean | undefined;
   /**
@@ -86,8 +86,8 @@ export class ClientSession {
    */
   #keepsFids = false;
   /**
-   * Numbers of incomplete walks, while the session does not know whether the
-   * server keeps them.
+   * Numbers of incomplete walks for which the session does not know whether the
+   * server has a fid.
    */
   readonly #doubtful = new Set<number>();
   /** The order of appends to files. */

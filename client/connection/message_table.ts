@@ -26,9 +26,9 @@ interface MessageRow<T extends Tmessage> {
    * before its reply came. False by default.
    */
   readonly isRepeatable?: (request: T) => boolean;
-  /** Number of things that the request asks for at most. */
+  /** Most names or bytes that the request asks for. */
   readonly most?: (request: T) => number;
-  /** Number of things in the reply. */
+  /** Number of names or bytes in the reply. */
   readonly got?: (reply: ReplyTo<T>) => number;
   /** True when the reply says that the request has made no fid. */
   readonly isIncomplete?: (request: T, reply: ReplyTo<T>) => boolean;
@@ -79,7 +79,7 @@ const TABLE: MessageTable = {
   Tclunk: {
     needs: fidOf,
     endsFid: true,
-    // Without the connection, the server does not have the fid any more.
+    // Without the connection, the server has no such fid any more.
     isRepeatable: always,
   },
   Tremove: { needs: fidOf, endsFid: true },

@@ -1,5 +1,6 @@
 // A session that outlives its connection. When the connection is lost, the
-// client makes another one. Requests wait for it or are repeated.
+// client makes another one. Requests wait for the new connection, or are
+// repeated.
 
 import {
   type Dialect,
@@ -30,7 +31,8 @@ import { Restoration, type RestorationPlan } from "./restoration.ts";
  * How a client connects again after a lost connection.
  *
  * The delay before an attempt is a random part of a time that doubles with each
- * failed attempt. So the clients of a restarted server do not come all at once.
+ * failed attempt. So the clients of a restarted server do not all connect at
+ * once.
  *
  * @example A file stays open
  * ```ts
@@ -544,7 +546,8 @@ export class ReconnectingSender implements RequestSender {
       if (mux.error !== undefined) throw mux.error;
       signal.throwIfAborted();
       fids.finish();
-      // In the same turn as the last sweep, so that no clunk is missed.
+      // The last sweep and this line run in the same turn, so that no clunk is
+      // missed.
       this.#mux = mux;
       this.#since = performance.now();
       this.#goOn();

@@ -17,9 +17,9 @@ export interface TransferOptions extends CallerOptions {
    * `TimeoutError`. Progress is each reply that moves bytes or ends a step. The
    * time in which the client waits for data of the caller does not count.
    *
-   * With `stall`, the default `timeout` of `connect()` does not hold, because
-   * it is for whole operations: a large transfer may take any time as long as
-   * it makes progress. A `timeout` of the call itself does hold.
+   * With `stall`, the default `timeout` of `connect()` does not apply, because
+   * it limits whole operations: a large transfer may take any time as long as
+   * it makes progress. A `timeout` of the call itself does apply.
    */
   stall?: number | undefined;
 }

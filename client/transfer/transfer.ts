@@ -34,7 +34,7 @@ export function chunkSize({ session, limit }: OpenFid): number {
   return Math.min(limit, Math.ceil(session.window / LANES));
 }
 
-/** Returns the length that the server tells; 0 if it means nothing. */
+/** Returns the length that the server tells; 0 if the server tells none. */
 export async function lengthOf(
   { session, fid, qid }: OpenFid,
   signal?: AbortSignal,

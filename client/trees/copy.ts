@@ -75,7 +75,8 @@ interface Task {
   readonly to: NearLocation;
   readonly stat: Stat;
   /**
-   * True when a directory was made for it, whose permissions may be too wide.
+   * True when the copy has made the directory, whose permissions may be too
+   * wide.
    */
   isMade?: boolean;
   /** The directory that contains it. */
@@ -185,8 +186,7 @@ async function copyAll(
       const names = value.map(({ stat: { name } }) => name);
       const parent = task.parent?.descent?.step;
       descent.step ??= loops.enter(stat.qid, from.label, names, parent);
-      // A directory has one parent, so the way to each new directory leads
-      // through this check.
+      // A directory has one parent, so this check sees each new directory.
       for (const member of value) await refuseTarget(member, "into itself");
       return value; // The directory comes again after its members.
     }
@@ -263,8 +263,8 @@ async function copyFile(
       isBounded,
       path: from.label,
     }, plan);
-    // The copy must have nothing behind the end of the source, whatever the
-    // target has there.
+    // The copy must not have bytes behind the end of the source, even if the
+    // target has some there.
     const there = old && !isTail ? Math.max(Number(old.length), reach) : reach;
     if (there > end) await cut(target.open, end, signal);
   } catch (error) {
@@ -422,7 +422,8 @@ async function copyBytes(
       const known = Math.min(count, Math.max(end - at, 0));
       if (known > 0) await write(chunk.subarray(0, known), at);
     } finally {
-      // The other lanes stop here, too: the file ends, or the write has failed.
+      // The other lanes stop here as well, because the file ends or the write
+      // has failed.
       if (count < chunk.length) end = Math.min(end, at + count);
     }
   };

@@ -233,7 +233,7 @@ function members(data: Uint8Array): Stat[] {
   return batch;
 }
 
-/** Makes a directory, which must not be there. */
+/** Makes a directory, which must not exist. */
 export async function makeDirectory(
   base: PathRoot,
   path: string | readonly string[],

@@ -1,5 +1,5 @@
-// A function as it is called over the wire: how arguments get in and the value
-// gets out, and how long and how often at a time it runs.
+// Functions that clients call: their arguments and values, their time limits,
+// and the number of their calls at a time.
 
 import { FunctionError, NinePError } from "../../codec.ts";
 import {
@@ -177,8 +177,8 @@ export function checkCallable(path: string, options: CallableOptions): void {
 }
 
 /**
- * Throws for an object without a function. Its other members may be what its
- * functions work with; no client reaches them.
+ * Throws for an object without a function. The object may have other members
+ * for its functions; no client can reach them.
  */
 export function checkMethods(path: string, fn: object): void {
   const hasFunction = Object.keys(fn)
@@ -280,7 +280,7 @@ interface Call {
   readonly params: readonly string[] | undefined;
 }
 
-/** A function, or an object of functions, with all that calls it over the wire. */
+/** A function, or an object of functions, that clients can call. */
 export class Callable {
   /** Most bytes of an argument text. */
   readonly maxText: number;
@@ -315,7 +315,9 @@ export class Callable {
     checkLimit("timeout", this.#timeout ?? 0, TIMEOUT_MAX);
   }
 
-  /** The arguments of a text that was written: an object of keyword arguments. */
+  /**
+   * Returns the arguments of a written text: an object of keyword arguments.
+   */
   loadWritten(
     bytes: Uint8Array,
     request: RequestContext,
@@ -332,7 +334,7 @@ export class Callable {
     return { argv: [], kwarg, dataArg: "data" };
   }
 
-  /** The arguments of a Tcall: those of its text, and its payload. */
+  /** Returns the arguments of a Tcall: those of its text, and its payload. */
   loadCall(
     { text, data }: CallRequest,
     context: RequestContext,
@@ -544,7 +546,7 @@ function parse(text: string, charge: Charge): unknown {
   return JSON.parse(text);
 }
 
-/** A member that is an object's own and enumerable. */
+/** Returns a member of an object that is own and enumerable. */
 function ownMember(object: object | undefined, name: string): unknown {
   if (object === undefined) return undefined;
   const isOwn = Object.prototype.propertyIsEnumerable.call(object, name);
@@ -591,10 +593,7 @@ function bind(call: Call, context: CallContext | undefined): unknown[] {
   return args;
 }
 
-/**
- * The error for a call whose keyword arguments have no parameters of their
- * names.
- */
+/** Makes the error for a call whose keyword arguments match no parameters. */
 function namelessError(count: number): FunctionError {
   const str = `the function has ${count} parameters without names: ` +
     'pass positional arguments, or register it with "params" to name them; ' +
@@ -643,14 +642,18 @@ function isAbortError(error: unknown): boolean {
   return error instanceof Error && error.name === "AbortError";
 }
 
-/** The promise, or the signal's reason, whichever comes first. */
+/**
+ * Settles as the promise does, or rejects with the signal's reason, whichever
+ * comes first.
+ */
 export function abortable<T>(
   promise: Promise<T>,
   signal: AbortSignal,
 ): Promise<T> {
   return new Promise((resolve, reject) => {
     const abort = () => reject(signal.reason);
-    // First of all, so that its failure is never unheard.
+    // The promise gets its handlers first, so that its failure is always
+    // handled.
     promise.then(resolve, reject).finally(() =>
       signal.removeEventListener("abort", abort)
     );
@@ -659,7 +662,7 @@ export function abortable<T>(
   });
 }
 
-/** A context whose signal is also aborted when the time is over. */
+/** A context whose signal is also aborted when the time limit has passed. */
 class Deadline implements CallContext {
   readonly #context: CallContext;
   readonly #abort = new AbortController();
@@ -701,7 +704,10 @@ class Deadline implements CallContext {
     clearTimeout(this.#timer);
   }
 
-  /** The promise, or the error of the time limit, or the end of the caller's patience. */
+  /**
+   * Settles as the promise does, or rejects when the time limit has passed or
+   * the caller has given up.
+   */
   race<T>(value: Promise<T>): Promise<T> {
     return abortable(value, this.signal).finally(() => this.clear());
   }

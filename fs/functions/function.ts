@@ -59,7 +59,7 @@ export class FunctionNode extends FileNode {
   readonly #callable: Callable;
   readonly #callOnRead: boolean;
   readonly #shared: boolean;
-  /** The shared record: that of the last write which other fids may read. */
+  /** The record of the last write that other fids may read. */
   #shares: CallRecord | undefined;
 
   /**
@@ -207,7 +207,9 @@ export class FunctionNode extends FileNode {
     if (this.isRemoved) throw removedError();
   }
 
-  /** The value of a record, by a call if there was none. */
+  /**
+   * Returns the value of a record. Calls the function if it was not called yet.
+   */
   #valueOf(
     record: CallRecord,
     request: RequestContext,
@@ -352,13 +354,13 @@ class FunctionOpen extends NodeOpen {
   mode: number | undefined;
   /** Counts the records of the fid in the budget of its connection. */
   readonly room: Room;
-  /** True when the fid has read: its writes are never shared then. */
+  /** True when the fid has read. Its writes are then never shared. */
   hasRead = false;
   /** Record of the fid's last write. */
   written: CallRecord | undefined = undefined;
   /** The same record, if it is shared after a clunk without a read. */
   unread: CallRecord | undefined = undefined;
-  /** Record that it read at offset 0. */
+  /** Record that the fid has read from offset 0. */
   lastRead: CallRecord | undefined = undefined;
   /** The same record, if there was no room for its value. */
   lost: CallRecord | undefined = undefined;
@@ -389,7 +391,7 @@ class FunctionOpen extends NodeOpen {
     return this.#node.call(request, context);
   }
 
-  /** Continues its records in a further mode. */
+  /** Continues the records of the fid in a further mode. */
   reopen({ mode, implicit }: OpenRequest): void {
     if (!implicit) this.mode = mode;
   }
@@ -399,12 +401,12 @@ class FunctionOpen extends NodeOpen {
   }
 }
 
-/** The user of a request, for a record that outlives the request. */
+/** Returns the caller of a request, for a record that outlives the request. */
 function callerOf({ uname, fid, peer, connection }: RequestContext): Caller {
   return { uname, fid, peer, connection };
 }
 
-/** Keeps a record in the place of another. */
+/** Keeps a record in place of another record. */
 function replace(
   old: CallRecord | undefined,
   record: CallRecord,

@@ -253,7 +253,7 @@ export class HookNode extends FileNode {
     return openPath(parent, path, request, context);
   }
 
-  /** Size in bytes; 0 where it is not known. */
+  /** Size in bytes; 0 if the size is not known. */
   override get length(): number {
     const { length = 0 } = this.#hooks;
     const bytes = typeof length === "number"
@@ -270,7 +270,7 @@ export class HookNode extends FileNode {
     return typeof this.#hooks.length === "function";
   }
 
-  /** Begins an open: its state, its content. */
+  /** Begins an open: makes its state and its content. */
   protected override async begin(
     request: OpenRequest,
     context: RequestContext,
@@ -296,7 +296,7 @@ export class HookNode extends FileNode {
   }
 
   /**
-   * The content of an open.
+   * Makes an empty content for an open.
    *
    * @ignore
    */
@@ -305,7 +305,7 @@ export class HookNode extends FileNode {
   }
 
   /**
-   * Notes a write.
+   * Notes that a user has written.
    *
    * @ignore
    */
@@ -313,7 +313,7 @@ export class HookNode extends FileNode {
     this.touched(uname);
   }
 
-  /** Cuts or extends the file, if it can. */
+  /** Cuts or extends the file, if the file has a function for it. */
   override async truncate(
     length: number,
     uname: string = this.uid,
@@ -321,20 +321,22 @@ export class HookNode extends FileNode {
     await this.#hooks.truncate?.(length, uname);
   }
 
-  /** Throws unless it may be removed. */
+  /** Throws if the file may not be removed. */
   override removing(context: RequestContext): Awaitable<void> {
     return this.#hooks.remove?.(context);
   }
 }
 
-/** A file that a fid has open, with the state that its functions have made. */
+/**
+ * A file that a fid has open, with the state that its functions have returned.
+ */
 class HookOpen extends NodeOpen {
   readonly #node: HookNode;
   readonly #hooks: FileHooks;
-  /** Context of the open, for what happens at its end. */
+  /** Context of the open, for the functions that are called at its end. */
   readonly #context: RequestContext;
   #state: unknown = undefined;
-  /** True when there is a state, for `clunk` to get. */
+  /** True when there is a state for `clunk`. */
   #begun = false;
   /** Content that the open reads. */
   #content: FileData | undefined;
@@ -427,7 +429,7 @@ class HookOpen extends NodeOpen {
     return count ?? length;
   }
 
-  /** Answers a Tcall, if it can. */
+  /** Answers a Tcall, if the file has a function for it. */
   override answerCall(
     request: CallRequest,
     context: RequestContext,

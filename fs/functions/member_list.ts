@@ -7,7 +7,10 @@ import type { TreeNode } from "../memory/node.ts";
 import { HeldRoom } from "../memory/quota.ts";
 import { kindOf } from "./request_hooks.ts";
 
-/** Most names in a row that a listing may leave out: no more are taken for an end that never comes. */
+/**
+ * Most names in a row that a listing may leave out. A function that returns
+ * more of them may never end.
+ */
 const SKIPPED_MAX = 65_536;
 /** Bytes that a name counts, beside its own, while a listing remembers it. */
 const NAME_BYTES = 64;
@@ -110,7 +113,7 @@ export class MemberList implements AsyncIterableIterator<DirEntry> {
     this.#seen.clear();
   }
 
-  /** Ends the listing, also while a name is on its way. */
+  /** Ends the listing, also while a lookup is in progress. */
   async return(): Promise<IteratorResult<DirEntry, undefined>> {
     if (!this.#isOver) {
       this.#free();

@@ -13,7 +13,7 @@ export interface SharedCall {
   waiting: number;
 }
 
-/** In whose name a function is called. */
+/** The user and the connection for which a function is called. */
 export type Caller = Pick<
   RequestContext,
   "uname" | "fid" | "peer" | "connection"
@@ -41,7 +41,7 @@ export class CallRecord {
   readonly #start: number;
   /** The call that is under way. */
   call: SharedCall | undefined = undefined;
-  /** True when the call is over, or at least the text complete. */
+  /** True when the call has ended, or when the text is complete. */
   done = false;
   #text: Uint8Array;
   /**
@@ -107,7 +107,7 @@ export class CallRecord {
   }
 
   /**
-   * The call has a value.
+   * Sets the value of the call.
    *
    * @throws {NinePError} The room of the writing fid, or that of the file, has
    *   no place for the value. Fids that only read then lose the record.
@@ -119,7 +119,7 @@ export class CallRecord {
     this.#end();
   }
 
-  /** The call failed. */
+  /** Sets the error of the call. */
   fail(error: unknown): void {
     this.#count(-this.#size);
     this.#text = this.#room = NO_BYTES;
@@ -149,7 +149,7 @@ export class CallRecord {
     this.#holders.set(room, { reasons: 1, lose });
   }
 
-  /** Ends what hold() began. */
+  /** Stops counting the bytes that hold() counts. */
   drop(room: Room): void {
     const holder = this.#holders.get(room);
     if (holder === undefined || --holder.reasons > 0) return;
@@ -202,8 +202,8 @@ function tryTake(room: Room, bytes: number, mayFail: boolean): boolean {
 }
 
 /**
- * The error for requests that did not make the call. An exit error ends only
- * the connection of its caller.
+ * Returns the error for requests that did not make the call. An exit error ends
+ * only the connection of its caller.
  */
 export function forOthers(error: unknown): unknown {
   return error instanceof Plan9Exit ? new FunctionError(error) : error;

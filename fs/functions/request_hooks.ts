@@ -1,5 +1,5 @@
-// Functions that a program adds to a file that exists, to answer requests in
-// its place.
+// Functions that a program adds to an existing file, to answer requests in
+// place of the file.
 
 import { NinePError } from "../../codec.ts";
 import type {
@@ -48,7 +48,7 @@ export interface RequestHooks {
  * `using`.
  */
 export interface HookRemoval extends Disposable {
-  /** Takes it away; further calls do nothing. */
+  /** Removes the function. Further calls do nothing. */
   (): void;
 }
 
@@ -68,7 +68,9 @@ interface Answers {
   ): Awaitable<Uint8Array | undefined>;
 }
 
-/** A function that was added: an object, because a function can be added twice. */
+/**
+ * An added function. It is an object, because a function can be added twice.
+ */
 export interface Added<Kind extends keyof RequestHooks> {
   /** The function. */
   readonly hook: RequestHooks[Kind];
@@ -84,7 +86,7 @@ export type AddedHooks = {
 
 const NONE: AddedHooks = { read: [], write: [], call: [] };
 
-/** The functions of a file with one more. */
+/** Returns the functions of a file with one more function. */
 export function withHook<Kind extends keyof RequestHooks>(
   hooks: AddedHooks | undefined,
   kind: Kind,
@@ -94,7 +96,10 @@ export function withHook<Kind extends keyof RequestHooks>(
   return { ...before, [kind]: [added, ...before[kind]] };
 }
 
-/** The functions of a file without one; undefined for none. */
+/**
+ * Returns the functions of a file without one of them; undefined if none is
+ * left.
+ */
 export function withoutHook<Kind extends keyof RequestHooks>(
   hooks: AddedHooks | undefined,
   kind: Kind,
@@ -107,7 +112,7 @@ export function withoutHook<Kind extends keyof RequestHooks>(
   return read.length + write.length + call.length > 0 ? left : undefined;
 }
 
-/** Throws unless a function can be added to a file. */
+/** Throws if a function cannot be added to a file. */
 export function checkHook(path: string, kind: string, hook: unknown): void {
   const what = `Cannot add a function to "${path}"`;
   if (!Object.hasOwn(NONE, kind)) {

@@ -23,9 +23,12 @@ export class FileData {
   #length = 0;
   // Up to the length of the file, bytes that a block lacks are 0. Behind the
   // length a block may hold anything, because blocks are reused.
-  /** The first block grows with what is in it, since most files are short. */
+  /** The first block grows with its content, because most files are short. */
   #first: Uint8Array = NO_BYTES;
-  /** Further ones are whole; by their number, for a file may have gaps. */
+  /**
+   * Further blocks, by their numbers, because a file may have gaps. They have
+   * the full size.
+   */
   #more: Map<number, Uint8Array> | undefined;
   /** Blocks that a reader may have a view of. */
   #viewed: Set<Uint8Array> | undefined;
@@ -77,7 +80,7 @@ export class FileData {
     return bytes;
   }
 
-  /** Puts bytes at an offset; a gap before them is 0. */
+  /** Writes bytes at an offset. A gap before them is filled with zeros. */
   write(data: Uint8Array, offset: number): void {
     const end = offset + data.length;
     if (end > this.#length) this.check(end);
@@ -96,7 +99,7 @@ export class FileData {
     if (end > this.#length) this.#setLength(end);
   }
 
-  /** Puts bytes in the place of all. */
+  /** Replaces all bytes. */
   replace(data: Uint8Array): void {
     this.check(data.length);
     this.resize(0);
@@ -104,13 +107,13 @@ export class FileData {
     this.write(data, 0);
   }
 
-  /** Throws unless there may be so many. */
+  /** Throws if there may not be so many bytes. */
   check(length: number): void {
     if (length > this.#room.maxFileSize) throw new NinePError("file too big");
     if (length > this.#length) this.#room.check(length - this.#length);
   }
 
-  /** Cuts, or extends with zeros. */
+  /** Cuts the bytes, or extends them with zeros. */
   resize(length: number): void {
     if (length < this.#length) {
       this.#cut(length);
@@ -136,26 +139,28 @@ export class FileData {
     if (length === 0) {
       this.#first = NO_BYTES;
     } else if (this.#first.length > Math.max(length * 2, LEAST)) {
-      // Memory that counts as free must be free. The block grows by half each
-      // time, so this copies no more than a few times the cut bytes.
+      // The memory no longer counts, so it must be freed. The block grows by
+      // half each time, so the copies are at most a few times as long as the
+      // cut bytes.
       this.#first = this.#first.slice(0, length);
     }
   }
 
-  /**
-   * The bytes behind the length become 0, up to the new end of the content.
-   */
+  /** Clears the bytes behind the length, up to the new end of the content. */
   #clear(to: number): void {
     const start = blockAt(this.#length); // The last that there is.
     this.#block(start)?.fill(0, this.#length - start, to - start);
   }
 
-  /** The block that starts at an offset, if there is one. */
+  /** Returns the block that starts at an offset, if there is one. */
   #block(start: number): Uint8Array | undefined {
     return start === 0 ? this.#first : this.#more?.get(start);
   }
 
-  /** The block that starts at an offset, to be filled from `at` to `next`. */
+  /**
+   * Returns the block that starts at an offset, to be filled from `at` to
+   * `next`.
+   */
   #reserve(start: number, at: number, next: number): Uint8Array {
     if (start === 0) return this.#reserveFirst(next);
     this.#more ??= new Map();
@@ -170,7 +175,7 @@ export class FileData {
     return block;
   }
 
-  /** The first block, with room for so many bytes. */
+  /** Returns the first block, with room for so many bytes. */
   #reserveFirst(room: number): Uint8Array {
     const first = this.#first;
     if (room <= first.length) return first;

@@ -1,4 +1,4 @@
-// Files: what any kind of them answers, and the plain one, whose content is in
+// The base class of files of all kinds, and plain files, whose content is in
 // memory.
 
 import { NinePError, ORDWR, OREAD, OTRUNC } from "../../codec.ts";
@@ -30,7 +30,7 @@ import type { Ending, OpenFile, TreeDir, TreeFile } from "../tree.ts";
 import { now } from "./volume.ts";
 import { NO_BYTES } from "../../codec/wire.ts";
 
-/** A file of any kind: the rules hand it the requests that a client is allowed to make. */
+/** A file of any kind. It gets only requests that the rules allow. */
 export abstract class FileNode extends TreeNode {
   /** Functions that were added with on(). */
   #hooks: AddedHooks | undefined;
@@ -63,14 +63,16 @@ export abstract class FileNode extends TreeNode {
 
   /**
    * Adds a function that answers requests in place of the file, for all fids,
-   * also those that have the file open. Of several, the one that was added last
-   * answers. It may ask for the answer that there would be without it.
+   * also those that have the file open. The function that was added last
+   * answers. By `next` it gets the answer of the function before it, or of the
+   * file.
    *
    * @param kind Requests to answer: `read`, `write` or `call`. With `call`, the
    *   file is a function file.
    * @param hook The function.
-   * @returns Takes the function away. Requests that it is answering go on.
-   * @throws {TypeError} There is no such kind, or the function is none.
+   * @returns Removes the function. Requests that the function is answering go
+   *   on.
+   * @throws {TypeError} The kind does not exist, or the hook is no function.
    *
    * @example A file that is watched
    * ```ts
@@ -151,7 +153,7 @@ export abstract class FileNode extends TreeNode {
     context: RequestContext,
   ): Awaitable<NodeOpen>;
 
-  /** Throws unless the file may have a new length. */
+  /** Throws if the file may not have the new length. */
   checkWstat({ length }: AttributeChanges): void {
     if (length === undefined) return;
     if (this.isRemoved && this.opens === 0) {
@@ -161,14 +163,17 @@ export abstract class FileNode extends TreeNode {
   }
 
   /**
-   * Throws unless the file may have a length.
+   * Throws if the file may not have a length.
    *
    * @param _length Length in bytes.
    * @throws {NinePError} `file too big`, `file system is full`.
    */
   checkLength(_length: number): void {}
 
-  /** Changes attributes, the length first: that alone can fail. */
+  /**
+   * Changes attributes. The length comes first, because only this change can
+   * fail.
+   */
   override wstat(
     changes: AttributeChanges,
     context: RequestContext,
@@ -193,9 +198,9 @@ export abstract class FileNode extends TreeNode {
   truncate(_length: number, _uname: string = this.uid): Awaitable<void> {}
 }
 
-/** A file that a fid has open. Its end is noted in the file. */
+/** A file that a fid has open. */
 export abstract class NodeOpen implements OpenFile {
-  /** Another file that the fid stands for from now on. */
+  /** Another file that the fid stands for after the open. */
   file: TreeFile | undefined = undefined;
   /** Directories on the way to that file. */
   between: readonly TreeDir[] | undefined = undefined;
@@ -258,7 +263,7 @@ export abstract class NodeOpen implements OpenFile {
   }
 
   /**
-   * Calls the file itself: by default it is no function.
+   * Calls the file itself. By default a file is no function.
    *
    * @ignore
    */
@@ -300,7 +305,10 @@ export class PlainNode extends FileNode {
     return this.#data?.length ?? 0;
   }
 
-  /** The content, a copy. Setting it does not move version and times: see modified(). */
+  /**
+   * A copy of the content. Setting the content does not change version and
+   * times; see modified().
+   */
   get content(): Uint8Array {
     return this.#data?.copy() ?? NO_BYTES;
   }
@@ -312,7 +320,7 @@ export class PlainNode extends FileNode {
     this.resized();
   }
 
-  /** Truncates with OTRUNC. */
+  /** Begins an open. OTRUNC cuts the content. */
   protected override begin(
     request: OpenRequest,
     { uname }: RequestContext,
@@ -355,7 +363,7 @@ export class PlainNode extends FileNode {
     return data.length;
   }
 
-  /** Throws unless the file may have a length. */
+  /** Throws if the file may not have a length. */
   override checkLength(length: number): void {
     (this.#data ?? new FileData(this.quota)).check(length);
   }

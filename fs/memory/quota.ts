@@ -26,11 +26,13 @@ const SPARE_PART = 1 / 32;
 export interface Room {
   /** Most bytes of one file. */
   readonly maxFileSize: number;
-  /** Throws unless there is room for so many bytes more. */
+  /** Throws if there is no room for so many bytes more. */
   check(bytes: number): void;
   /** Takes room for bytes, or throws. A negative number gives room back. */
   take(bytes: number): void;
-  /** A block that was used before, with its old bytes, if there is one. */
+  /**
+   * Returns a block that was used before, with its old bytes, if there is one.
+   */
   takeBlock(): Uint8Array | undefined;
   /**
    * Keeps a block for another file. No reader may have a view of the block any
@@ -50,13 +52,13 @@ export class HeldRoom implements Room {
     this.maxFileSize = maxFileSize;
   }
 
-  /** Throws unless there is room for so many bytes more. */
+  /** Throws if there is no room for so many bytes more. */
   check(bytes: number): void {
     this.take(bytes);
     this.#memory.give(bytes);
   }
 
-  /** Takes room for bytes; a negative number gives it back. */
+  /** Takes room for bytes. A negative number gives room back. */
   take(bytes: number): void {
     if (bytes < 0) {
       this.#memory.give(-bytes);
@@ -90,20 +92,22 @@ export class Quota implements Room {
     this.#spareMax = Math.min(SPARE_MAX, bounds.maxSize / BLOCK * SPARE_PART);
   }
 
-  /** Throws unless there is room for so many bytes more. */
+  /** Throws if there is no room for so many bytes more. */
   check(bytes: number): void {
     if (this.#bytes + bytes > this.#maxSize) {
       throw new NinePError("file system is full");
     }
   }
 
-  /** Takes room for bytes; a negative number gives it back. */
+  /** Takes room for bytes. A negative number gives room back. */
   take(bytes: number): void {
     if (bytes > 0) this.check(bytes);
     this.#bytes += bytes;
   }
 
-  /** A block that was used before, with its old bytes, if there is one. */
+  /**
+   * Returns a block that was used before, with its old bytes, if there is one.
+   */
   takeBlock(): Uint8Array | undefined {
     return this.#spare.pop();
   }

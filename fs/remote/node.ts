@@ -138,7 +138,10 @@ export class RemoteNode implements TreeFile {
     await this.run(signal, (fid) => this.far.wstat(fid, {}, signal));
   }
 
-  /** Opens the file with a fid of its own; without a Topen when there was none. */
+  /**
+   * Opens the file with a further fid. Sends no Topen if the near client has
+   * sent none.
+   */
   open(request: OpenRequest, context: RequestContext): Awaitable<OpenFile> {
     if (request.implicit) return new RemoteOpen(this);
     return this.#openNow(request, context);
@@ -168,7 +171,7 @@ export class RemoteNode implements TreeFile {
     return file.#opened({ ...open, mode }, file);
   }
 
-  /** The file has only an open fid, which is that of the open. */
+  /** Notes that the file has only an open fid, which the open uses. */
   #opened(
     open: FarOpen & { readonly mode: number },
     file?: RemoteNode,
@@ -217,12 +220,12 @@ export class RemoteNode implements TreeFile {
     return clone.fid;
   }
 
-  /** A fid of the file for one request: open or not. */
+  /** Returns a fid of the file for one request. The fid may be open. */
   async anyFid(signal: AbortSignal | undefined): Promise<number> {
     return this.#fid ?? this.#open?.fid ?? await this.fid(signal);
   }
 
-  /** Its fid, which is not open. */
+  /** Returns the fid of the file that is not open. */
   async fid(signal: AbortSignal | undefined): Promise<number> {
     if (this.#fid !== undefined) return this.#fid;
     if (this.#found === undefined) throw staleError();
@@ -235,7 +238,7 @@ export class RemoteNode implements TreeFile {
     return this.#fid = fid;
   }
 
-  /** Walks to the file by its name, which another file may have by now. */
+  /** Walks to the file by its name. Another file may have this name by now. */
   async #find(
     { dir, name }: Found,
     signal: AbortSignal | undefined,
@@ -256,7 +259,7 @@ export class RemoteNode implements TreeFile {
     return await work(await this.anyFid(signal));
   }
 
-  /** Takes another fid, of another session. */
+  /** Replaces the fid by a fid of another session. */
   protected replace(far: Far, fid: number, qid: Qid): void {
     if (this.#isReleased) return far.drop(fid);
     if (this.#fid !== undefined) this.far.drop(this.#fid);
@@ -279,7 +282,7 @@ export class RemoteNode implements TreeFile {
 export type FindRoot = () => Promise<{ far: Far; fid: number; qid: Qid }>;
 
 /** Called when a root is released. */
-export interface RootWays {
+export interface RootHooks {
   /** Finds the root again. */
   find: FindRoot;
   /** Releases the tree of the root. */
@@ -288,17 +291,22 @@ export interface RootWays {
 
 /** A directory of the far server. */
 export class RemoteDir extends RemoteNode implements TreeDir {
-  /** Fids that are open, and were not read: any listing may take one. */
+  /**
+   * Fids that are open and were not read. Any listing may take one of them.
+   */
   readonly #ready: FarOpen[] = [];
-  /** True while the first of them is that of the Tcreate that made the directory. */
+  /**
+   * True while the first of these fids is from the Tcreate that made the
+   * directory.
+   */
   #isMade = false;
-  readonly #root: RootWays | undefined;
-  /** The rules above it and all below it; those of the tree for all but the root. */
+  readonly #root: RootHooks | undefined;
+  /** The rules of a root. They hold for the whole tree. */
   readonly rules: Rules | undefined;
   #finding: Promise<void> | undefined;
 
   /**
-   * @param root The ways of a root; undefined for any other directory.
+   * @param root The hooks of a root; undefined for any other directory.
    * @param rules Rules of a root.
    */
   constructor(
@@ -306,7 +314,7 @@ export class RemoteDir extends RemoteNode implements TreeDir {
     qid: Qid,
     fid: number | undefined,
     found: Found | undefined,
-    root?: RootWays,
+    root?: RootHooks,
     rules?: Rules,
   ) {
     super(far, qid, fid, found);
@@ -319,7 +327,7 @@ export class RemoteDir extends RemoteNode implements TreeDir {
     return false;
   }
 
-  /** Looks a name up, with one Twalk. */
+  /** Looks up a name with one Twalk. */
   async lookup(
     name: string,
     { signal }: RequestContext,
@@ -353,7 +361,10 @@ export class RemoteDir extends RemoteNode implements TreeDir {
     if (found !== undefined) this.far.drop(found.fid);
   }
 
-  /** Opens the directory, so that the far server can refuse. A listing takes the fid. */
+  /**
+   * Opens the directory, so that the far server can refuse the open. A listing
+   * takes the fid.
+   */
   override async open(
     _request: OpenRequest,
     { signal }: RequestContext,
@@ -462,7 +473,9 @@ export class RemoteDir extends RemoteNode implements TreeDir {
     this.#root?.close();
   }
 
-  /** Sends a request with a fid; a root that was lost is found again. */
+  /**
+   * Sends a request with a fid. If the root was lost, the tree finds it again.
+   */
   protected override async run<T>(
     signal: AbortSignal | undefined,
     work: (fid: number) => Promise<T>,
@@ -477,7 +490,7 @@ export class RemoteDir extends RemoteNode implements TreeDir {
     return await super.run(signal, work);
   }
 
-  #findRoot(root: RootWays): Promise<void> {
+  #findRoot(root: RootHooks): Promise<void> {
     return this.#finding ??= root.find()
       .then(({ far, fid, qid }) => this.replace(far, fid, qid))
       .finally(() => this.#finding = undefined);

@@ -1,4 +1,4 @@
-// A file of the far server that a near fid uses.
+// The open files of the far server that near fids use.
 
 import { NinePError, ORDWR } from "../../codec.ts";
 import type {
@@ -15,13 +15,13 @@ import type { Far, FarOpen } from "./far.ts";
 /** Err of an Rcall when the file is no function. */
 const NOT_A_FUNCTION = 255;
 
-/** The file of an open, as far as the open needs it. */
+/** The parts of a file that its open uses. */
 export interface OpenedFile {
   /** The far server. */
   readonly far: Far;
   /** Makes another fid of the file, which is not open. */
   clone(signal: AbortSignal | undefined): Promise<number>;
-  /** A fid of the file, open or not, which stays the file's. */
+  /** Returns a fid of the file, which may be open. The file keeps the fid. */
   anyFid(signal: AbortSignal | undefined): Promise<number>;
 }
 
@@ -47,7 +47,7 @@ export class RemoteOpen implements OpenFile {
 
   /**
    * @param opened The file.
-   * @param open Its fid with the mode, when it was opened with a Topen.
+   * @param open The fid and its mode, if the fid was opened with a Topen.
    * @param file The file that the fid stands for, when it is another one.
    */
   constructor(
@@ -68,12 +68,15 @@ export class RemoteOpen implements OpenFile {
     return this.#iounit;
   }
 
-  /** Its fid of the far server, while there is one. */
+  /** The fid of the far server, while there is one. */
   get fid(): number | undefined {
     return this.#fid;
   }
 
-  /** Reads with one request; fewer bytes when the far session has no room for more. */
+  /**
+   * Reads with one request. The result has fewer bytes if the far session
+   * allows no more.
+   */
   async read(
     { offset, count }: ReadRequest,
     { signal }: RequestContext,
@@ -139,7 +142,7 @@ export class RemoteOpen implements OpenFile {
     throw new NinePError(`error ${err}${detail}`);
   }
 
-  /** Sends a Topen for a fid that had none before. */
+  /** Sends a Topen for a fid that was used without a Topen. */
   async reopen(
     { mode, implicit }: OpenRequest,
     { signal }: RequestContext,
@@ -152,7 +155,7 @@ export class RemoteOpen implements OpenFile {
       // stays.
       open = await this.#far.open(old, mode, signal);
     } else {
-      // The fid is open after a Topen that was given up.
+      // The fid may be open after a Topen that was given up.
       const fid = await this.#opened.clone(signal);
       open = await this.#far.openOrDrop(fid, mode, signal);
     }
@@ -180,7 +183,7 @@ export class RemoteOpen implements OpenFile {
   }
 
   get #limit(): number {
-    // The session may have become another one.
+    // A new session may have begun.
     return Math.min(this.#iounit || Infinity, this.#far.limit);
   }
 

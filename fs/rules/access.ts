@@ -5,7 +5,7 @@ import { NinePError } from "../../codec.ts";
 
 /** A group of a user database. */
 export interface Group {
-  /** Its members, beside the user of the group's own name; none by default. */
+  /** Members, beside the user with the name of the group; none by default. */
   readonly members?: readonly string[];
   /** Leader of the group; every member by default. */
   readonly leader?: string;
@@ -15,7 +15,7 @@ export interface Group {
  * A user database: the groups by name. Each user has a group of the same name,
  * `glenda: {}`, of which the user is a member.
  *
- * It is looked up at each check, so a program may change its own object.
+ * The library looks it up at each check, so a program may change the object.
  */
 export interface Users {
   /** A group by its name. */
@@ -98,8 +98,8 @@ export function governs(
 }
 
 /**
- * Throws unless a user may give a file another group. The owner may, as a
- * member of the new group, and the leader of both groups.
+ * Throws if a user may not give a file another group. The owner may do this as
+ * a member of the new group, and the leader of both groups may.
  */
 export function checkGroup(
   users: Users | undefined,

@@ -9,14 +9,16 @@ import type { OpenFile, Rules, TreeFile } from "../tree.ts";
 export class PathNode implements FidNode {
   /** The file. */
   readonly file: TreeFile;
-  /** The rules that stand above the file. */
+  /** The rules of the file. */
   readonly rules: Rules;
   /** True when the tree has returned the file, and must release it. */
   readonly #isGiven: boolean;
   #parent: PathNode | undefined;
   #name: string;
   #isRemoved = false;
-  /** Number of times that it was given, and of nodes below it. */
+  /**
+   * Number of references: times that the node was returned, and nodes below it.
+   */
   #uses = 1;
 
   /** Made by the rules of a tree. */
@@ -45,7 +47,7 @@ export class PathNode implements FidNode {
     return this.file.implicitOpen === true;
   }
 
-  /** True when it is the root that a client has attached to. */
+  /** True when the node is the root that a client has attached to. */
   get isRoot(): boolean {
     return this.#parent === undefined && this.#isGiven;
   }
@@ -75,7 +77,7 @@ export class PathNode implements FidNode {
     if (place === null) return undefined;
     const { dir, name } = place;
     if (dir === parent?.file) return { parent, name };
-    // The tree has moved the file: the way to the new directory is unknown.
+    // The tree has moved the file, so the path to the new directory is unknown.
     return {
       parent: new PathNode(dir, this.rules, undefined, "", false),
       name,
@@ -93,18 +95,20 @@ export class PathNode implements FidNode {
     return this.where?.parent ?? this;
   }
 
-  /** Path in the tree, from the root on; of a removed file, its last name alone. */
+  /**
+   * Path in the tree, from the root on. For a removed file, only its last name.
+   */
   get path(): string {
     return pathOf(this);
   }
 
-  /** One use more. */
+  /** Adds a reference. */
   retain(): this {
     this.#uses++;
     return this;
   }
 
-  /** One use less. The last one releases the file. */
+  /** Removes a reference. With the last reference the file is released. */
   release(): Awaitable<void> {
     if (--this.#uses > 0) return;
     const released = this.#isGiven ? this.file.release?.() : undefined;
@@ -115,7 +119,10 @@ export class PathNode implements FidNode {
     return released instanceof Promise ? released : parent;
   }
 
-  /** One use less, without waiting. Errors go to the owner of the server. */
+  /**
+   * Removes a reference, and does not wait for the release. Errors go to the
+   * owner of the server.
+   */
   letGo(context: RequestContext): void {
     try {
       const released = this.release();
@@ -126,7 +133,7 @@ export class PathNode implements FidNode {
     }
   }
 
-  /** The file has got another place. */
+  /** Notes that the file has another place. */
   moved(parent: PathNode, name: string): Awaitable<void> {
     const old = this.#parent;
     parent.#uses++;
@@ -135,7 +142,7 @@ export class PathNode implements FidNode {
     return old?.release();
   }
 
-  /** The file has lost its name. */
+  /** Notes that the file was removed. */
   removed(): void {
     this.#isRemoved = true;
   }

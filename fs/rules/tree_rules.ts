@@ -195,7 +195,7 @@ export class TreeRules {
     }
   }
 
-  /** The fid begins to use its file. */
+  /** Notes that a fid begins to use its file. */
   #begin(fid: Fid<PathNode>, mode: number): Use {
     const { node } = fid;
     const use: Use = { node, open: undefined, mode, isOver: false };
@@ -210,7 +210,7 @@ export class TreeRules {
     return use;
   }
 
-  /** No other fid may open the file of a use. */
+  /** Prevents other fids from opening the file of a use. */
   #exclude(use: Use): void {
     const { rules, qid } = use.node;
     if (rules.exclusive === false) return;
@@ -250,7 +250,10 @@ export class TreeRules {
     throw error;
   }
 
-  /** The fid uses its file without a Topen, and wants to do more. */
+  /**
+   * Opens the file of a fid in a further mode, when the fid uses the file
+   * without a Topen.
+   */
   #openAgain(
     use: Use,
     fid: Fid<PathNode>,
@@ -314,7 +317,10 @@ export class TreeRules {
     return this.#createIn(dir, fid, request, context);
   }
 
-  /** Makes a file in a directory with these attributes: it gets no more permissions. */
+  /**
+   * Makes a file in a directory. The file gets no permissions that the
+   * directory does not have.
+   */
   #createIn(
     dir: Owned | Attributes,
     fid: Fid<PathNode>,
@@ -372,7 +378,7 @@ export class TreeRules {
     }
   }
 
-  /** The fid stands for the new file, and has it open. */
+  /** Makes the fid stand for the new file, which it has open. */
   #made(
     fid: Fid<PathNode>,
     name: string,
@@ -533,7 +539,7 @@ export class TreeRules {
     }
   }
 
-  /** Gives a file another name, or another directory. */
+  /** Moves a file to another name or another directory. */
   rename(
     node: PathNode,
     dir: PathNode,
@@ -565,7 +571,7 @@ export class TreeRules {
     );
   }
 
-  /** Throws unless a user may give a file a name in a directory. */
+  /** Throws if a user may not give a file a name in a directory. */
   #checkRename(
     node: PathNode,
     dir: PathNode,
@@ -606,7 +612,7 @@ function useOf(fid: Fid<PathNode>): Use | undefined {
   return fid.state as Use | undefined; // The rules alone set the state.
 }
 
-/** The open file of a fid. */
+/** Returns the open file of a fid, if there is one. */
 function openOf(fid: Fid<PathNode>): OpenFile | undefined {
   checkPresent(fid.node);
   return useOf(fid)?.open;

@@ -434,7 +434,7 @@ test("call() gives the error of the fallback, as JSON or text", async () => {
 });
 
 // P-32.
-test("call(): any other err is told with its number, and its text if it has one", async () => {
+test("call(): any other err gives an error with its number, and its text if it has one", async () => {
   await using scene = await start();
   const refused = [
     { err: 65535, message: "", detail: "error 65535" },

@@ -235,7 +235,7 @@ test("copy() of a tree merges it into one that is there", async () => {
   assertEquals(to.fs.readTextFile("x/b/g"), "deep");
 });
 
-test("copy() of a tree whose directories nobody may write to", async () => {
+test("copy() of a tree whose directories no user may write to", async () => {
   await using from = await served();
   await using to = await served();
   await from.client.mkdir("a/b", { recursive: true });

@@ -160,7 +160,7 @@ test("RemoteFile.writable after the end fails", async () => {
   );
 });
 
-test("a stream that is closed is not told of the end, one whose file is closed is", async () => {
+test("the end of the session does not reach a closed stream, but a stream whose file is closed", async () => {
   await using scene = await served();
   const { client } = scene;
   const writer = (await client.open("f", { write: true })).writable.getWriter();

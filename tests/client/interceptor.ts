@@ -229,7 +229,7 @@ export function each(
 /** A qid of no file. */
 export const QID: Qid = { type: 0, vers: 0, path: 999n };
 /** No bytes. */
-export const NOTHING: Uint8Array = new Uint8Array(0);
+export const EMPTY: Uint8Array = new Uint8Array(0);
 
 /** Encodes a text as UTF-8. */
 export function bytes(text: string): Uint8Array {
@@ -254,7 +254,7 @@ export function successOf(
     case "Tcreate":
       return { type: "Rcreate", tag, qid: QID, iounit: 0 };
     case "Tread":
-      return { type: "Rread", tag, data: NOTHING };
+      return { type: "Rread", tag, data: EMPTY };
     case "Twrite":
       return { type: "Rwrite", tag, count: request.data.length };
     case "Tclunk":

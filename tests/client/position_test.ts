@@ -102,7 +102,7 @@ test("RemoteFile: an error of the server delays no other operation", async () =>
   await file.close();
 });
 
-test("RemoteFile: an abort is told at once, whether a read waits for the server or for its turn", async () => {
+test("RemoteFile: an abort rejects at once, whether a read waits for the server or for its turn", async () => {
   await using scene = await start();
   const { server } = scene;
   const file = await openFile(scene);

@@ -174,7 +174,7 @@ test("peer pyroute2: options of one's own come before its defaults", async () =>
   assertEquals([client.msize, client.protocol.root], [4096, 7]);
 });
 
-test("peer pyroute2: an abort is told at once, sends no Tflush, and its result is dropped", async () => {
+test("peer pyroute2: an abort rejects at once, sends no Tflush, and its result is dropped", async () => {
   using stage = new Stage();
   await using client = await stage.client();
   const { server } = stage;

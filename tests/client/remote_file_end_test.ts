@@ -96,7 +96,7 @@ for (const way of ["chunks", "lines"] as const) {
   });
 }
 
-test("RemoteFile.chunks(): an error in the window is told at once, also when the server hangs", async () => {
+test("RemoteFile.chunks(): an error in the window comes at once, also when the server hangs", async () => {
   await using scene = await start({ msize: 24 + 256 });
   const { server } = scene;
   const file = await openFile(scene);

@@ -173,7 +173,7 @@ test("RemoteFile.chunks() of a made-up file: one request at a time, data at once
   await closing;
 });
 
-test("RemoteFile.chunks() is bounded by the window, and waits for who reads", async () => {
+test("RemoteFile.chunks() is bounded by the window, and waits for its reader", async () => {
   await using scene = await start({ msize: 1 << 20, window: 4096 });
   const { server } = scene;
   const file = await openFile(scene);
@@ -302,7 +302,7 @@ test("K13 RemoteFile.chunks(): an abort rejects at once with its reason, and flu
   assertEquals(server.open.size, 0);
 });
 
-test("RemoteFile.readable: nothing is asked for before somebody reads", async () => {
+test("RemoteFile.readable: no request is sent before the first read", async () => {
   await using scene = await start(OPTIONS);
   const file = await openFile(scene);
   const { readable } = file;
@@ -587,7 +587,7 @@ for (
   });
 }
 
-test("RemoteFile.writable: the first failure is told by a later write or by closing, nothing is left", async () => {
+test("RemoteFile.writable: a later write or the close gives the first failure, nothing is left", async () => {
   for (const how of ["write", "close"]) {
     await using scene = await start({ msize: 24 + 65536 });
     const { server } = scene;

@@ -381,7 +381,7 @@ test("K7 walk() that fails gives back a number of the caller's like any other", 
 
 // Fid numbers of the caller.
 
-test("walk() and rpc() refuse a number that is a fid's or nobody's, before anything is sent", async () => {
+test("walk() and rpc() refuse a number that is in use or not taken, before anything is sent", async () => {
   await using scene = await start();
   const { client } = scene;
   const file = await openFile(scene); // 1
@@ -524,7 +524,7 @@ test("fid(): a walk that failed is not remembered", async () => {
   assertEquals(await again, 1);
 });
 
-test("fid(): an abort fails nobody else who waits for the same walk", async () => {
+test("fid(): an abort fails no other call that waits for the same walk", async () => {
   await using scene = await start();
   const { client } = scene;
   const one = new AbortController();
@@ -544,7 +544,7 @@ test("fid(): an abort fails nobody else who waits for the same walk", async () =
 });
 
 for (const late of [true, false]) {
-  test(`K13 fid() aborted by all who wait, ${late ? "a late Rwalk" : "no reply"}: nothing is kept`, async () => {
+  test(`K13 fid() aborted by all waiting calls, ${late ? "a late Rwalk" : "no reply"}: nothing is kept`, async () => {
     await using scene = await start();
     const { client, server } = scene;
     const controller = new AbortController();

@@ -191,7 +191,7 @@ test("readDir() gives names of any other characters", async () => {
 });
 
 // C-17, C-83.
-test("readDirNames() keeps dotfiles for those who ask for them", async () => {
+test("readDirNames() leaves out dotfiles unless an option asks for them", async () => {
   await using scene = await served({ ".a": "", b: "", "c.d": "", "..e": "" });
   const { client } = scene;
   assertEquals(await client.readDirNames(""), ["b", "c.d"]);
@@ -461,7 +461,7 @@ test("mkdir() with recursive gives its mode to the last directory alone", async 
   }
 });
 
-test("mkdir() with recursive below directories that nobody may write to", async () => {
+test("mkdir() with recursive below directories that no user may write to", async () => {
   const fs = new MemoryFs({}, { mode: 0o755, uid: "none" });
   fs.mkdir("usr", { mode: 0o755 });
   fs.mkdir("usr/glenda", { uid: "glenda" });

@@ -6,7 +6,7 @@ import { equal } from "./check.ts";
 import { T } from "./requests.ts";
 import { END } from "./wire.ts";
 
-const NOTHING = new Uint8Array(0);
+const EMPTY = new Uint8Array(0);
 
 export const readRules: readonly Rule[] = [
   {
@@ -39,12 +39,12 @@ export const readRules: readonly Rule[] = [
       for (const offset of [4, 5, 1000, 2 ** 31, 2 ** 32, 2 ** 40]) {
         equal(
           await session.read(fid, offset),
-          NOTHING,
+          EMPTY,
           `the bytes at ${offset}`,
         );
       }
       const empty = await session.openPath("empty");
-      equal(await session.read(empty), NOTHING, "the bytes of an empty file");
+      equal(await session.read(empty), EMPTY, "the bytes of an empty file");
     },
   },
   {
@@ -74,7 +74,7 @@ export const readRules: readonly Rule[] = [
       for (const offset of [2n ** 53n + 1n, 2n ** 62n, 2n ** 63n - 1n]) {
         equal(
           await session.read(fid, offset),
-          NOTHING,
+          EMPTY,
           `the bytes at ${offset}`,
         );
       }
@@ -83,7 +83,7 @@ export const readRules: readonly Rule[] = [
           const read = T.read(fid, offset, count);
           const reply = await session.ask(read);
           if (reply !== END && reply.type === "Rread") {
-            equal(reply.data, NOTHING, `the bytes at ${offset}`);
+            equal(reply.data, EMPTY, `the bytes at ${offset}`);
           } else {
             session.refused(reply, `Tread at ${offset}`, "illegal offset");
           }

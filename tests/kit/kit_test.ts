@@ -388,7 +388,7 @@ test("conformance: a failure shows what was said", async () => {
   assertEquals(lines.at(-1), '    1 <- Rerror tag 2 ename "no\\ttag"');
 });
 
-test("conformance: what cannot be removed is told", async () => {
+test("conformance: files that cannot be removed are reported", async () => {
   await using host = await inMemory(makeHandler(), quiet);
   const connect = intercept(host.connect, () => ({
     request: (message, relay) =>

@@ -562,7 +562,7 @@ test("a read that is given up while its file is opened asks for no data", async 
   assertEquals(reads, 0);
 });
 
-test("a remove that fails after its flush is told: the fid is gone", async () => {
+test("a remove that fails after its flush is answered: the fid is gone", async () => {
   const gate = new Gate();
   await using scene = await serveToy({
     remove: async () => {

@@ -235,7 +235,7 @@ test("release: a new session, and a lost connection, give all back", async () =>
   gate.open();
 });
 
-test("release: its errors reach the owner, and hurt nobody", async () => {
+test("release: its errors reach the owner, and harm no other request", async () => {
   const failing = new Error("cannot release");
   let fails = true;
   await using s = await flat((ledger) => ({

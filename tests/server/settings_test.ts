@@ -282,7 +282,7 @@ test("close() aborts what does not finish, and releases every fid", async () => 
   assertEquals(log.at(-1), "disconnect");
 });
 
-test("onMessage is told of every message, in order, with formatMessage() to show it", async () => {
+test("onMessage gets every message, in order, and formatMessage() shows it", async () => {
   const lines: string[] = [];
   const trace = (traced: TracedMessage | TracedFrame) => {
     const { direction, message, time, peer, error } = traced;
@@ -307,7 +307,7 @@ test("onMessage is told of every message, in order, with formatMessage() to show
   ]);
 });
 
-test("onMessage is told of frames that do not decode", async () => {
+test("onMessage gets frames that do not decode", async () => {
   const told: unknown[] = [];
   await using scene = await serveToy({}, {
     onMessage: (traced) => {

@@ -410,7 +410,7 @@ test("a system's error behind the first name of a walk ends the walk there", asy
   await soon(served);
 });
 
-test("a system's error is told in JSON with its number of Linux", async () => {
+test("a system error is sent in JSON with its number on Linux", async () => {
   await using server = new Failing("json");
   await server.client.start();
   const rows: [string, string, number][] = [

@@ -550,7 +550,7 @@ test("listener: leaving the loop closes it", async () => {
   await assertRejects(() => dial(listener.addr), ProtocolError);
 });
 
-test("dial() tells who refused", async () => {
+test("dial() names the address that refused", async () => {
   const listener = await listen("tcp://127.0.0.1:0");
   listener.close();
   const error = await assertRejects(() => dial(listener.addr), ProtocolError);
@@ -666,7 +666,7 @@ test("unix: a socket in use is left alone", async () => {
   });
 });
 
-test("unix: a socket that nobody listens on is replaced", async () => {
+test("unix: the socket file of a dead server is replaced", async () => {
   await withFolder(async (folder) => {
     const { rename } = await import("node:fs/promises");
     const dead = await listen(`unix://${folder}/${OLD_SOCKET}`);

@@ -274,7 +274,7 @@ test("union() makes fids that read the old file continue with its copy", async (
   assertEquals(lower.opens, 0);
 });
 
-test("union() keeps a removed file of a lower tree readable for those who have it open", async () => {
+test("union() keeps a removed file of a lower tree readable for fids that have it open", async () => {
   const [upper, lower] = [new PlainTree(), new PlainTree({ file: "below" })];
   await using scene = new Scene(union(upper, lower));
   const [one, two] = [await scene.raw(), await scene.raw()];

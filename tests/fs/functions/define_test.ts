@@ -48,7 +48,7 @@ test("content: made at each open, and the same for that open", async () => {
   assertEquals([length, mode, qid.vers], [0n, 0o444, 0]);
 });
 
-test("content: bytes or text, now or later, for the user who opens", async () => {
+test("content: bytes or text, now or later, for the user that opens", async () => {
   await using served = serving({
     content: (_request, { uname }) => Promise.resolve(bytes(`for ${uname}`)),
   });
@@ -103,7 +103,7 @@ test("write: a callback for each write of an append-only file", async () => {
   await refused("permission denied", client.open("f", OREAD));
 });
 
-test("write: how much it takes, and what it refuses, is what the client is told", async () => {
+test("write: the client gets its count and its errors", async () => {
   await using served = serving({
     write: ({ data }) => {
       if (data.length > 4) throw new NinePError("file too big");
@@ -231,7 +231,7 @@ test("open: permissions are checked before it is asked", async () => {
   assertEquals(asked, 0);
 });
 
-test("read, write, call: raw requests, told of fid, file and connection (P-38)", async () => {
+test("read, write, call: raw requests with fid, file and connection (P-38)", async () => {
   const seen: unknown[] = [];
   const fs = new MemoryFs();
   const node = fs.define("f", {
@@ -299,7 +299,7 @@ test("call: without it the file is no function, with it no open is needed", asyn
   assertEquals(states, ["state", "state"]);
 });
 
-test("truncate: told by OTRUNC and Twstat, else both are without effect", async () => {
+test("truncate: called for OTRUNC and Twstat; without it both have no effect", async () => {
   const cuts: [number, string][] = [];
   await using served = serving({
     write: () => {},

@@ -171,7 +171,7 @@ for (const path of FUNCTIONS) {
 }
 
 for (const path of ["now", "later"]) {
-  test(`${CLIENTS} clients share "${path}": who reads gets one whole value, of the last write`, async () => {
+  test(`${CLIENTS} clients share "${path}": a reader gets one whole value, of the last write`, async () => {
     await using functions = await Functions.start();
     const register = new Register();
     await functions.all(async (client, who) => {

@@ -145,7 +145,7 @@ test("errors: with the option all of them are JSON (P-33)", async () => {
   });
 });
 
-test("exit: who reads ahead of another's call is told, and lives", async () => {
+test("exit: a client that waits for the call of another client gets an error, and goes on", async () => {
   let exit = (_: unknown) => {};
   const called = Promise.withResolvers<void>();
   await using served = serving(() => {

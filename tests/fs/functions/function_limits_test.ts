@@ -440,7 +440,7 @@ test("maxSize: the record that a file shares counts until it is replaced, or the
   create();
 });
 
-test("context: a call for a read is in the name of who wrote the arguments", async () => {
+test("context: a call for a read is for the user that wrote the arguments", async () => {
   const who = ({ uname, fid }: CallContext, { s }: { s: string }) =>
     `${s} by ${uname} ${fid.uname} ${fid.node.path}`;
   await using served = serving(who, { dumper: String, context: true });
@@ -486,7 +486,7 @@ test("exit: of a shared record it ends only the connection whose read called", a
   await two.stat("f"); // Still there.
 });
 
-test("exit: nor does it end who only waited for the call", async () => {
+test("exit: it does not end a client that only waited for the call", async () => {
   const held = new HeldFunction();
   await using served = serving(held);
   const [caller, waiter] = [await served.client(), await served.client()];

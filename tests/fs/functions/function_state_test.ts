@@ -324,7 +324,7 @@ test("state: the clunk of a fid that wrote before its open shares nothing older 
   assertEquals(await client.text(other), "new#1");
 });
 
-test("state: not shared, only who wrote reads", async () => {
+test("state: not shared, only the fid that wrote reads", async () => {
   await using served = serving(counting(), { ...plain, shared: false });
   const client = await served.client();
   const fid = await client.open("f", ORDWR);
@@ -337,7 +337,7 @@ test("state: not shared, only who wrote reads", async () => {
   assertEquals(await client.text(await client.open("f")), "");
 });
 
-test("state: two reads at 0 wait for one call, whoever reads", async () => {
+test("state: two reads at 0 by any fids wait for one call", async () => {
   const held = new HeldFunction();
   await using served = serving(held);
   const one = await served.client("one");

@@ -27,7 +27,7 @@ test("isMember(): without users, of the group of the same name only", () => {
   assertEquals(isMember(undefined, "ken", "sys"), false);
 });
 
-test("isMember(): with users, who is listed, and of the own group", () => {
+test("isMember(): with users, the listed members, and the user of the same name", () => {
   assertEquals(isMember(USERS, "rob", "sys"), true);
   assertEquals(isMember(USERS, "glenda", "sys"), false);
   assertEquals(isMember(USERS, "ken", "bin"), false); // Leads it, no more.
@@ -116,7 +116,7 @@ test("users: the group's leader sets mode and times, a member does not (S102)", 
   await refused("not owner", sys.wstat("f", { mtime: 6 }));
 });
 
-test("users: gid by an owner who is in the new group, or who leads both (S105)", async () => {
+test("users: gid by an owner in the new group, or by the leader of both (S105)", async () => {
   await using served = withUsers();
   const [ken, rob, glenda] = await Promise.all(
     ["ken", "rob", "glenda"].map((uname) => served.client(uname)),
@@ -142,7 +142,7 @@ test("users: a group that is not in the database is unknown", async () => {
   await refused(NOT_MEMBER, other.wstat("f", { gid: "nobody" }));
 });
 
-test("users: who is not in the database has the rights of others", async () => {
+test("users: a user that is not in the database has the rights of others", async () => {
   await using served = withUsers();
   served.fs.chmod("f", 0o664);
   const guest = await served.client("guest");
@@ -163,7 +163,7 @@ test("users: changes of the program's object count at once", async () => {
   await glenda.open("f");
 });
 
-test("users: a new file has the group of its directory, whoever made it", async () => {
+test("users: a new file has the group of its directory, for any user", async () => {
   await using served = withUsers();
   served.fs.mkdir("d", { mode: 0o777, gid: "sys" });
   const glenda = await served.client("glenda");

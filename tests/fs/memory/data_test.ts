@@ -169,7 +169,7 @@ test("FileData: gaps count, and what the quota refuses changes nothing", () => {
   assertEquals(data.capacity, 64);
 });
 
-test("FileData: blocks that nobody has seen are used again, up to 64", () => {
+test("FileData: blocks without a view are used again, up to 64", () => {
   const quota = new Quota(NONE);
   const data = new FileData(quota);
   const drain = () => {

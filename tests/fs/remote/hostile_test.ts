@@ -31,7 +31,7 @@ import {
 import { until } from "./remote_host.ts";
 import { soon, T, WireClient } from "../../server/wire_client.ts";
 
-const NOTHING = new Uint8Array(0);
+const EMPTY = new Uint8Array(0);
 
 interface Play extends AsyncDisposable {
   readonly server: ScriptedServer;
@@ -61,7 +61,7 @@ function usual(request: Tmessage): Reply | undefined {
     case "Tstat": // The root; a test that wants another file says so.
       return { type: "Rstat", stat: root };
     case "Tread":
-      return { type: "Rread", data: NOTHING };
+      return { type: "Rread", data: EMPTY };
     default:
       return undefined;
   }
@@ -183,7 +183,7 @@ const record = (name: string) => encodeStat(stat(name));
 test("RemoteFs: names that no member can have are left out", async () => {
   const names = [".", "..", "a/b", "", "good", "/etc"];
   const all = names.map(record);
-  await using p = await play(directory((read) => all[read] ?? NOTHING));
+  await using p = await play(directory((read) => all[read] ?? EMPTY));
   const near = await p.dial();
   assertEquals(await near.readDirNames("d"), ["good"]);
 });
@@ -209,7 +209,7 @@ test("RemoteFs: a record that is none, or is cut for good, is an error", async (
     ]
   ) {
     await using p = await play(
-      directory((read) => read === 0 ? data : NOTHING),
+      directory((read) => read === 0 ? data : EMPTY),
     );
     const near = await p.dial();
     const error = await assertRejects(

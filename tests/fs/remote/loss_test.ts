@@ -138,7 +138,7 @@ test("RemoteFs: the loss of the far server in a write and in a listing", async (
   near.close();
 });
 
-test("RemoteFs: two near clients are told of the loss, a third finds it", async () => {
+test("RemoteFs: two near clients get the error of the loss, a third finds the file", async () => {
   const { fs, begun } = waiting();
   await using l = await link(fs);
   const [one, other] = [await l.dial(), await l.dial()];

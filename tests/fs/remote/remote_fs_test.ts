@@ -409,7 +409,7 @@ test("RemoteFs: appends go to the end, also of two near clients", async () => {
   assertEquals(fs.readTextFile("only"), "xy");
 });
 
-test("RemoteFs: an exclusive file is open once, whoever has it", async () => {
+test("RemoteFs: an exclusive file is open once, by a near client or a far one", async () => {
   const fs = new MemoryFs({}, open);
   await using b = await bridge(fs);
   const [one, other] = [await b.dial(), await b.dial()];

@@ -12,7 +12,7 @@ function tree(options: MemoryFsOptions): ServedTree {
   return new ServedTree(new MemoryFs({}, { mode: 0o777, ...options }));
 }
 
-test("maxFiles: files and directories, whoever makes them", async () => {
+test("maxFiles: files and directories, made by clients or by the program", async () => {
   await using served = tree({ maxFiles: 3 });
   served.fs.create("a");
   const client = await served.client();

@@ -329,7 +329,7 @@ test("DMEXCL: an open that fails does not hold it", async () => {
   await client.open("f");
 });
 
-test("DMEXCL: with implicitOpen a fid is in nobody's way but others'", async () => {
+test("DMEXCL: with implicitOpen a fid excludes other fids, and not itself", async () => {
   const fs = new MemoryFs({});
   fs.create("f", { data: "data", mode: 0o666 + DMEXCL });
   await using served = new ServedTree(fs, { implicitOpen: true });

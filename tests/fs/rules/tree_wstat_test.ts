@@ -149,7 +149,7 @@ test("wstat: mtime beside a length needs only write permission (S102)", async ()
   await nothingChanges(served, "rob", { length: 1n, mtime: 8 }, DENIED);
 });
 
-test("wstat: who sets mtime is the last modifier", async () => {
+test("wstat: the user that sets mtime is the last modifier", async () => {
   await using served = tree();
   const leader = await served.client("sys");
   await leader.wstat("d/f", { mtime: 3 });
@@ -293,7 +293,7 @@ test("wstat: mode bits of other kinds of files are refused", async () => {
   }
 });
 
-test("wstat: gid by the owner who is its member, else not (S105)", async () => {
+test("wstat: gid by an owner that is a member of the group, else not (S105)", async () => {
   await using served = tree();
   const denied = "not a member of proposed group";
   await nothingChanges(served, "ken", { gid: "bin" }, denied);
