@@ -1,7 +1,7 @@
 // WebSockets as connections. A WebSocket carries messages, has no half-close, and
 // cannot be paused in a browser.
 
-import { ProtocolError } from "../codec.ts";
+import type { ProtocolError } from "../codec.ts";
 import { closed, lost, pending } from "./failure.ts";
 import { Inbox, INBOX_LIMIT } from "./inbox.ts";
 import { RefGroup, type Timer } from "./ref_group.ts";

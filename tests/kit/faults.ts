@@ -24,7 +24,7 @@ import {
   each,
   error,
   type Fault,
-  NOTHING,
+  EMPTY,
   QID,
   type Relay,
   replies,
@@ -504,7 +504,7 @@ export const faults: readonly Fault[] = [
         else relay.toClient(reply);
         if (request?.type !== "Tflush" || request.oldtag !== 900) return;
         const tag = request.oldtag;
-        relay.toClient(late.get(tag) ?? { type: "Rread", tag, data: NOTHING });
+        relay.toClient(late.get(tag) ?? { type: "Rread", tag, data: EMPTY });
         late.delete(tag);
       },
     };
@@ -579,7 +579,7 @@ function directoryFaults(): Fault[] {
       "S75",
       (reply) =>
         reply.type === "Rerror" && reply.ename.includes("directory read")
-          ? { type: "Rread", tag: reply.tag, data: NOTHING }
+          ? { type: "Rread", tag: reply.tag, data: EMPTY }
           : reply,
     ),
   ];
@@ -599,7 +599,7 @@ function functionFaults(): Fault[] {
       "looks at no payload",
       "S118",
       (message) =>
-        message.type === "Tcall" ? { ...message, data: NOTHING } : message,
+        message.type === "Tcall" ? { ...message, data: EMPTY } : message,
     ),
     replies(
       "takes every file for a function",
@@ -673,7 +673,7 @@ function functionFaults(): Fault[] {
               relay.toClient({
                 type: "Rread",
                 tag: message.tag,
-                data: NOTHING,
+                data: EMPTY,
               });
             } else relay.toServer(message);
           },
