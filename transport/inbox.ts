@@ -43,6 +43,11 @@ export class Inbox {
     return this.#size;
   }
 
+  /** Number of chunks that wait to be read. */
+  get count(): number {
+    return this.#chunks.length;
+  }
+
   /** Takes over a chunk. The caller must not use it any more. */
   push(chunk: Uint8Array): void {
     if (this.#ended || chunk.length === 0) return;

@@ -67,19 +67,24 @@ export function dial(
     url,
     tls ? { protocols: [SUBPROTOCOL], ...extensions } : [SUBPROTOCOL],
   );
-  signal?.addEventListener("abort", () => socket.close(), { once: true });
-  return untilOpen(socket, address);
+  return untilOpen(socket, address, signal);
 }
 
+/** Waits for a socket that connects; the signal ends only the wait. */
 function untilOpen(
   socket: WebSocketLike,
   remote: WebAddress,
+  signal: AbortSignal | undefined,
 ): Promise<Connection> {
   return new Promise((resolve, reject) => {
+    const abort = () => socket.close();
+    signal?.addEventListener("abort", abort, { once: true });
     socket.addEventListener("open", () => {
+      signal?.removeEventListener("abort", abort);
       resolve(fromWebSocket(socket, { peer: formatAddress(remote), remote }));
     });
     socket.addEventListener("error", ({ error, message }) => {
+      signal?.removeEventListener("abort", abort);
       reject(error ?? new Error(message || "no WebSocket answers there"));
     });
     socket.addEventListener("close", ({ code, reason }) => {
@@ -185,7 +190,8 @@ class WebListener implements Listener {
     if (this.#closed) {
       return new Response("The server has stopped.\n", { status: 503 });
     }
-    const { pathname } = new URL(request.url);
+    // Bun gives a path alone for a request without the header Host.
+    const { pathname } = new URL(request.url, "http://localhost");
     const [path] = this.#address.path.split("?");
     if (pathname === path) return this.#acceptor.fetch(request, context);
     return new Response("There is nothing here.\n", { status: 404 });

@@ -6,9 +6,13 @@ import { acceptPost } from "./post.ts";
 import {
   fromWebSocket,
   SocketConnection,
+  UNREAD_MAX,
   type WebSocketLike,
 } from "./web_socket.ts";
 import type { Connection, ListenerOptions } from "./connection.ts";
+
+/** `readyState` of a WebSocket that has ended. */
+const CLOSED = 3;
 
 /** The subprotocol of 9P. */
 export const SUBPROTOCOL = "9p";
@@ -28,6 +32,7 @@ interface AcceptorOptions extends WebOptions {
 
 /** The parts of the runtimes that are used here, because their types differ. */
 interface Runtime {
+  readonly Bun?: unknown;
   readonly Deno?: {
     upgradeWebSocket(
       request: Request,
@@ -41,7 +46,10 @@ interface Runtime {
   };
 }
 
-/** The second argument of fetch(): Bun's server, or facts of Deno. */
+/**
+ * The second argument of fetch(): Bun's server, or facts of Deno. Other runtimes
+ * give objects of the user there, which may have members of these names.
+ */
 interface Context {
   upgrade?(request: Request, options: object): boolean;
   timeout?(request: Request, seconds: number): void;
@@ -49,10 +57,15 @@ interface Context {
   remoteAddr?: { hostname: string; port: number };
 }
 
+// A cast is needed, because plain tsc does not know the runtimes.
+const runtime = globalThis as unknown as Runtime;
+
 /** A WebSocket of Bun's server. */
 export interface BunWebSocket {
   /** The connection over the socket, and the function that takes it. */
   data: BunData;
+  /** State: 1 while it is open, 3 closed. */
+  readonly readyState: number;
   /** Sends a message. */
   send(bytes: Uint8Array): number;
   /** Closes. */
@@ -74,6 +87,8 @@ interface BunData {
 export interface BunWebSocketHandlers {
   /** Largest message in bytes that a client may send. */
   readonly maxPayloadLength: number;
+  /** Most bytes that wait to be sent; the connection keeps below it. */
+  readonly backpressureLimit: number;
   /** A socket is open. */
   open(socket: BunWebSocket): void;
   /** A message came. */
@@ -86,7 +101,8 @@ export interface BunWebSocketHandlers {
 
 /** Bun's handlers. A socket knows the acceptor that upgraded its request. */
 export const bunWebSocket: BunWebSocketHandlers = {
-  maxPayloadLength: 2 ** 30,
+  maxPayloadLength: UNREAD_MAX,
+  backpressureLimit: 2 ** 30,
   open: (socket) => socket.data.ninep.opened(socket),
   message: ({ data: { connection } }, data) => connection?.received(data),
   drain: ({ data: { connection } }) => connection?.drained(),
@@ -133,11 +149,19 @@ export class WebAcceptor {
     if (!isAllowed(request, this.#options)) {
       return refusal(403, "Pages of this origin may not connect.");
     }
-    const facts = typeof context === "object" && context !== null
+    const isKnown = runtime.Bun !== undefined || runtime.Deno !== undefined;
+    const facts = isKnown && typeof context === "object" && context !== null
       ? context as Context
       : {};
     const peer = peerOf(request, facts);
-    if (isUpgrade) return this.#upgrade(request, facts, peer);
+    if (isUpgrade) {
+      try {
+        return this.#upgrade(request, facts, peer);
+      } catch {
+        // The upgrade has a part that the runtime refuses.
+        return refusal(400, "The request is no upgrade to a WebSocket.");
+      }
+    }
     facts.timeout?.(request, 0); // A session may be idle.
     const { connection, response } = acceptPost(request, formatAddress(peer));
     this.#accept({ ...connection, remote: peer });
@@ -152,7 +176,15 @@ export class WebAcceptor {
         get buffered() {
           return socket.getBufferedAmount();
         },
-        send: (bytes) => void socket.send(bytes),
+        get isClosed() {
+          return socket.readyState === CLOSED;
+        },
+        send(bytes) {
+          // 0 means that Bun has dropped the message.
+          if (socket.send(bytes) === 0 && bytes.length > 0) {
+            throw new Error("the WebSocket takes no more");
+          }
+        },
         close: (code, reason) => socket.close(code, reason),
         terminate: () => socket.terminate(),
       },
@@ -169,8 +201,7 @@ export class WebAcceptor {
     const offered = request.headers.get("sec-websocket-protocol") ?? "";
     const isOffered = offered.split(",")
       .some((protocol) => protocol.trim() === SUBPROTOCOL);
-    // A cast is needed, because plain tsc does not know the runtimes.
-    const { Deno: deno, WebSocketPair } = globalThis as unknown as Runtime;
+    const { Deno: deno, WebSocketPair } = runtime;
     const headers: Record<string, string> = isOffered
       ? { "sec-websocket-protocol": SUBPROTOCOL }
       : {};
@@ -216,9 +247,10 @@ function refusal(
  * any server, and tell the server the origin of the page.
  */
 function isAllowed(
-  { headers, url }: Request,
+  request: Request,
   { origins = [], isLoopback = false }: AcceptorOptions,
 ): boolean {
+  const { headers } = request;
   const origin = headers.get("origin");
   if (origin === null || origins.includes("*") || origins.includes(origin)) {
     return true;
@@ -228,12 +260,17 @@ function isAllowed(
   if (isLoopback && !/^(localhost|127\.[0-9.]+|\[::1\])$/.test(hostname)) {
     return false;
   }
-  return host === (headers.get("host") ?? new URL(url).host);
+  return host === (headers.get("host") ?? urlOf(request).host);
+}
+
+/** Returns the URL, which Bun gives without a host if the client named none. */
+function urlOf({ url }: Request): URL {
+  return new URL(url, "http://localhost");
 }
 
 /** Returns the address of the client. */
 function peerOf(request: Request, context: Context): WebAddress {
-  const { protocol, pathname, search } = new URL(request.url);
+  const { protocol, pathname, search } = urlOf(request);
   const isUpgrade = request.headers.has("upgrade");
   const isSecure = protocol === "https:" || protocol === "wss:";
   const ip = context.requestIP?.(request);

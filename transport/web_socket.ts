@@ -3,6 +3,7 @@
 
 import type { ProtocolError } from "../codec.ts";
 import { closed, lost, pending } from "./failure.ts";
+import { Framer } from "./framer.ts";
 import { Inbox, INBOX_LIMIT } from "./inbox.ts";
 import { RefGroup, type Timer } from "./ref_group.ts";
 import { type Streams, streamsOf } from "./streams.ts";
@@ -22,24 +23,33 @@ const LOW = 256 * 1024;
  * Most bytes that wait to be read, 64 MiB, if the socket cannot be paused. A
  * server of this library reads on until 16 MiB of requests wait.
  */
-const UNREAD_MAX = 64 * 1024 * 1024;
+export const UNREAD_MAX: number = 64 * 1024 * 1024;
+/** Bytes of memory that a message costs beside its own, for the limits. */
+const MESSAGE_COST = 256;
 /** First and longest pause in milliseconds between two looks at the socket. */
 const LOOK_LEAST = 1;
 const LOOK_MOST = 32;
-/** Milliseconds that the peer has for its part of the closing handshake. */
+/**
+ * Milliseconds that the peer has for its part of the closing handshake, and a
+ * socket for its close event after an error.
+ */
 const CLOSING_MS = 1000;
 
 // `readyState` of a WebSocket.
 const CONNECTING = 0;
 const CLOSING = 2;
+const CLOSED = 3;
 
 // Codes of the end of a WebSocket.
 const NORMAL = 1000;
 const GOING_AWAY = 1001;
+const PROTOCOL_ERROR = 1002;
 const UNSUPPORTED_DATA = 1003;
 const NO_STATUS = 1005;
 const ABNORMAL = 1006;
 const POLICY = 1008;
+/** Difference between a code and the code for private use in its place. */
+const PRIVATE = 3000;
 
 /** Texts for codes that a peer or a runtime gives without a reason. */
 const REASONS: ReadonlyMap<number, string> = new Map([
@@ -102,10 +112,12 @@ export interface WebSocketOptions {
   remote?: Readonly<Address> | undefined;
 }
 
-/** A socket that one direction of {@linkcode SocketConnection} is made of. */
+/** A socket that a {@linkcode SocketConnection} is made of. */
 export interface MessageSocket {
   /** Bytes that wait to be sent. */
   readonly buffered: number;
+  /** True when the socket has ended, also if no event has told so. */
+  readonly isClosed: boolean;
   /** Sends bytes, which the caller may reuse at once. */
   send(bytes: Uint8Array): void;
   /** Begins the closing handshake. */
@@ -187,9 +199,19 @@ function messageSocketOf(socket: WebSocketLike & WsMembers): MessageSocket {
     get buffered() {
       return socket.bufferedAmount;
     },
+    get isClosed() {
+      return socket.readyState === CLOSED;
+    },
     // The copy is for `ws`, which keeps a view of the bytes.
     send: (bytes) => socket.send(new Uint8Array(bytes)),
-    close: (code, reason) => socket.close(code, reason),
+    close(code, reason) {
+      try {
+        socket.close(code, reason);
+      } catch {
+        // Most runtimes take 1000 and the codes for private use only.
+        socket.close(code === NORMAL ? code : code + PRIVATE, reason);
+      }
+    },
     pause: pause && (() => pause.call(socket)),
     resume: resume && (() => resume.call(socket)),
     terminate: terminate && (() => terminate.call(socket)),
@@ -210,8 +232,9 @@ export class SocketConnection implements Connection {
   #isPaused = false;
   /** A Blob whose bytes are still to come, and what follows it. */
   #blobs: Promise<void> | undefined;
-  /** Number of bytes of the present 9P message that are still to be sent. */
-  #left = 0;
+  /** Number of bytes of the messages that wait for a Blob. */
+  #blobBytes = 0;
+  readonly #framer: Framer;
   /** Number of bytes that the socket was given. */
   #given = 0;
   #rest: Uint8Array | undefined;
@@ -225,6 +248,8 @@ export class SocketConnection implements Connection {
   #isClosing = false;
   /** Ends the wait for the peer's part of the closing handshake. */
   #closing: Timer | undefined;
+  /** Ends the wait for the close event after an error. */
+  #failing: Timer | undefined;
   /** The next look at the bytes that wait in the socket. */
   #looking: Timer | undefined;
 
@@ -248,6 +273,7 @@ export class SocketConnection implements Connection {
     this.maxMessage = maxMessage;
     this.#isOpen = isOpen;
     this.#inbox = new Inbox(peer);
+    this.#framer = new Framer(maxMessage);
     this.closed = new Promise((resolve) => this.#resolveClosed = resolve);
   }
 
@@ -266,16 +292,14 @@ export class SocketConnection implements Connection {
 
   read(buffer: Uint8Array): Promise<Uint8Array | null> {
     const bytes = this.#inbox.read(buffer);
-    if (this.#isPaused && this.#inbox.size < INBOX_LIMIT) {
-      this.#isPaused = false;
-      this.#socket.resume?.();
-    }
+    if (this.#isPaused && this.#unread < INBOX_LIMIT) this.#resume();
     return bytes;
   }
 
   write(bytes: Uint8Array): Promise<void> | undefined {
     if (this.#writeEnded) return Promise.reject(closed(this.peer));
     if (this.#writer) return Promise.reject(pending(this.peer, "write to"));
+    if (this.#socket.isClosed) this.ended(ABNORMAL);
     if (this.#error) return Promise.reject(this.#error);
     try {
       const rest = this.#send(bytes);
@@ -292,10 +316,21 @@ export class SocketConnection implements Connection {
   closeWrite(): Promise<void> {
     if (!this.#writeEnded) {
       this.#writeEnded = true;
-      if (this.#readEnded) this.#finish();
-      else this.#socket.send(new Uint8Array(0));
+      if (this.#isOpen) this.#sendEnd();
     }
     return Promise.resolve();
+  }
+
+  /** Sends what is held, and the empty message that ends the direction. */
+  #sendEnd(): void {
+    try {
+      const rest = this.#framer.flush();
+      if (rest) this.#socket.send(rest);
+      if (!this.#readEnded) this.#socket.send(new Uint8Array(0));
+    } catch {
+      // The socket has ended, and so has the direction.
+    }
+    if (this.#readEnded) this.#finish();
   }
 
   close(): void {
@@ -319,32 +354,48 @@ export class SocketConnection implements Connection {
   opened(): void {
     this.#isOpen = true;
     if (this.#rest !== undefined) this.#sendRest(LOOK_LEAST);
+    else if (this.#writeEnded && !this.#closed) this.#sendEnd();
   }
 
   /** A message came: an ArrayBuffer, a view, a list of views, a Blob, or text. */
   received(data: unknown): void {
     if (this.#closed || this.#error) return;
-    if (this.#blobs !== undefined || isBlob(data)) {
-      const before = this.#blobs ?? Promise.resolve();
-      const blobs = before.then(async () => {
-        this.#take(isBlob(data) ? await data.arrayBuffer() : data);
-        if (this.#blobs === blobs) this.#blobs = undefined;
-      }).catch((error) => this.failed(error));
-      this.#blobs = blobs;
-    } else this.#take(data);
+    if (this.#blobs === undefined && !isBlob(data)) {
+      this.#take(data);
+      return;
+    }
+    const size = MESSAGE_COST + (isBlob(data) ? data.size : lengthOf(data));
+    this.#blobBytes += size;
+    const before = this.#blobs ?? Promise.resolve();
+    const blobs = before.then(async () => {
+      const content = isBlob(data) ? await data.arrayBuffer() : data;
+      this.#blobBytes -= size;
+      this.#take(content);
+      if (this.#blobs === blobs) this.#blobs = undefined;
+    }).catch((error) => this.failed(error));
+    this.#blobs = blobs;
+    this.#bound();
   }
 
   /** The socket has failed. */
   failed(cause: unknown): void {
-    const detail = cause instanceof Error
-      ? cause
-      : new Error(`${cause || "the WebSocket failed"}`);
-    this.#die(lost(this.peer, detail));
-    this.#socketEnded();
+    if (cause) {
+      const detail = cause instanceof Error ? cause : new Error(`${cause}`);
+      this.#die(lost(this.peer, detail));
+    }
+    // The close event that follows in most runtimes has a code. It tells more
+    // than an error without a text.
+    this.#failing ??= this.#refs.after(CLOSING_MS, () => {
+      this.#die(lost(this.peer, new Error("the WebSocket failed")));
+      this.#closeSocket(NORMAL, "");
+      this.#socketEnded();
+    });
   }
 
   /** The socket is closed. */
   ended(code: number = NO_STATUS, reason = ""): void {
+    // A server of workerd answers a close only when it is told to.
+    this.#closeSocket(NORMAL, "");
     this.#socketEnded();
     if (code === NORMAL || code === GOING_AWAY || code === NO_STATUS) {
       // The bytes of a Blob may still be on their way to the inbox.
@@ -383,15 +434,36 @@ export class SocketConnection implements Connection {
       if (this.#writeEnded) this.#finish();
       return;
     }
+    if (this.#readEnded) {
+      this.#refuse(PROTOCOL_ERROR, "the peer sent bytes after its end");
+      return;
+    }
     this.#inbox.push(bytes);
-    if (this.#inbox.size > UNREAD_MAX) {
+    this.#bound();
+  }
+
+  /** Memory of the messages that wait to be read. */
+  get #unread(): number {
+    const { size, count } = this.#inbox;
+    return size + count * MESSAGE_COST + this.#blobBytes;
+  }
+
+  /** Pauses the socket, or ends the connection, when much waits to be read. */
+  #bound(): void {
+    const unread = this.#unread;
+    if (unread > UNREAD_MAX) {
       this.#refuse(POLICY, "more than 64 MiB wait to be read");
     } else if (
-      this.#inbox.size >= INBOX_LIMIT && this.#socket.pause && !this.#isPaused
+      unread >= INBOX_LIMIT && this.#socket.pause && !this.#isPaused
     ) {
       this.#isPaused = true;
       this.#socket.pause();
     }
+  }
+
+  #resume(): void {
+    this.#isPaused = false;
+    this.#socket.resume?.();
   }
 
   /** Ends the connection because of a breach of the peer. */
@@ -406,25 +478,18 @@ export class SocketConnection implements Connection {
    */
   #send(bytes: Uint8Array): Uint8Array | undefined {
     const { length } = bytes;
-    let at = 0;
-    const view = new DataView(bytes.buffer, bytes.byteOffset, length);
-    while (at < length) {
+    const framer = this.#framer;
+    for (let at = 0;;) {
+      // An empty rest waits until the socket has room for the next write.
       if (!this.#isOpen || this.#socket.buffered > HIGH) {
         return bytes.subarray(at);
       }
-      if (this.#left === 0) {
-        // A user of the streams may write anything: the rest of such a write is
-        // one message.
-        this.#left = length - at >= 4 ? view.getUint32(at, true) : 0;
-        if (this.#left < 7) this.#left = length - at;
-      }
-      const size = Math.min(this.#left, length - at, this.maxMessage);
-      this.#socket.send(bytes.subarray(at, at + size));
-      this.#given += size;
-      this.#left -= size;
-      at += size;
+      if (at === length) return undefined;
+      const taken = framer.next(at === 0 ? bytes : bytes.subarray(at));
+      at += taken;
+      this.#given += taken;
+      if (framer.frame) this.#socket.send(framer.frame);
     }
-    return this.#socket.buffered > HIGH ? bytes.subarray(at) : undefined;
   }
 
   /** Looks, after a pause, whether the socket has room. */
@@ -437,6 +502,7 @@ export class SocketConnection implements Connection {
 
   #sendRest(pause: number): void {
     if (this.#rest === undefined) return;
+    if (this.#socket.isClosed) return this.ended(ABNORMAL);
     if (this.#socket.buffered > LOW) return this.#look(pause);
     try {
       this.#rest = this.#send(this.#rest);
@@ -474,6 +540,8 @@ export class SocketConnection implements Connection {
   #closeSocket(code: number, reason: string): void {
     if (this.#isClosing) return;
     this.#isClosing = true;
+    // A paused socket would not see the answer of the peer.
+    if (this.#isPaused) this.#resume();
     this.#closing = this.#refs.after(CLOSING_MS, () => {
       this.#socket.terminate?.();
       this.#resolveClosed();
@@ -488,10 +556,22 @@ export class SocketConnection implements Connection {
   #socketEnded(): void {
     this.#isClosing = true;
     this.#refs.cancel(this.#closing);
+    this.#refs.cancel(this.#failing);
     this.#resolveClosed();
   }
 }
 
 function isBlob(data: unknown): data is Blob {
   return typeof Blob === "function" && data instanceof Blob;
+}
+
+/** Returns the number of bytes of a message that is no Blob. */
+function lengthOf(data: unknown): number {
+  if (typeof data === "string") return data.length;
+  if (Array.isArray(data)) {
+    return data.reduce((sum: number, part) => sum + lengthOf(part), 0);
+  }
+  return data instanceof ArrayBuffer || ArrayBuffer.isView(data)
+    ? data.byteLength
+    : 0;
 }

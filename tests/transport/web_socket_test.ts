@@ -25,6 +25,11 @@ class FakeSocket implements WebSocketLike {
   }
 
   close(code?: number): void {
+    // As in browsers, Deno and Node.
+    if (code !== undefined && code !== 1000 && !(code >= 3000 && code < 5000)) {
+      throw new DOMException("code", "InvalidAccessError");
+    }
+    if (this.readyState === 3) return;
     this.closes.push(code);
     this.readyState = 3;
     queueMicrotask(() => this.emit("close", { code: code ?? 1005 }));
@@ -91,9 +96,30 @@ test("each 9P message goes out as one binary message", async () => {
   await connection.write?.(joined(clunk(3).subarray(6), clunk(4)));
   assertEquals(
     socket.sent.slice(3).map(({ length }) => length),
-    [6, 5, 11],
+    [11, 11],
   );
   assertEquals(joined(...socket.sent.slice(3)), joined(clunk(3), clunk(4)));
+});
+
+test("a message that was written byte by byte goes out whole", async () => {
+  const socket = new FakeSocket();
+  const connection = fromWebSocket(socket, { maxMessage: 1000 });
+  const data = joined(clunk(1), sized(200), sized(5000), clunk(2));
+  for (const byte of data) await connection.write?.(new Uint8Array([byte]));
+  assertEquals(joined(...socket.sent), data);
+  assertEquals(socket.sent.slice(0, 2), [clunk(1), sized(200)]);
+  assertEquals(socket.sent.at(-1), clunk(2));
+});
+
+test("the first part of a message goes out before the end", async () => {
+  const socket = new FakeSocket();
+  const connection = fromWebSocket(socket);
+  await connection.write?.(clunk(1).subarray(0, 9));
+  assertEquals(socket.sent, []);
+  await connection.closeWrite?.();
+  assertEquals(socket.sent, [clunk(1).subarray(0, 9), new Uint8Array(0)]);
+  await connection.write?.(clunk(1)).catch(() => {});
+  assertEquals(socket.sent.length, 2);
 });
 
 test("bytes that are no 9P go out as they are, in parts", async () => {
@@ -138,7 +164,8 @@ test("a text message ends the connection", async () => {
     ProtocolError,
     'Connection to "websocket" lost: the peer sent text, 9P needs bytes',
   );
-  assertEquals(socket.closes, [1003]);
+  // Browsers refuse 1003.
+  assertEquals(socket.closes, [4003]);
   await connection.closed;
 });
 
@@ -197,6 +224,79 @@ for (const [event, detail] of ENDS) {
     await connection.closed;
   });
 }
+
+test("an error tells less than the code of the close that follows", async () => {
+  const socket = new FakeSocket();
+  const connection = fromWebSocket(socket);
+  const read = connection.read?.(new Uint8Array(8));
+  socket.emit("error"); // As in browsers.
+  socket.emit("close", { code: 1009 });
+  await assertRejects(
+    async () => void await read,
+    ProtocolError,
+    "message too big (WebSocket code 1009)",
+  );
+});
+
+test("an error without a text and without a close", async () => {
+  const socket = new FakeSocket();
+  const connection = fromWebSocket(socket);
+  socket.emit("error");
+  await assertRejects(
+    async () => void await connection.read?.(new Uint8Array(8)),
+    ProtocolError,
+    "the WebSocket failed",
+  );
+  assertEquals(socket.closes, [1000]);
+  await connection.closed;
+});
+
+test("a socket that has closed without an event", async () => {
+  const socket = new FakeSocket();
+  const connection = fromWebSocket(socket);
+  socket.bufferedAmount = 2 * 1024 * 1024;
+  const write = connection.write?.(clunk(1));
+  socket.readyState = 3;
+  await assertRejects(
+    async () => await write,
+    ProtocolError,
+    "the peer has gone without a close",
+  );
+  await connection.closed;
+});
+
+test("bytes after the end are a breach", async () => {
+  const socket = new FakeSocket();
+  const connection = fromWebSocket(socket);
+  socket.receive(new ArrayBuffer(0), new ArrayBuffer(1));
+  assertEquals(await connection.read?.(new Uint8Array(8)), null);
+  await assertRejects(
+    async () => await connection.write?.(clunk(1)),
+    ProtocolError,
+    "the peer sent bytes after its end",
+  );
+  await connection.closed;
+});
+
+test("closeWrite() of a socket that connects, and of one that has closed", async () => {
+  const socket = new FakeSocket();
+  socket.readyState = 0;
+  const connection = fromWebSocket(socket);
+  await connection.closeWrite?.();
+  assertEquals(socket.sent, []);
+  socket.emit("open");
+  assertEquals(socket.sent, [new Uint8Array(0)]);
+  const broken = new FakeSocket();
+  broken.send = () => {
+    throw new Error("closed");
+  };
+  const other = fromWebSocket(broken);
+  await other.closeWrite?.();
+  for (const each of [connection, other]) {
+    each.close();
+    await each.closed;
+  }
+});
 
 test("an error without a close ends the connection", async () => {
   const socket = new FakeSocket();
@@ -274,7 +374,28 @@ test("a peer that sends without an end is cut off, if nothing reads", async () =
     ProtocolError,
     "more than 64 MiB wait to be read",
   );
-  assertEquals(socket.closes, [1008]);
+  assertEquals(socket.closes, [4008]);
+  await connection.closed;
+});
+
+test("many messages of one byte are bounded by the memory that they cost", async () => {
+  const socket = new FakeSocket();
+  const connection = fromWebSocket(socket);
+  const byte = new ArrayBuffer(1);
+  let count = 0;
+  while (socket.closes.length === 0) {
+    socket.receive(byte);
+    assert(++count < 300_000, "they are not bounded");
+  }
+  await connection.closed;
+});
+
+test("Blobs that wait for their bytes are bounded", async () => {
+  const socket = new FakeSocket();
+  const connection = fromWebSocket(socket);
+  const blob = new Blob([new Uint8Array(1024 * 1024)]);
+  for (let i = 0; i < 64; i++) socket.receive(blob);
+  assertEquals(socket.closes, [4008]);
   await connection.closed;
 });
 
