@@ -23,6 +23,9 @@ import type {
 
 /** The parts of the runtimes that are used here, because their types differ. */
 interface Runtime {
+  readonly process?: { readonly release?: { readonly name?: string } };
+  /** A class of workerd. */
+  readonly WebSocketPair?: unknown;
   readonly WebSocket?: new (url: string, options: object) => WebSocketLike;
   readonly Deno?: {
     createHttpClient(options: object): { close(): void };
@@ -49,15 +52,21 @@ type Fetch = (request: Request, context: unknown) => Response;
 const runtime = globalThis as unknown as Runtime;
 
 /** Connects by a WebSocket, or by a POST. */
-export function dial(
+export async function dial(
   address: WebAddress,
-  { signal, tls }: DialOptions,
+  options: DialOptions,
 ): Promise<Connection> {
+  const { signal, tls } = options;
   const url = formatAddress(address);
   const { scheme } = address;
+  const isWebSocket = scheme === "ws" || scheme === "wss";
+  if (isWebSocket && hasBetterClient()) {
+    const { dialWebSocket } = await import("./web_socket_client.ts");
+    return await dialWebSocket(address, SUBPROTOCOL, options);
+  }
   const extensions = tls ? tlsExtensions(tls) : {};
   if (scheme === "http" || scheme === "https") {
-    return Promise.resolve({ ...post(url, extensions), remote: address });
+    return { ...post(url, extensions), remote: address };
   }
   const { WebSocket } = runtime;
   if (WebSocket === undefined) {
@@ -67,7 +76,17 @@ export function dial(
     url,
     tls ? { protocols: [SUBPROTOCOL], ...extensions } : [SUBPROTOCOL],
   );
-  return untilOpen(socket, address, signal);
+  return await untilOpen(socket, address, signal);
+}
+
+/**
+ * Tells whether the client of `web_socket_client.ts` can be used, and is better
+ * than the runtime's own: in Deno and Node.
+ */
+function hasBetterClient(): boolean {
+  const { Deno: deno, Bun: bun, WebSocketPair: pair, process } = runtime;
+  if (deno) return true;
+  return process?.release?.name === "node" && !bun && !pair;
 }
 
 /** Waits for a socket that connects; the signal ends only the wait. */

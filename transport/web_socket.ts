@@ -397,15 +397,10 @@ export class SocketConnection implements Connection {
     // A server of workerd answers a close only when it is told to.
     this.#closeSocket(NORMAL, "");
     this.#socketEnded();
-    if (code === NORMAL || code === GOING_AWAY || code === NO_STATUS) {
-      // The bytes of a Blob may still be on their way to the inbox.
-      if (this.#blobs) void this.#blobs.then(() => this.#die());
-      else this.#die();
-      return;
-    }
-    const text = reason || REASONS.get(code) || "closed";
-    const error = new Error(`${text} (WebSocket code ${code})`);
-    this.#die(lost(this.peer, error));
+    const error = errorOf(this.peer, code, reason);
+    // The bytes of a Blob may still be on their way to the inbox.
+    if (!error && this.#blobs) void this.#blobs.then(() => this.#die());
+    else this.#die(error);
   }
 
   /** The socket takes more bytes. */
@@ -559,6 +554,24 @@ export class SocketConnection implements Connection {
     this.#refs.cancel(this.#failing);
     this.#resolveClosed();
   }
+}
+
+/**
+ * Returns the error of a WebSocket that has ended, or undefined for an end in
+ * order.
+ *
+ * @param peer Label of the peer.
+ * @param code Code of the close.
+ * @param reason Reason of the close, or an empty text.
+ */
+export function errorOf(
+  peer: string,
+  code: number,
+  reason: string,
+): ProtocolError | undefined {
+  if (code === NORMAL || code === GOING_AWAY || code === NO_STATUS) return;
+  const text = reason || REASONS.get(code) || "closed";
+  return lost(peer, new Error(`${text} (WebSocket code ${code})`));
 }
 
 function isBlob(data: unknown): data is Blob {
