@@ -40,3 +40,7 @@ export {
   webHandler,
   type WebHandlerOptions,
 } from "./server/web_handler.ts";
+export type {
+  BunWebSocket,
+  BunWebSocketHandlers,
+} from "./transport/web_acceptor.ts";

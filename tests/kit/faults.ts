@@ -22,9 +22,9 @@ import {
 import {
   bytes,
   each,
+  EMPTY,
   error,
   type Fault,
-  EMPTY,
   QID,
   type Relay,
   replies,
