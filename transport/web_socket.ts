@@ -195,6 +195,9 @@ interface WsMembers {
 
 function messageSocketOf(socket: WebSocketLike & WsMembers): MessageSocket {
   const { pause, resume, terminate } = socket;
+  // The package `ws`, whose sockets are emitters, and workerd keep a view of the
+  // bytes. Others take the bytes at once, as the standard says.
+  const keepsView = "on" in socket || "WebSocketPair" in globalThis;
   return {
     get buffered() {
       return socket.bufferedAmount;
@@ -202,8 +205,8 @@ function messageSocketOf(socket: WebSocketLike & WsMembers): MessageSocket {
     get isClosed() {
       return socket.readyState === CLOSED;
     },
-    // The copy is for `ws`, which keeps a view of the bytes.
-    send: (bytes) => socket.send(new Uint8Array(bytes)),
+    send: (bytes) =>
+      socket.send(keepsView ? new Uint8Array(bytes) : plain(bytes)),
     close(code, reason) {
       try {
         socket.close(code, reason);
@@ -572,6 +575,12 @@ export function errorOf(
   if (code === NORMAL || code === GOING_AWAY || code === NO_STATUS) return;
   const text = reason || REASONS.get(code) || "closed";
   return lost(peer, new Error(`${text} (WebSocket code ${code})`));
+}
+
+/** Tells the type that bytes of a Connection have. */
+function plain(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+  // A SharedArrayBuffer is refused by send() itself.
+  return bytes as Uint8Array<ArrayBuffer>;
 }
 
 function isBlob(data: unknown): data is Blob {
