@@ -44,6 +44,12 @@ export interface Connection {
    */
   readonly maxMessage?: number | undefined;
   /**
+   * Most bytes of data in requests that the peer has not answered; no limit by
+   * default. A peer that cannot hold back its client, because it has a WebSocket
+   * that cannot be paused, ends the connection of a client that sends more.
+   */
+  readonly maxUnanswered?: number | undefined;
+  /**
    * True when the peer takes replies to all of its requests after the end of
    * its direction, as the client of a POST does; false by default.
    */

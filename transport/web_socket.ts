@@ -24,6 +24,11 @@ const LOW = 256 * 1024;
  * server of this library reads on until 16 MiB of requests wait.
  */
 export const UNREAD_MAX: number = 64 * 1024 * 1024;
+/**
+ * Most bytes of data that a client sends before it has replies: with what the
+ * server's library keeps beside them, they are fewer than UNREAD_MAX.
+ */
+export const UNANSWERED_MAX: number = 32 * 1024 * 1024;
 /** Bytes of memory that a message costs beside its own, for the limits. */
 const MESSAGE_COST = 256;
 /** First and longest pause in milliseconds between two looks at the socket. */
@@ -138,8 +143,10 @@ export interface MessageSocket {
  * binary message stands for the end of one direction, which a WebSocket does not
  * have.
  *
- * A WebSocket of a browser cannot be paused. So the connection ends when more
- * than 64 MiB wait to be read, which a client of this library does not cause.
+ * Most WebSockets cannot be paused; those of the package `ws` and of Bun's
+ * clients can. So a connection ends when more than 64 MiB wait to be read. A
+ * client of this library never sends more than 32 MiB of data before it has
+ * replies.
  *
  * @param socket The socket. It may be connecting; a message that came before
  *   this call is lost.
@@ -226,6 +233,7 @@ export class SocketConnection implements Connection {
   readonly peer: string;
   readonly remote?: Readonly<Address>;
   readonly maxMessage: number;
+  readonly maxUnanswered: number = UNANSWERED_MAX;
   readonly closed: Promise<void>;
   readonly #socket: MessageSocket;
   readonly #inbox: Inbox;

@@ -20,7 +20,7 @@ import {
   PONG,
   putFrame,
 } from "./web_socket_frames.ts";
-import { errorOf, MAX_MESSAGE } from "./web_socket.ts";
+import { errorOf, MAX_MESSAGE, UNANSWERED_MAX } from "./web_socket.ts";
 import { ProtocolError } from "../codec.ts";
 import type { Certificate, Connection, DialOptions } from "./connection.ts";
 
@@ -156,6 +156,7 @@ class ClientConnection implements Connection {
   readonly peer: string;
   readonly remote: Readonly<WebAddress>;
   readonly maxMessage = MAX_MESSAGE;
+  readonly maxUnanswered = UNANSWERED_MAX;
   readonly closed: Promise<void>;
   readonly certificate: Certificate | undefined;
   readonly #channel: Channel;

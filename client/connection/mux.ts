@@ -58,6 +58,8 @@ class Pending {
   onAbort: (() => void) | undefined;
   /** Type number of the right reply. */
   code = 0;
+  /** Number of bytes of data in the request. */
+  readonly dataLength: number;
   /** Tag that the caller chose. */
   claimed: number | undefined;
   /**
@@ -88,6 +90,7 @@ class Pending {
     reject: (reason: unknown) => void,
   ) {
     this.request = request;
+    this.dataLength = request.type === "Twrite" ? request.data.length : 0;
     this.into = into;
     this.signal = signal;
     this.resolve = resolve;
@@ -152,6 +155,8 @@ export class Mux {
    * caller has chosen one.
    */
   readonly #waiting = new Set<Pending>();
+  /** Bytes of data of the requests that were sent and have no reply. */
+  #unanswered = 0;
   /** Number of waiting requests that have a tag. */
   #reserved = 0;
   /**
@@ -224,6 +229,7 @@ export class Mux {
     this.#stale = new Set(this.#tags.all());
     this.#tags = new NumberPool("tag", NOTAG);
     this.#pending.length = 0;
+    this.#unanswered = 0;
     // Replies that come before the Rversion may have the size of the old
     // session.
     const { splitter } = this.#intake;
@@ -381,10 +387,13 @@ export class Mux {
     if (this.#refusal) return Promise.reject(this.#refusal.error);
     if (signal?.aborted) return Promise.reject(signal.reason);
     return new Promise((resolve, reject) => {
-      const isNext = this.#waiting.size === 0 && this.#hasRoom;
+      const hasTag = this.#hasTag;
       if (tag !== undefined) this.#tags.claim(tag);
       const pending = new Pending(request, into, signal, resolve, reject);
       pending.claimed = tag;
+      // Requests without data do not wait for those with data.
+      const isNext = hasTag && this.#hasRoom(pending) &&
+        (this.#waiting.size === 0 || pending.dataLength === 0);
       if (signal) {
         pending.onAbort = () => this.#abort(pending, signal.reason);
         this.environment.aborts.add(signal, pending.onAbort);
@@ -398,9 +407,16 @@ export class Mux {
     });
   }
 
-  /** True when one more request may be under way. */
-  get #hasRoom(): boolean {
+  /** True when there is a tag for one more request. */
+  get #hasTag(): boolean {
     return this.#tags.size - this.#reserved < this.#limit;
+  }
+
+  /** True when the peer takes the data of one more request now. */
+  #hasRoom({ dataLength }: Pending): boolean {
+    const { maxUnanswered = Infinity } = this.connection;
+    return dataLength === 0 || this.#unanswered === 0 ||
+      this.#unanswered + dataLength <= maxUnanswered;
   }
 
   /** Gives a request its tag and sends it. */
@@ -412,6 +428,7 @@ export class Mux {
       request.tag = pending.claimed ?? this.#tags.take();
       this.#pending[request.tag] = pending;
     }
+    this.#unanswered += pending.dataLength;
     const { writer } = this.#outbox;
     const start = writer.at;
     try {
@@ -442,7 +459,8 @@ export class Mux {
       this.#put(pending);
     }
     for (const pending of this.#waiting) {
-      if (!this.#hasRoom) return;
+      if (!this.#hasTag) return;
+      if (!this.#hasRoom(pending)) continue;
       this.#waiting.delete(pending);
       if (pending.claimed !== undefined) this.#reserved--;
       this.#put(pending);
@@ -458,6 +476,7 @@ export class Mux {
     } else if (this.#pending[tag] === pending) { // No Tversion came between.
       this.#pending[tag] = undefined;
       this.#tags.give(tag);
+      this.#unanswered -= pending.dataLength;
     }
   }
 
