@@ -63,7 +63,7 @@ const runtime = globalThis as unknown as Runtime;
 /** A WebSocket of Bun's server. */
 export interface BunWebSocket {
   /** The connection over the socket, and the function that takes it. */
-  data: BunData;
+  data: unknown;
   /** State: 1 while it is open, 3 closed. */
   readonly readyState: number;
   /** Sends a message. */
@@ -99,15 +99,20 @@ export interface BunWebSocketHandlers {
   close(socket: BunWebSocket, code: number, reason: string): void;
 }
 
+function dataOf(socket: BunWebSocket): BunData {
+  // upgrade() sets it.
+  return socket.data as BunData;
+}
+
 /** Bun's handlers. A socket knows the acceptor that upgraded its request. */
 export const bunWebSocket: BunWebSocketHandlers = {
   maxPayloadLength: UNREAD_MAX,
   backpressureLimit: 2 ** 30,
-  open: (socket) => socket.data.ninep.opened(socket),
-  message: ({ data: { connection } }, data) => connection?.received(data),
-  drain: ({ data: { connection } }) => connection?.drained(),
-  close: ({ data: { connection } }, code, reason) =>
-    connection?.ended(code, reason),
+  open: (socket) => dataOf(socket).ninep.opened(socket),
+  message: (socket, data) => dataOf(socket).connection?.received(data),
+  drain: (socket) => dataOf(socket).connection?.drained(),
+  close: (socket, code, reason) =>
+    dataOf(socket).connection?.ended(code, reason),
 };
 
 /** Makes connections of requests. */
@@ -170,7 +175,8 @@ export class WebAcceptor {
 
   /** A socket of Bun is open. */
   opened(socket: BunWebSocket): void {
-    const { peer } = socket.data;
+    const data = dataOf(socket);
+    const { peer } = data;
     const connection = new SocketConnection(
       {
         get buffered() {
@@ -193,7 +199,7 @@ export class WebAcceptor {
       true,
       peer,
     );
-    socket.data.connection = connection;
+    data.connection = connection;
     this.#accept(connection);
   }
 
