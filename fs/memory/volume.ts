@@ -1,6 +1,7 @@
 // The input for new nodes of a tree in memory, and the state that they share.
 
 import type { Qid } from "../../codec.ts";
+import { firstPath } from "../first_path.ts";
 import type { Quota } from "./quota.ts";
 
 /** Now, in seconds since 1970-01-01 UTC. */
@@ -37,7 +38,7 @@ export class Volume<N> {
   // Qid paths come from a counter, so no path is used twice. The counter starts
   // at a random number, so that a client of a restarted server does not take
   // another file for the file that it had.
-  #lastPath = randomPath() - 1n;
+  #lastPath = firstPath() - 1n;
 
   constructor(
     quota: Quota,
@@ -55,16 +56,6 @@ export class Volume<N> {
   init(name: string, mode: number, uid: string, gid: string): NodeInit<N> {
     return { name, path: ++this.#lastPath, mode, uid, gid, volume: this };
   }
-}
-
-/**
- * Returns the first qid path. Two servers, of which one replaces the other,
- * have no qid path in common. All paths stay below 2^53, because programs on
- * Node read an inode as a double.
- */
-function randomPath(): bigint {
-  const [random] = crypto.getRandomValues(new Uint32Array(1));
-  return BigInt(random) << 20n; // Leaves a million paths before the next possible start.
 }
 
 /** The attributes that all names of a file share. */
