@@ -1,6 +1,6 @@
 // The JSON of function calls: the text of a Tcall, and the text of the Rerror
-// that answers a function that failed. See the extension's messages Tcall and
-// Rcall; the form is that of pyroute2's `plan9` package.
+// that answers a function that failed. Tcall and Rcall are the messages of the
+// extension. The JSON has the same form as in pyroute2's `plan9` package.
 
 import { codeOfErrno, errnoOf } from "./error_table.ts";
 import { NinePError } from "./errors.ts";
@@ -10,7 +10,7 @@ import { utf8Length } from "./wire.ts";
 /** Deepest nesting of arrays and objects in arguments. */
 export const DEPTH_MAX = 64;
 
-/** The error of a function, for the caller. */
+/** The error of a function, as the server sends it to the caller. */
 export interface ErrorEnvelope {
   /** Name of the error's class, such as `ValueError`. */
   class: string;
@@ -25,8 +25,8 @@ export interface FunctionErrorOptions {
   /** Text on the wire; the message by default. */
   ename?: string;
   /**
-   * Message of the error object. By default it is the text of the envelope, or
-   * the class.
+   * Message of the error object. The default is `str` of the envelope, or its
+   * class when `str` is empty.
    */
   message?: string;
   /** Cause of the error. */
@@ -35,10 +35,10 @@ export interface FunctionErrorOptions {
 
 /**
  * The error of a remote function: a {@linkcode NinePError} that also has the
- * class, the arguments and the message that the server told.
+ * class, the arguments and the message from the server.
  *
- * The class is only a name. `code` has its meaning, such as `ENOENT` for a
- * `FileNotFoundError`.
+ * The class is only a name. `code` tells the meaning of the error, such as
+ * `ENOENT` for a `FileNotFoundError`.
  */
 export class FunctionError extends NinePError {
   /** Name of the error's class on the server, such as `ValueError`. */
@@ -71,8 +71,9 @@ export class FunctionError extends NinePError {
 }
 
 /**
- * The exit error. When a function throws it, the caller gets the error, and the
- * server closes the caller's connection.
+ * The error that ends a client's connection. When a function throws a
+ * Plan9Exit, the server sends the error to the caller and then closes the
+ * caller's connection.
  *
  * @example A function that ends its client
  * ```ts
@@ -102,13 +103,14 @@ const REMOVED_CLASS = "StaleFileError";
 /** Text of the error for a file that was removed. */
 const REMOVED = "file has been removed";
 
-// A fid of a function file outlives the file. Then its next Tcall fails with
-// {"class": "StaleFileError", "argv": [116, "file has been removed"], "str":
-// "file has been removed"}, and its next read or write fails with the text of
-// `str`. 116 is ESTALE of Linux. The class tells this error from all errors of
-// functions: a function may throw any text and any code, but the server sends
-// it with another class. So after this error a client knows that the function
-// was not called, and may walk and call again.
+// A fid of a function file stays valid when the file is removed. The next Tcall
+// on this fid fails with {"class": "StaleFileError", "argv": [116, "file has
+// been removed"], "str": "file has been removed"}, and the next read or write
+// fails with the text of `str`. 116 is the number of ESTALE on Linux. The class
+// distinguishes this error from every error that a function throws: a function
+// may throw any text and any code, but the server sends its error with another
+// class. After a StaleFileError, a client therefore knows that the function was
+// not called, and may walk and call again.
 
 /** Makes the error for a fid whose function file was removed. */
 export function removedError(): FunctionError {
@@ -117,8 +119,8 @@ export function removedError(): FunctionError {
 }
 
 /**
- * Recognizes that a call failed because its file was removed: the function was
- * not called.
+ * Recognizes the error of a call whose function file was removed. In this case
+ * the function was not called.
  */
 export function isRemovedError(error: unknown): boolean {
   return error instanceof FunctionError && error.class === REMOVED_CLASS;
@@ -150,8 +152,8 @@ function codeOfEnvelope(envelope: ErrorEnvelope): string | undefined {
 }
 
 /**
- * Returns the envelope of an error that a function threw: with the message,
- * never with the stack.
+ * Returns the envelope of an error that a function threw. The envelope has the
+ * error's message and never its stack.
  */
 export function envelopeOf(error: unknown): ErrorEnvelope {
   if (error instanceof FunctionError) {
@@ -231,7 +233,8 @@ export function encodeEnvelope(
   const most = Math.min(limit, 0xffff); // No text on the wire is longer.
   const whole = jsonOf(envelope);
   if (whole !== undefined && utf8Length(whole) <= most) return whole;
-  // The number stays. Its text is in `str`, which may fill the rest.
+  // Only the number of `argv` is kept. Its text is also in `str`, which may
+  // fill the remaining bytes.
   const [errno] = envelope.argv;
   const argv = Number.isSafeInteger(errno) ? [errno] : [];
   const cut = { class: cutJson(envelope.class, most >> 1), argv, str: "" };
@@ -265,7 +268,7 @@ function cutJson(text: string, most: number): string {
 }
 
 /**
- * Reads an error text that is a function's JSON.
+ * Parses the JSON that an Rerror has for a failed function.
  *
  * @param ename Text of an Rerror.
  * @returns The error, or undefined when the text is no such JSON.
@@ -350,7 +353,10 @@ export function checkCall(value: unknown): CallArguments {
   return { argv, kwarg, dataArg };
 }
 
-/** Refuses arguments that are nested too deep, or have members that reach a prototype. */
+/**
+ * Throws for arguments that are nested too deeply, or that have a member whose
+ * name gives access to a prototype.
+ */
 export function checkSafe(value: unknown, depth = 0): void {
   if (typeof value !== "object" || value === null) return;
   if (depth >= DEPTH_MAX) {
@@ -373,7 +379,7 @@ export function checkSafe(value: unknown, depth = 0): void {
   }
 }
 
-/** Recognizes names that would reach an object's prototype. */
+/** Recognizes member names that give access to an object's prototype. */
 function isForbidden(name: string): boolean {
   return name === "__proto__" || name === "constructor" || name === "prototype";
 }

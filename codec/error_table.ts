@@ -1,11 +1,14 @@
 // The error texts that 9P servers use, with their codes and numbers.
 
-/** A code with its number on Linux, and its texts: first the text that this library sends. */
+/**
+ * A code, its number on Linux, and its texts. The first text is the one that
+ * this library sends.
+ */
 type Row = readonly [code: string, errno: number, ...texts: string[]];
 
 /**
  * The error texts of 9P servers with the code of each. Linux compares whole
- * texts, so nothing may be added to them.
+ * texts, so the texts must be sent without additions.
  */
 const CODES: ReadonlyArray<Row> = [
   [
@@ -188,7 +191,7 @@ const CODES: ReadonlyArray<Row> = [
   ["EINPROGRESS", 115, "Operation now in progress"],
   ["EISNAM", 120, "Is a named type file"],
   ["EREMOTEIO", 121, "Remote I/O error"],
-  // Linux knows the numbers of these, but not the texts.
+  // The 9P client of Linux does not map the following texts to their numbers.
   ["ESTALE", 116, "Stale file handle"],
   ["ECANCELED", 125, "Operation canceled"],
   ["EOVERFLOW", 75, "Value too large for defined data type"],
@@ -209,40 +212,46 @@ const codeOfNumber = new Map(CODES.map(([code, errno]) => [errno, code]));
 /**
  * Finds the code of an error text: `ENOENT` for `file does not exist`.
  *
- * The case of the text, and a period at its end, do not matter. If the whole
- * text is not known, the part behind the last `: ` or `' ` is tried, because
- * some servers put the name of a file in front.
+ * Upper and lower case, and a period at the end, make no difference. If the
+ * whole text is not in the table, the part after the last `: ` or `' ` is
+ * looked up, because some servers put the name of a file before the text.
  *
  * @param ename Text of an Rerror.
- * @returns The code, or undefined for a text that no server is known to send.
+ * @returns The code, or undefined for a text that is not in the table.
  */
 export function codeOf(ename: string): string | undefined {
   const text = ename.trim().toLowerCase().replace(/\s*\.$/, "");
   const code = codeOfText.get(text);
   if (code !== undefined) return code;
-  // lib9p of Plan 9 puts the name of the field behind this text.
+  // lib9p of Plan 9 puts the name of the field after this text.
   if (text.includes("wstat -- attempt to change ")) return "EPERM";
   const at = Math.max(text.lastIndexOf(": "), text.lastIndexOf("' "));
   return at < 0 ? undefined : codeOfText.get(text.slice(at + 2));
 }
 
 /**
- * The text that this library sends for a code: `file does not exist` for
- * `ENOENT`.
+ * Returns the text that this library sends for a code: `file does not exist`
+ * for `ENOENT`.
  *
  * @param code Name of an errno.
- * @returns The text, or undefined for a code that 9P servers do not use.
+ * @returns The text, or undefined for a code that is not in the table.
  */
 export function enameOf(code: string): string | undefined {
   return rows.get(code)?.[2];
 }
 
-/** Finds the number that Linux has for a code; undefined for a code that is not in the table. */
+/**
+ * Finds the number of a code on Linux. Returns undefined for a code that is not
+ * in the table.
+ */
 export function errnoOf(code: string): number | undefined {
   return rows.get(code)?.[1];
 }
 
-/** Finds the code of a number of Linux. */
+/**
+ * Finds the code of an errno number of Linux. Returns undefined for a number
+ * that is not in the table.
+ */
 export function codeOfErrno(errno: unknown): string | undefined {
   return typeof errno === "number" ? codeOfNumber.get(errno) : undefined;
 }

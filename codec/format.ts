@@ -1,17 +1,20 @@
-// Messages for people, in the manner of plan9port's servers with -D.
+// Formats messages for people, as plan9port's servers print them with -D.
 
 import type { Message } from "./messages.ts";
 
-/** Most characters of a text, and most bytes of data, that are shown. */
+/**
+ * Maximum number of characters of a text, and of bytes of data, that are shown.
+ */
 const MOST = 64;
 
 const decoder = new TextDecoder("utf-8", { fatal: true });
 const lenient = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /**
- * Writes a message in one line: `Twalk tag 3 fid 0 newfid 1 wname [a b]`.
+ * Formats a message as one line: `Twalk tag 3 fid 0 newfid 1 wname [a b]`.
  *
- * Data and long texts are cut, control characters escaped; modes are octal.
+ * Long data and long texts are cut. Control characters are escaped. Modes are
+ * octal.
  *
  * @param message Any message.
  * @returns The line, without a newline.
@@ -49,14 +52,15 @@ function formatValue(name: string, value: unknown): string {
     : String(value);
 }
 
-/** Formats a text: without quotes if it is one plain word. */
+/** Formats a text. A plain word has no quotes; any other text has quotes. */
 function formatText(text: string): string {
   const cut = text.length > MOST ? `${text.slice(0, MOST)}…` : text;
   return /^[\p{L}\p{N}./+_-]+$/u.test(cut) ? cut : quote(cut);
 }
 
 /**
- * Formats data: their number, and then their text, or hex if they are no text.
+ * Formats data: the number of bytes, followed by the data as text, or as hex if
+ * they are not text.
  */
 function formatData(data: Uint8Array): string {
   const start = data.subarray(0, MOST);
@@ -83,7 +87,7 @@ export function quoteStart(bytes: Uint8Array): string {
   return quote(bytes.length > MOST ? `${text}…` : text);
 }
 
-/** Puts a text in quotes, and makes it printable. */
+/** Puts a text in quotes and escapes unsafe characters. */
 export function quote(text: string): string {
   return printable(JSON.stringify(text));
 }
@@ -94,17 +98,18 @@ function hexOf(bytes: Uint8Array): string {
 }
 
 /**
- * Characters that drive a terminal, break a line, or change the order in which
- * a line is shown: control characters (also those from U+0080 to U+009F), halves
- * of surrogate pairs, line separators, and marks of the writing direction.
+ * Characters that control a terminal, break a line, or change the order in
+ * which a line is shown: control characters (also those from U+0080 to U+009F),
+ * halves of surrogate pairs, line separators, and marks of the writing
+ * direction.
  */
 const UNSAFE = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu;
 
 /**
  * Makes a text safe to print in one line. Names come from the peer, and the
  * message of an error contains names and texts of the peer. Characters that
- * drive a terminal, break a line or change the direction of writing are
- * escaped, as in `\\u001b[31m`. All other characters stay.
+ * control a terminal, break a line or change the direction of writing are
+ * escaped, as in `\u001b[31m`. All other characters stay unchanged.
  *
  * @param text Any text.
  * @returns The text in one line, without such characters.

@@ -1,5 +1,5 @@
-// From a stream of bytes to frames and messages. The splitter is pure; the
-// two functions below it wrap streams around it.
+// Splits a stream of bytes into frames and messages. The splitter does no I/O.
+// readMessages() uses it on a stream, and writeMessage() writes to one.
 
 import { HEADERSZ, MSIZE_DEFAULT } from "./constants.ts";
 import { ProtocolError } from "./errors.ts";
@@ -9,21 +9,26 @@ import type { Message } from "./messages.ts";
 import { NO_BYTES, Reader, utf8Length } from "./wire.ts";
 
 /**
- * The splitter behind {@linkcode FrameSplitter}, for client and server. Its
- * reader moves over the chunk from frame to frame, so that a small message
- * needs no view.
+ * Splits chunks of bytes into frames, for client, server and {@linkcode
+ * FrameSplitter}. One reader moves over the chunk from frame to frame, so that
+ * a small message needs no new view.
  */
 export class Splitter {
   /** Largest frame, in bytes. */
   msize: number;
-  /** Reader of the frame that advance() found, from `at` to `end`. */
+  /**
+   * Reader of the frame that advance() found. The frame extends from `at` to
+   * `end`.
+   */
   readonly reader: Reader = new Reader(NO_BYTES, "a message");
-  // The last chunk, and the number of its bytes that were returned.
+  // The last chunk, its view, and the range of its bytes that are not yet
+  // taken.
   #chunk: Uint8Array = NO_BYTES;
   #view: DataView = new DataView(this.#chunk.buffer);
   #next = 0;
   #end = 0;
-  // A frame that crosses chunks is put together here.
+  // Buffer for a frame that crosses chunks, and the number of its bytes that
+  // are there.
   #partial: Uint8Array = NO_BYTES;
   #filled = 0;
 
@@ -58,7 +63,7 @@ export class Splitter {
 
   /**
    * Moves the reader to the next frame, and returns true if the frame is whole.
-   * If not, the rest of the chunk must be moved or spilled before the next
+   * If it returns false, the caller must call move() or spill() before the next
    * push().
    */
   advance(): boolean {
@@ -74,23 +79,26 @@ export class Splitter {
   }
 
   /**
-   * The rest of the chunk: after advance() has returned false, the beginning of
-   * a frame.
+   * Number of bytes of the chunk that are not yet taken. After advance() has
+   * returned false, these bytes are the beginning of a frame.
    */
   get rest(): number {
     return this.#end - this.#next;
   }
 
-  /** Size of the frame that begins in `rest`, if it is known. */
+  /**
+   * Size of the frame that begins at the rest of the chunk; HEADERSZ while the
+   * size is not known.
+   */
   get needed(): number {
     if (this.rest < 4) return HEADERSZ;
     return this.#check(this.#view.getUint32(this.#next, true));
   }
 
   /**
-   * Moves the rest to the start of a buffer, which may be that of the chunk,
-   * and returns its length. The caller pushes it again, together with the next
-   * bytes.
+   * Moves the rest of the chunk to the start of a buffer, and returns its
+   * length. The buffer may be the chunk itself. The caller pushes these bytes
+   * again, together with the next bytes.
    */
   move(into: Uint8Array): number {
     const { rest } = this;
@@ -100,11 +108,11 @@ export class Splitter {
   }
 
   /**
-   * Moves the rest of the chunk to a buffer in which the frame is put together
-   * from the next chunks.
+   * Copies the rest of the chunk to the partial frame. The next chunks complete
+   * this frame.
    *
-   * @param again True when nothing has a view of the last frame that was put
-   *   together, so that its memory can be used again.
+   * @param again True when no view of the last completed partial frame is in
+   *   use, so that its memory can be used again.
    */
   spill(again = false): void {
     const { rest } = this;
@@ -116,9 +124,7 @@ export class Splitter {
     this.#take(rest);
   }
 
-  /**
-   * Frees the memory in which frames are put together, when it is not in use.
-   */
+  /** Frees the buffer of the partial frame, unless a frame is incomplete. */
   shrink(): void {
     if (this.#filled === 0) this.#partial = NO_BYTES;
   }
@@ -145,7 +151,7 @@ export class Splitter {
     return true;
   }
 
-  /** Moves up to `count` bytes of the chunk behind the partial frame. */
+  /** Appends up to `count` bytes of the chunk to the partial frame. */
   #take(count: number): void {
     const end = Math.min(this.#next + count, this.#end);
     const bytes = this.#chunk.subarray(this.#next, end);
@@ -162,7 +168,9 @@ export class Splitter {
     reader.end = end;
   }
 
-  /** Checks the size of the current frame, before anything is allocated. */
+  /**
+   * Checks the size of the current frame before memory is allocated for it.
+   */
   #check(size: number): number {
     if (size >= HEADERSZ && size <= this.msize) return size;
     const bound = size < HEADERSZ
@@ -188,12 +196,13 @@ export class Splitter {
 }
 
 /**
- * Number of first bytes that are examined when a stream is not 9P: one more
- * than is shown.
+ * Number of first bytes that are examined when a stream is not 9P. The error
+ * message shows one byte less, so that quoteStart() can tell that bytes were
+ * cut.
  */
 const START_MOST = 65;
 
-/** Usual peers that send other bytes than frames. */
+/** First bytes of common peers that do not speak 9P. */
 const FOREIGN: ReadonlyArray<readonly [start: RegExp, what: string]> = [
   [/^HTTP/, "the peer is an HTTP server"],
   [
@@ -212,7 +221,8 @@ const FOREIGN: ReadonlyArray<readonly [start: RegExp, what: string]> = [
  * an empty text when the bytes do not show what the peer speaks.
  */
 function describeForeign(bytes: Uint8Array): string {
-  // A TLS record begins with its type, and the version 3.x.
+  // A TLS record begins with its type, which is 20 to 23, and with the version
+  // 3.x.
   if (bytes.length >= 2 && bytes[0] >= 20 && bytes[0] <= 23 && bytes[1] === 3) {
     return "; it begins like TLS: the peer speaks TLS, or expects it";
   }
@@ -225,19 +235,20 @@ function describeForeign(bytes: Uint8Array): string {
 }
 
 /**
- * Returns the text at the start of some bytes, without control characters
- * except white space and escape.
+ * Matches the text at the start of decoded bytes, up to the first invalid
+ * character or control character. White space and escape are allowed.
  */
 // deno-lint-ignore no-control-regex
 const PLAIN = /^[^\x00-\x08\x0e-\x1a\x1c-\x1f\x7f-\x9f\ufffd]+/;
 const lenient = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /**
- * Cuts a stream of bytes into frames, however the stream was cut on its way.
+ * Splits a stream of bytes into frames. A chunk of the stream may end at any
+ * byte.
  *
- * Push a chunk, then take frames until there is none. A frame that lies inside
- * one chunk is not copied, so push only when {@linkcode FrameSplitter.next} has
- * returned undefined, and use a frame before its chunk changes.
+ * Push a chunk, then call {@linkcode FrameSplitter.next} until it returns
+ * undefined. Only then push the next chunk. A frame inside one chunk is a view
+ * of the chunk, so use the frame before the chunk changes.
  *
  * @example Two messages in three chunks
  * ```ts
@@ -286,7 +297,7 @@ export class FrameSplitter {
    *
    * @param chunk Any number of bytes. They must not change until next() returns
    *   undefined.
-   * @throws {TypeError} Frames of the chunk before have not been taken.
+   * @throws {TypeError} Frames of the previous chunk have not been taken.
    */
   push(chunk: Uint8Array): void {
     this.#splitter.push(chunk);

@@ -1,17 +1,21 @@
 // Encodes values as JSON without loss: a value that JSON would change is
-// refused. Also measures the memory of a JSON text before it is parsed.
+// refused. Also estimates, before a JSON text is parsed, the memory that its
+// value will take.
 
-/** Number of levels from which on a value may contain itself. */
+/**
+ * Depth at which the fast check stops, because a deeper value may contain
+ * itself.
+ */
 const DEEP = 64;
 
-/** The end of an error message, about the values of JSON. */
+/** End of the error messages: the values that JSON can carry. */
 const CARRIED =
   "JSON carries texts, finite numbers, booleans, null, arrays and plain objects";
 
 /**
- * Encodes a value, so that it arrives unchanged or is refused. As in
- * JSON.stringify(), members of objects that are undefined are left out, and -0
- * arrives as 0.
+ * Encodes a value as JSON, and throws when JSON would change the value. As in
+ * JSON.stringify(), undefined members of objects are left out, and -0 becomes
+ * 0.
  *
  * @param value Value to encode.
  * @param name Name of the value in errors, such as `argv`.
@@ -32,8 +36,9 @@ export function checkExact(value: unknown, name: string): void {
 
 /**
  * Tells whether JSON carries a value. Returns false for a deep value, which
- * check() then examines. Texts are recognized without a call, and names are not
- * put into an array: so a list of 1000 objects takes 36 us instead of 100.
+ * check() then examines. Texts are recognized without a function call, and the
+ * names of members are not put into an array. A list of 1000 objects takes 36
+ * µs instead of 100 µs.
  */
 function isExact(value: unknown, depth: number): boolean {
   if (typeof value === "string") return true;
@@ -79,7 +84,10 @@ function check(value: unknown, path: string, parents: object[]): void {
   parents.pop();
 }
 
-/** Returns the fault of a value itself, without its parts. */
+/**
+ * Describes why JSON cannot carry a value, without a look at its parts. Returns
+ * undefined when the value has no fault.
+ */
 function faultOf(value: unknown): string | undefined {
   switch (typeof value) {
     case "string":
@@ -100,11 +108,15 @@ function faultOf(value: unknown): string | undefined {
   const { constructor } = value;
   const name = typeof constructor === "function" ? constructor.name : "";
   const kind = name || "object of a class";
-  // The kinds that start with U, such as Uint8Array and URL, take "a".
+  // Names that start with U, such as Uint8Array and URL, are pronounced "you"
+  // and take "a".
   return `${/^[AEIO]/i.test(kind) ? "an" : "a"} ${kind}`;
 }
 
-/** Recognizes a plain object, as `{}` makes it, also one of another realm. */
+/**
+ * Recognizes a plain object, such as `{}`, also when it comes from another
+ * realm.
+ */
 export function isPlain(value: object): value is Record<string, unknown> {
   const prototype: unknown = Object.getPrototypeOf(value);
   return prototype === Object.prototype || prototype === null ||
@@ -117,29 +129,34 @@ function place(path: string, name: string): string {
     : `${path}[${JSON.stringify(name)}]`;
 }
 
-/** The size of a parsed JSON text. */
+/** The measured size of a JSON text. */
 export interface JsonSize {
   /** Deepest nesting of arrays and objects. */
   readonly depth: number;
-  /** Most bytes of the value, in Deno and Bun. */
+  /**
+   * Upper estimate of the bytes that the parsed value takes in Deno and Bun.
+   */
   readonly bytes: number;
 }
 
-// Bytes that the parts of a value take in memory. They were measured in both
-// runtimes with lists of `{}`, `[]`, numbers, short texts, and objects of ever
-// new names.
+// Bytes that the parts of a value take in memory. They were measured in Deno
+// and Bun with lists of `{}`, `[]`, numbers and short texts, and with objects
+// in which every member has a different name.
 const CHARACTER = 2;
 const ITEM = 16;
 const ARRAY = 64;
 const MEMBER = 64;
 const OBJECT = 96;
 
-/** Most bytes that one byte of any text takes when it is parsed. */
+/**
+ * Upper estimate of the bytes of memory that one byte of JSON text takes when
+ * the text is parsed.
+ */
 export const BYTES_PER_BYTE = 40;
 
 /**
- * Measures a text before it is parsed, in 2 ms for 1 MiB. The text need not be
- * valid JSON.
+ * Measures a JSON text before it is parsed. The text need not be valid JSON. 1
+ * MiB takes 2 ms.
  */
 export function measureJson(text: string): JsonSize {
   let bytes = text.length * CHARACTER;

@@ -1,5 +1,6 @@
-// Every message of 9P2000, one interface each, with the manual's line for
-// its bytes. The rows that encode and decode them are in layout.ts.
+// The messages of 9P2000, with one interface for each. Each interface has the
+// manual's line for its bytes. layout.ts has the rows for encoding and
+// decoding.
 
 import type { Qid } from "./qid.ts";
 import type { Stat } from "./stat.ts";
@@ -10,7 +11,7 @@ export type { Qid } from "./qid.ts";
 export interface Tversion {
   /** Kind of the message. */
   type: "Tversion";
-  /** NOTAG normally. */
+  /** Tag of the request, normally NOTAG. */
   tag: number;
   /** Largest message, in bytes, that the client takes. */
   msize: number;
@@ -100,7 +101,10 @@ export interface Tflush {
   oldtag: number;
 }
 
-/** `size[4] Rflush tag[2]`: answers a Tflush; oldtag is free. See `flush(9P)`. */
+/**
+ * `size[4] Rflush tag[2]`: answers a Tflush. The client may then use oldtag
+ * again. See `flush(9P)`.
+ */
 export interface Rflush {
   /** Kind of the message. */
   type: "Rflush";
@@ -116,9 +120,12 @@ export interface Twalk {
   tag: number;
   /** Fid to start from. */
   fid: number;
-  /** Fid for the file reached; may be `fid`. */
+  /** Fid for the file at the end of the walk; may be the same as `fid`. */
   newfid: number;
-  /** Names to walk, at most MAXWELEM; none makes a copy of the fid. */
+  /**
+   * Names to walk, at most MAXWELEM. Without names, newfid becomes a copy of
+   * fid.
+   */
   wname: string[];
 }
 
@@ -128,7 +135,10 @@ export interface Rwalk {
   type: "Rwalk";
   /** Tag of the request. */
   tag: number;
-  /** Qids of the files walked through; fewer than names when one was not found. */
+  /**
+   * Qids of the files along the path. There are fewer qids than names when a
+   * name was not found.
+   */
   wqid: Qid[];
 }
 
@@ -140,7 +150,7 @@ export interface Topen {
   tag: number;
   /** Fid to open. */
   fid: number;
-  /** OREAD, OWRITE, ORDWR or OEXEC, with OTRUNC, ORCLOSE. */
+  /** OREAD, OWRITE, ORDWR or OEXEC, possibly with OTRUNC and ORCLOSE. */
   mode: number;
 }
 
@@ -162,7 +172,9 @@ export interface Tcreate {
   type: "Tcreate";
   /** Names the request among those outstanding. */
   tag: number;
-  /** Fid of the directory; stands for the new file afterwards. */
+  /**
+   * Fid of the directory. After the Rcreate, the fid stands for the new file.
+   */
   fid: number;
   /** Name of the new file. */
   name: string;
@@ -204,7 +216,10 @@ export interface Rread {
   type: "Rread";
   /** Tag of the request. */
   tag: number;
-  /** Bytes read; none at the end. A decoded message has a view into its frame. */
+  /**
+   * Bytes that were read. The data are empty at the end of the file. A decoded
+   * message has a view into its frame.
+   */
   data: Uint8Array;
 }
 
@@ -228,17 +243,17 @@ export interface Rwrite {
   type: "Rwrite";
   /** Tag of the request. */
   tag: number;
-  /** Bytes taken. */
+  /** Number of bytes that the server has accepted. */
   count: number;
 }
 
-/** `size[4] Tclunk tag[2] fid[4]`: gives a fid back. See `clunk(9P)`. */
+/** `size[4] Tclunk tag[2] fid[4]`: releases a fid. See `clunk(9P)`. */
 export interface Tclunk {
   /** Kind of the message. */
   type: "Tclunk";
   /** Names the request among those outstanding. */
   tag: number;
-  /** Fid to forget. */
+  /** Fid to release. */
   fid: number;
 }
 
@@ -250,13 +265,16 @@ export interface Rclunk {
   tag: number;
 }
 
-/** `size[4] Tremove tag[2] fid[4]`: removes a file and gives its fid back. See `remove(9P)`. */
+/**
+ * `size[4] Tremove tag[2] fid[4]`: removes a file and releases its fid. See
+ * `remove(9P)`.
+ */
 export interface Tremove {
   /** Kind of the message. */
   type: "Tremove";
   /** Names the request among those outstanding. */
   tag: number;
-  /** Fid of the file; gone afterwards, also after an error. */
+  /** Fid of the file. The fid is released, also when the request fails. */
   fid: number;
 }
 
@@ -296,7 +314,9 @@ export interface Twstat {
   tag: number;
   /** Fid of the file. */
   fid: number;
-  /** Attributes to set; see `dontTouch()` for those to leave. */
+  /**
+   * Attributes to set. `dontTouch()` fills the attributes that stay unchanged.
+   */
   stat: Stat;
 }
 
@@ -316,9 +336,15 @@ export interface Tcall {
   tag: number;
   /** Fid of the function file. */
   fid: number;
-  /** Arguments: JSON with `argv`, `kwarg`, `data_arg`, unless the function has another loader. */
+  /**
+   * Arguments: JSON with `argv`, `kwarg` and `data_arg`, unless the function
+   * has another loader.
+   */
   text: string;
-  /** Binary argument, or nothing. A decoded message has a view into its frame. */
+  /**
+   * Binary argument; empty when there is none. A decoded message has a view
+   * into its frame.
+   */
   data: Uint8Array;
 }
 
@@ -330,9 +356,12 @@ export interface Rcall {
   tag: number;
   /** 0, or 255 when the file is not a function. */
   err: number;
-  /** Text to `err`. */
+  /** Error text that belongs to `err`. */
   text: string;
-  /** Value, as the function's dumper wrote it. A decoded message has a view into its frame. */
+  /**
+   * Return value, encoded by the function's dumper. A decoded message has a
+   * view into its frame.
+   */
   data: Uint8Array;
 }
 

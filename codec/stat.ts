@@ -33,10 +33,10 @@ export interface Stat {
 
 /**
  * Makes the record of a Twstat that changes some attributes and leaves the
- * others alone. See `stat(9P)`.
+ * others unchanged. See `stat(9P)`.
  *
- * @param changes Attributes to set; none at all asks the server to bring the
- *   file to stable storage.
+ * @param changes Attributes to set. A Twstat without changes asks the server to
+ *   write the file to stable storage.
  * @returns The record, with the "don't touch" value in all other fields.
  *
  * @example A rename
@@ -67,11 +67,11 @@ export function dontTouch(changes: Partial<Stat> = {}): Stat {
 }
 
 /**
- * Returns the changes of a Twstat: the attributes that {@linkcode dontTouch}
- * was given. See `stat(9P)`.
+ * Returns the changes of a Twstat: the attributes that do not have the "don't
+ * touch" value of {@linkcode dontTouch}. See `stat(9P)`.
  *
  * @param stat Record of a Twstat.
- * @returns The attributes to set, without those to leave alone.
+ * @returns The attributes to set, without the attributes that stay unchanged.
  */
 export function changesOf(stat: Stat): Partial<Stat> {
   const none = dontTouch();
@@ -94,16 +94,17 @@ export function changesOf(stat: Stat): Partial<Stat> {
 }
 
 /**
- * Recognizes names that a file can have: not empty, `.` or `..`, no slash.
+ * Recognizes names that a file can have. A name must not be empty, `.` or `..`,
+ * and must not contain a slash.
  *
  * @param name Name, as in a Tcreate or a stat record.
- * @returns Whether it is one path element.
+ * @returns True when the name is one valid path element.
  */
 export function isName(name: string): boolean {
   return name !== "" && name !== "." && name !== ".." && !name.includes("/");
 }
 
-/** Bytes of a record, its size field included. */
+/** Returns the size in bytes of a record, its size field included. */
 export function statLength(stat: Stat): number {
   return STATFIXLEN + utf8Length(stat.name) + utf8Length(stat.uid) +
     utf8Length(stat.gid) + utf8Length(stat.muid);
@@ -132,7 +133,10 @@ export function putStat(writer: Writer, stat: Stat): void {
   writer.put16(start, size);
 }
 
-/** Reads one record, its size field included, which must fill `size` bytes. */
+/**
+ * Reads one record, its size field included. The fields must fill the size
+ * exactly.
+ */
 export function getStat(reader: Reader): Stat {
   reader.field = "stat";
   const size = reader.u16();
@@ -168,7 +172,7 @@ export function getStat(reader: Reader): Stat {
  * Encodes one stat record, its size field included.
  *
  * @param stat Attributes of a file.
- * @returns The bytes, as in an Rstat behind `n[2]`.
+ * @returns The bytes, as in an Rstat after `n[2]`.
  * @throws {RangeError} A field is out of its range.
  */
 export function encodeStat(stat: Stat): Uint8Array {
@@ -181,7 +185,7 @@ export function encodeStat(stat: Stat): Uint8Array {
 /**
  * Decodes one stat record, its size field included.
  *
- * @param bytes The record, and nothing behind it.
+ * @param bytes The bytes of exactly one record.
  * @returns The attributes.
  * @throws {ProtocolError} The bytes are not one record.
  */
@@ -193,11 +197,11 @@ export function decodeStat(bytes: Uint8Array): Stat {
 }
 
 /**
- * Encodes directory data: stat records, one behind the other. See `read(9P)`.
+ * Encodes directory data, which are consecutive stat records. See `read(9P)`.
  *
  * @param stats Attributes of the members.
- * @param limit Most bytes to make; a record that does not fit is left out,
- *   and all behind it.
+ * @param limit Maximum number of bytes. The first record that does not fit is
+ *   left out, and so are all records after it.
  * @returns Whole records.
  * @throws {RangeError} A field is out of its range.
  */
@@ -217,7 +221,7 @@ export function encodeDir(
 }
 
 /**
- * Decodes directory data: stat records, one behind the other. See `read(9P)`.
+ * Decodes directory data, which are consecutive stat records. See `read(9P)`.
  *
  * @param data Whole records, as an Rread of a directory gives them.
  * @returns Attributes of the members.
@@ -232,7 +236,9 @@ export function decodeDir(data: Uint8Array): Stat[] {
 
 /** Options of {@linkcode decodeDirNames}. */
 export interface DecodeDirNamesOptions {
-  /** Give names with a leading dot, too; they are left out by default. */
+  /**
+   * True to include names with a leading dot. By default they are left out.
+   */
   dotfiles?: boolean;
 }
 
@@ -240,7 +246,7 @@ export interface DecodeDirNamesOptions {
  * Decodes directory data to the names of the members.
  *
  * @param data Whole records, as an Rread of a directory gives them.
- * @param options Whether to give names with a leading dot.
+ * @param options Tells whether names with a leading dot are included.
  * @returns The names.
  * @throws {ProtocolError} The data are not whole records.
  */

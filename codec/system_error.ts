@@ -1,9 +1,9 @@
-// The errors of the runtimes, as errors of the protocol.
+// Converts errors of the runtimes to errors of the protocol.
 
 import { enameOf } from "./error_table.ts";
 import { NinePError, ProtocolError } from "./errors.ts";
 
-/** Other spellings of codes. */
+/** Codes that have another name, with the name that the table uses. */
 const SAME_CODE: ReadonlyMap<string, string> = new Map([
   ["ABORT_ERR", "EINTR"],
   ["EDEADLOCK", "EDEADLK"],
@@ -12,10 +12,10 @@ const SAME_CODE: ReadonlyMap<string, string> = new Map([
 ]);
 
 /**
- * The code for the name of an error: of the classes of `Deno.errors`, which may
- * have no code, and of a DOMException. Names that blame a program or its data,
- * such as `InvalidData` or `SyntaxError`, have no code: they tell a client
- * nothing.
+ * The codes for names of errors. The names are those of the classes of
+ * `Deno.errors`, which may have no code, and those of DOMException. Names for
+ * faults in a program or its data, such as `InvalidData` or `SyntaxError`, are
+ * left out, because they are of no use to a client.
  */
 const CODE_OF_NAME: ReadonlyMap<string, string> = new Map([
   ["AddrInUse", "EADDRINUSE"],
@@ -39,7 +39,7 @@ const CODE_OF_NAME: ReadonlyMap<string, string> = new Map([
   ["PermissionDenied", "EACCES"],
   ["TimedOut", "ETIMEDOUT"],
   ["WouldBlock", "EAGAIN"],
-  // DOMException. The meanings are those of the File System standard.
+  // Names of DOMException, with the meanings of the File System standard.
   ["AbortError", "EINTR"],
   ["InvalidModificationError", "ENOTEMPTY"],
   ["NoModificationAllowedError", "EBUSY"],
@@ -54,8 +54,8 @@ const CODE_OF_NAME: ReadonlyMap<string, string> = new Map([
 ]);
 
 /**
- * The texts for those codes whose usual text names a condition of the protocol,
- * such as `fid unknown or out of range` for EBADF.
+ * Texts for codes whose first text in error_table.ts describes a condition of
+ * the protocol, such as `fid unknown or out of range` for EBADF.
  */
 const SYSTEM_TEXTS: ReadonlyMap<string, string> = new Map([
   ["EAGAIN", "Resource temporarily unavailable"],
@@ -67,15 +67,16 @@ const SYSTEM_TEXTS: ReadonlyMap<string, string> = new Map([
 ]);
 
 /**
- * Makes the error for a client of an error of the system or the runtime: of
- * `Deno.errors`, of an error with a `code` such as `ENOENT`, of a DOMException.
- * It has the code and its text, and nothing of the message. Only data
- * properties of the error and of its class count: no code of the error runs,
- * and its `cause` is not looked at.
+ * Converts an error of the system or the runtime to an error for the client.
+ * Such an error is one of `Deno.errors`, an error with a `code` such as
+ * `ENOENT`, or a DOMException. The result has the code and its text; it
+ * contains nothing of the original message. Only data properties of the error
+ * and of its class are read, so no getter of the error runs. The `cause` of the
+ * error is ignored.
  *
- * @param error What was thrown.
- * @returns The error for the client, or undefined for an error that is not in
- *   the tables, a ProtocolError among them.
+ * @param error The thrown value.
+ * @returns The error for the client, or undefined for a ProtocolError and for
+ *   every error that is not in the tables.
  */
 export function systemError(error: unknown): NinePError | undefined {
   try {
@@ -91,7 +92,8 @@ export function systemError(error: unknown): NinePError | undefined {
 /** Finds the code of an error by its `code`, or by its name. */
 function codeIn(error: unknown): string | undefined {
   if (typeof error !== "object" || error === null) return undefined;
-  // The code of a ProtocolError is for the owner of the connection.
+  // The code of a ProtocolError concerns the owner of the connection, not the
+  // client.
   if (error instanceof ProtocolError) return undefined;
   const code = textIn(error, "code");
   if (code !== undefined) {
@@ -106,7 +108,7 @@ function codeIn(error: unknown): string | undefined {
 function textIn(error: object, key: "code" | "name"): string | undefined {
   const own = Object.getOwnPropertyDescriptor(error, key);
   if (own !== undefined) return isText(own.value) ? own.value : undefined;
-  // Bun's AbortError has its code and name there.
+  // Bun's AbortError has its code and name on its prototype.
   const prototype: unknown = Object.getPrototypeOf(error);
   if (typeof prototype !== "object" || prototype === null) return undefined;
   const value: unknown = Object.getOwnPropertyDescriptor(prototype, key)?.value;
@@ -117,7 +119,10 @@ function isText(value: unknown): value is string {
   return typeof value === "string";
 }
 
-/** Returns the name of a DOMException, by the getter of the runtime. */
+/**
+ * Returns the name of a DOMException, which it reads with the getter of the
+ * runtime.
+ */
 function domNameOf(error: object): string | undefined {
   const { prototype } = DOMException;
   if (!(error instanceof DOMException)) return undefined;

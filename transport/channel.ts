@@ -1,11 +1,12 @@
-// The channel of a connection, for the client and the server.
+// The interface through which the client and the server use a connection.
 
 import { closed, lost, pending } from "./failure.ts";
 import type { Connection } from "./connection.ts";
 
 /**
- * A connection as client and server use it: its fast path, or one made from
- * its streams by {@linkcode openChannel}. The members are those of
+ * A connection as the client and the server use it. The channel is the
+ * connection itself when it has `read`, `write` and `closeWrite`; otherwise
+ * {@linkcode openChannel} makes one. The members have the same meaning as in
  * {@linkcode Connection}.
  */
 export interface Channel {
@@ -14,11 +15,11 @@ export interface Channel {
   /** Number of bytes that the system, or the peer, has taken so far. */
   readonly taken?: number;
   /**
-   * Reads the next bytes into `buffer`, or hands over another chunk; null at
-   * the end.
+   * Reads the next bytes into `buffer`, or returns a chunk of the channel.
+   * Returns null at the end.
    */
   read(buffer: Uint8Array): Promise<Uint8Array | null>;
-  /** Takes back a chunk that read() has handed over. */
+  /** Takes back a chunk that read() has returned. */
   free?(chunk: Uint8Array): void;
   /**
    * Writes all of `bytes`. Returns undefined when they were written at once.
@@ -31,11 +32,12 @@ export interface Channel {
 }
 
 /**
- * Opens the channel of a connection: its fast path as it is, or one over its
- * two streams, which are locked from then on.
+ * Opens the channel of a connection. The channel uses `read` and `write` of the
+ * connection if it has them. Otherwise the channel uses the two streams of the
+ * connection, and locks them.
  *
  * @param connection The connection, which the channel takes over.
- * @throws {TypeError} When a stream of it is locked already.
+ * @throws {TypeError} When a stream of the connection is already locked.
  */
 export function openChannel(connection: Connection): Channel {
   if (isChannel(connection)) return connection;
@@ -80,7 +82,8 @@ class StreamChannel implements Channel {
       this.#reader.releaseLock();
       throw error;
     }
-    // The next write reports the error. No write may be under way now.
+    // This promise may reject while no write is pending. The next write reports
+    // the error.
     this.#writer.closed.catch(() => {});
   }
 
@@ -89,7 +92,7 @@ class StreamChannel implements Channel {
       while (!this.#closed) {
         const { value, done } = await this.#reader.read();
         if (done || this.#closed) return null;
-        // The stream may give any values, whatever its type is.
+        // At run time the stream may return any value, in spite of its type.
         if (!(value instanceof Uint8Array)) {
           throw new TypeError(`the stream gave ${typeof value}, not bytes`);
         }

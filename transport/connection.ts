@@ -1,4 +1,5 @@
-// The contract of a connection, between sockets and the protocol.
+// The interfaces of connections and listeners, which separate the sockets from
+// the protocol.
 
 import type { ProtocolError } from "../codec.ts";
 import type { Address } from "./address.ts";
@@ -6,22 +7,25 @@ import type { Address } from "./address.ts";
 /**
  * One end of a reliable, ordered, two-way stream of bytes between two 9P peers.
  *
- * Any object of this shape is a connection. `readable`, `writable`, `peer` and
- * `close` are enough (see {@linkcode fromStreams}). `read` and `write` are a
- * faster path beside the streams. Use only one of the two ways.
+ * Any object with these members is a connection. `readable`, `writable`, `peer`
+ * and `close` are enough (see {@linkcode fromStreams}). `read` and `write` are
+ * a faster alternative to the streams. On one connection, use either the
+ * streams or `read` and `write`, not both.
  */
 export interface Connection {
-  /** Bytes from the peer; cancelling it closes the connection. */
+  /**
+   * Stream of bytes from the peer. Cancelling the stream closes the connection.
+   */
   readonly readable: ReadableStream<Uint8Array>;
   /**
-   * Bytes to the peer; closing it ends this direction, aborting it closes the
-   * connection.
+   * Stream of bytes to the peer. Closing the stream ends this direction;
+   * aborting the stream closes the connection.
    */
   readonly writable: WritableStream<Uint8Array>;
   /**
-   * Number of bytes that the system, or the peer, has taken of all writes so
-   * far. During a large write this tells a slow peer from one that takes
-   * nothing.
+   * Number of bytes of all writes that the system, or the peer, has taken so
+   * far. During a large write, this number shows whether the peer is slow or
+   * has stopped reading.
    */
   readonly taken?: number;
   /** Label of the peer for people: `tcp://127.0.0.1:53112`, `unix:///path`, `pair`. */
@@ -29,8 +33,8 @@ export interface Connection {
   /**
    * Address of the peer: the address that dial() was given, or the address of a
    * client as the system tells it. A client of a Unix socket has the path of
-   * the socket file. A client that has gone may have an empty host. A pair has
-   * no address.
+   * the socket file. The host may be empty when the client has already
+   * disconnected. A pair has no address.
    */
   readonly remote?: Readonly<Address>;
   /**
@@ -56,7 +60,7 @@ export interface Connection {
   readonly repliesAfterEnd?: boolean | undefined;
   /**
    * Closes both directions at once. Idempotent, never throws. A pending
-   * `read()` then gives null, a pending `write()` rejects.
+   * `read()` then returns null, and a pending `write()` rejects.
    */
   close(): void;
   /**
@@ -65,15 +69,17 @@ export interface Connection {
    */
   readonly closed?: Promise<void>;
   /**
-   * Ends the direction to the peer, which sees the end of the stream; reading
-   * goes on. Call it when no write is pending. It never rejects, because
-   * without a connection the stream has ended as well.
+   * Ends the direction to the peer. The peer then sees the end of the stream,
+   * and reading can continue. Call this method only when no write is pending.
+   * The promise never rejects: if the connection is lost, the direction has
+   * ended too.
    */
   closeWrite?(): Promise<void>;
   /**
-   * Reads the next bytes: fills `buffer` and returns a view of it, or hands
-   * over a chunk of its own, which the caller then owns. Null at the end of
-   * the stream. One read at a time. Present together with `write`.
+   * Reads the next bytes. The method copies them into `buffer` and returns a
+   * view of `buffer`, or it returns another chunk, which the caller then owns.
+   * It returns null at the end of the stream. Only one read may be pending. A
+   * connection with `read` must also have `write`.
    *
    * @param buffer Buffer for the bytes: at least one byte; 64 KiB is a good
    *   size.
@@ -81,16 +87,17 @@ export interface Connection {
    */
   read?(buffer: Uint8Array): Promise<Uint8Array | null>;
   /**
-   * Takes back a chunk that `read()` handed over and that is not used any more,
-   * so that its memory can be used at once.
+   * Takes back a chunk that `read()` has returned, so that its memory can be
+   * used again. The caller must not use the chunk any more.
    *
-   * @param chunk The chunk, all of it.
+   * @param chunk The whole chunk, as `read()` has returned it.
    */
   free?(chunk: Uint8Array): void;
   /**
-   * Writes all of `bytes`. They may be reused when it returned undefined, which
-   * means done, or when its promise has resolved. One write at a time. Present
-   * together with `read`.
+   * Writes all of `bytes`. Returns undefined when the write is already
+   * complete, or a promise that resolves when it is complete. The caller may
+   * change `bytes` only after that. Only one write may be pending. A connection
+   * with `write` must also have `read`.
    *
    * @param bytes Bytes to write.
    * @throws {ProtocolError} When the stream died or is closed.
@@ -120,8 +127,8 @@ export interface Certificate {
 /**
  * A listener on an address: an async iterable of connections.
  *
- * It has one consumer. Leaving its loop closes it. Its connections stay open
- * when it is closed.
+ * A listener has one consumer. Leaving the `for await` loop closes the
+ * listener. Accepted connections stay open when the listener is closed.
  */
 export interface Listener extends AsyncIterable<Connection> {
   /**

@@ -25,9 +25,9 @@ import { TRANSPORTS } from "./schemes.ts";
  * @param options A signal that aborts the attempt, and certificates.
  * @returns The connection.
  * @throws {TypeError} When the address is not one, or has port 0.
- * @throws {ProtocolError} When there is no connection; `code` has the reason:
- *   `ECONNREFUSED`, `ENOTFOUND`, `ENOENT` …, and `ENOTCAPABLE` when Deno lacks
- *   a permission such as `--allow-net`.
+ * @throws {ProtocolError} When the connection cannot be made; `code` has the
+ *   reason: `ECONNREFUSED`, `ENOTFOUND`, `ENOENT` …, and `ENOTCAPABLE` when
+ *   Deno lacks a permission such as `--allow-net`.
  */
 export async function dial(
   address: string,
@@ -56,9 +56,10 @@ export async function dial(
  *
  * The file of a Unix socket is removed on close, unless another listener has
  * made a new file at its path. The socket file of a dead process is replaced. A
- * socket file in use, and any other file, is not. If several processes start at
- * once over the socket of a dead process, one of them listens; for a moment
- * there is a lock file, whose name is the path followed by `.lock`.
+ * socket file in use is not replaced, and neither is any other kind of file. If
+ * several processes try to replace the same socket file at once, one of them
+ * listens. During the replacement there is a lock file, whose name is the path
+ * followed by `.lock`.
  *
  * Only `close()` ends a listener; a failure to accept a connection does not.
  *
@@ -67,7 +68,7 @@ export async function dial(
  * @param options `onError` gets the errors of accepting; the mode of a Unix
  * socket; certificates.
  * @returns The listener; its `addr` has the real port.
- * @throws {TypeError} When the address is not one.
+ * @throws {TypeError} When the address is invalid.
  * @throws {ProtocolError} When the address cannot be used; `code` has the
  *   reason: `EADDRINUSE`, `EACCES`, `ENOTCAPABLE` …
  */
@@ -86,8 +87,8 @@ export async function listen(
 }
 
 /**
- * Settles as the attempt does, or rejects when the signal aborts; a connection
- * that comes later is closed.
+ * Settles like `attempt`, or rejects when the signal aborts. A connection that
+ * is made after the abort is closed.
  */
 function unlessAborted(
   attempt: Promise<Connection>,

@@ -1,18 +1,20 @@
-// Bytes that came before a read, for pair() and Bun's sockets.
+// The queue of bytes that arrived before they were read, for pair() and Bun's
+// sockets.
 
 import { pending } from "./failure.ts";
 
-/** Most bytes that wait on one side before the other side is held, 256 KiB. */
+/** Number of waiting bytes at which the sending side is paused, 256 KiB. */
 export const INBOX_LIMIT: number = 256 * 1024;
 
 /**
- * Up to this number of bytes, a copy into the reader's buffer costs less than
- * access to their buffer: Bun makes the buffer of a small array at the first
- * access (a quarter of the time of a stat, without that of the system).
+ * Up to this size, copying a chunk into the reader's buffer costs less than
+ * handing over the chunk. Bun creates the ArrayBuffer of a small array at the
+ * first access to `chunk.buffer`. This would take a quarter of the time of a
+ * stat request, system calls not counted.
  */
 const SMALL = 2048;
 
-/** Most chunks that are kept for further copies. */
+/** Maximum number of chunks that are kept for later copies. */
 const SPARE_MAX = 2;
 
 interface Reader {
@@ -22,8 +24,8 @@ interface Reader {
 }
 
 /**
- * A queue from pushed chunks to reads. It has no limit of its own. The code
- * that pushes reads `size` and waits.
+ * A queue of chunks. push() and copy() add chunks, and read() takes them. The
+ * queue has no limit: the code that pushes must check `size` and wait.
  */
 export class Inbox {
   readonly #peer: string;
@@ -38,7 +40,7 @@ export class Inbox {
     this.#peer = peer;
   }
 
-  /** Bytes that wait to be read. */
+  /** Number of bytes that wait to be read. */
   get size(): number {
     return this.#size;
   }
@@ -48,7 +50,10 @@ export class Inbox {
     return this.#chunks.length;
   }
 
-  /** Takes over a chunk. The caller must not use it any more. */
+  /**
+   * Adds a chunk. The queue then owns the chunk, and the caller must not use
+   * the chunk any more.
+   */
   push(chunk: Uint8Array): void {
     if (this.#ended || chunk.length === 0) return;
     const reader = this.#reader;
@@ -64,7 +69,10 @@ export class Inbox {
     }
   }
 
-  /** Takes a copy of `bytes`, directly into the buffer of a waiting reader. */
+  /**
+   * Adds a copy of `bytes`. If a reader waits and the bytes fit, they are
+   * copied directly into the reader's buffer.
+   */
   copy(bytes: Uint8Array): void {
     const reader = this.#reader;
     if (reader && bytes.length > 0 && bytes.length <= reader.buffer.length) {
@@ -79,13 +87,17 @@ export class Inbox {
     }
   }
 
-  /** Takes back a chunk from read(), for copy(). */
+  /**
+   * Takes back a chunk that read() has returned. copy() uses its memory again.
+   */
   free(chunk: Uint8Array): void {
     if (chunk.length <= SMALL || this.#spare.length >= SPARE_MAX) return;
     this.#spare.push(new Uint8Array(chunk.buffer));
   }
 
-  /** Copies bytes into the buffer of a waiting reader, and ends its wait. */
+  /**
+   * Copies bytes into the buffer of a waiting reader and resolves its read.
+   */
   #fill({ buffer, resolve }: Reader, bytes: Uint8Array): void {
     this.#reader = undefined;
     buffer.set(bytes);
@@ -93,8 +105,8 @@ export class Inbox {
   }
 
   /**
-   * Ends the stream. Waiting bytes can still be read; then reads give null or
-   * the error.
+   * Ends the stream. Waiting bytes can still be read. After them, reads return
+   * null or reject with the error.
    */
   end(error?: unknown): void {
     if (this.#ended) return;
@@ -108,7 +120,8 @@ export class Inbox {
   }
 
   /**
-   * Ends the stream and drops the waiting bytes. Reads give null from then on.
+   * Ends the stream and drops the waiting bytes. From then on, reads return
+   * null.
    */
   close(): void {
     this.#chunks = [];
@@ -129,7 +142,9 @@ export class Inbox {
     });
   }
 
-  /** Hands over one chunk, or gathers small ones in `buffer`. */
+  /**
+   * Returns one chunk itself, or copies several small chunks into `buffer`.
+   */
   #take(buffer: Uint8Array): Uint8Array {
     const chunks = this.#chunks;
     let count = 0;

@@ -1,33 +1,37 @@
-// The receiving side of client and server: large reads into a buffer that is
-// used again, and the frames in them. The outbox is the sending side.
+// The receiving side of client and server. It reads large chunks into a buffer
+// that is used again, and splits the chunks into frames. outbox.ts has the
+// sending side.
 
 import { Splitter } from "../codec/frames.ts";
 import type { Channel } from "./channel.ts";
 
 /**
- * First size of the buffer. It is small, because most connections of a server
- * are idle, and grows while reads fill it.
+ * First size of the buffer. The size is small, because most connections of a
+ * server are idle. The buffer grows while reads fill it.
  */
 const START = 2048;
 const MOST = 256 * 1024;
-/** Number of small chunks after which a larger buffer is given back. */
+/**
+ * A buffer larger than LARGE bytes is replaced by a small one after
+ * SMALL_CHUNKS small chunks.
+ */
 const LARGE = 64 * 1024;
 const SMALL_CHUNKS = 4;
 
-/** Frames that come from a channel. */
+/** Reads chunks from a channel and splits them into frames. */
 export class Intake {
   /** Splits the chunk of push() into frames. */
   readonly splitter: Splitter;
   readonly #channel: Channel;
   #buffer = new Uint8Array(START);
   /**
-   * Number of bytes at the start of the buffer that begin a frame. The next
-   * read continues behind them.
+   * Number of bytes at the start of the buffer that are the beginning of a
+   * frame. The next read continues after these bytes.
    */
   #kept = 0;
   /** True when the last chunk filled the buffer. */
   #full = false;
-  /** Chunks since the last one that was not small. */
+  /** Number of chunks since the last chunk that was not small. */
   #smallChunks = 0;
   /** True when requests have views of the buffer. */
   #held = false;
@@ -49,8 +53,9 @@ export class Intake {
   }
 
   /**
-   * Reads the next bytes, for push(); null at the end. The memory of the last
-   * chunk is used again, unless the chunk is held.
+   * Reads the next bytes, which the caller then gives to push(). Returns null
+   * at the end. The memory of the last chunk is used again, unless hold() was
+   * called.
    */
   read(): Promise<Uint8Array | null> {
     this.#makeRoom();
@@ -63,7 +68,8 @@ export class Intake {
   #makeRoom(): void {
     const { splitter } = this;
     const isIdle = this.#smallChunks >= SMALL_CHUNKS;
-    // The held view may be of a frame that was put together.
+    // The views to keep may belong to a frame from several chunks, whose memory
+    // the splitter has.
     if (this.#held || isIdle) splitter.shrink();
     if (this.#foreign !== undefined) this.#giveBack(this.#foreign);
     let size = Math.min(this.#buffer.length * (this.#full ? 2 : 1), MOST);
@@ -72,22 +78,29 @@ export class Intake {
     const last = this.#buffer;
     if (size !== last.length || this.#held) this.#buffer = new Uint8Array(size);
     this.#full = this.#held = false;
-    // If each frame that crosses two chunks got another buffer, a quarter of
-    // bulk data would be copied twice.
+    // The beginning of a frame is moved to the start of the buffer, so that the
+    // frame is completed there. In a separate buffer for such frames, a quarter
+    // of bulk data would be copied twice.
     this.#kept = splitter.rest > 0 ? splitter.move(this.#buffer) : 0;
   }
 
-  /** Called when a chunk of the channel was split. */
+  /**
+   * Returns a chunk to the channel after its frames were taken, unless the
+   * chunk is held.
+   */
   #giveBack(chunk: Uint8Array): void {
     const { splitter } = this;
-    // The frame is put together where it is, because the next chunk will not be
-    // in the buffer.
+    // The splitter copies the rest of the chunk, because the next chunk is
+    // expected to be another chunk of the channel, not in the buffer.
     splitter.spill(!this.#held);
     if (!this.#held) this.#channel.free?.(chunk);
     this.#foreign = undefined;
   }
 
-  /** Gives the splitter a chunk. All frames of the chunk before were taken. */
+  /**
+   * Gives a chunk to the splitter. The caller must have taken all frames of the
+   * previous chunk.
+   */
   push(chunk: Uint8Array): void {
     const { splitter } = this;
     const buffer = this.#buffer;
@@ -109,7 +122,9 @@ export class Intake {
     splitter.push(chunk);
   }
 
-  /** Keeps the memory of the last chunk unchanged. */
+  /**
+   * Prevents the next read() from using the memory of the last chunk again.
+   */
   hold(): void {
     this.#held = true;
   }

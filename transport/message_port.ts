@@ -121,6 +121,8 @@ class PortConnection implements Connection {
   #underway = 0;
   /** Number of bytes read here that the peer has not been told of. */
   #untold = 0;
+  /** False when this runtime cannot transfer a buffer. */
+  #canTransfer = true;
   #rest: Uint8Array | undefined;
   #writer: PromiseWithResolvers<void> | undefined;
   #writeEnded = false;
@@ -217,10 +219,21 @@ class PortConnection implements Connection {
       const piece = new Uint8Array(bytes.subarray(at, at + PIECE));
       at += piece.length;
       this.#underway += piece.length;
-      const { buffer } = piece;
-      this.#port.postMessage(buffer, piece.length > SMALL ? [buffer] : []);
+      this.#sendPiece(piece.buffer);
     }
     return undefined;
+  }
+
+  #sendPiece(buffer: ArrayBuffer): void {
+    const port = this.#port;
+    if (this.#canTransfer && buffer.byteLength > SMALL) {
+      try {
+        return port.postMessage(buffer, [buffer]);
+      } catch {
+        this.#canTransfer = false; // workerd copies all messages.
+      }
+    }
+    port.postMessage(buffer, []);
   }
 
   #post(message: Control): void {

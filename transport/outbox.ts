@@ -1,17 +1,17 @@
-// The sending side of client and server. Frames are put one behind the other
-// into a buffer, and the frames of one turn of the event loop go out in one
-// write.
+// The sending side of client and server. Frames are appended to a buffer, and
+// all frames of one turn of the event loop are sent in one write.
 
 import type { Dialect, Message } from "../codec.ts";
 import { putMessage } from "../codec/layout.ts";
 import { NO_BYTES, Writer } from "../codec/wire.ts";
 import type { Channel } from "./channel.ts";
 
-// Sizes up to which a buffer is kept for the next write: during a bulk
-// transfer, whose batches are about 1 MiB; after a few small writes; and after
-// a long time. A large buffer is not freed at once, because a client that lists
-// directories has small replies between large ones, and to let the buffer grow
-// each time costs a third of the work.
+// The limits up to which a buffer is kept for the next write. BULK_MOST is the
+// limit during a bulk transfer, whose batches are about 1 MiB. PAUSE_MOST is
+// the limit after PAUSE small writes in a row, and REST_MOST after REST small
+// writes in a row. A large buffer is not freed at once, because a client that
+// lists directories gets small replies between large ones. If the buffer grew
+// again for each large reply, a third of the work would be spent on this.
 const BULK_MOST = 2 * 1024 * 1024;
 const PAUSE = 4;
 const PAUSE_MOST = 256 * 1024;
@@ -20,10 +20,10 @@ const REST_MOST = 64 * 1024;
 /** Most bytes of a small write. */
 const SMALL = 4 * 1024;
 /**
- * When so many bytes wait, the following frames go into another buffer. One
- * buffer for all of them would double its size, and copy all frames, each time
- * that it is full. With this number, most frames leave little room in a buffer
- * of 1 MiB.
+ * Number of waiting bytes after which the following frames go into another
+ * buffer. A single buffer would double its size, and copy all frames, each time
+ * it is full. With 768 KiB, little of a buffer of 1 MiB stays unused in most
+ * cases.
  */
 const PART = 768 * 1024;
 
@@ -34,28 +34,31 @@ interface Part {
   readonly length: number;
 }
 
-/** Frames on their way to a channel. */
+/** The queue of frames to send to a channel. */
 export class Outbox {
   /**
-   * The writer with the waiting frames. Put further frames behind them, then
-   * call schedule().
+   * The writer with the waiting frames. Append further frames, then call
+   * schedule().
    */
   writer: Writer = new Writer(NO_BYTES);
   readonly #channel: Channel;
   readonly #onError: (error: unknown) => void;
   readonly #onTaken: (() => void) | undefined;
   readonly #onHeld: ((bytes: number) => void) | undefined;
-  // Bytes of the write that is under way.
+  // Number of bytes of the write that is pending.
   #underway = 0;
   /** Full buffers in order. The frames in the writer follow them. */
   #parts: Part[] = [];
   /** Number of bytes to be written from the full buffers. */
   #parted = 0;
-  /** Total size of the buffers that were reported to onHeld. */
+  /**
+   * Total size of the buffers that were reported to onHeld and still wait for
+   * the channel.
+   */
   #heldBytes = 0;
   /** Number of bytes of finished writes. */
   #done = 0;
-  // The buffer of the last write, to be used again, when there are two.
+  // A second buffer, kept for reuse when the writer already has a buffer.
   #spare: Uint8Array | undefined;
   #smallWrites = 0;
   #scheduled = false;
@@ -68,8 +71,8 @@ export class Outbox {
    * @param channel Channel for the frames.
    * @param onError Called once when a write fails; later frames are dropped.
    * @param onTaken Called when the channel has taken the written frames.
-   * @param onHeld Called with the size of each buffer that waits for the
-   *   channel, and with the negative size when the buffer waits no more.
+   * @param onHeld Called with the size of each buffer that starts to wait for
+   *   the channel, and with the negative size when the buffer no longer waits.
    */
   constructor(
     channel: Channel,
@@ -83,38 +86,44 @@ export class Outbox {
     this.#onHeld = onHeld;
   }
 
-  /** Bytes that wait for the write that is going on. */
+  /**
+   * Number of bytes that wait to be written, without the bytes of the pending
+   * write.
+   */
   get size(): number {
     return this.#parted + this.writer.at;
   }
 
-  /** Bytes that the channel has not taken. */
+  /**
+   * Number of bytes that the channel has not taken, with the bytes of the
+   * pending write.
+   */
   get untaken(): number {
     return this.#underway + this.#parted + this.writer.at;
   }
 
-  /** True when all bytes were taken by the channel. */
+  /** True when the channel has taken all bytes. */
   get idle(): boolean {
     return !this.#writing && this.#parted === 0 && this.writer.at === 0;
   }
 
   /**
-   * A number that grows with each byte that the peer takes, or with each write
-   * if the channel does not count bytes.
+   * A number that grows with each finished write, and with each byte that the
+   * channel's `taken` counts.
    */
   get progress(): number {
     return this.#done + (this.#channel.taken ?? 0);
   }
 
-  /** Sends a message at the end of this turn. */
+  /** Sends a message at the end of this turn of the event loop. */
   send(message: Message, dialect?: Dialect): void {
     putMessage(this.writer, message, dialect);
     this.schedule();
   }
 
   /**
-   * Schedules no write until the next flush(), which the caller makes before it
-   * waits.
+   * Stops schedule() from scheduling writes until the next flush(). The caller
+   * must call flush() before it waits.
    */
   hold(): void {
     this.#held = true;
@@ -138,7 +147,7 @@ export class Outbox {
   /** Moves the buffer of the writer to the end of the full buffers. */
   #endPart(): void {
     const { bytes, at } = this.writer;
-    // Frames that fit into one write are not divided.
+    // When no write is pending, frames that fit into one write stay together.
     if (!this.#writing && at < BULK_MOST) return;
     this.#renewWriter();
     if (this.#dead) return;
@@ -154,15 +163,15 @@ export class Outbox {
   }
 
   /**
-   * Counts a buffer that waits, or, with a negative size, one that waits no
-   * more.
+   * Counts a buffer that starts to wait. A negative size counts a buffer that
+   * no longer waits.
    */
   #countHeld(bytes: number): void {
     this.#heldBytes += bytes;
     this.#onHeld?.(bytes);
   }
 
-  /** Starts to send now, or at the end of the write that is under way. */
+  /** Starts sending now, or after the pending write. */
   flush(): void {
     this.#held = false;
     while (!this.#writing && this.size > 0) {
@@ -198,7 +207,10 @@ export class Outbox {
     if (this.idle) this.#wake();
   }
 
-  /** Waits until all bytes were taken by the channel, or it failed. */
+  /**
+   * Waits until the channel has taken all bytes or has failed. Returns
+   * undefined when no bytes wait.
+   */
   drained(): Promise<void> | undefined {
     if (this.idle) return undefined;
     return new Promise((resolve) => this.#waiting.push(resolve));
@@ -216,15 +228,15 @@ export class Outbox {
 
   #reuse(bytes: Uint8Array): void {
     if (bytes.length <= this.#most) {
-      // The next frames go into this buffer, unless they have another one by
-      // now.
+      // The next frames go into this buffer, unless the writer already has
+      // another buffer.
       if (this.writer.bytes.length === 0) this.writer.bytes = bytes;
       else this.#spare = bytes;
     }
     this.#onTaken?.();
   }
 
-  /** Largest buffer that is kept. */
+  /** Size in bytes up to which a buffer is kept for reuse. */
   get #most(): number {
     if (this.#smallWrites < PAUSE) return BULK_MOST;
     return this.#smallWrites < REST ? PAUSE_MOST : REST_MOST;
@@ -237,7 +249,10 @@ export class Outbox {
     this.#wake();
   }
 
-  /** Drops all frames, later ones included: the connection has ended. */
+  /**
+   * Drops all waiting frames and all later frames. Called when the connection
+   * has ended.
+   */
   drop(): void {
     this.#dead = true;
     this.#writing = false;
@@ -259,8 +274,8 @@ export class Outbox {
 }
 
 /**
- * Frees the memory of a buffer at once; the garbage collector would do so much
- * later.
+ * Frees the memory of a buffer at once. The garbage collector would free the
+ * memory much later.
  */
 function free({ buffer }: Uint8Array): void {
   if (buffer instanceof ArrayBuffer) buffer.transfer(0);
