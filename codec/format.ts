@@ -63,7 +63,10 @@ function formatText(text: string): string {
  * they are not text.
  */
 function formatData(data: Uint8Array): string {
-  const start = data.subarray(0, MOST);
+  // The cut does not divide a character of UTF-8.
+  let end = Math.min(data.length, MOST);
+  while (end > MOST - 4 && (data[end] & 0xc0) === 0x80) end--;
+  const start = data.subarray(0, end);
   const rest = data.length > MOST ? "…" : "";
   return `${data.length} ${printableText(start) ?? hexOf(start)}${rest}`;
 }

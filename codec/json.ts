@@ -149,8 +149,8 @@ const MEMBER = 64;
 const OBJECT = 96;
 
 /**
- * Upper estimate of the bytes of memory that one byte of JSON text takes when
- * the text is parsed.
+ * Estimate of the bytes of memory that one byte of JSON text takes when the text
+ * is parsed. Only texts of a few bytes, such as `{}`, take more.
  */
 export const BYTES_PER_BYTE = 40;
 

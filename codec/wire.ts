@@ -30,7 +30,7 @@ const scratch = new DataView(new ArrayBuffer(8));
 export const NO_BYTES: Uint8Array<ArrayBuffer> = new Uint8Array(0);
 const U64_MAX = 0xffff_ffff_ffff_ffffn;
 /** Smallest size in bytes to which a writer grows: room for a few messages. */
-const LEAST = 256;
+const CAPACITY_MIN = 256;
 
 /** Returns the number of bytes that a text takes in UTF-8. */
 export function utf8Length(text: string): number {
@@ -51,7 +51,7 @@ export function utf8Length(text: string): number {
 const SMALL = 256;
 const SLAB = 8192;
 let slab = new Uint8Array(0);
-let cut = 0;
+let slabUsed = 0;
 
 /**
  * Allocates an array of bytes with any contents. Small arrays share one
@@ -61,11 +61,11 @@ export function newBytes(size: number): Uint8Array {
   if (!(size <= SMALL)) return new Uint8Array(size); // NaN of callers without types, too.
   // This is also true when a caller has transferred the slab, whose length is
   // then 0.
-  if (size > slab.length - cut) {
+  if (size > slab.length - slabUsed) {
     slab = new Uint8Array(SLAB);
-    cut = 0;
+    slabUsed = 0;
   }
-  return slab.subarray(cut, cut += size);
+  return slab.subarray(slabUsed, slabUsed += size);
 }
 
 /** Encodes a text in UTF-8, into bytes as those of newBytes(). */
@@ -292,7 +292,7 @@ export class Writer {
         `${end} bytes do not fit into a buffer of ${this.bytes.length}`,
       );
     }
-    const room = Math.max(end, this.bytes.length * 2, LEAST);
+    const room = Math.max(end, this.bytes.length * 2, CAPACITY_MIN);
     const bytes = new Uint8Array(room);
     bytes.set(this.bytes.subarray(0, this.at));
     this.bytes = bytes;

@@ -17,7 +17,7 @@ const SMALL = 2048;
 /** Maximum number of chunks that are kept for later copies. */
 const SPARE_MAX = 2;
 
-interface Reader {
+interface PendingRead {
   buffer: Uint8Array;
   resolve: (bytes: Uint8Array | null) => void;
   reject: (reason: unknown) => void;
@@ -32,7 +32,7 @@ export class Inbox {
   #chunks: Uint8Array[] = [];
   #size = 0;
   readonly #spare: Uint8Array[] = [];
-  #reader: Reader | undefined;
+  #reader: PendingRead | undefined;
   #ended = false;
   #error: unknown;
 
@@ -98,7 +98,7 @@ export class Inbox {
   /**
    * Copies bytes into the buffer of a waiting reader and resolves its read.
    */
-  #fill({ buffer, resolve }: Reader, bytes: Uint8Array): void {
+  #fill({ buffer, resolve }: PendingRead, bytes: Uint8Array): void {
     this.#reader = undefined;
     buffer.set(bytes);
     resolve(buffer.subarray(0, bytes.length));

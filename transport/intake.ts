@@ -9,13 +9,13 @@ import type { Channel } from "./channel.ts";
  * First size of the buffer. The size is small, because most connections of a
  * server are idle. The buffer grows while reads fill it.
  */
-const START = 2048;
-const MOST = 256 * 1024;
+const BUFFER_MIN = 2048;
+const BUFFER_MAX = 256 * 1024;
 /**
- * A buffer larger than LARGE bytes is replaced by a small one after
+ * A buffer larger than LARGE_BUFFER bytes is replaced by a small one after
  * SMALL_CHUNKS small chunks.
  */
-const LARGE = 64 * 1024;
+const LARGE_BUFFER = 64 * 1024;
 const SMALL_CHUNKS = 4;
 
 /** Reads chunks from a channel and splits them into frames. */
@@ -23,7 +23,7 @@ export class Intake {
   /** Splits the chunk of push() into frames. */
   readonly splitter: Splitter;
   readonly #channel: Channel;
-  #buffer = new Uint8Array(START);
+  #buffer = new Uint8Array(BUFFER_MIN);
   /**
    * Number of bytes at the start of the buffer that are the beginning of a
    * frame. The next read continues after these bytes.
@@ -72,8 +72,8 @@ export class Intake {
     // the splitter has.
     if (this.#held || isIdle) splitter.shrink();
     if (this.#foreign !== undefined) this.#giveBack(this.#foreign);
-    let size = Math.min(this.#buffer.length * (this.#full ? 2 : 1), MOST);
-    if (size > LARGE && isIdle) size = START;
+    let size = Math.min(this.#buffer.length * (this.#full ? 2 : 1), BUFFER_MAX);
+    if (size > LARGE_BUFFER && isIdle) size = BUFFER_MIN;
     if (splitter.rest > 0) size = Math.max(size, splitter.needed);
     const last = this.#buffer;
     if (size !== last.length || this.#held) this.#buffer = new Uint8Array(size);
@@ -106,7 +106,7 @@ export class Intake {
     const buffer = this.#buffer;
     const kept = this.#kept;
     this.#kept = 0;
-    this.#smallChunks = chunk.length <= START ? this.#smallChunks + 1 : 0;
+    this.#smallChunks = chunk.length <= BUFFER_MIN ? this.#smallChunks + 1 : 0;
     if (splitter.rest > 0) splitter.spill(); // There was no read() for this chunk.
     if (chunk.buffer === buffer.buffer) {
       const end = kept + chunk.length;

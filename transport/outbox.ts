@@ -7,16 +7,16 @@ import { NO_BYTES, Writer } from "../codec/wire.ts";
 import type { Channel } from "./channel.ts";
 
 // The limits up to which a buffer is kept for the next write. BULK_MOST is the
-// limit during a bulk transfer, whose batches are about 1 MiB. PAUSE_MOST is
-// the limit after PAUSE small writes in a row, and REST_MOST after REST small
+// limit during a bulk transfer, whose batches are about 1 MiB. FEW_SMALL_MAX is
+// the limit after FEW_SMALL_WRITES small writes in a row, and MANY_SMALL_MAX after MANY_SMALL_WRITES small
 // writes in a row. A large buffer is not freed at once, because a client that
 // lists directories gets small replies between large ones. If the buffer grew
 // again for each large reply, a third of the work would be spent on this.
 const BULK_MOST = 2 * 1024 * 1024;
-const PAUSE = 4;
-const PAUSE_MOST = 256 * 1024;
-const REST = 64;
-const REST_MOST = 64 * 1024;
+const FEW_SMALL_WRITES = 4;
+const FEW_SMALL_MAX = 256 * 1024;
+const MANY_SMALL_WRITES = 64;
+const MANY_SMALL_MAX = 64 * 1024;
 /** Most bytes of a small write. */
 const SMALL = 4 * 1024;
 /**
@@ -25,7 +25,7 @@ const SMALL = 4 * 1024;
  * it is full. With 768 KiB, little of a buffer of 1 MiB stays unused in most
  * cases.
  */
-const PART = 768 * 1024;
+const FULL_BUFFER = 768 * 1024;
 
 /** A full buffer that waits for the writes before it. */
 interface Part {
@@ -50,21 +50,21 @@ export class Outbox {
   /** Full buffers in order. The frames in the writer follow them. */
   #parts: Part[] = [];
   /** Number of bytes to be written from the full buffers. */
-  #parted = 0;
+  #fullBytes = 0;
   /**
    * Total size of the buffers that were reported to onHeld and still wait for
    * the channel.
    */
   #heldBytes = 0;
   /** Number of bytes of finished writes. */
-  #done = 0;
+  #finishedBytes = 0;
   // A second buffer, kept for reuse when the writer already has a buffer.
   #spare: Uint8Array | undefined;
   #smallWrites = 0;
   #scheduled = false;
-  #held = false;
+  #postponed = false;
   #writing = false;
-  #dead = false;
+  #ended = false;
   #waiting: (() => void)[] = [];
 
   /**
@@ -91,7 +91,7 @@ export class Outbox {
    * write.
    */
   get size(): number {
-    return this.#parted + this.writer.at;
+    return this.#fullBytes + this.writer.at;
   }
 
   /**
@@ -99,12 +99,12 @@ export class Outbox {
    * pending write.
    */
   get untaken(): number {
-    return this.#underway + this.#parted + this.writer.at;
+    return this.#underway + this.#fullBytes + this.writer.at;
   }
 
   /** True when the channel has taken all bytes. */
   get idle(): boolean {
-    return !this.#writing && this.#parted === 0 && this.writer.at === 0;
+    return !this.#writing && this.#fullBytes === 0 && this.writer.at === 0;
   }
 
   /**
@@ -112,7 +112,7 @@ export class Outbox {
    * channel's `taken` counts.
    */
   get progress(): number {
-    return this.#done + (this.#channel.taken ?? 0);
+    return this.#finishedBytes + (this.#channel.taken ?? 0);
   }
 
   /** Sends a message at the end of this turn of the event loop. */
@@ -125,16 +125,16 @@ export class Outbox {
    * Stops schedule() from scheduling writes until the next flush(). The caller
    * must call flush() before it waits.
    */
-  hold(): void {
-    this.#held = true;
+  postpone(): void {
+    this.#postponed = true;
   }
 
   /**
    * Sends the frames of the writer at the end of this turn of the event loop.
    */
   schedule(): void {
-    if (this.writer.at >= PART) this.#endPart();
-    if (this.#scheduled || this.#held) return;
+    if (this.writer.at >= FULL_BUFFER) this.#queueBuffer();
+    if (this.#scheduled || this.#postponed) return;
     this.#scheduled = true;
     queueMicrotask(this.#onTurnEnd);
   }
@@ -145,14 +145,14 @@ export class Outbox {
   };
 
   /** Moves the buffer of the writer to the end of the full buffers. */
-  #endPart(): void {
+  #queueBuffer(): void {
     const { bytes, at } = this.writer;
     // When no write is pending, frames that fit into one write stay together.
     if (!this.#writing && at < BULK_MOST) return;
     this.#renewWriter();
-    if (this.#dead) return;
+    if (this.#ended) return;
     this.#parts.push({ bytes, length: at });
-    this.#parted += at;
+    this.#fullBytes += at;
     this.#countHeld(bytes.length);
   }
 
@@ -173,10 +173,10 @@ export class Outbox {
 
   /** Starts sending now, or after the pending write. */
   flush(): void {
-    this.#held = false;
+    this.#postponed = false;
     while (!this.#writing && this.size > 0) {
       const { writer } = this;
-      if (this.#dead) {
+      if (this.#ended) {
         writer.at = 0;
         break;
       }
@@ -184,7 +184,7 @@ export class Outbox {
       const bytes = part?.bytes ?? writer.bytes;
       const at = part?.length ?? writer.at;
       if (part === undefined) this.#renewWriter();
-      else this.#parted -= at;
+      else this.#fullBytes -= at;
       this.#smallWrites = at <= SMALL ? this.#smallWrites + 1 : 0;
       let written: Promise<void> | undefined;
       try {
@@ -195,7 +195,7 @@ export class Outbox {
       }
       if (written === undefined) {
         if (part !== undefined) this.#countHeld(-bytes.length);
-        this.#done += at;
+        this.#finishedBytes += at;
         this.#reuse(bytes);
         continue;
       }
@@ -217,9 +217,9 @@ export class Outbox {
   }
 
   #written(bytes: Uint8Array): void {
-    if (this.#dead) return;
+    if (this.#ended) return;
     this.#writing = false;
-    this.#done += this.#underway;
+    this.#finishedBytes += this.#underway;
     this.#underway = 0;
     this.#countHeld(-bytes.length);
     this.#reuse(bytes);
@@ -227,7 +227,7 @@ export class Outbox {
   }
 
   #reuse(bytes: Uint8Array): void {
-    if (bytes.length <= this.#most) {
+    if (bytes.length <= this.#reusableMax) {
       // The next frames go into this buffer, unless the writer already has
       // another buffer.
       if (this.writer.bytes.length === 0) this.writer.bytes = bytes;
@@ -237,13 +237,13 @@ export class Outbox {
   }
 
   /** Size in bytes up to which a buffer is kept for reuse. */
-  get #most(): number {
-    if (this.#smallWrites < PAUSE) return BULK_MOST;
-    return this.#smallWrites < REST ? PAUSE_MOST : REST_MOST;
+  get #reusableMax(): number {
+    if (this.#smallWrites < FEW_SMALL_WRITES) return BULK_MOST;
+    return this.#smallWrites < MANY_SMALL_WRITES ? FEW_SMALL_MAX : MANY_SMALL_MAX;
   }
 
   #fail(error: unknown): void {
-    const isFirst = !this.#dead;
+    const isFirst = !this.#ended;
     this.drop();
     if (isFirst) this.#onError(error);
     this.#wake();
@@ -254,13 +254,13 @@ export class Outbox {
    * has ended.
    */
   drop(): void {
-    this.#dead = true;
+    this.#ended = true;
     this.#writing = false;
     this.#underway = 0;
     this.writer.at = 0;
     for (const { bytes } of this.#parts) free(bytes);
     this.#parts = [];
-    this.#parted = 0;
+    this.#fullBytes = 0;
     this.#spare = undefined;
     if (this.#heldBytes > 0) this.#countHeld(-this.#heldBytes);
   }

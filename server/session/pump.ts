@@ -81,7 +81,7 @@ export class Pump<N extends FidNode> {
       input.push(chunk);
       const sendsInParts = processed > REQUESTS_PER_WRITE;
       processed = 0;
-      outbox.hold();
+      outbox.postpone();
       while (!lifetime.ended && splitter.advance()) {
         const { at, end } = splitter.reader;
         receive(splitter.reader);
@@ -91,22 +91,22 @@ export class Pump<N extends FidNode> {
         if (slice.isOver(end - at)) {
           outbox.flush();
           await slice.next();
-          outbox.hold();
+          outbox.postpone();
         }
         if (outbox.size > OUTPUT_MAX) {
           outbox.flush();
           await outbox.drained();
-          outbox.hold();
+          outbox.postpone();
           slice.resume();
         }
         if (admission.isFull) {
           await this.watch(this.#untilRoom());
-          outbox.hold();
+          outbox.postpone();
           slice.resume();
         }
         if (negotiation.isWaiting) {
           await this.watch(this.#untilReleased());
-          outbox.hold();
+          outbox.postpone();
           slice.resume();
           negotiation.finish();
         }

@@ -14,6 +14,7 @@ import {
   dialect9P2000,
   encode,
   encodeInto,
+  formatMessage,
   FrameSplitter,
   isRmessage,
   isTmessage,
@@ -671,4 +672,10 @@ test("a reply has the number of its request plus one", () => {
     if (type.startsWith("R")) continue;
     assertEquals(dialect9P2000.byCode[code + 1]?.type, `R${type.slice(1)}`);
   }
+});
+
+test("formatMessage() shows text whose cut would divide a character", () => {
+  const data = new TextEncoder().encode("a".repeat(63) + "äöü".repeat(10));
+  const shown = formatMessage({ type: "Rread", tag: 1, data });
+  assert(shown.includes(`123 "${"a".repeat(63)}"…`), shown);
 });
