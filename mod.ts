@@ -185,6 +185,7 @@ export {
   fromPort,
   fromStreams,
   fromWebSocket,
+  namespaceAddress,
   pair,
   type StreamPair,
   type Streams,

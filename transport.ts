@@ -44,6 +44,10 @@ export type {
 } from "./transport/connection.ts";
 export { fromPort, type MessageTarget } from "./transport/message_port.ts";
 export type { ChildOptions } from "./transport/child.ts";
+export {
+  namespaceAddress,
+  type NamespaceEnvironment,
+} from "./transport/namespace.ts";
 export { pair } from "./transport/pair.ts";
 export { dial, listen } from "./transport/dial.ts";
 export type { Target } from "./transport/target.ts";

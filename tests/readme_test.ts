@@ -23,6 +23,8 @@ const [composed = "", own, handler, forPython, fixture] = await blocksOf(
   "docs/server.md",
 );
 
+const [several, certificates, web] = await blocksOf("docs/transports.md");
+
 /** Returns a port that was free a moment ago. */
 function freePort(): number {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
@@ -271,6 +273,45 @@ Deno.test("docs/server.md: the fixture for tests", async () => {
   assertEquals(await run(fixture ?? ""), "changed\n");
 });
 
+Deno.test("docs/transports.md: several addresses, certificates, a fetch handler", async () => {
+  const imports = `import { connect, listen, MemoryFs, webHandler } from
+    "jsr:@ninep/ninep";
+    const fs = new MemoryFs({ motd: "hello\\n" });`;
+  const end = `console.log((await client.readTextFile("motd")).trim());
+    await client.close();
+    await server.close();`;
+  const output = await run(
+    `${imports} ${several?.replaceAll(":5641", `:${freePort()}`)} ${end}`,
+  );
+  assertEquals(output, "hello\n");
+  const { pathname } = new URL("tests/testdata/tls/", root);
+  const folder = JSON.stringify(pathname);
+  const secured = await run(
+    `${imports}
+    const read = (name: string) => Deno.readTextFileSync(${folder} + name);
+    const [cert, key, ca] = ["server.crt", "server.key", "ca.crt"].map(read);
+    ${
+      certificates?.replace("example.org", "127.0.0.1").replace(
+        "*",
+        "127.0.0.1",
+      )
+    } ${end}`,
+    "--allow-read",
+  );
+  assertEquals(secured, "hello\n");
+  const handled = await run(`${imports} ${web}
+    const server = Deno.serve({ port: 0, onListen() {} }, fetch);
+    const client = await connect(\`ws://127.0.0.1:\${server.addr.port}\`);
+    console.log(Object.keys(websocket).includes("message"));
+    ${
+    end.replace(
+      "close();\n    await server.close()",
+      "close();\n    await server.shutdown()",
+    )
+  }`);
+  assertEquals(handled, "true\nhello\n");
+});
+
 Deno.test("README and docs/: no block of TypeScript is left out", async () => {
   const pages = ["README.md"];
   for await (const { name } of Deno.readDir(new URL("docs", root))) {
@@ -289,6 +330,7 @@ Deno.test("README and docs/: no block of TypeScript is left out", async () => {
     "docs/linux.md 0",
     "docs/protocol.md 0",
     "docs/server.md 5",
+    "docs/transports.md 3",
   ]);
 });
 

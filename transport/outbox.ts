@@ -239,7 +239,9 @@ export class Outbox {
   /** Size in bytes up to which a buffer is kept for reuse. */
   get #reusableMax(): number {
     if (this.#smallWrites < FEW_SMALL_WRITES) return BULK_MOST;
-    return this.#smallWrites < MANY_SMALL_WRITES ? FEW_SMALL_MAX : MANY_SMALL_MAX;
+    return this.#smallWrites < MANY_SMALL_WRITES
+      ? FEW_SMALL_MAX
+      : MANY_SMALL_MAX;
   }
 
   #fail(error: unknown): void {
