@@ -174,6 +174,7 @@ export {
   type TracedFrame,
   type TracedMessage,
   type WalkRequest,
+  type WebHandler,
   webHandler,
   type WriteRequest,
   type WstatRequest,

@@ -11,10 +11,10 @@
  * @module
  */
 
-import { MemoryFs, webHandler } from "../mod.ts";
+import { MemoryFs, type WebHandler, webHandler } from "../mod.ts";
 
 const fs = new MemoryFs({ motd: "hello from the edge\n" }, { mode: 0o777 });
 fs.register("add", (a: number, b: number) => a + b, { params: ["a", "b"] });
 
-const { fetch, websocket } = webHandler(fs);
-export default { fetch, websocket };
+const handler: WebHandler = webHandler(fs);
+export default handler;

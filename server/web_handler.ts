@@ -56,8 +56,7 @@ export interface WebHandler extends AsyncDisposable {
  * ```ts ignore
  * import { MemoryFs, webHandler } from "@ninep/ninep";
  *
- * const { fetch, websocket } = webHandler(new MemoryFs({ motd: "hello\n" }));
- * export default { fetch, websocket };
+ * export default webHandler(new MemoryFs({ motd: "hello\n" }));
  * ```
  */
 export function webHandler<N extends FidNode>(

@@ -299,16 +299,18 @@ Deno.test("docs/transports.md: several addresses, certificates, a fetch handler"
     "--allow-read",
   );
   assertEquals(secured, "hello\n");
-  const handled = await run(`${imports} ${web}
-    const server = Deno.serve({ port: 0, onListen() {} }, fetch);
+  const handled = await run(
+    `${imports} ${web?.replace("export default", "void ")}
+    const server = Deno.serve({ port: 0, onListen() {} }, handler.fetch);
     const client = await connect(\`ws://127.0.0.1:\${server.addr.port}\`);
-    console.log(Object.keys(websocket).includes("message"));
+    console.log(Object.keys(handler.websocket).includes("message"));
     ${
-    end.replace(
-      "close();\n    await server.close()",
-      "close();\n    await server.shutdown()",
-    )
-  }`);
+      end.replace(
+        "close();\n    await server.close()",
+        "close();\n    await server.shutdown()",
+      )
+    }`,
+  );
   assertEquals(handled, "true\nhello\n");
 });
 
