@@ -27,7 +27,7 @@ import {
 } from "./transfer/transfer.ts";
 import { NO_BYTES } from "../codec/wire.ts";
 
-/** Err of an Rcall when the file is not a function. */
+/** Value of `err` in an Rcall when the file is not a function file. */
 const NOT_A_FUNCTION = 255;
 /** Error text of a Tcall whose value is too long for an Rcall. */
 const TOO_LARGE = "i/o count too large";
@@ -35,8 +35,8 @@ const TOO_LARGE = "i/o count too large";
 const NOT_SUPPORTED =
   /^(operation not supported|function not implemented)\W*$/i;
 /**
- * Error texts of servers that do not know a type of message, such as `bad fcall
- * type 80`.
+ * Error texts of servers that do not know the message type of Tcall, which is
+ * 80, such as `bad fcall type 80`.
  */
 const UNKNOWN_TYPE =
   /^(unknown|unrecognized|unsupported|unexpected|bad|bogus|illegal|invalid) ((9p )?(message|fcall|msg)|((message|fcall|msg|request) )?type(?=\W+80\b)|(message|fcall|msg|request) type)(\W+80)?\W*$/i;
@@ -46,8 +46,8 @@ const decoder = new TextDecoder("utf-8", { fatal: true });
 /** Options of {@linkcode Client.call}. */
 export interface CallOptions<T = unknown> extends CallerOptions {
   /**
-   * Positional arguments; none by default. JSON must be able to carry them: a
-   * Date, a Map, bytes or undefined are refused.
+   * Positional arguments; none by default. JSON must be able to express them: a
+   * Date, a Map, bytes or undefined are refused with a TypeError.
    */
   argv?: readonly unknown[] | undefined;
   /** Keyword arguments; none by default. */
@@ -57,8 +57,9 @@ export interface CallOptions<T = unknown> extends CallerOptions {
   /** Name of the keyword argument for `data`, `data` by default. */
   dataArg?: string | undefined;
   /**
-   * Call by write and read if no Tcall is possible, true by default: the server
-   * has no Tcall, or the keyword arguments are longer than a Tcall can hold.
+   * Call by write and read if no Tcall is possible; true by default. No Tcall
+   * is possible if the server has no Tcall, or if the keyword arguments are
+   * longer than a Tcall can hold.
    *
    * On a server of this library, other users cannot read the arguments and the
    * value of such a call. Another server may let users with access to the file
@@ -72,14 +73,14 @@ export interface CallOptions<T = unknown> extends CallerOptions {
    */
   maxLength?: number | undefined;
   /**
-   * Decodes the value from its bytes. By default the bytes are JSON in UTF-8,
-   * and no bytes are undefined.
+   * Decodes the value from its bytes. By default the bytes are decoded as JSON
+   * in UTF-8, and a value without bytes becomes undefined.
    */
   loader?: ((data: Uint8Array) => T) | undefined;
 }
 
 /**
- * Calls the function file of a fid. The fid stays as it is.
+ * Calls the function file of a fid. The call neither opens nor moves the fid.
  *
  * @param label Name of the file, for errors.
  * @throws {RangeError} The arguments are too long for a Tcall, and cannot be
@@ -97,7 +98,7 @@ export function callFile<T>(
   const { fallback = true, maxLength = MAX_LENGTH } = options;
   const bounds = { maxLength, what: `call ${label}` };
   checkMost(bounds.what, "maxLength", maxLength);
-  // The caller knows the type of the function's value.
+  // Without a `loader`, the caller declares the type of the value by `T`.
   const load = options.loader ?? (loadJson as (data: Uint8Array) => T);
   const isWritable = fallback && argv.length === 0 && data.length === 0;
   const write = () => {
@@ -106,8 +107,8 @@ export function callFile<T>(
   };
   if (isWritable && session.hasTcall === false) return write();
   const text = encode(label, encodeCall, { argv, kwarg, dataArg });
-  // One promise leads from the reply to the value. Further promises would cost
-  // as much as all the rest.
+  // Only one promise lies between the reply and the value, because further
+  // promises would take as much time as the rest of the call.
   return session.rpc({ type: "Tcall", tag: 0, fid, text, data }, signal).then(
     (reply) => load(valueIn(reply, session, bounds)),
     (error) => {
@@ -163,8 +164,8 @@ function valueIn(
 }
 
 /**
- * Tells whether an error proves that the server has no Tcall, and so has called
- * nothing. A function may throw any other text after it was called.
+ * Tells whether an error proves that the server has no Tcall. Then no function
+ * was called. Any other error text may come from a function that was called.
  */
 function lacksTcall(session: ClientSession, error: unknown): boolean {
   if (!(error instanceof NinePError) || session.hasTcall) return false;
@@ -179,16 +180,18 @@ function lacksTcall(session: ClientSession, error: unknown): boolean {
 }
 
 /**
- * Calls by write and read on a new fid, so that calls at the same time do not
- * see the arguments of each other.
+ * Calls a function file by a write and a read on a new fid, so that
+ * simultaneous calls do not see the arguments of each other.
  *
- * A server of this library shares the data of a fid that has written and has
- * never read, so that another program can read the value. The call can end
- * between its write and its read, by an abort or the end of the connection. To
- * keep its arguments private even then, the fid reads before it writes, at an
- * offset where a read calls no function. A server that is not known to have
- * Tcall may do anything with such a read, so the client sends the read there
- * only after a failure.
+ * A server of this library shares the arguments that were written through a
+ * fid, if nothing was ever read through this fid, so that another program can
+ * read the value. The call can end between its write and its read, by an abort
+ * or the end of the connection. To keep the arguments private even then, the
+ * client reads through the fid before it writes, at an offset where a read
+ * calls no function. Only a server that has Tcall is known to accept such a
+ * read. If the client does not know yet whether the server has Tcall, it sends
+ * the read only after a failure. If the server has no Tcall, it sends no such
+ * read.
  */
 async function writeAndRead(
   session: ClientSession,

@@ -1,4 +1,4 @@
-// The client: a tree of a server, and the connection to it.
+// The client: one tree of a server, and the connection to this server.
 
 import { MSIZE_MIN, NOFID, ProtocolError } from "../codec.ts";
 import type { Connection } from "../transport.ts";
@@ -64,7 +64,10 @@ export interface VersionOptions extends CallerOptions {
   msize?: number | undefined;
 }
 
-/** What {@linkcode Client.version} has agreed on with the server. */
+/**
+ * The msize and the version on which {@linkcode Client.version} and the server
+ * have agreed.
+ */
 export interface VersionReply {
   /** Largest message in bytes. */
   msize: number;
@@ -90,24 +93,33 @@ export interface AttachOptions extends AuthOptions {
 export interface CopyOptions extends TransferOptions {
   /** Client of the tree to copy to; by default the same tree. */
   target?: Client | undefined;
-  /** Copy a directory with all that is in it; false by default. */
+  /**
+   * Copy a directory with all files and directories below it; false by default.
+   */
   recursive?: boolean | undefined;
   /**
    * Most members of one directory, 0 to 2^53 - 1, or Infinity; 1,000,000 by
-   * default. More members are a RangeError, after nearly so many were copied.
+   * default. If a directory has more members, the copy fails with a RangeError
+   * after nearly `maxEntries` members were copied.
    */
   maxEntries?: number | undefined;
-  /** Called for each part of a file that was written; when it throws, the copy fails. */
+  /**
+   * Function that the client calls after it has written a part of a file. If
+   * the function throws, the copy fails.
+   */
   onProgress?: ((progress: CopyProgress) => void) | undefined;
 }
 
 /** Options with which `connect()` has started the session of a client. */
 export interface SessionStart {
-  /** Largest message in bytes that was asked for. */
+  /** Largest message in bytes for which the client asked the server. */
   readonly msize: number;
   /** The user, and how the user is authenticated. */
   readonly login: Login;
-  /** Most times that a user is authenticated while connections are lost. */
+  /**
+   * Most attempts to authenticate the user, if the connection is lost during an
+   * attempt.
+   */
   readonly attempts: number;
   /** Most milliseconds that closing waits for the server. */
   readonly closeTimeout: number;
@@ -118,7 +130,7 @@ export interface SessionStart {
  *
  * `connect()` makes a client. {@linkcode Client.attach} makes further clients
  * on the same connection. A path or a fid names a file; a `number` is a fid.
- * Any number of calls may be under way at once.
+ * Any number of calls may be in progress at once.
  *
  * A call rejects with a NinePError when the server refuses it, with a `code`
  * such as `ENOENT`. It rejects with a ProtocolError when the server breaks the
@@ -176,7 +188,9 @@ export class Client {
     if (start === undefined) return;
     this.#closed = session.ended.then(() => {
       if (this.#closing) return undefined;
-      // Only connect() ends a connection with another value: its caller's reason.
+      // The error is an Error. Only a failed connect() ends a connection with
+      // another value, the abort reason of its caller, and then there is no
+      // client.
       return session.error as Error | undefined;
     });
   }
@@ -207,8 +221,9 @@ export class Client {
   }
 
   /**
-   * Resolves when the connection has ended, or this client was closed: with
-   * undefined after close(), otherwise with the reason. It never rejects.
+   * A promise that resolves when the connection has ended or this client was
+   * closed. Its value is undefined after close(), and otherwise the error that
+   * ended the connection. The promise never rejects.
    */
   get closed(): Promise<Error | undefined> {
     return this.#closed ??= new Promise((resolve) => {
@@ -231,14 +246,15 @@ export class Client {
    *
    * The server then forgets all that it knows of the client. Calls that are
    * under way reject with a DOMException named `AbortError`, and so do calls
-   * that are made before the session has started. All fids are void: those of
-   * open files and of clients from {@linkcode Client.attach}, whose methods
-   * reject from then on, and those that the caller has as numbers, which must
-   * not be used any more. The current directory is the root. The methods of a
-   * {@linkcode Client.proxy} still work.
+   * that are made before the session has started. All fids become invalid. The
+   * methods of open files and of clients from {@linkcode Client.attach} reject
+   * from then on. The caller must not use fids any more that it holds as
+   * numbers. The current directory is the root. The methods of a {@linkcode
+   * Client.proxy} still work.
    *
-   * After an abort, the client goes on as soon as the server has answered. When
-   * the server refuses, the connection ends.
+   * After an abort of this call, the client can be used again as soon as the
+   * server has answered. If the server refuses the new session, the connection
+   * ends.
    *
    * @param options Msize, signal.
    * @returns The msize and the version of the new session.
@@ -281,13 +297,15 @@ export class Client {
   /**
    * Begins the authentication of a user. See `attach(9P)`.
    *
-   * The user and the server read and write the file. When the server is
-   * satisfied, the fid of the file is given to {@linkcode Client.attach}, with
-   * the same user and tree. Closing the file ends the authentication.
+   * The program authenticates the user by reads and writes of the file. After
+   * the server has accepted the user, the program passes the fid of the file to
+   * {@linkcode Client.attach}, with the same user and tree. Closing the file
+   * ends the authentication.
    *
    * @param options User, tree, signal.
    * @returns The file.
-   * @throws {NinePError} The server asks for no authentication, or not of this user.
+   * @throws {NinePError} The server needs no authentication, or refuses to
+   *   authenticate this user.
    */
   auth(options: AuthOptions = {}): Promise<RemoteFile> {
     const { uname = "none", aname = "" } = options;
@@ -308,8 +326,8 @@ export class Client {
    * another user, on the same connection. See `attach(9P)`.
    *
    * @param options User, tree, afid, signal.
-   * @returns The client, with a current directory of its own. Closing it gives
-   *   its fids back, and leaves the connection open.
+   * @returns The client, with a current directory of its own. Closing this
+   *   client clunks its fids, and leaves the connection open.
    * @throws {NinePError} The server refused the user or the tree.
    *
    * @example Two users on one connection
@@ -342,11 +360,12 @@ export class Client {
   }
 
   /**
-   * Gives a client of the same tree that is bound to the present session.
+   * Returns a client of the same tree that works only in the current session.
    *
-   * After {@linkcode Client.version} its methods reject, so that the numbers of
-   * fids from before are not taken for fids of the new session. It must not be
-   * closed.
+   * After {@linkcode Client.version}, the methods of this client reject, so
+   * that a fid of the old session is never mistaken for a fid of the new
+   * session. The caller must not close this client, because it shares its fids
+   * with the client that made it.
    *
    * @returns The bound client.
    */
@@ -360,11 +379,12 @@ export class Client {
   }
 
   /**
-   * Lets the process end although the client is not closed. This holds for its
-   * connection, the connections after a reconnect, its timers, and the calls
-   * under way. An attempt to connect keeps the process alive while it is under
-   * way. A connection that was given to `connect()` follows if it has `ref()`
-   * and `unref()`.
+   * Lets the process end although the client is not closed. After this call,
+   * the connection, later connections of a reconnect, the timers and the
+   * pending calls of the client do not keep the process alive. An attempt to
+   * connect still keeps the process alive until the attempt ends. A connection
+   * that was given to `connect()` must have `ref()` and `unref()`; otherwise
+   * this call does not change it.
    */
   unref(): void {
     this.#session.environment.refs.unref();
@@ -379,8 +399,10 @@ export class Client {
    * a call is pending and the server cannot flush, the connection is closed at
    * once.
    *
-   * A client from {@linkcode Client.attach} only gives its fids back; open files
-   * stay open. Its methods that take a path then reject with a TypeError.
+   * Closing a client from {@linkcode Client.attach} only clunks the fids of its
+   * root, of its current directory and of its cached paths. Open files stay
+   * open. The methods of this client that take a path then reject with a
+   * TypeError.
    *
    * @param options Signal and timeout, which only end the waiting. The timeout
    *   of `connect()` does not apply here.
@@ -425,7 +447,7 @@ export class Client {
   }
 
   /**
-   * Reads a whole file as UTF-8. Bytes that are no UTF-8 become U+FFFD.
+   * Reads a whole file as UTF-8. Bytes that are not valid UTF-8 become U+FFFD.
    *
    * @param path Path.
    * @param options As for {@linkcode Client.readFile}; `maxLength` counts bytes.
@@ -443,14 +465,15 @@ export class Client {
   /**
    * Writes a file: replaces its content, appends to it, or makes the file.
    *
-   * When the call fails, any part of the data may have been written. The client
-   * then cancels and unlocks a stream, and calls `return()` of an iterator.
+   * When the call fails, any part of the data may have been written. If the
+   * data is a stream, the client then cancels and unlocks the stream. If the
+   * data is an iterable, the client then calls `return()` of its iterator.
    *
    * @param path Path.
    * @param data New content. The caller must not change it before the promise
-   *   settles. The client takes the chunks of a stream or iterable as the server
-   *   takes them, so the content may be longer than memory. Each chunk is sent
-   *   by itself.
+   *   settles. The client takes a chunk of a stream or iterable only when it
+   *   can send the chunk, so the content may be larger than memory. The client
+   *   does not join chunks: a message has data of one chunk only.
    * @param options Whether to append, whether to make the file, its permissions,
    *   limits on the time, signal.
    */
@@ -482,8 +505,8 @@ export class Client {
   /**
    * Opens a file, or makes it. See `open(9P)`.
    *
-   * @param file Path or fid. The open file takes the fid over; if the call
-   *   fails, the caller still has to clunk it.
+   * @param file Path or fid. The open file takes over a fid. If the call fails,
+   *   the caller must still clunk the fid.
    * @param options Access, and whether to make the file.
    * @returns The open file.
    * @throws {TypeError} The options contradict each other.
@@ -528,13 +551,13 @@ export class Client {
    * `open(9P)`.
    *
    * An abort closes the file, so that the operations of the function on it
-   * reject. When the connection ends, the call rejects, whatever the function
-   * waits for.
+   * reject. When the connection ends, the call rejects even if the function has
+   * not returned.
    *
    * @param path Path.
    * @param use Function that works with the file.
    * @param options How to open the file. Signal and timeout hold for the whole
-   *   call. By default there is no timeout but those of the requests.
+   *   call. By default only the single operations on the file have a timeout.
    * @returns The result of the function.
    * @throws {NinePError} The file could not be opened or closed. If it could
    *   not be closed, some data may be lost.
@@ -563,8 +586,8 @@ export class Client {
   /**
    * Tells whether a path leads to a file or directory. See `walk(9P)`.
    *
-   * The file may be removed a moment later. It is safer to use the file, and to
-   * look at the error.
+   * The file may be removed a moment later. It is safer to use the file at once
+   * and to handle the error.
    *
    * @param path Path.
    * @param options Signal.
@@ -610,7 +633,8 @@ export class Client {
   }
 
   /**
-   * Changes attributes of a file: all of them, or none. See `stat(9P)`.
+   * Changes attributes of a file. The server makes all changes, or none. See
+   * `stat(9P)`.
    *
    * @param file Path or fid.
    * @param changes Attributes to set. Without any, the call does what
@@ -679,9 +703,10 @@ export class Client {
    * Sets the times of a file. See `stat(9P)`.
    *
    * @param file Path or fid.
-   * @param atime Time of the last read: seconds since 1970-01-01 UTC, 0 to
-   *   2^32 - 2, or a date, whose parts of a second are dropped. Undefined leaves
-   *   it as it is; servers that keep to the manual refuse to set it.
+   * @param atime Time of the last read: seconds since 1970-01-01 UTC, 0 to 2^32
+   *   - 2, or a date, whose parts of a second are dropped. Undefined leaves
+   *   this time unchanged. Servers that follow the manual refuse to set this
+   *   time.
    * @param mtime Time of the last change, likewise.
    * @param options Signal.
    * @throws {RangeError} A time is out of its range.
@@ -696,8 +721,8 @@ export class Client {
   }
 
   /**
-   * Has the server bring a file to stable storage, by a Twstat that changes
-   * nothing. See `stat(9P)`.
+   * Asks the server to write a file to stable storage, with a Twstat that
+   * changes nothing. See `stat(9P)`.
    *
    * @param file Path or fid.
    * @param options Signal.
@@ -730,8 +755,8 @@ export class Client {
   }
 
   /**
-   * Makes a directory the current one. Of several calls at once, the call that
-   * ends last counts. See `walk(9P)`.
+   * Makes a directory the current one. If several calls run at once, the call
+   * that finishes last sets the current directory. See `walk(9P)`.
    *
    * @param path Path.
    * @param options Signal.
@@ -754,9 +779,9 @@ export class Client {
   /**
    * Lists a directory. See `read(9P)`.
    *
-   * The client reads ahead while the caller works on some members. It refuses
-   * names that no file can have: empty names, `.`, `..`, and names with a slash.
-   * Names may have any other character.
+   * The client reads ahead while the caller handles members. The client rejects
+   * names that no file can have: empty names, `.`, `..`, and names with a
+   * slash. Names may contain any other character.
    *
    * @param path Path.
    * @param options Signal, which ends the listing with its reason; timeout for
@@ -774,8 +799,8 @@ export class Client {
    * Lists the names in a directory. See `read(9P)`.
    *
    * @param path Path.
-   * @param options Whether to list names that start with a dot; most members;
-   *   signal.
+   * @param options Whether to list names that start with a dot; largest number
+   *   of members; signal.
    * @returns The names, in the server's order.
    * @throws {RangeError} The directory has more than `maxEntries` members.
    */
@@ -790,8 +815,8 @@ export class Client {
    * Lists a directory and all directories below it, from the top down. A
    * directory comes before its members, which come in the server's order.
    *
-   * The client reads the next directories ahead. Files that others remove in the
-   * meantime may be listed or not.
+   * The client reads the next directories ahead. Files that other clients
+   * remove during the listing may be listed or not.
    *
    * @param path Path of the top, which comes first.
    * @param options How deep to go; signal, which ends the listing with its
@@ -823,14 +848,16 @@ export class Client {
   }
 
   /**
-   * Removes a file or an empty directory, or a directory with all that is in it.
-   * See `remove(9P)`.
+   * Removes a file, an empty directory, or a directory with all files and
+   * directories below it. See `remove(9P)`.
    *
-   * It is no error when others remove members at the same time, or add some,
-   * unless they keep adding. The client empties a directory in batches of some
-   * thousand members. When the call fails, some members may be gone.
+   * Other clients may remove or add members at the same time. The call fails
+   * only if they add members again and again. The client empties a directory in
+   * batches of a few thousand members. When the call fails, some members may be
+   * gone.
    *
-   * @param file Path or fid. The fid is gone afterwards, also after an error.
+   * @param file Path or fid. A call with a fid ends the fid, even if the call
+   *   fails.
    * @param options Whether to remove the members of a directory; signal.
    * @throws {NinePError} Also with the code `EPERM` for the root, and `ELOOP` for
    *   a directory that contains itself.
@@ -841,15 +868,16 @@ export class Client {
   }
 
   /**
-   * Copies a file, or a directory with all that is in it, also to another
-   * server. See `read(9P)`.
+   * Copies a file, or a directory with all files and directories below it,
+   * within one server or to another server. See `read(9P)`.
    *
-   * A file that exists is replaced, and keeps its permissions; new files get the
-   * permissions of their source, as far as their directory allows. A directory
-   * that exists gets the members of the source beside its own. The client copies
-   * up to 8 files at a time, and each takes as much memory as the `window` of
-   * `connect()`: 8 MiB in all by default. It reads a directory in batches of some
-   * thousand members. When the call fails, part of the copy may be there.
+   * A file that exists is replaced, and keeps its permissions; new files get
+   * the permissions of their source, as far as their directory allows. A target
+   * directory that exists keeps its own members and gets the members of the
+   * source. The client copies up to 8 files at a time, and each takes as much
+   * memory as the `window` of `connect()`: 8 MiB in all by default. The client
+   * reads a directory in batches of a few thousand members. When the call
+   * fails, a part of the copy may exist.
    *
    * A file that becomes shorter while it is copied is copied up to its new end,
    * so that the copy has no bytes that its source did not have.
@@ -861,9 +889,10 @@ export class Client {
    * @throws {NinePError} Also with the code `EISDIR` for a directory without
    *   `recursive`, `EINVAL` for a copy onto or into itself, and `ELOOP` for a
    *   directory that contains itself. The client tells files apart by their
-   *   qids, trees by their names, and servers by their addresses. Where two
-   *   addresses lead to one server, a file that is copied onto itself stays as
-   *   it is, and a directory is `EINVAL`.
+   *   qids, trees by their names, and servers by their addresses. If two
+   *   addresses lead to one server, a file that is copied onto itself keeps its
+   *   content, and a directory that is copied onto or into itself is refused
+   *   with `EINVAL`.
    * @throws {RangeError} A directory has more than `maxEntries` members.
    * @throws {TypeError} The target is no client.
    *
@@ -906,22 +935,25 @@ export class Client {
    *
    * The client sends a Tcall. If the server has no Tcall, or keyword arguments
    * take more than the 65535 bytes of its text, the client writes the arguments
-   * to the file and reads the value. This way cannot tell a plain file from a
-   * function file. On a server of this library, it leaves nothing that other
-   * users can read. Another server may let them read it, and `fallback: false`
-   * refuses this way. Its errors say `by write and read`.
+   * to the file and reads the value. Such a call by write and read cannot tell
+   * a plain file from a function file. On a server of this library, other users
+   * cannot read the arguments or the value of such a call. Another server may
+   * let other users read them; with `fallback: false` the client refuses to
+   * make such a call. The errors of such a call contain `by write and read`.
    *
    * No function is called twice. The client concludes that the server has no
    * Tcall only from an error that says so (`unknown message`, `Operation not
    * supported`, `Function not implemented`, or a bad type of message). Any other
    * error may come from the function, and goes to the caller.
    *
-   * A path takes two round trips, a fid from {@linkcode Protocol.fid} one.
+   * A call with a path takes two round trips; a call with a fid from {@linkcode
+   * Protocol.fid} takes one.
    *
    * @param file Path, or a fid that is not open.
    * @param options Arguments, and how to decode the value.
    * @returns The value; undefined when it has no bytes.
-   * @throws {FunctionError} The function failed; `class`, `argv` and `str` tell how.
+   * @throws {FunctionError} The function failed; `class`, `argv` and `str`
+   *   describe its error.
    * @throws {Plan9Exit} The function ended the connection.
    * @throws {NinePError} The file is no function file, or the server refused.
    * @throws {ProtocolError} The value is not JSON, and there is no `loader`.
@@ -943,21 +975,22 @@ export class Client {
 
   /**
    * Makes an object whose methods call the function files of a directory, or
-   * the functions behind one file. Each call is one Tcall; the first call of a
-   * file is also a walk.
+   * the functions behind one file. Each call sends one Tcall; the first call of
+   * a file also walks to the file.
    *
    * The arguments of a method are the positional arguments of the call, so JSON
    * must be able to express them and the value. Each plain file that the
    * directory has now becomes a method; the server tells at the call whether it
    * is a function file. Files called `then` and `toJSON` are left out, because
-   * the language gives these names a meaning. The client keeps the fids until it
-   * is closed. Where a fid is lost, the next call walks again.
+   * the language gives these names a meaning. The client keeps the fids until
+   * the client is closed. If a fid is lost, the next call walks to the file
+   * again.
    *
    * @typeParam Api Interface with the methods.
    * @param path Path of the directory, or of the file when `methods` is given.
-   * @param options Names of the methods behind a file, each the first argument
-   *   of its calls; signal and timeout, which hold for each call as well; see
-   *   {@linkcode RemoteMethod.with}.
+   * @param options Names of the methods behind a file; each name becomes the
+   *   first argument of the calls of its method; signal and timeout, which hold
+   *   for each call as well; see {@linkcode RemoteMethod.with}.
    * @returns The object. The client does not check that it has the methods of
    *   `Api`. The methods reject as {@linkcode Client.call} does.
    * @throws {NinePError} The path does not exist (`ENOENT`), or is no directory

@@ -1,4 +1,4 @@
-// Makes clients: a connection, Tversion, Tattach.
+// Connects clients to servers: dials, and sends Tversion and Tattach.
 
 import {
   MSIZE_DEFAULT,
@@ -40,9 +40,9 @@ export interface ConnectOptions extends CallerOptions {
    */
   aname?: string | undefined;
   /**
-   * Authenticates the user, before the attach and whenever the session is
-   * started anew. Without it, the client asks for no authentication. See
-   * `attach(9P)`.
+   * Function that authenticates the user, before the attach and after each
+   * restart of the session. Without this function, the client sends no Tauth.
+   * See `attach(9P)`.
    */
   auth?: Authenticate | undefined;
   /** Largest message in bytes to ask for, 256 to 2^32 - 1; 1 MiB and 24 bytes by default. */
@@ -50,72 +50,87 @@ export interface ConnectOptions extends CallerOptions {
   /**
    * Most requests that are outstanding at once, 1 to 65534; 65534 by default,
    * which a server of this library accepts. Further requests wait in the
-   * client, and an abort withdraws them there. A Tflush does not wait.
+   * client, and an abort of a waiting request sends nothing. A Tflush does not
+   * wait.
    */
   maxInFlight?: number | undefined;
   /**
-   * Most bytes of file data that one transfer (a file read or written as a
-   * whole, a stream) has in flight, 4096 to 2^30; 1 MiB by default. The client
-   * uses eight requests at most, so msize limits it as well.
+   * Most bytes of file data that one transfer has in flight, 4096 to 2^30; 1
+   * MiB by default. A transfer is a file that is read or written as a whole, or
+   * a stream. A transfer uses at most eight requests at once, so msize limits
+   * the bytes in flight as well.
    */
   window?: number | undefined;
-  /** First number for fids, 0 to 2^32 - 2, which is the root's; 0 by default. */
+  /**
+   * Lowest number that the client uses for fids, 0 to 2^32 - 2; 0 by default.
+   * The root gets this number, unless the user is authenticated: then the afid
+   * gets this number and the root gets the next one.
+   */
   fidBase?: number | undefined;
   /**
-   * Kind of the server, if it differs from the manual. For `pyroute2`, the
-   * server of this package's `plan9`, the client keeps to what this server can
-   * take:
+   * Kind of the server, if it differs from the manual. `pyroute2` is the 9P
+   * server of the Python package of this name, in its module `plan9`. The
+   * client then respects the limits of this server:
    *
-   * - `msize` is 8192 by default, because the server takes no message that
-   *   arrives in two pieces. `maxInFlight` is 1, because after an error the
-   *   server forgets the requests that came together;
+   * - `msize` is 8192 by default, because the server cannot read a message that
+   *   arrives in two pieces. `maxInFlight` is 1 by default, because after an
+   *   error the server drops the other requests that arrived together with the
+   *   failed one;
    * - `fidBase` is a random number by default, because all connections of the
    *   server share their fids;
-   * - the client sends no Tflush. An aborted call rejects at once, but the next
-   *   call waits until the server has finished it, and its result is dropped.
-   *   Closing the client while a call is pending ends the connection at once;
-   * - a directory's records may be cut at any byte, so they are joined first.
-   *   Names that are not ASCII arrive cut, which is a ProtocolError if no UTF-8
-   *   is left;
+   * - the client sends no Tflush. An aborted call rejects at once, and its late
+   *   reply is dropped. The next call waits until the server has finished the
+   *   aborted call. Closing the client while a call is pending ends the
+   *   connection at once;
+   * - the server may cut the records of a directory at any byte, so the client
+   *   joins all data before it decodes them. The server truncates names that
+   *   are not ASCII; if the rest is not valid UTF-8, the call rejects with a
+   *   ProtocolError;
    * - arguments that are too long for a Tcall are a RangeError. They are not
    *   written in pieces, because each piece would replace the one before;
    * - the value of a function may be longer than msize, up to 64 MiB, because
    *   the server sends any value in one message.
    *
-   * It has no Tcreate and no Tremove, and a Twstat changes nothing. After a
-   * Plan9Exit it ends the connection, so the call may reject with the
-   * ProtocolError of a lost connection instead.
+   * The server `pyroute2` has no Tcreate and no Tremove, and a Twstat changes
+   * nothing there. After a Plan9Exit the server ends the connection, so the
+   * call may reject with the ProtocolError of a lost connection instead of the
+   * Plan9Exit.
    */
   peer?: "pyroute2" | undefined;
   /**
    * Connect again when the connection is lost, false by default.
    *
-   * Trees, open files and other fids go on, with the same numbers, if their
-   * paths still lead to the same files. The client repeats calls that only ask.
-   * Other calls that were under way reject with a ProtocolError, because the
-   * client cannot know whether they were done. A call that comes without a
-   * connection waits for the next one. A lost fid fails with the code `ESTALE`,
-   * and is closed without an error. A fid is lost if
+   * Trees, open files and other fids stay valid, with the same numbers, if
+   * their paths still lead to the same files. The client repeats pending calls
+   * that change nothing on the server. Other pending calls reject with a
+   * ProtocolError, because the client cannot know whether the server has done
+   * them. A call that is made while there is no connection waits for the next
+   * one. Operations on a lost fid reject with the code `ESTALE`, but closing it
+   * succeeds. A fid is lost if
    *
-   * - the file was replaced, moved by others or removed, has a lower version
-   *   than before, or must not be opened any more;
+   * - the file was replaced, removed, or moved by another client; or has a
+   *   lower version than before and was not written through the fid; or may not
+   *   be opened by the user any more;
    * - the file is shorter than the part that was written or read through the
-   *   fid: a restarted server may give another file the same qid;
-   * - it is of exclusive use (DMEXCL), or was opened to be removed (ORCLOSE);
-   * - something was written to a file that has no version (the `vers` of its
-   *   qid is 0): the server computes such a file, and may have kept the data
-   *   for the fid;
-   * - the fid wrote to a file that it also reads, and the file does not have
-   *   these bytes any more. A server keeps the arguments and the value of a
-   *   function for a fid, so a read could give the value of another user. Reads
-   *   fail until the fid writes anew;
+   *   fid, because a restarted server may give another file the same qid;
+   * - the file is of exclusive use (DMEXCL), or was opened with ORCLOSE;
+   * - something was written through the fid to a file that has no version (the
+   *   `vers` of its qid is 0), because the server computes such a file and may
+   *   have kept the data for the fid;
+   * - the fid is open for reading and writing, something was written through
+   *   it, and the file does not have these bytes any more. A server keeps the
+   *   arguments and the value of a function for a fid, so a read could return
+   *   the value of another user. Reads reject until the program writes through
+   *   the fid again;
    * - the value of a function was read in part;
-   * - its user was authenticated, unless by `auth` for the tree of `connect()`;
-   * - it is a directory that was read in part: it must be read again from its
-   *   beginning, as calls for whole directories do.
+   * - the user of the fid was authenticated, unless the option `auth` did this
+   *   for the tree of `connect()`;
+   * - the fid is a directory that was read in part. The directory must be read
+   *   again from its beginning, as `readDirNames()`, `copy()` and `remove()`
+   *   do.
    *
-   * Data of a stream that the server had sent are lost, and so are locks and
-   * other state that a server keeps for a connection.
+   * Data of a stream that the server had already sent are lost. Locks and other
+   * state that the server keeps for a connection are lost, too.
    *
    * When the client gives up, `closed` resolves, and all waiting calls reject
    * with the same error.
@@ -277,8 +292,8 @@ export async function connect(
 }
 
 /**
- * Names the peer in the error of a session that could not start, if the error
- * does not.
+ * Adds the name of the peer to the error of a session that could not start,
+ * unless the error already contains the name.
  */
 function notStarted(error: unknown, peer: string): unknown {
   const isOurs = error instanceof NinePError || error instanceof ProtocolError;

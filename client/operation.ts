@@ -14,11 +14,11 @@ import type { Environment } from "./connection/environment.ts";
 import type { Leftover } from "./connection/mux.ts";
 
 /**
- * A file: its path, or a fid. A path is a text with slashes or the list of its
- * elements, which have none; empty ones and `.` count for nothing, `..` is the
- * parent. A text that starts with a slash starts at the root of the tree, any
- * other path at the current directory, which is the root until `chdir()` is
- * called.
+ * A file: its path, or a fid. A path is a string with slashes, or the list of
+ * its elements, which must not contain slashes. Empty elements and `.` are
+ * ignored, and `..` is the parent directory. A string with a leading slash
+ * starts at the root of the tree. Any other path starts at the current
+ * directory, which is the root until `chdir()` is called.
  */
 export type FileRef = string | readonly string[] | number;
 
@@ -31,19 +31,20 @@ export interface CallerOptions {
   signal?: AbortSignal | undefined;
   /**
    * Most milliseconds that the operation takes as a whole, above 0 and up to
-   * 2^31 - 1, or Infinity; then it is aborted with a DOMException named
-   * `TimeoutError`. By default it is the timeout of `connect()`.
+   * 2^31 - 1, or Infinity. After this time the operation is aborted with a
+   * DOMException named `TimeoutError`. The default is the `timeout` of
+   * `connect()`.
    */
   timeout?: number | undefined;
 }
 
-/** Longest delay that setTimeout() knows, in milliseconds. */
+/** Longest delay that setTimeout() supports, in milliseconds. */
 export const TIMEOUT_MAX: number = 2 ** 31 - 1;
 
 /**
- * Elements of a path.
+ * Returns the elements of a path, without empty elements and `.`.
  *
- * @throws {TypeError} It is no path.
+ * @throws {TypeError} The value is not a path.
  */
 export function namesOf(path: string | readonly string[]): string[] {
   const names = typeof path === "string" ? path.split("/") : path;
@@ -68,7 +69,7 @@ function checkElements(names: readonly string[]): void {
   );
 }
 
-/** Tells whether a path leads to a file, or through it. */
+/** Tells whether a path is the path of a file, or a path below it. */
 export function leadsTo(
   names: readonly string[],
   file: readonly string[],
@@ -116,8 +117,8 @@ export function hasCode(error: unknown, code: string): boolean {
 }
 
 /**
- * Recognizes that a path leads nowhere: a name does not exist, or a name before
- * the last one is no directory.
+ * Tells whether an error says that a path names no file: a name does not exist,
+ * or a name before the last one is not a directory.
  */
 export function isMissing(error: unknown): boolean {
   return hasCode(error, "ENOENT") || hasCode(error, "ENOTDIR");
@@ -125,7 +126,7 @@ export function isMissing(error: unknown): boolean {
 
 /** The limits for the operations of a client. */
 export interface Limits {
-  /** Most milliseconds that an operation takes; undefined for any time. */
+  /** Most milliseconds that an operation takes; undefined means no limit. */
   readonly timeout: number | undefined;
   /** The state that all calls of the client share. */
   readonly environment: Environment;
@@ -136,8 +137,8 @@ export interface Limits {
 /**
  * Runs an operation on a file for a caller.
  *
- * After an abort the work goes on until the server has answered, so that it can
- * clean up. `undo` gets a result that comes too late.
+ * After an abort, the work continues until the server has answered, so that the
+ * work can clean up. `undo` is called with a result that comes after the abort.
  */
 export async function operate<T>(
   limits: Limits,
@@ -156,8 +157,8 @@ export async function operate<T>(
 }
 
 /**
- * Waits for work that goes on in any case. An abort and a timeout only end the
- * waiting.
+ * Waits for work that an abort or a timeout does not stop. They only end the
+ * wait.
  */
 export function awaited<T>(
   limits: Limits,
@@ -196,12 +197,13 @@ export function bounded<T>(
 }
 
 /**
- * Runs work with a signal that aborts when the given signal does, and when the
- * time is up.
+ * Runs work with a signal that aborts when the given signal aborts or the time
+ * is up.
  *
- * @param leftovers Aborted requests whose replies are still on their way. The
- *   answer of the server cannot come before those replies, so the time counts
- *   from the last of them. There is at most one for each request.
+ * @param leftovers Aborted requests whose replies have not arrived yet. The
+ *   server answers the new request only after those replies, so the time counts
+ *   from the last of those replies. Each aborted request has at most one such
+ *   reply.
  * @throws {RangeError} The timeout is out of its range.
  */
 export async function timed<T>(
@@ -240,8 +242,8 @@ export async function timed<T>(
 }
 
 /**
- * Returns the time of the last reply for an aborted request; -Infinity before
- * the first.
+ * Returns the time of the last reply to any of the aborted requests; -Infinity
+ * if there was none.
  */
 export function lastOf(leftovers: readonly Leftover[]): number {
   return leftovers.reduce((last, { at }) => Math.max(last, at), -Infinity);
@@ -272,11 +274,11 @@ export function abortable<T>(
 }
 
 /**
- * Checks a limit that a caller gives.
+ * Checks a limit that a caller has given as an option.
  *
  * @param what The operation, for errors.
  * @param name Name of the option, such as `maxLength`.
- * @throws {RangeError} The limit is neither a whole number from 0 on nor
+ * @throws {RangeError} The limit is neither a whole number of at least 0 nor
  *   Infinity.
  */
 export function checkMost(what: string, name: string, most = 0): void {
@@ -287,14 +289,14 @@ export function checkMost(what: string, name: string, most = 0): void {
 }
 
 /**
- * Runs work. An error of the server, and the error of a request that no message
- * can hold, gets the operation and the file in front of its message. An error
- * that already names an operation keeps its message. The reason of an abort
- * stays as it is.
+ * Runs work, and puts the operation and the file in front of the message of its
+ * error. This applies to an error of the server, and to the error of a request
+ * that cannot be encoded or is too long. An error that already names an
+ * operation keeps its message. The reason of an abort is not changed.
  *
- * This function makes a new error, because the caller awaits this function, so
- * that the stack of the error leads to the caller. The stack of the server's
- * error leads to the loop that reads replies.
+ * This function makes a new error, whose stack contains the caller, because the
+ * caller awaits this function. The stack of the server's error contains only
+ * the loop that reads replies.
  */
 export async function explained<T>(
   verb: string,
@@ -352,7 +354,9 @@ function copyOf(
   return new NinePError(ename, { code, message, request, cause });
 }
 
-/** Recognizes that a request could not be encoded, or is too long. */
+/**
+ * Tells whether an error says that a request cannot be encoded or is too long.
+ */
 export function isUnsendable(error: unknown): error is RangeError {
   return error instanceof RangeError && hasBrand(error, UNSENDABLE);
 }

@@ -1,4 +1,4 @@
-// The fids and messages of the protocol, for programs that work with them.
+// The messages and fids of 9P, for programs that use the protocol directly.
 
 import type { ReplyTo, Tflush, Tmessage, Tversion } from "../codec.ts";
 import { bytesOf } from "./transfer/chunks.ts";
@@ -40,7 +40,7 @@ export interface WalkOptions extends CallerOptions {
 export interface ReadOptions extends CallerOptions {
   /** Byte to start at, 0 by default. */
   offset?: number | bigint | undefined;
-  /** Most bytes to read; as many as a message takes by default. */
+  /** Most bytes to read; by default as many as fit into one message. */
   count?: number | undefined;
 }
 
@@ -57,14 +57,14 @@ export type RpcRequest = Untagged<Exclude<Tmessage, Tversion | Tflush>>;
 export type Untagged<M extends Tmessage> = M extends unknown ? Omit<M, "tag">
   : never;
 
-/** The reply to a {@linkcode RpcRequest}: Rwalk to Twalk. */
+/** The reply to a {@linkcode RpcRequest}, for example Rwalk for Twalk. */
 export type RpcReply<R extends RpcRequest> = ReplyTo<
   Extract<Tmessage, { type: R["type"] }>
 >;
 
 /**
- * The fids and messages of the protocol on the tree of a {@linkcode Client}: its
- * member `protocol`.
+ * Sends single 9P messages and manages fids on the tree of a {@linkcode
+ * Client}. Each client has such an object as its member `protocol`.
  *
  * @example A walk of two elements
  * ```ts
@@ -108,15 +108,15 @@ export class Protocol {
   }
 
   /**
-   * Sends a request and gives its reply.
+   * Sends a request and returns its reply.
    *
-   * The numbers of new fids come from {@linkcode Protocol.allocFid}, each for
-   * one fid. When a request that makes a fid (Tattach, Tauth, Twalk) rejects,
-   * the client gives its number back; if the request was aborted, the client
-   * clunks the fid of a late reply first. An Rwalk with fewer qids than names
-   * makes no fid, and its number can be used again. After a Tclunk or Tremove
-   * of its own, the caller gives the number back with
-   * {@linkcode Protocol.releaseFid}.
+   * The caller must take the number of each new fid from {@linkcode
+   * Protocol.allocFid}. Each number is for one fid. When a request that makes a
+   * fid (Tattach, Tauth, Twalk) rejects, the client frees the number; if the
+   * request was aborted, the client clunks the fid of a late reply first. An
+   * Rwalk with fewer qids than names makes no fid, and its number can be used
+   * again. A caller that sends a Tclunk or Tremove with this method must then
+   * free the number with {@linkcode Protocol.releaseFid}.
    *
    * @param request Message without its tag.
    * @param options Signal, tag.
@@ -158,7 +158,8 @@ export class Protocol {
         session,
         what,
         options,
-        // A message with a new fid is a request that makes one.
+        // newFidOf() has returned a fid, so the message is a request that makes
+        // a fid.
         (signal) =>
           session.makeOwnFid(message as NewFidRequest, fid, signal, tag),
         () => session.drop(fid),
@@ -167,11 +168,11 @@ export class Protocol {
   }
 
   /**
-   * Has the server give up a request. See `flush(9P)`.
+   * Cancels a request by a Tflush. See `flush(9P)`.
    *
-   * This is for requests that were sent with a tag of their own; the `signal` of
-   * any call does the same. The request rejects with a DOMException named
-   * `AbortError`, unless its reply came first.
+   * This method is for requests whose `tag` the caller has chosen. For any
+   * other request, the `signal` of the call does the same. The request rejects
+   * with a DOMException named `AbortError`, unless its reply came first.
    *
    * @param oldtag Tag of the request, 0 to 65534. A tag that no request has is
    *   no error.
@@ -191,8 +192,8 @@ export class Protocol {
   }
 
   /**
-   * Takes the lowest free number for a fid, which {@linkcode Protocol.rpc} or
-   * {@linkcode Protocol.walk} then makes.
+   * Reserves the lowest free number for a new fid. The caller then makes the
+   * fid with {@linkcode Protocol.rpc} or {@linkcode Protocol.walk}.
    *
    * @returns The number.
    */
@@ -201,7 +202,8 @@ export class Protocol {
   }
 
   /**
-   * Gives a number back without a Tclunk, when the server does not have the fid.
+   * Frees the number of a fid without a Tclunk. The server must not have a fid
+   * of this number.
    *
    * @param fid Number from {@linkcode Protocol.allocFid}.
    * @throws {RangeError} The number is that of the root, or is not taken.
@@ -221,12 +223,12 @@ export class Protocol {
    *
    * @param path Path; an empty path gives another fid of the same file.
    * @param options Fid to start from, number of the new fid, signal.
-   * @returns A new fid, which the caller gives back with
-   *   {@linkcode Protocol.clunk}. When the walk rejects, the client gives the
-   *   number back, also that of `newfid`.
+   * @returns A new fid, which the caller must clunk with {@linkcode
+   *   Protocol.clunk}. If the walk rejects, the client frees the number of the
+   *   new fid, even if the caller gave it as `newfid`.
    * @throws {TypeError} `from` and `newfid` are the same.
    * @throws {RangeError} `newfid` is not from {@linkcode Protocol.allocFid}, or
-   *   was used before; then the client does not give it back.
+   *   was used before. In this case the client does not free the number.
    */
   walk(
     path: string | readonly string[],
@@ -259,19 +261,19 @@ export class Protocol {
   }
 
   /**
-   * Gives the fid of a path. The client walks to the path once, and gives the
-   * same fid to further calls, until the fid is clunked or the client is closed.
-   * See `walk(9P)`.
+   * Returns a fid of a path that the client keeps. The client walks to the path
+   * once, and further calls return the same fid until the fid is clunked or the
+   * client is closed. See `walk(9P)`.
    *
-   * The next call walks again when {@linkcode Client.rename} or
-   * {@linkcode Client.remove} has taken the path away, or the server says that
-   * the file does not exist any more. The fid from before stays until it is
+   * The next call walks again after {@linkcode Client.rename} or {@linkcode
+   * Client.remove} was called for the path, or after the server has reported
+   * that the file does not exist any more. The old fid stays valid until it is
    * clunked or the client is closed.
    *
    * @param path Path.
    * @param options Signal.
-   * @returns The fid. It must not be opened; {@linkcode Protocol.walk} gives
-   *   fids for that.
+   * @returns The fid. The caller must not open this fid; {@linkcode
+   *   Protocol.walk} returns fids that the caller may open.
    */
   fid(
     path: string | readonly string[],
@@ -290,14 +292,14 @@ export class Protocol {
    * Walks to a file, runs a function on its fid, and clunks the fid, also after
    * an error. See `walk(9P)`.
    *
-   * An abort ends the requests that are under way with the fid. The fid is
-   * clunked when the function has ended, so that no other file gets its number
-   * before.
+   * An abort cancels the pending requests of the fid. The client clunks the fid
+   * only after the function has ended, so that the number does not stand for
+   * another file while the function runs.
    *
    * @param path Path.
    * @param use Function that works with the fid and does not clunk it.
-   * @param options Signal and timeout for the whole call. By default there is
-   *   no timeout but those of the requests.
+   * @param options Signal and timeout for the whole call. By default only the
+   *   single requests have a timeout.
    * @returns The result of the function.
    */
   withFid<T>(
@@ -316,9 +318,9 @@ export class Protocol {
   }
 
   /**
-   * Gives a fid back. See `clunk(9P)`.
+   * Clunks a fid, so that the server forgets it. See `clunk(9P)`.
    *
-   * @param fid Fid; it is gone afterwards, also after an error.
+   * @param fid Fid. The call ends the fid, even if the call rejects.
    * @param options Signal; an abort only ends the waiting.
    */
   clunk(fid: number, options: CallerOptions = {}): Promise<void> {
@@ -386,8 +388,8 @@ export class Protocol {
 }
 
 /**
- * Rejects for a request that was aborted before it was sent, and gives the
- * number of its new fid back.
+ * Returns a rejected promise for a request that was aborted before it was sent,
+ * and frees the number of its new fid.
  *
  * @throws {RangeError} The number is not the caller's.
  */

@@ -1,5 +1,5 @@
-// The fids of a session. After each failure and each abort, the session knows
-// which numbers the server has.
+// The fids of a session. Also after a failure or an abort, the session knows
+// for which fid numbers the server has a fid.
 
 import {
   dontTouch,
@@ -31,8 +31,8 @@ import type { ProgressMonitor } from "../transfer/stall.ts";
 import { Appends } from "./appends.ts";
 
 /**
- * Most bytes of a transfer that are in flight by default. More bytes gain
- * nothing, see bench/README.md.
+ * Default for the most bytes that a transfer has in flight. More bytes do not
+ * make a transfer faster, see bench/README.md.
  */
 export const WINDOW: number = 1024 * 1024;
 
@@ -41,7 +41,9 @@ export const WINDOW: number = 1024 * 1024;
  * the client does not know.
  */
 const FID_ATTEMPTS = 8;
-/** Error texts of servers when the number of a new fid is in use. */
+/**
+ * Error texts with which servers say that the number of a new fid is in use.
+ */
 const IN_USE = /\bfid\b.*\b(in use|exists)\b|\bduplicate fid\b/i;
 
 /** An open fid. */
@@ -82,7 +84,7 @@ export class ClientSession {
   hasTcall: boolean | undefined;
   /**
    * True when the server has shown that it keeps the new fid of an incomplete
-   * walk, against walk(9P).
+   * walk, contrary to walk(9P).
    */
   #keepsFids = false;
   /**
@@ -96,11 +98,14 @@ export class ClientSession {
   readonly #clunks = new Map<number, Promise<void>>();
   readonly #fidBase: number;
   /**
-   * The error of all requests after the session has ended and the connection
-   * goes on.
+   * The error with which all requests reject after renew() has ended this
+   * session; undefined before.
    */
   #over: DOMException | undefined;
-  /** Callbacks for the end of the session, by their keys. */
+  /**
+   * Callbacks to call at the end of the session, by their keys; undefined while
+   * there was none.
+   */
   #watchers: Map<unknown, (error: unknown) => void> | undefined;
 
   constructor(
@@ -150,7 +155,8 @@ export class ClientSession {
   }
 
   /**
-   * The error of all new requests, or undefined while requests are possible.
+   * The error with which all new requests reject, or undefined while requests
+   * are possible.
    */
   get error(): unknown {
     const { error } = this.#sender;
@@ -158,8 +164,8 @@ export class ClientSession {
   }
 
   /**
-   * Calls a function once when the session has ended. A callback of the promise
-   * `ended` lives as long as the session; this one can be removed.
+   * Calls a function once when the session has ended. Unlike a callback of the
+   * promise `ended`, this callback can be removed before the session ends.
    *
    * @param key Key of the callback. A further callback with the same key
    *   replaces it.
@@ -256,18 +262,13 @@ export class ClientSession {
     return count;
   }
 
-  /**
-   * Makes the server give up the request with a tag; see {@linkcode Mux.flush}.
-   */
+  /** Cancels the request with a tag; see {@linkcode Mux.flush}. */
   flush(oldtag: number, reason: unknown): Promise<void> {
     if (this.#over) return Promise.reject(this.error);
     return this.#sender.flush(oldtag, reason);
   }
 
-  /**
-   * Makes the server give up all requests for a fid; see {@linkcode
-   * Mux.flushFid}.
-   */
+  /** Cancels all requests for a fid; see {@linkcode Mux.flushFid}. */
   flushFid(fid: number, reason: () => unknown): void {
     if (!this.#over) this.#sender.flushFid(fid, reason);
   }
@@ -277,7 +278,9 @@ export class ClientSession {
     return this.#sender.leftovers();
   }
 
-  /** Gets the root of a tree, as a new fid. See `attach(9P)`. */
+  /**
+   * Attaches to a tree and returns a new fid of its root. See `attach(9P)`.
+   */
   async attach(
     uname: string,
     aname: string,
@@ -305,7 +308,8 @@ export class ClientSession {
   }
 
   /**
-   * Walks to a new fid, in as many steps as it takes. See `walk(9P)`.
+   * Walks to a file and returns a new fid of the file, with as many Twalks as
+   * the path needs. See `walk(9P)`.
    *
    * @throws {NinePError} A name was not found; the message has the name.
    */
@@ -351,7 +355,10 @@ export class ClientSession {
     return [fid, wqid];
   }
 
-  /** Walks on with a fid, in as many steps as it takes. */
+  /**
+   * Moves a fid along the remaining names of a path, with as many Twalks as
+   * needed.
+   */
   async #walkOn(
     fid: number,
     names: readonly string[],
@@ -375,8 +382,8 @@ export class ClientSession {
   }
 
   /**
-   * Returns the next names for a Twalk: at most MAXWELEM, and as many as msize
-   * holds.
+   * Returns the next names for a Twalk: at most MAXWELEM names, and only as
+   * many as fit into msize.
    */
   #step(names: readonly string[], start: number): string[] {
     let size = 17; // size[4] Twalk tag[2] fid[4] newfid[4] nwname[2]
@@ -390,10 +397,10 @@ export class ClientSession {
   }
 
   /**
-   * Sends a request that makes a fid, with a number that is free for the client
-   * and the server. When the promise rejects, and after an incomplete Rwalk,
-   * there is no fid. The number is then free, and is clunked first if the
-   * server may have a fid of that number.
+   * Sends a request that makes a fid, with a number that neither the client nor
+   * the server uses. If the promise rejects or the Rwalk is incomplete, there
+   * is no new fid. The number then becomes free. If the server may have a fid
+   * of that number, the client clunks this fid first.
    *
    * @param own The only number to try; by default any free number.
    */
@@ -421,7 +428,10 @@ export class ClientSession {
     }
   }
 
-  /** Frees, or clunks, the number of an incomplete walk. */
+  /**
+   * Frees the number of an incomplete walk. If the server keeps such fids, the
+   * client clunks the fid first.
+   */
   #returnIncomplete(fid: number): void {
     if (this.#keepsFids) return this.drop(fid);
     this.#doubtful.add(fid);
@@ -429,8 +439,9 @@ export class ClientSession {
   }
 
   /**
-   * Frees, or clunks, the number of a failed request. Returns true when the
-   * server has a fid of that number.
+   * Frees the number of a failed request. If the server may have a fid of that
+   * number, the client clunks this fid first. Returns true when the server has
+   * a fid of that number.
    */
   #returnFailed(fid: number, error: unknown, isDoubtful: boolean): boolean {
     const isKept = isInUse(error, isDoubtful);
@@ -441,8 +452,8 @@ export class ClientSession {
   }
 
   /**
-   * Clunks the free numbers that the server may have. The server has shown that
-   * it keeps the fids of incomplete walks.
+   * Clunks the fids that the server may have for free numbers, after the server
+   * has shown that it keeps the fids of incomplete walks.
    */
   #clearDoubtful(): void {
     this.#keepsFids = true;
@@ -455,9 +466,10 @@ export class ClientSession {
   }
 
   /**
-   * Sends a request that makes a fid with a number of the caller. When the
-   * promise rejects, the session frees the number or clunks it. An incomplete
-   * Rwalk makes no fid, and the number still belongs to the caller.
+   * Sends a request that makes a fid with a number that the caller has
+   * reserved. If the promise rejects, the session frees the number, and clunks
+   * the fid first if the server may have it. An incomplete Rwalk makes no fid,
+   * and the number stays reserved for the caller.
    *
    * @throws {RangeError} The number does not belong to the caller.
    */
@@ -481,7 +493,7 @@ export class ClientSession {
     }
   }
 
-  /** Makes a fid ready for reading or writing. See `open(9P)`. */
+  /** Opens the file of a fid for reading or writing. See `open(9P)`. */
   async open(
     fid: number,
     mode: number,
@@ -544,15 +556,15 @@ export class ClientSession {
   }
 
   /**
-   * Removes a file. The fid is gone afterwards, also after an error. See
-   * `remove(9P)`.
+   * Removes a file. The call ends the fid, even if the server refuses to remove
+   * the file. See `remove(9P)`.
    */
   async remove(fid: number, signal?: AbortSignal): Promise<void> {
     try {
       await this.rpc({ type: "Tremove", tag: 0, fid }, signal);
       this.fids.give(fid);
     } catch (error) {
-      // The server's own error ends the fid, too.
+      // An Rerror also ends the fid.
       if (error instanceof NinePError && error !== signal?.reason) {
         this.fids.give(fid);
       } else {
@@ -563,7 +575,7 @@ export class ClientSession {
   }
 
   /**
-   * Gives a fid back. Its number is free when the reply has come, also when the
+   * Clunks a fid. Its number becomes free when the reply arrives, even if the
    * reply is an error. See `clunk(9P)`.
    */
   clunk(fid: number): Promise<void> {
@@ -581,7 +593,10 @@ export class ClientSession {
     }
   }
 
-  /** Clunks a number that the server may have kept. The number stays taken. */
+  /**
+   * Clunks the fid that the server may have kept for a number. The number stays
+   * taken.
+   */
   async #clunkUnused(fid: number): Promise<void> {
     try {
       await this.rpc({ type: "Tclunk", tag: 0, fid });
@@ -596,7 +611,7 @@ export class ClientSession {
   }
 
   /**
-   * Gives up pending requests, clunks all fids, and ends the connection, within
+   * Cancels pending requests, clunks all fids, and ends the connection, within
    * `timeout` milliseconds.
    */
   async close(timeout: number): Promise<void> {
@@ -617,14 +632,14 @@ export class ClientSession {
   }
 }
 
-/** Returns the Twalk from a fid to a new one. */
+/** Returns a function that makes the Twalk from a fid to a new fid. */
 function twalk(from: number, wname: string[]): (newfid: number) => Twalk {
   return (newfid) => ({ type: "Twalk", tag: 0, fid: from, newfid, wname });
 }
 
 /**
- * Makes the error for an incomplete walk. Its reply gives no reason; this is
- * the usual one.
+ * Makes the error for an incomplete walk. The reply of such a walk gives no
+ * reason, so the error has the usual text for a missing file.
  */
 function notFound(name: string | undefined): NinePError {
   const ename = "file does not exist";
@@ -635,8 +650,9 @@ function notFound(name: string | undefined): NinePError {
  * Tells whether the server refuses a number because it has a fid of that
  * number.
  *
- * @param isDoubtful True for the number of an incomplete walk. Then any text
- *   counts that is not known for another error.
+ * @param isDoubtful True for the number of an incomplete walk. For such a
+ *   number, any error text counts unless the text is known to mean another
+ *   error.
  */
 function isInUse(error: unknown, isDoubtful: boolean): boolean {
   if (!(error instanceof NinePError)) return false;

@@ -1,5 +1,5 @@
-// Many requests on one connection at once. Each request gets a tag, and the
-// reply with this tag. See intro(9P), version(9P) and flush(9P).
+// Sends many requests at once over one connection. Each request has a tag, and
+// its reply has the same tag. See intro(9P), version(9P) and flush(9P).
 
 import {
   type Dialect,
@@ -33,7 +33,10 @@ import type { PeerTraits } from "./peer.ts";
  * protocols look like a larger frame.
  */
 const GREETING_MSIZE = 8192;
-/** Number of Rlerror, the error of 9P2000.L: `size[4] Rlerror tag[2] ecode[4]`. */
+/**
+ * Type number of Rlerror, the error message of 9P2000.L: `size[4] Rlerror
+ * tag[2] ecode[4]`.
+ */
 const RLERROR = 7;
 
 /** An aborted request that the server may still answer. */
@@ -56,29 +59,29 @@ class Pending {
   readonly resolve: (value: unknown) => void;
   readonly reject: (reason: unknown) => void;
   onAbort: (() => void) | undefined;
-  /** Type number of the right reply. */
+  /** Type number of the expected reply. */
   code = 0;
   /** Number of bytes of data in the request. */
   readonly dataLength: number;
-  /** Tag that the caller chose. */
+  /** Tag that the caller chose; undefined if the Mux chooses it. */
   claimed: number | undefined;
   /**
    * True when a Tflush was sent for the request. The tag is then taken until
    * the Rflush.
    */
   flushing = false;
-  /** Settles with that Tflush. */
-  flush: Promise<void> | undefined;
   /**
-   * Set when the caller has given the request up and the server still works on
-   * it.
+   * The promise of that Tflush; it settles when the server has answered the
+   * Tflush.
    */
+  flush: Promise<void> | undefined;
+  /** Set when the request was aborted and the server may still work on it. */
   leftover: Leftover | undefined;
-  /** True when the outcome of the request is known. */
+  /** True when a reply, an Rflush or an error has settled the request. */
   settled = false;
   /**
-   * True when the request has rejected because the connection ends. Its data
-   * are not stored any more.
+   * True when the request was rejected because the client is closing. The data
+   * of a late reply are then not copied into the buffer of the caller.
    */
   abandoned = false;
 
@@ -106,21 +109,22 @@ class Pending {
 const NONE: readonly Leftover[] = [];
 
 /**
- * Sends requests and gives their replies: over one connection, or over one
- * connection after the other.
+ * Sends requests and returns their replies. An implementation uses one
+ * connection, or replaces a lost connection by another one.
  */
 export type RequestSender = Pick<Mux, keyof Mux>;
 
 /**
- * Carries any number of requests at once on one connection. The requests of one
+ * Sends any number of requests at once over one connection. The requests of one
  * turn of the event loop go out in one write.
  *
  * An abort sends a Tflush. The promise of the request then waits for the
  * server. If the reply comes, the promise resolves with the reply. If the
  * Rflush comes, the server has not done the request, and the promise rejects
  * with the signal's reason. So the code that awaits the promise always knows
- * which fids the server has. `abortable()` rejects at once for the callers. To
- * a server that cannot flush, an abort sends nothing, and the reply counts.
+ * which fids the server has. The promise that the caller of the client sees
+ * rejects at once; `abortable()` does this. If the server cannot flush, an
+ * abort sends nothing, and the promise settles with the reply.
  */
 export class Mux {
   /** Resolves when the connection has ended; never rejects. */
@@ -143,7 +147,7 @@ export class Mux {
   readonly #limit: number;
   /** Requests that were sent, by tag. */
   readonly #pending: (Pending | undefined)[] = [];
-  /** The Tversion, whose tag is NOTAG. */
+  /** The Tversion that waits for its reply. Its tag is NOTAG. */
   #greeting: Pending | undefined;
   /**
    * Tags of requests that a Tversion has ended. Their replies may still come
@@ -160,13 +164,16 @@ export class Mux {
   /** Number of waiting requests that have a tag. */
   #reserved = 0;
   /**
-   * Tflushes that wait to be sent. They must not wait for the requests that
-   * they end.
+   * Tflushes that wait for a free tag. They are sent before the waiting
+   * requests, because a Tflush must not wait for the request that it cancels.
    */
   readonly #urgent = new Set<Pending>();
   /** Aborted requests, until the server has finished them. */
   readonly #leftovers = new Set<Leftover>();
-  /** The error of all new requests, when the Mux takes no more. */
+  /**
+   * The error with which all new requests reject; undefined while the Mux
+   * accepts requests.
+   */
   #refusal: { error: unknown } | undefined;
   #dead = false;
 
@@ -209,7 +216,8 @@ export class Mux {
   }
 
   /**
-   * The error of all new requests, or undefined while requests are possible.
+   * The error with which all new requests reject, or undefined while requests
+   * are possible.
    */
   get error(): unknown {
     return this.#refusal?.error;
@@ -230,8 +238,8 @@ export class Mux {
     this.#tags = new NumberPool("tag", NOTAG);
     this.#pending.length = 0;
     this.#unanswered = 0;
-    // Replies that come before the Rversion may have the size of the old
-    // session.
+    // Replies that come before the Rversion may be as large as the msize of the
+    // old session allows.
     const { splitter } = this.#intake;
     splitter.msize = Math.max(GREETING_MSIZE, splitter.msize);
     msize = Math.min(msize, this.connection.maxMessage ?? msize);
@@ -275,7 +283,7 @@ export class Mux {
   }
 
   /**
-   * Makes the server give up the request with a tag, as an abort does.
+   * Cancels the request with a tag by a Tflush, as an abort does.
    *
    * @param reason Error for the request, if the server has not done it.
    * @throws {NinePError} The server cannot flush.
@@ -291,8 +299,8 @@ export class Mux {
   }
 
   /**
-   * Makes the server give up all requests for a fid, as an abort does, except
-   * the requests that end the fid.
+   * Cancels all requests for a fid, as an abort does, except the requests that
+   * end the fid.
    */
   flushFid(fid: number, reason: () => unknown): void {
     for (const pending of [...this.#waiting, ...this.#pending]) {
@@ -317,12 +325,12 @@ export class Mux {
   }
 
   /**
-   * Gives up all requests but Tclunks, before the connection ends. They reject
-   * at once, and the client sends a Tflush for each.
+   * Cancels all requests except Tclunks, before the connection ends. The
+   * requests reject at once, and the client sends a Tflush for each of them.
    *
    * @param error Error for the requests.
    * @returns True if the server can answer a Tclunk soon. A server that cannot
-   *   flush may work on the requests for any time first.
+   *   flush may work on the requests for any time before it answers a Tclunk.
    */
   giveUp(error: unknown): boolean {
     const { flushes } = this.traits;
@@ -330,7 +338,8 @@ export class Mux {
     for (const pending of [...this.#waiting, ...this.#pending]) {
       if (!pending || pending.settled) continue;
       const { type } = pending.request;
-      // The answer to a Tflush says that the tag of its request is free.
+      // A Tflush is not cancelled, because its answer says that the tag of the
+      // flushed request is free.
       if (type === "Tclunk" || type === "Tflush") continue;
       pending.abandoned = true;
       if (this.#waiting.has(pending) || flushes) this.#abort(pending, error);
@@ -345,7 +354,7 @@ export class Mux {
     return this.#leftovers.size === 0 ? NONE : [...this.#leftovers];
   }
 
-  /** Refuses new requests. Requests under way go on. */
+  /** Refuses new requests. Requests that are in progress continue. */
   seal(error: unknown): void {
     this.#refusal ??= { error };
   }
@@ -451,7 +460,7 @@ export class Mux {
     }
   }
 
-  /** Sends the requests that have waited for a tag. */
+  /** Sends waiting requests, as many as the free tags and the limit allow. */
   #admit(): void {
     for (const pending of this.#urgent) {
       if (this.#tags.size === NOTAG) return;
@@ -481,7 +490,7 @@ export class Mux {
   }
 
   #abort(pending: Pending, reason: unknown): void {
-    // Another request may have its tag by now.
+    // The tag of a settled request may belong to another request by now.
     if (pending.settled) return;
     if (this.#waiting.has(pending)) return this.#withdraw(pending, reason);
     if (!pending.leftover) {
@@ -565,7 +574,7 @@ export class Mux {
     }
   }
 
-  /** Passes the present frame to its request. */
+  /** Settles the request that the current frame answers. */
   #dispatch(): void {
     const { reader } = this.#intake.splitter;
     const tag = reader.view.getUint16(reader.at + 5, true);
@@ -613,7 +622,7 @@ export class Mux {
     }
     checkReply(request, reply);
     if (!("data" in reply)) return reply;
-    // The read buffer is used again, so the data are copied now.
+    // The read buffer will be reused, so the data are copied now.
     if (into === undefined) {
       reply.data = reply.data.slice();
       return reply;

@@ -60,8 +60,8 @@ export interface ReconnectOptions {
    * Attempts in a row, 1 to Infinity, after which the client gives up; 10 by
    * default, which takes 41 seconds on average plus the time of the attempts.
    * The count begins anew when a connection has lasted for `steadyAfter`. The
-   * client gives up at once after an error that another attempt would give
-   * again: a bad address, a missing permission of Deno, a refused certificate.
+   * client gives up at once after an error that every further attempt would
+   * repeat: a bad address, a missing permission of Deno, a refused certificate.
    */
   attempts?: number | undefined;
   /**
@@ -106,11 +106,11 @@ export interface ReconnectSettings {
 /** Settings and functions for a {@linkcode ReconnectingSender}. */
 export interface ReconnectPlan
   extends Omit<ReconnectSettings, "dial">, RestorationPlan {
-  /** Makes a new connection, before any message. */
+  /** Makes a new connection, on which no message has been sent yet. */
   readonly open: (signal: AbortSignal) => Promise<RecoverableMux>;
 }
 
-/** A request that is under way, on any connection. */
+/** A request that has no reply yet, whichever connection carries it. */
 interface Carried {
   readonly request: Tmessage;
   /**
@@ -188,38 +188,42 @@ export function delayOf(
 }
 
 /**
- * Sends requests over one connection after the other. When a connection is
- * lost, the next one gets the same fids, as far as their files still exist, and
- * the requests that can be repeated.
+ * Sends requests over a connection, and over its successor when the connection
+ * is lost. The client makes the same fids on the new connection, as far as
+ * their files still exist, and repeats the requests that may be repeated.
  *
- * - The client walks to the path of a fid from the root, and opens it again in
- *   its mode, without OTRUNC. Type and path of its qids must be the same as
- *   before, except for a root that is not open. The version of a file must not
- *   be lower than before.
+ * - To make a fid again, the client walks from the root to the path of the fid.
+ *   If the fid was open, the client opens it in the same mode, without OTRUNC.
+ *   The type and the path of its qid must be the same as before, except for a
+ *   root that is not open. The version of a file must not be lower than before,
+ *   unless something was written through the fid.
  * - A file must still be as long as the part that was read or written through
  *   its fid. Otherwise a restarted server may have given another file the same
  *   qid.
- * - A fid that has written can be read when the file still has the last bytes
- *   that the fid wrote, or when the fid writes anew. Otherwise a server may
- *   keep the data of a write for the fid, as for a function file, and would
- *   give the value of another user.
- * - Some fids end with the connection: an afid and the trees that were attached
- *   with one; a file of exclusive use (QTEXCL), because others may have had it
+ * - If the client wrote through a fid before, the fid that was made again can
+ *   be read only if the file still has the last bytes that were written through
+ *   the fid, or after another write through the fid. The reason is that a
+ *   server may keep written data for one fid, as for a function file. A read
+ *   through the new fid could then return the value of another user.
+ * - Some fids end with the connection: an afid; the fids of a tree that was
+ *   attached with an afid, unless the client can authenticate the user again; a
+ *   file of exclusive use (QTEXCL), because another client may have opened it
  *   meanwhile; a file that was opened with ORCLOSE, because the server removes
  *   it; and a fid that wrote to a file without a version (the `vers` of its qid
  *   is 0), because the server may have kept the data for the fid.
- * - Requests for a fid that was not made again fail with the code `ESTALE`,
- *   except Tclunk, which succeeds.
+ * - Requests for a fid that could not be made again fail with the code
+ *   `ESTALE`. Only a Tclunk of such a fid succeeds.
  * - Tattach, Twalk, Tstat, Tread, and Topen without OTRUNC and ORCLOSE are
- *   repeated. Data that the server had taken from a stream for a Tread are
- *   lost. A directory must be read again from its beginning.
- * - A Tclunk counts as done. A Tversion is sent again; it ends all fids, so no
- *   fid is made again.
+ *   repeated. Data that the server had already taken from a stream to answer a
+ *   Tread are lost. A directory must be read again from its beginning.
+ * - A Tclunk whose reply was lost counts as done. A Tversion is sent again; it
+ *   ends all fids, so the client makes no fid again.
  * - Any other request rejects if it may have been sent, because the client
- *   cannot know whether it was done. A request that comes without a connection
- *   waits for the next one. It rejects when its fid is given back before.
- * - A tag belongs to one connection, so a request with a tag of the caller is
- *   not repeated, and does not wait.
+ *   cannot know whether it was done. A request that is made while there is no
+ *   connection waits for the next one. The request rejects if its fid is
+ *   clunked during the wait.
+ * - A tag belongs to one connection. So a request whose tag the caller chose is
+ *   not repeated, and does not wait for a connection.
  */
 export class ReconnectingSender implements RequestSender {
   readonly #plan: ReconnectPlan;
@@ -235,12 +239,17 @@ export class ReconnectingSender implements RequestSender {
   #since = performance.now();
   #losses = 0;
   readonly #carried = new Set<Carried>();
-  /** The error of all new requests, when there are no more. */
+  /**
+   * The error with which all new requests reject; undefined while requests are
+   * possible.
+   */
   #refusal: { error: unknown } | undefined;
   /** Aborts the attempts to make a new connection. */
   readonly #ending = new AbortController();
   readonly #ended: PromiseWithResolvers<void> = Promise.withResolvers();
-  /** The msize that was asked for last. */
+  /**
+   * The msize that the last Tversion asked for; 0 before the first session.
+   */
   #msize = 0;
 
   constructor(mux: RecoverableMux, plan: ReconnectPlan) {
@@ -280,7 +289,8 @@ export class ReconnectingSender implements RequestSender {
   }
 
   /**
-   * The error of all new requests, or undefined while requests are possible.
+   * The error with which all new requests reject, or undefined while requests
+   * are possible.
    */
   get error(): unknown {
     return this.#refusal?.error;
@@ -338,30 +348,25 @@ export class ReconnectingSender implements RequestSender {
     return this.#carry(request, into, signal) as Promise<number>;
   }
 
-  /**
-   * Makes the server give up the request with a tag; see {@linkcode Mux.flush}.
-   */
+  /** Cancels the request with a tag; see {@linkcode Mux.flush}. */
   async flush(oldtag: number, reason: unknown): Promise<void> {
     if (this.#refusal) throw this.#refusal.error;
     const mux = this.#mux;
     try {
-      // A request with a tag of its own ends with its connection.
+      // A request whose tag the caller chose ends with its connection.
       if (mux.error === undefined) await mux.flush(oldtag, reason);
     } catch (error) {
       if (error !== mux.error || this.#refusal) throw error;
     }
   }
 
-  /**
-   * Makes the server give up all requests for a fid; see {@linkcode
-   * Mux.flushFid}.
-   */
+  /** Cancels all requests for a fid; see {@linkcode Mux.flushFid}. */
   flushFid(fid: number, reason: () => unknown): void {
     this.#withdraw((request) => isGivenUpWith(request, fid), reason);
     this.#mux.flushFid(fid, reason);
   }
 
-  /** Gives up all requests but Tclunks; see {@linkcode Mux.giveUp}. */
+  /** Cancels all requests except Tclunks; see {@linkcode Mux.giveUp}. */
   giveUp(error: unknown): boolean {
     this.#withdraw(({ type }) => type !== "Tclunk", () => error);
     return this.#mux.giveUp(error);
@@ -372,7 +377,7 @@ export class ReconnectingSender implements RequestSender {
     return this.#mux.leftovers();
   }
 
-  /** Refuses new requests. Requests that were sent go on. */
+  /** Refuses new requests. Requests that were sent continue. */
   seal(error: unknown): void {
     this.#refusal ??= { error };
     if (this.#again) this.#ending.abort(error);
@@ -447,8 +452,8 @@ export class ReconnectingSender implements RequestSender {
   }
 
   /**
-   * Forgets a fid that is given back without a request. From now on, another
-   * file may have its number.
+   * Forgets a fid that ends without a Tclunk on the server. From now on, the
+   * number of the fid may stand for another file.
    */
   #forget(fid: number): void {
     this.#mux.fids.delete(fid);
@@ -461,8 +466,8 @@ export class ReconnectingSender implements RequestSender {
   }
 
   /**
-   * Rejects requests that wait for the next connection, and requests under way
-   * if this connection is lost.
+   * Rejects the matching requests that wait for the next connection. A matching
+   * request that was already sent rejects only if its connection is lost.
    */
   #withdraw(
     isMeant: (request: Tmessage) => boolean,
@@ -483,8 +488,8 @@ export class ReconnectingSender implements RequestSender {
   }
 
   /**
-   * Notes that a connection is lost. Further calls for the same connection do
-   * nothing.
+   * Starts to reconnect because a connection is lost. Further calls for the
+   * same connection do nothing.
    */
   #lose(mux: RecoverableMux): void {
     if (this.#mux !== mux || this.#again) return;
@@ -501,8 +506,8 @@ export class ReconnectingSender implements RequestSender {
     let cause = lost.error;
     await lost.ended;
     while (!signal.aborted && this.#failures < attempts) {
-      // The delay is at least one turn of the event loop, so that requests have
-      // rejected by then.
+      // The delay is at least one turn of the event loop, so that the requests
+      // of the lost connection have rejected before the attempt begins.
       const delay = delayOf(this.#failures++, this.#plan);
       await sleep(delay, signal, this.environment.refs);
       try {
@@ -564,16 +569,17 @@ export class ReconnectingSender implements RequestSender {
 
 /**
  * Waits for the next connection, or until the request is refused. A request
- * that is given up meanwhile leaves nothing behind, because an outage may be
- * long and a program may try again and again.
+ * that is aborted during the wait keeps no memory, because an outage may be
+ * long and a program may retry many times.
  */
 function waitFor(carried: Carried): Promise<void> {
   return new Promise((resolve) => carried.wake = resolve);
 }
 
 /**
- * Sends a request. A request from an earlier connection is cut to the msize of
- * this one.
+ * Sends a request. A Tread or Twrite is shortened to the msize of this
+ * connection, because the request may have been made for a connection with a
+ * larger one.
  */
 function send(
   mux: RecoverableMux,

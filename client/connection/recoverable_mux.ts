@@ -1,5 +1,5 @@
-// A connection that remembers how its fids were made, so that another
-// connection can make them again.
+// A connection that records how its fids were made, so that the client can make
+// the same fids on the next connection.
 
 import {
   IOHDRSZ,
@@ -27,14 +27,17 @@ const TAIL = 64;
 /** How a fid was made, and what was done with it. */
 export interface Origin {
   /**
-   * The Tattach that made its root. For an afid, a Tattach with this number as
-   * fid and afid.
+   * The Tattach that made the root of its tree. For an afid, a Tattach whose
+   * fid and afid are both the number of this afid.
    */
   readonly attach: Tattach;
-  /** Elements of the path from the root, without `..`. */
+  /** Elements of the path from the root to the file, without `..`. */
   names: readonly string[];
   qid: Qid;
-  /** Mode, qid and iounit of its open. */
+  /**
+   * Mode of the Topen or Tcreate, and the qid and iounit of its reply;
+   * undefined while the fid is not open.
+   */
   open?: { readonly mode: number; readonly qid: Qid; readonly iounit: number };
   /** True when something was written through the fid. */
   isWritten?: boolean;
@@ -46,31 +49,36 @@ export interface Origin {
   /** End of the data that were read through the fid. */
   readTo?: number;
   /**
-   * The last bytes that were written through the fid, if it can be read as
-   * well.
+   * The last bytes that were written through the fid, if the fid is open for
+   * reading and writing.
    */
   tail?: { readonly offset: number; readonly data: Uint8Array } | undefined;
   /**
-   * True after the fid was opened again, if something had been written through
-   * it before. A server may keep the data that a fid wrote for the reads of
-   * that fid, as for a function file. So a read through the new fid could give
-   * the value of another user, until the file is proven.
+   * True after the fid was opened again for reading and writing, if something
+   * had been written through it before. A server may keep written data for the
+   * reads of the same fid, as for a function file. So a read through the new
+   * fid could return the value of another user. The flag is cleared when
+   * prove() finds the written bytes, or after the next write.
    */
   isUnproven?: boolean;
   /**
-   * True after the fid was opened again, if it had been read in part before.
+   * True after the fid was opened again, if a part of the file had been read
+   * through it before.
    */
   isReadOn?: boolean;
   /**
-   * True for a directory that was opened again. A read must start at the
-   * beginning.
+   * True for a directory that was opened again and has not been read since. The
+   * next read must start at the beginning.
    */
   isRewound?: boolean;
 }
 
-/** A connection that remembers how its fids came to be. */
+/** A Mux that records how its fids were made and used. */
 export class RecoverableMux extends Mux {
-  /** The fids by number. For a fid that could not be made again, the error. */
+  /**
+   * The origin of each fid, by the number of the fid; for a fid that could not
+   * be made again, the error of its requests.
+   */
   readonly fids: Map<number, Origin | NinePError> = new Map();
 
   /**
@@ -93,7 +101,7 @@ export class RecoverableMux extends Mux {
     signal?: AbortSignal,
     tag?: number,
   ): Promise<ReplyTo<T>> {
-    // The fid is gone, whatever the reply is.
+    // The request ends the fid, even if the reply is an error.
     if (endsItsFid(request)) this.fids.delete(request.fid);
     else if (request.type === "Twrite") {
       const origin = this.origin(request.fid);
@@ -152,18 +160,20 @@ export class RecoverableMux extends Mux {
     }
   }
 
-  /** Tells whether {@linkcode prove} must check a file before it is read. */
+  /**
+   * Tells whether {@linkcode prove} must check the file of a fid before a read.
+   */
   isUnproven(fid: number): boolean {
     return this.origin(fid)?.isUnproven === true;
   }
 
   /**
-   * Proves that a file has the bytes that were written through its fid before
-   * the fid was lost. The check reads behind offset 0, where a read calls no
-   * function.
+   * Checks that a file still has the bytes that were written through its fid
+   * before the connection was lost. The check reads from an offset above 0,
+   * because such a read calls no function.
    *
-   * @throws {NinePError} The file does not have these bytes, or the client
-   *   cannot know.
+   * @throws {NinePError} The file does not have these bytes, or the client has
+   *   no bytes to compare.
    */
   async prove(fid: number): Promise<void> {
     const origin = this.origin(fid);
@@ -193,16 +203,19 @@ export class RecoverableMux extends Mux {
     origin.isUnproven = false;
   }
 
-  /** True if an empty reply to a read may not be the end of the file. */
+  /**
+   * Tells whether an empty reply to a read may come before the end of the file,
+   * so that {@linkcode checkEnd} must check it.
+   */
   mayGoOn({ fid, offset }: Tread): boolean {
     return offset > 0n && this.origin(fid)?.isReadOn === true;
   }
 
   /**
-   * Proves that a file ends where a read gave no bytes. The file must not be
-   * longer: a server may keep the value of a function for a fid that reads it
-   * in parts, and the new fid has no part of this value. The file must not be
-   * shorter than the part that was read.
+   * Checks that a file ends where a read returned no bytes. The file must not
+   * be longer: a server may keep the value of a function for a fid that reads
+   * the value in parts, and the server has no such value for the new fid. The
+   * file must not be shorter than the part that was read.
    *
    * @throws {NinePError} The file does not end there.
    */
@@ -286,7 +299,10 @@ export class RecoverableMux extends Mux {
   }
 }
 
-/** Returns the path that `wname` leads to from another path, without `..`. */
+/**
+ * Returns the path, without `..`, to which the names in `wname` lead from the
+ * path `from`.
+ */
 function resolved(
   from: readonly string[],
   wname: readonly string[],
@@ -300,8 +316,8 @@ function resolved(
 }
 
 /**
- * Returns the reason why a fid ends with its connection, or undefined if it
- * does not.
+ * Returns the reason why a fid cannot be made again on another connection, or
+ * undefined if it can.
  *
  * @param canLogin True when the user can be authenticated again.
  */
@@ -319,7 +335,7 @@ export function endOf(
   return undefined;
 }
 
-/** Makes the error of requests for a fid that was lost with a connection. */
+/** Makes the error for requests of a fid that was lost with its connection. */
 export function stale(
   { names }: Origin,
   detail: string,

@@ -19,28 +19,30 @@ import { writeAll } from "../transfer/transfer.ts";
 import { READ, SEEK, WRITE } from "./turns.ts";
 
 /**
- * Where {@linkcode RemoteFile.seek} counts from. The numbers are those of
- * `Deno.SeekMode`.
+ * The place from which {@linkcode RemoteFile.seek} counts. The numbers are
+ * those of `Deno.SeekMode`.
  */
 export type Whence = "start" | "current" | "end" | 0 | 1 | 2;
 
 /**
  * An open file of a server: a fid, and the position of the next read or write.
  *
- * Made by `Client.open()` and `Client.create()`. The client keeps the position.
- * Operations that use the position (`read()`, `write()`, `writeAll()`,
- * `seek()`, chunks and streams) run one after the other, in the order of the
- * calls, so a caller need not await each of them. There is one exception: if
- * the file has no bytes behind the position, a write does not wait for reads,
- * and a read does not wait for writes. Such a file may be a dialogue with the
- * server, in which a read waits for data. `readAt()` and `writeAt()` take an
- * offset, and are in flight together.
+ * `Client.open()` and `Client.create()` make such a file. The client stores the
+ * position, because 9P has none. Operations that use the position (`read()`,
+ * `write()`, `writeAll()`, `seek()`, chunks and streams) run one after the
+ * other, in the order of the calls, so a caller need not await each of them.
+ * There is one exception: if the file has no bytes after the position, a write
+ * does not wait for reads, and a read does not wait for writes. A server may
+ * use such a file for questions and answers, and a read then waits until the
+ * server has data. `readAt()` and `writeAt()` take an offset, so several of
+ * them can be in flight together.
  *
  * If the file was opened with `append`, each write goes to the end of the file,
- * wherever the position is, and moves the position behind it.
+ * wherever the position is, and moves the position to the end of the written
+ * data.
  *
- * It is an async iterable of its bytes from the position on; see {@linkcode
- * RemoteFile.chunks}.
+ * The file is an async iterable of its bytes from the position on; see
+ * {@linkcode RemoteFile.chunks}.
  *
  * @example Write, go back, read
  * ```ts
@@ -86,8 +88,8 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
   }
 
   /**
-   * Largest transfer in bytes that is atomic, as the server told it; 0 when it
-   * did not. A program may set a smaller value.
+   * Largest number of bytes that the server promises to transfer atomically; 0
+   * if the server promises no number. A program may set a smaller value.
    */
   get iounit(): number {
     return this.#handle.open.iounit;
@@ -105,8 +107,7 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
   }
 
   /**
-   * Reads at the position, and moves it. See
-   * `read(9P)`.
+   * Reads at the position, and moves the position. See `read(9P)`.
    *
    * @param into Buffer for the bytes. The client sends one request, so the
    *   buffer may not be filled.
@@ -161,16 +162,16 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
   }
 
   /**
-   * Reads the bytes from the position to the end, chunk by chunk. `for await`
-   * of the file itself does the same.
+   * Reads the bytes from the position to the end, chunk by chunk. A `for await`
+   * loop over the file does the same.
    *
-   * Up to the length that the server tells, the client reads ahead, as much as
-   * `window` of `connect()` allows. If the server tells no length, it may
-   * compute the file, and the client gives each reply at once. The position
-   * moves with each chunk. The file stays open, also when the loop ends early.
+   * The client reads ahead up to the length of the file, as far as `window` of
+   * `connect()` allows. If the server gives no length, it may compute the file;
+   * then the client does not read ahead, and passes on each reply at once. Each
+   * chunk moves the position. The file stays open, even if the loop ends early.
    *
-   * @param options Signal, and a timeout for each chunk. Use Infinity for a
-   *   file that may be silent for long.
+   * @param options Signal, and a timeout for each chunk. Use Infinity if the
+   *   file may have no new data for a long time.
    * @returns The chunks, which belong to the caller.
    * @throws {TypeError} The file is closed.
    */
@@ -214,15 +215,15 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
   }
 
   /**
-   * Reads the lines from the position to the end, as UTF-8. Bytes that are no
-   * UTF-8 become U+FFFD.
+   * Reads the lines from the position to the end, as UTF-8. Bytes that are not
+   * valid UTF-8 become U+FFFD.
    *
    * A line ends with `\n` or `\r\n`, which is removed, or with the file. The
-   * position moves as the bytes are read, which may be further than the lines.
-   * The file stays open.
+   * position moves with each chunk that is read, so it may be past the end of
+   * the last line that was returned. The file stays open.
    *
-   * @param options Signal; timeout for each chunk, Infinity for a file that may
-   *   be silent for long; most characters of a line.
+   * @param options Signal; timeout for each chunk, Infinity if the file may
+   *   have no new data for a long time; largest number of characters in a line.
    * @returns The lines.
    * @throws {RangeError} A line is too long.
    * @throws {TypeError} The file is closed.
@@ -238,8 +239,7 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
   }
 
   /**
-   * Writes at the position, and moves it. See
-   * `read(9P)`.
+   * Writes at the position, and moves the position. See `read(9P)`.
    *
    * @param data Bytes, or a text that becomes UTF-8. Data longer than one
    *   request are cut.
@@ -298,7 +298,10 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
     });
   }
 
-  /** Writes at the end of the file, and moves the position behind it. */
+  /**
+   * Writes at the end of the file, and moves the position to the end of the
+   * written data.
+   */
   async #append(
     data: Uint8Array | string,
     options: CallerOptions,
@@ -378,7 +381,7 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
    *   client asks the server for the length.
    * @param options Signal.
    * @returns The new position.
-   * @throws {TypeError} `whence` has another value.
+   * @throws {TypeError} `whence` has a value that is not allowed.
    * @throws {RangeError} The new position is not in 0 to 2^53 - 1.
    */
   async seek(
@@ -469,11 +472,11 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
    * A stream that writes bytes and texts from the position on. The file is
    * closed when the stream is closed, fails or is aborted.
    *
-   * The file is written one chunk at a time until the server shows that it
-   * stores data at their offsets, as plain files do. From then on the client
-   * has as much in flight as `window` of `connect()` allows, and a failure
-   * appears in a later write, or at the close. Appends are always written one
-   * chunk at a time.
+   * At first, the client writes one chunk at a time. When the length of the
+   * file shows that the server stores data at their offsets, as for a plain
+   * file, the client writes several chunks at once, as far as `window` of
+   * `connect()` allows. A failed write then rejects a later write, or the
+   * close. Appends are always written one chunk at a time.
    *
    * The timeout of `connect()` holds for each chunk, and for closing. Aborting
    * does not wait for the server; {@linkcode RemoteFile.close} does. As with
@@ -485,10 +488,10 @@ export class RemoteFile implements AsyncIterable<Uint8Array<ArrayBuffer>> {
   }
 
   /**
-   * Closes the file. Closing again does nothing, and has the same outcome. When
-   * the connection has ended, closing does nothing. Operations under way reject
-   * with a DOMException named `AbortError`, unless their replies come first.
-   * See `clunk(9P)`.
+   * Closes the file. Closing again does nothing, and has the same outcome.
+   * After the end of the connection, closing succeeds and sends nothing.
+   * Operations under way reject with a DOMException named `AbortError`, unless
+   * their replies come first. See `clunk(9P)`.
    *
    * @param options Signal; an abort only ends the waiting.
    * @throws {NinePError} The server reports a failure. The file is closed
@@ -517,12 +520,17 @@ function writeOnce(
   return session.write(fid, offset, data.subarray(0, limit), signal);
 }
 
-/** Returns an open fid for one transfer whose progress is noted. */
+/**
+ * Returns a view of an open fid that has a progress monitor, for one transfer.
+ */
 function withMonitor(open: OpenFid, monitor: ProgressMonitor): OpenFid {
   return Object.create(open, { monitor: { value: monitor } });
 }
 
-/** Checks a number of the file API that becomes 8 bytes on the wire. */
+/**
+ * Checks that an offset or a length is a whole number from 0 to 2^53 - 1, and
+ * returns it.
+ */
 function checkOffset(offset: number): number {
   if (Number.isSafeInteger(offset) && offset >= 0) return offset;
   throw new RangeError(

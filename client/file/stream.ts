@@ -1,5 +1,5 @@
-// Reads ahead and writes behind for the streams of a file, each bounded by a
-// window.
+// Reads ahead of the caller and writes in the background, for the chunks and
+// streams of a file. A window limits the bytes in flight.
 
 import type { AbortListeners } from "../connection/abort.ts";
 import type { OpenFid } from "../connection/client_session.ts";
@@ -13,7 +13,7 @@ import {
   writeAll,
 } from "../transfer/transfer.ts";
 
-/** Requests that end together. */
+/** A group of requests that can be aborted together. */
 class Flight {
   readonly #ending = new AbortController();
   readonly #running = new Set<Promise<unknown>>();
@@ -42,7 +42,10 @@ class Flight {
     await Promise.allSettled(this.#running);
   }
 
-  /** Aborts all requests, and does not wait for the server, which may hang. */
+  /**
+   * Aborts all requests, and does not wait for the server, because the server
+   * may not answer.
+   */
   abort(reason: unknown): void {
     this.#ending.abort(reason);
   }
@@ -72,28 +75,29 @@ class Flight {
 /** A chunk that is being read. */
 interface Part {
   readonly size: number;
-  /** The bytes. There are fewer than asked for at the end of the file. */
+  /** The bytes; fewer than `size` at the end of the file. */
   readonly bytes: Promise<Uint8Array<ArrayBuffer>>;
 }
 
 /**
  * Reads a file from an offset to its end, chunk by chunk, in order.
  *
- * The first read is a single one, so that its bytes come soon. Up to the length
- * that the server tells, further reads are in flight together, ahead of the
- * caller. Behind this length they come one by one, because the server may
- * compute the file, and a read may block until there is more.
+ * The first read is sent alone, so that its bytes arrive soon. The following
+ * reads, up to the length of the file that the server gives, are in flight
+ * together, ahead of the caller. After this length the client sends one read at
+ * a time, because the server may compute the file, and a read may block until
+ * there are more data.
  */
 export class ReadAhead {
   readonly #open: OpenFid;
   readonly #flight = new Flight();
   /** Offset of the next request. */
   #at: number;
-  /** Offset of the next bytes that the caller gets. */
+  /** Offset of the bytes that next() returns next. */
   #offset: number;
   /**
-   * The length of the file, once the server was asked. Up to it, reads are in
-   * flight together.
+   * The length of the file; undefined until the server was asked. Reads up to
+   * this length are in flight together.
    */
   #length: number | undefined;
   readonly #parts: Part[] = [];
@@ -209,8 +213,8 @@ export class ReadAhead {
 /**
  * Writes bytes into a file, from an offset on.
  *
- * Writes come one by one until {@linkcode lanesBehind} allows several in
- * flight. From then on, a failure appears in a later call.
+ * One write is in flight at a time until {@linkcode lanesBehind} allows
+ * several. From then on, a failed write rejects a later call.
  */
 export class WriteBehind {
   readonly #open: OpenFid;
@@ -233,8 +237,9 @@ export class WriteBehind {
   }
 
   /**
-   * Takes bytes. They belong to the caller again when the promise resolves. The
-   * promise rejects with the first failure so far.
+   * Writes bytes, or starts to write them. The caller may change the bytes
+   * after the promise has resolved. The promise rejects with the first failure
+   * so far.
    */
   write(data: Uint8Array, signal?: AbortSignal): Promise<void> {
     return this.#flight.during(
@@ -296,7 +301,8 @@ export class WriteBehind {
 }
 
 /**
- * Makes the reason for an abort of reads ahead that the caller does not need.
+ * Makes the abort reason for reads ahead whose data the caller does not need
+ * any more.
  */
 export function leftOff(): DOMException {
   return new DOMException("The rest of the file is not wanted", "AbortError");

@@ -1,4 +1,4 @@
-// Data for a file that come in chunks.
+// Writes data that a stream or an iterable gives in chunks.
 
 import type { OpenFid } from "../connection/client_session.ts";
 import { chunkSize, lanesBehind, writeAll } from "./transfer.ts";
@@ -23,9 +23,9 @@ export interface ChunkSource {
 }
 
 /**
- * Makes a source of a stream or an iterable.
+ * Makes a chunk source from a stream or an iterable.
  *
- * @throws {TypeError} The value gives no chunks.
+ * @throws {TypeError} The value is neither a stream nor an iterable of chunks.
  */
 export function chunksOf(
   data: Exclude<FileData, Uint8Array | string>,
@@ -113,16 +113,16 @@ export function bytesOf(chunk: unknown): Uint8Array {
   );
 }
 
-/** Returns the kind of a value, for messages. */
+/** Returns the kind of a value, for error messages. */
 function kindOf(value: unknown): string {
   if (typeof value !== "object" || value === null) return typeof value;
   return value.constructor?.name ?? "an object";
 }
 
 /**
- * Writes chunks as they come: the first chunk alone, then as many in flight as
- * {@linkcode lanesBehind} allows. The source is asked for a chunk when there is
- * room for it.
+ * Writes the chunks of a source: first one chunk, then as many chunks at once
+ * as {@linkcode lanesBehind} allows. The client asks the source for a chunk
+ * only when it can send the chunk.
  *
  * @param offset Offset of the first chunk; undefined appends each chunk.
  */
@@ -136,7 +136,8 @@ export async function writeChunks(
   const onAbort = () => writer.fail(signal?.reason);
   const { aborts } = open.session.environment;
   aborts.add(signal, onAbort);
-  // The source may be idle and nothing in flight when the session ends.
+  // When the session ends, the source may be idle and no request in flight.
+  // Then only this callback ends the transfer.
   const unwatch = open.session.onEnd(writer, (error) => writer.fail(error));
   try {
     await writer.write(source);
@@ -150,8 +151,9 @@ export async function writeChunks(
  * Appends bytes to a file in one piece, after all earlier appends to this file
  * in this session.
  *
- * @param least End of the earlier bytes of the same caller: the length that the
- *   server gives may be older.
+ * @param least End of the bytes that the same caller has appended before. The
+ *   append starts there or later, because the length that the server gives may
+ *   be out of date.
  * @returns The end of these bytes.
  */
 export function appendAll(
@@ -174,7 +176,7 @@ class ChunkWriter {
   /** Offset of the next request. */
   #offset: number;
   readonly #appends: boolean;
-  /** The end of the appended bytes. */
+  /** End of the bytes that were appended last; 0 before the first append. */
   #end = 0;
   /** Most writes in flight, once it is known. */
   #lanes: number | undefined;
@@ -182,7 +184,10 @@ class ChunkWriter {
   /** Writes in flight. */
   #running = 0;
   #failure: { error: unknown } | undefined;
-  /** The next chunk of the source, until it is written. */
+  /**
+   * The answer of the source: a chunk, or undefined at its end; unset while the
+   * source has not answered.
+   */
   #given: { chunk: Uint8Array | undefined } | undefined;
   #wake: () => void = () => {};
 
@@ -193,7 +198,8 @@ class ChunkWriter {
   ) {
     this.#open = open;
     this.#appends = offset === undefined;
-    // A chunk is appended in one piece.
+    // An appended chunk is not cut here, so that the appends of other callers
+    // come before or after the whole chunk.
     this.#size = this.#appends ? Infinity : chunkSize(open);
     this.#start = this.#offset = offset ?? 0;
     if (this.#appends) this.#lanes = 1;
@@ -225,7 +231,7 @@ class ChunkWriter {
     if (this.#failure) throw this.#failure.error;
   }
 
-  /** Ends the transfer with an error: no write begins any more. */
+  /** Ends the transfer with an error, so that no further write begins. */
   fail(error: unknown): void {
     this.#failure ??= { error };
     this.#wake();
@@ -266,8 +272,8 @@ class ChunkWriter {
   }
 
   /**
-   * Waits for the source. The time does not count for `stall` while nothing is
-   * in flight.
+   * Waits for the next chunk of the source. While no request is in flight, the
+   * time of the wait does not count for `stall`.
    */
   async #awaitSource(): Promise<void> {
     const { monitor } = this.#open;

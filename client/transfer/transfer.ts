@@ -1,5 +1,5 @@
-// Bulk data of an open fid, cut into requests, of which several are in flight.
-// See read(9P).
+// Transfers many bytes from or to an open fid, in several requests that are in
+// flight together. See read(9P).
 
 import { rangeError } from "../error_brand.ts";
 import {
@@ -18,15 +18,21 @@ export const FIRST: number = 64 * 1024;
 /** Default of `maxLength`: most bytes of a file that is read as a whole. */
 export const MAX_LENGTH: number = 1024 * 1024 * 1024;
 /**
- * Most bytes that are allocated for a length that the server tells. The system
- * gives memory only when it is written to.
+ * Most bytes that are allocated at first for the length that the server gives,
+ * before the data have arrived. This is safe because the operating system
+ * assigns memory only when a program writes to it.
  */
 const TRUSTED = MAX_LENGTH;
-/** Most bytes that are allocated at a time if the server tells no length. */
+/**
+ * Most bytes that are allocated at a time for data after the length that the
+ * server gave, or if it gave no length.
+ */
 const PART_MAX = 16 * 1024 * 1024;
 /** Most bytes that are copied in one turn of the event loop. */
 const COPY_MAX = 16 * 1024 * 1024;
-/** Factor by which the buffer grows, when the server tells no length. */
+/**
+ * Factor by which the buffer grows for a file whose length is above `TRUSTED`.
+ */
 const GROWTH = 4;
 
 /** Returns the most bytes of one request of a transfer. */
@@ -43,18 +49,18 @@ export async function lengthOf(
   try {
     return Number((await session.stat(fid, signal)).length);
   } catch (error) {
-    // A server may have no Tstat, and a transfer works without it.
+    // A server may not support Tstat, and a transfer works without the length.
     if (error instanceof NinePError && error !== signal?.reason) return 0;
     throw error;
   }
 }
 
 /**
- * Returns how many writes may be in flight together, after the bytes before
- * `end` were written one by one. Several may be in flight if the length of the
- * file shows that the server stores data at their offsets, as a plain file
- * does. Writes to an append-only file, or to a file that ignores offsets, go
- * one by one, because the rest of a short write must come before the next
+ * Returns how many writes may be in flight together after `end`. The bytes
+ * before `end` must be written already. Several writes may be in flight if the
+ * length of the file shows that the server stores data at their offsets, as for
+ * a plain file. For an append-only file, or a file that ignores offsets, the
+ * result is 1, because the rest of a short write must be sent before the next
  * bytes.
  */
 export async function lanesBehind(
@@ -77,13 +83,14 @@ export interface ReadBounds {
 /**
  * Reads a whole file.
  *
- * Only a read of no bytes is the end; a short read is not. Up to the length
- * that the server tells, reads are in flight together. Behind this length, and
- * if the server tells none (a computed file, or a stream that ignores offsets),
- * they come one by one.
+ * Only a read that returns no bytes marks the end of the file; a short read
+ * does not. Up to the length that the server gives, several reads are in flight
+ * together. After this length, one read is in flight at a time. The same holds
+ * if the server gives no length, as for a computed file or a stream that
+ * ignores offsets.
  *
  * @throws {RangeError} The file has more than `maxLength` bytes. The client
- *   asks for at most one byte more.
+ *   reads at most one byte more than `maxLength`.
  */
 export async function readAll(
   open: OpenFid,
@@ -161,10 +168,11 @@ export async function readInto(
 }
 
 /**
- * Writes all data: a first chunk alone, then as many chunks at once as
- * {@linkcode lanesBehind} allows. The rest of a short write is sent again.
+ * Writes all data: one chunk first, then as many chunks at once as {@linkcode
+ * lanesBehind} allows. If a write is short, the client writes the remaining
+ * bytes again.
  *
- * @param most Most requests in flight; 1 if the order of arrival matters.
+ * @param most Most requests in flight; 1 if the data must arrive in order.
  */
 export function writeAll(
   open: OpenFid,
@@ -173,7 +181,8 @@ export function writeAll(
   most: number = LANES,
   signal?: AbortSignal,
 ): Promise<void> {
-  // Two chunks one by one take less time than the question to the server.
+  // Writing two chunks one after the other takes less time than asking the
+  // server for the length of the file.
   const isShort = data.length <= 2 * chunkSize(open);
   return most === 1 || isShort
     ? writeInLanes(open, data, offset, 1, signal)
@@ -219,9 +228,9 @@ async function writeInLanes(
 }
 
 /**
- * Moves `length` bytes chunk by chunk, `lanes` chunks at a time, until a chunk
- * returns false or fails. The promise resolves when no request is in flight any
- * more.
+ * Calls `move` for each chunk of `length` bytes, with `lanes` chunks in
+ * progress at a time, until `move` returns false or rejects. The promise
+ * settles when no request is in flight any more.
  */
 async function inChunks(
   open: OpenFid,
@@ -230,9 +239,10 @@ async function inChunks(
   move: (at: number, end: number) => Promise<boolean>,
 ): Promise<void> {
   const size = chunkSize(open);
-  // With each promise between a reply and the next request, the request goes
-  // out later than others, in a write of its own. This costs a fifth of a
-  // copy's time under Deno.
+  // A single chunk takes this short path, because each further promise between
+  // a reply and the next request delays the request, so that it leaves in a
+  // separate write to the connection. This delay would cost a fifth of the time
+  // of a copy under Deno.
   if (length <= size) {
     if (length > 0) await move(0, length);
     return;
@@ -258,8 +268,8 @@ async function inChunks(
 }
 
 /**
- * Joins the parts in one array of `size` bytes. Other work runs between large
- * copies.
+ * Copies the parts into one new array of `size` bytes. The function yields to
+ * the event loop between large copies, so that other work can run.
  */
 async function joined(
   parts: readonly Uint8Array[],

@@ -64,7 +64,7 @@ export interface CopyPlan extends CallerOptions {
   readonly onProgress: ((progress: CopyProgress) => void) | undefined;
 }
 
-/** The source or the target of a copy, as the caller has named it. */
+/** The source or the target of a copy, with the path that the caller gave. */
 export interface CopyEnd extends Location {
   readonly base: TreePaths;
 }
@@ -79,15 +79,23 @@ interface Task {
    * wide.
    */
   isMade?: boolean;
-  /** The directory that contains it. */
+  /**
+   * The task of the directory that contains this file; undefined for the top.
+   */
   readonly parent?: Task | undefined;
-  /** The members, if it is a directory. */
+  /**
+   * The members of the directory that are still to be copied; undefined for a
+   * plain file.
+   */
   descent?: Descent;
 }
 
 /** A directory whose members are copied in batches. */
 interface Descent {
-  /** The locations that lead to the members. */
+  /**
+   * The source and the target directory, near enough for one Twalk to each
+   * member.
+   */
   readonly from: NearLocation;
   readonly to: NearLocation;
   /** The directory in the loop detector, once its first members are known. */
@@ -96,7 +104,7 @@ interface Descent {
 }
 
 /**
- * Copies a file, or a directory with all that is in it.
+ * Copies a file, or a directory with all files and directories below it.
  *
  * @param plan Options and limits. The timeout is for each request.
  */
@@ -220,8 +228,8 @@ async function copyAll(
 }
 
 /**
- * Makes a directory if there is none, with permissions for its owner only.
- * Returns true if it was made.
+ * Makes a directory unless it exists, with the permissions of the source and
+ * all permissions for its owner. Returns true if it made the directory.
  */
 async function madeDirectory(
   { base, path }: Location,
@@ -252,8 +260,10 @@ async function copyFile(
   const { open: { session, fid, qid }, old } = target;
   source.monitor = target.open.monitor = plan.monitor;
   const isTail = (qid.type & QTAPPEND) !== 0;
-  // The target may be the source itself. Then the length of the source is the
-  // end of the copy, unless the server computes the file and tells no length.
+  // The target may be the source itself, and append-only. Then the copy ends at
+  // the first length of the source, because otherwise it would never end. A
+  // file whose length is 0 has no such limit, because the server may compute
+  // the file.
   const isBounded = old !== undefined && isTail && stat.length > 0n &&
     (source.qid.type & QTAPPEND) !== 0;
   const length = Number(stat.length);
@@ -296,7 +306,7 @@ async function cut(
   }
 }
 
-/** A file that is written. */
+/** The target file of a copy, open for writing. */
 interface Target {
   readonly open: OpenFid;
   /**
@@ -307,8 +317,8 @@ interface Target {
 }
 
 /**
- * Opens the target of a copy, or makes it, also when others make or remove the
- * file meanwhile.
+ * Opens the target of a copy, or makes the file. This works even if another
+ * client makes or removes the file at the same time.
  */
 async function openTarget(
   from: Location,
@@ -329,8 +339,9 @@ async function openTarget(
         if (isAlike && isSameTree(from.base, base)) {
           throw invalid("onto itself");
         }
-        // The target may be the source, by another address. To write its own
-        // bytes again is harmless, to cut it is not.
+        // The target may be the source, by another address. Writing the same
+        // bytes into the source again does no harm, but truncating the source
+        // would lose its data.
         const old = isAlike ? await session.stat(fid, signal) : undefined;
         const how = { write: true, truncate: !isAlike };
         return { open: await base.open(fid, how, signal), old };
@@ -350,8 +361,9 @@ async function openTarget(
 }
 
 /**
- * Walks to a file and returns its qid. One Twalk is enough when it leads from
- * the root of the walk to the file.
+ * Walks to a file and returns its new fid and its qid. If the path starts at
+ * the fid of `base` and one Twalk carries all its names, the qid comes from the
+ * Rwalk, otherwise from a Tstat.
  */
 async function find(
   { base, path }: Location,
@@ -377,7 +389,9 @@ async function find(
 interface FileCopy {
   /** Length that the source's server told. */
   readonly length: number;
-  /** True when bytes behind this length are not copied. */
+  /**
+   * True when the copy ends at `length`, even if the source is longer by then.
+   */
   readonly isBounded: boolean;
   readonly path: string;
 }
@@ -387,9 +401,9 @@ interface FileCopy {
  * are in flight after the first one, if {@linkcode lanesBehind} allows it.
  * Behind this length, one chunk is in flight.
  *
- * @returns The end of the source, and the end of the written bytes. The latter
- *   is larger if a read found the end before a chunk that was already written:
- *   the source was cut meanwhile.
+ * @returns The end of the source, and the end of the written bytes. The end of
+ *   the written bytes is larger if the source became shorter during the copy,
+ *   after a later chunk was already written.
  */
 async function copyBytes(
   source: OpenFid,
@@ -464,9 +478,9 @@ async function copyBytes(
 }
 
 /**
- * Tells whether two directories with the same qid are one directory, also when
- * they have different addresses: a file that is made in one then appears in the
- * other.
+ * Tells whether two directories with the same qid are one directory, even if
+ * their servers have different addresses. The client makes a file in the second
+ * directory and looks for this file in the first.
  */
 async function isOneDirectory(
   a: NearLocation,
@@ -492,15 +506,18 @@ async function isOneDirectory(
   }
 }
 
-/** Makes the error of a copy onto or into itself. */
+/**
+ * Makes the error for a copy of a file onto itself or of a directory into
+ * itself.
+ */
 function invalid(what: string): NinePError {
   const ename = "Invalid argument";
   return new NinePError(ename, { message: `${ename}: it is copied ${what}` });
 }
 
 /**
- * Recognizes a copy of a directory into itself by the paths, before any file is
- * made.
+ * Tells by the paths whether a directory would be copied into itself, before
+ * the copy makes any file.
  */
 function isWithin(from: CopyEnd, to: CopyEnd): boolean {
   return isSameTree(from.base, to.base) &&
@@ -510,8 +527,8 @@ function isWithin(from: CopyEnd, to: CopyEnd): boolean {
 }
 
 /**
- * Recognizes a tree by its name and the address of its server. Qids can be
- * compared only within one tree.
+ * Tells whether two roots belong to the same tree, by the name of the tree and
+ * the address of its server. Qids can be compared only within one tree.
  */
 function isSameTree(a: PathRoot, b: PathRoot): boolean {
   const { session: { peer } } = a;
@@ -520,7 +537,7 @@ function isSameTree(a: PathRoot, b: PathRoot): boolean {
   return isOneServer && a.aname === b.aname;
 }
 
-/** Recognizes a file by its qid, within one tree. */
+/** Tells whether two qids of one tree are of the same file. */
 function isSameFile(a: Qid, b: Qid): boolean {
   return a.path === b.path && isDirectory(a) === isDirectory(b);
 }

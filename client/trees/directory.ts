@@ -1,5 +1,4 @@
-// Reads directories, also while the caller works on the members before, and
-// makes directories.
+// Reads directories, ahead of the work of the caller, and makes directories.
 
 import { rangeError } from "../error_brand.ts";
 import {
@@ -38,13 +37,13 @@ export const MAX_ENTRIES = 1_000_000;
  */
 export const BATCH = 4096;
 
-/** Permissions of missing parent directories that are made. */
+/** Permissions for missing parent directories that the client makes. */
 const MODE_ON_THE_WAY = 0o777;
 
 /**
  * Reads a directory, a batch of members at a time. While the caller works on a
- * batch, one further read is under way. There is never more than one, because
- * each read begins where the last one ended.
+ * batch, the client already sends the next read. There is never more than one,
+ * because each read begins where the last one ended.
  *
  * @param verb Name of the operation, for errors.
  * @param options Signal, and a timeout for each request.
@@ -134,9 +133,9 @@ export function tooMany(
 
 /**
  * Reads a directory in batches of about {@linkcode BATCH} members, so that a
- * directory of any length takes little memory. If its fid is lost with the
- * connection, the directory is read once more, unless a batch was given
- * already.
+ * directory of any length takes little memory. If the fid of the directory is
+ * lost with the connection, the client reads the directory once more, unless
+ * the caller already has a batch.
  *
  * @param take Returns the result for a member; undefined leaves the member out.
  * @throws {RangeError} The directory has more members than `maxEntries`.
@@ -205,7 +204,10 @@ async function openDirectory(
   throw new NinePError("not a directory");
 }
 
-/** Reads all members from a server whose reads may end within a record. */
+/**
+ * Reads all members of a directory from a server whose reads may end in the
+ * middle of a record.
+ */
 async function readWhole(
   open: OpenFid,
   signal: AbortSignal | undefined,
@@ -219,8 +221,8 @@ async function readWhole(
 }
 
 /**
- * Decodes the members in the data of a read. Names that no file can have are
- * refused.
+ * Decodes the members in the data of a read, and throws if a member has a name
+ * that no file can have.
  */
 function members(data: Uint8Array): Stat[] {
   const batch = decodeDir(data);
@@ -246,13 +248,14 @@ export async function makeDirectory(
 }
 
 /**
- * Makes a directory and those on the way to it, as far as they are missing,
- * also while other clients do the same. A plain file in the way is `EEXIST`
- * at the end of the path, `ENOTDIR` before it.
+ * Makes a directory and its missing parent directories. This works even if
+ * other clients make the same directories at the same time. If a name of the
+ * path is a plain file, the error is `EEXIST` for the last name and `ENOTDIR`
+ * for any other name.
  *
  * @param mode Permissions of the last directory. Missing parents get the
- *   default permissions, as by `mkdir -p -m`: without the permission to write,
- *   nothing could be made in them.
+ *   default permissions, as with `mkdir -p -m`, because without write
+ *   permission the client could make nothing in them.
  */
 export async function makeDirectories(
   base: PathRoot,
@@ -279,7 +282,10 @@ export async function makeDirectories(
   }
 }
 
-/** Walks to a member of a directory, and makes it if it is missing. */
+/**
+ * Walks to a member of a directory, and makes the member as a directory if it
+ * is missing.
+ */
 async function step(
   { session, aname }: PathRoot,
   fid: number,
