@@ -11,7 +11,7 @@ import {
 } from "./error_brand.ts";
 import type { AbortListeners } from "./connection/abort.ts";
 import type { Environment } from "./connection/environment.ts";
-import type { Leftover } from "./connection/mux.ts";
+import type { AbortedRequest } from "./connection/mux.ts";
 
 /**
  * A file: its path, or a fid. A path is a string with slashes, or the list of
@@ -131,7 +131,7 @@ export interface Limits {
   /** The state that all calls of the client share. */
   readonly environment: Environment;
   /** Returns the aborted requests that the server may still answer. */
-  leftovers?(): readonly Leftover[];
+  abortedRequests?(): readonly AbortedRequest[];
 }
 
 /**
@@ -192,7 +192,7 @@ export function bounded<T>(
     signal,
     what,
     (signal) => abortable(aborts, signal, work, undo),
-    limits.leftovers?.(),
+    limits.abortedRequests?.(),
   );
 }
 
@@ -200,7 +200,7 @@ export function bounded<T>(
  * Runs work with a signal that aborts when the given signal aborts or the time
  * is up.
  *
- * @param leftovers Aborted requests whose replies have not arrived yet. The
+ * @param abortedRequests Aborted requests whose replies have not arrived yet. The
  *   server answers the new request only after those replies, so the time counts
  *   from the last of those replies. Each aborted request has at most one such
  *   reply.
@@ -211,7 +211,7 @@ export async function timed<T>(
   signal: AbortSignal | undefined,
   what: () => string,
   work: (signal: AbortSignal | undefined) => Promise<T>,
-  leftovers: readonly Leftover[] = [],
+  abortedRequests: readonly AbortedRequest[] = [],
 ): Promise<T> {
   if (timeout === undefined || timeout === Infinity) return await work(signal);
   if (!(timeout > 0 && timeout <= TIMEOUT_MAX)) {
@@ -224,7 +224,7 @@ export async function timed<T>(
   if (signal?.aborted) onAbort();
   else aborts.add(signal, onAbort);
   const end = () => {
-    const left = lastOf(leftovers) + timeout - performance.now();
+    const left = lastOf(abortedRequests) + timeout - performance.now();
     if (left > 0) {
       timer = refs.after(left, end);
       return;
@@ -245,8 +245,11 @@ export async function timed<T>(
  * Returns the time of the last reply to any of the aborted requests; -Infinity
  * if there was none.
  */
-export function lastOf(leftovers: readonly Leftover[]): number {
-  return leftovers.reduce((last, { at }) => Math.max(last, at), -Infinity);
+export function lastOf(abortedRequests: readonly AbortedRequest[]): number {
+  return abortedRequests.reduce(
+    (last, { at }) => Math.max(last, at),
+    -Infinity,
+  );
 }
 
 /** Runs work. The promise rejects at once when the signal aborts. */

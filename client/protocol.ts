@@ -144,7 +144,7 @@ export class Protocol {
     const fid = newFidOf(message);
     const { signal } = options;
     if (fid !== undefined && signal?.aborted) {
-      return giveUp(session, fid, signal);
+      return rejectUnsent(session, fid, signal);
     }
     const what = () => `send ${message.type} to "${session.peer}"`;
     const reply = fid === undefined
@@ -245,7 +245,7 @@ export class Protocol {
     }
     const { signal } = options;
     if (newfid !== undefined && signal?.aborted) {
-      return giveUp(session, newfid, signal);
+      return rejectUnsent(session, newfid, signal);
     }
     return operate(
       session,
@@ -393,7 +393,7 @@ export class Protocol {
  *
  * @throws {RangeError} The number is not the caller's.
  */
-async function giveUp(
+async function rejectUnsent(
   { fids }: ClientSession,
   fid: number,
   signal: AbortSignal,

@@ -23,7 +23,7 @@ import {
 import { utf8Length } from "../../codec/wire.ts";
 import type { Connection } from "../../transport.ts";
 import type { Environment } from "./environment.ts";
-import type { Leftover, RequestSender } from "./mux.ts";
+import type { AbortedRequest, RequestSender } from "./mux.ts";
 import { isIncomplete } from "./message_table.ts";
 import { FidPool } from "./numbers.ts";
 import type { PeerTraits } from "./peer.ts";
@@ -86,7 +86,7 @@ export class ClientSession {
    * True when the server has shown that it keeps the new fid of an incomplete
    * walk, contrary to walk(9P).
    */
-  #keepsFids = false;
+  #keepsIncompleteFids = false;
   /**
    * Numbers of incomplete walks for which the session does not know whether the
    * server has a fid.
@@ -101,7 +101,7 @@ export class ClientSession {
    * The error with which all requests reject after renew() has ended this
    * session; undefined before.
    */
-  #over: DOMException | undefined;
+  #endError: DOMException | undefined;
   /**
    * Callbacks to call at the end of the session, by their keys; undefined while
    * there was none.
@@ -160,7 +160,7 @@ export class ClientSession {
    */
   get error(): unknown {
     const { error } = this.#sender;
-    return error === undefined ? this.#over : error;
+    return error === undefined ? this.#endError : error;
   }
 
   /**
@@ -179,7 +179,7 @@ export class ClientSession {
     }
     if (this.#watchers === undefined) {
       this.#watchers = new Map();
-      this.ended.then(() => this.#tellEnd());
+      this.ended.then(() => this.#callEndCallbacks());
     }
     const watchers = this.#watchers;
     watchers.set(key, callback);
@@ -188,7 +188,7 @@ export class ClientSession {
     };
   }
 
-  #tellEnd(): void {
+  #callEndCallbacks(): void {
     const watchers = this.#watchers;
     this.#watchers = undefined;
     for (const callback of watchers?.values() ?? []) callback(this.error);
@@ -213,8 +213,8 @@ export class ClientSession {
       `The session with "${this.peer}" was started anew: requests are given up, fids are void`,
       "AbortError",
     );
-    this.#over = error;
-    this.#tellEnd();
+    this.#endError = error;
+    this.#callEndCallbacks();
     await this.#sender.version(msize, error);
     const next = new ClientSession(this.#sender, this.timeout, this.#fidBase);
     next.hasTcall = this.hasTcall;
@@ -233,7 +233,7 @@ export class ClientSession {
     signal?: AbortSignal,
     tag?: number,
   ): Promise<ReplyTo<T>> {
-    if (this.#over) return Promise.reject(this.error);
+    if (this.#endError) return Promise.reject(this.error);
     return this.#sender.rpc(request, signal, tag);
   }
 
@@ -244,7 +244,7 @@ export class ClientSession {
     into: Uint8Array,
     signal?: AbortSignal,
   ): Promise<number> {
-    if (this.#over) return Promise.reject(this.error);
+    if (this.#endError) return Promise.reject(this.error);
     return this.#sender.read(fid, offset, into, signal);
   }
 
@@ -264,18 +264,18 @@ export class ClientSession {
 
   /** Cancels the request with a tag; see {@linkcode Mux.flush}. */
   flush(oldtag: number, reason: unknown): Promise<void> {
-    if (this.#over) return Promise.reject(this.error);
+    if (this.#endError) return Promise.reject(this.error);
     return this.#sender.flush(oldtag, reason);
   }
 
   /** Cancels all requests for a fid; see {@linkcode Mux.flushFid}. */
   flushFid(fid: number, reason: () => unknown): void {
-    if (!this.#over) this.#sender.flushFid(fid, reason);
+    if (!this.#endError) this.#sender.flushFid(fid, reason);
   }
 
-  /** The aborted requests; see {@linkcode Mux.leftovers}. */
-  leftovers(): readonly Leftover[] {
-    return this.#sender.leftovers();
+  /** The aborted requests; see {@linkcode Mux.abortedRequests}. */
+  abortedRequests(): readonly AbortedRequest[] {
+    return this.#sender.abortedRequests();
   }
 
   /**
@@ -321,7 +321,7 @@ export class ClientSession {
   ): Promise<number> {
     const wname = this.#step(names, 0);
     const [fid, { wqid }] = await this.#makeFid(
-      twalk(from, wname),
+      twalkFrom(from, wname),
       signal,
       newfid,
     );
@@ -348,7 +348,7 @@ export class ClientSession {
     signal?: AbortSignal,
   ): Promise<[fid: number, wqid: readonly Qid[]]> {
     const [fid, { wqid }] = await this.#makeFid(
-      twalk(from, wname),
+      twalkFrom(from, wname),
       signal,
     );
     if (wqid.length < wname.length) throw notFound(wname[wqid.length]);
@@ -433,7 +433,7 @@ export class ClientSession {
    * client clunks the fid first.
    */
   #returnIncomplete(fid: number): void {
-    if (this.#keepsFids) return this.drop(fid);
+    if (this.#keepsIncompleteFids) return this.drop(fid);
     this.#doubtful.add(fid);
     this.fids.give(fid);
   }
@@ -456,7 +456,7 @@ export class ClientSession {
    * has shown that it keeps the fids of incomplete walks.
    */
   #clearDoubtful(): void {
-    this.#keepsFids = true;
+    this.#keepsIncompleteFids = true;
     for (const fid of this.#doubtful) {
       if (this.fids.has(fid)) continue;
       this.#doubtful.delete(fid);
@@ -483,7 +483,7 @@ export class ClientSession {
     try {
       const reply = await this.rpc(request, signal, tag);
       if (isIncomplete(request, reply)) {
-        if (this.#keepsFids) await this.#clunkUnused(fid);
+        if (this.#keepsIncompleteFids) await this.#clunkUnused(fid);
         this.fids.unuse(fid);
       }
       return reply;
@@ -620,7 +620,7 @@ export class ClientSession {
     );
     // A server may delay the Rclunk until it has answered the other requests of
     // the fid, so these are flushed first.
-    const isFree = this.#sender.giveUp(error);
+    const isFree = this.#sender.cancelAll(error);
     const clunks = isFree ? this.fids.all().map((fid) => this.clunk(fid)) : [];
     this.#sender.seal(error);
     const { refs } = this.environment;
@@ -633,7 +633,7 @@ export class ClientSession {
 }
 
 /** Returns a function that makes the Twalk from a fid to a new fid. */
-function twalk(from: number, wname: string[]): (newfid: number) => Twalk {
+function twalkFrom(from: number, wname: string[]): (newfid: number) => Twalk {
   return (newfid) => ({ type: "Twalk", tag: 0, fid: from, newfid, wname });
 }
 

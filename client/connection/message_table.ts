@@ -116,7 +116,7 @@ export function endsItsFid(
  * Tells whether a request is given up together with a fid: each request that
  * names the fid, except those that end it.
  */
-export function isGivenUpWith(request: Tmessage, fid: number): boolean {
+export function isCancelledWithFid(request: Tmessage, fid: number): boolean {
   return "fid" in request && request.fid === fid && !endsItsFid(request);
 }
 

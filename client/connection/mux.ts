@@ -24,7 +24,7 @@ import { Outbox } from "../../transport/outbox.ts";
 import { branded, MALFORMED_REPLY, UNSENDABLE } from "../error_brand.ts";
 import type { AbortListeners } from "./abort.ts";
 import type { Environment } from "./environment.ts";
-import { checkReply, isGivenUpWith } from "./message_table.ts";
+import { checkReply, isCancelledWithFid } from "./message_table.ts";
 import { NumberPool } from "./numbers.ts";
 import type { PeerTraits } from "./peer.ts";
 
@@ -32,7 +32,7 @@ import type { PeerTraits } from "./peer.ts";
  * Largest reply to the first Tversion, in bytes. The first bytes of most other
  * protocols look like a larger frame.
  */
-const GREETING_MSIZE = 8192;
+const VERSION_REPLY_MSIZE = 8192;
 /**
  * Type number of Rlerror, the error message of 9P2000.L: `size[4] Rlerror
  * tag[2] ecode[4]`.
@@ -40,7 +40,7 @@ const GREETING_MSIZE = 8192;
 const RLERROR = 7;
 
 /** An aborted request that the server may still answer. */
-export interface Leftover {
+export interface AbortedRequest {
   /**
    * Time of its last reply, by `performance.now()`; -Infinity before the first.
    */
@@ -64,7 +64,7 @@ class Pending {
   /** Number of bytes of data in the request. */
   readonly dataLength: number;
   /** Tag that the caller chose; undefined if the Mux chooses it. */
-  claimed: number | undefined;
+  chosenTag: number | undefined;
   /**
    * True when a Tflush was sent for the request. The tag is then taken until
    * the Rflush.
@@ -76,7 +76,7 @@ class Pending {
    */
   flush: Promise<void> | undefined;
   /** Set when the request was aborted and the server may still work on it. */
-  leftover: Leftover | undefined;
+  abortedRequest: AbortedRequest | undefined;
   /** True when a reply, an Rflush or an error has settled the request. */
   settled = false;
   /**
@@ -106,7 +106,7 @@ class Pending {
   }
 }
 
-const NONE: readonly Leftover[] = [];
+const NONE: readonly AbortedRequest[] = [];
 
 /**
  * Sends requests and returns their replies. An implementation uses one
@@ -148,7 +148,7 @@ export class Mux {
   /** Requests that were sent, by tag. */
   readonly #pending: (Pending | undefined)[] = [];
   /** The Tversion that waits for its reply. Its tag is NOTAG. */
-  #greeting: Pending | undefined;
+  #versionRequest: Pending | undefined;
   /**
    * Tags of requests that a Tversion has ended. Their replies may still come
    * before the Rversion.
@@ -169,7 +169,7 @@ export class Mux {
    */
   readonly #urgent = new Set<Pending>();
   /** Aborted requests, until the server has finished them. */
-  readonly #leftovers = new Set<Leftover>();
+  readonly #abortedRequests = new Set<AbortedRequest>();
   /**
    * The error with which all new requests reject; undefined while the Mux
    * accepts requests.
@@ -241,7 +241,7 @@ export class Mux {
     // Replies that come before the Rversion may be as large as the msize of the
     // old session allows.
     const { splitter } = this.#intake;
-    splitter.msize = Math.max(GREETING_MSIZE, splitter.msize);
+    splitter.msize = Math.max(VERSION_REPLY_MSIZE, splitter.msize);
     msize = Math.min(msize, this.connection.maxMessage ?? msize);
     const request: Tversion = { type: "Tversion", tag: NOTAG, msize, version };
     const reply = await this.rpc(request);
@@ -278,7 +278,7 @@ export class Mux {
     signal?: AbortSignal,
     tag?: number,
   ): Promise<ReplyTo<T>> {
-    // #take() always returns the reply that belongs to the request.
+    // #decodeReply() always returns the reply that belongs to the request.
     return this.#start(request, undefined, signal, tag) as Promise<ReplyTo<T>>;
   }
 
@@ -292,7 +292,7 @@ export class Mux {
     if (this.#refusal) throw this.#refusal.error;
     if (!this.traits.flushes) throw new NinePError("Operation not supported");
     const pending = this.#pending[oldtag] ??
-      [...this.#waiting].find(({ claimed }) => claimed === oldtag);
+      [...this.#waiting].find(({ chosenTag }) => chosenTag === oldtag);
     if (!pending) await this.#sendFlush(oldtag);
     else if (this.#waiting.has(pending)) this.#withdraw(pending, reason);
     else await this.#flush(pending, reason);
@@ -305,7 +305,9 @@ export class Mux {
   flushFid(fid: number, reason: () => unknown): void {
     for (const pending of [...this.#waiting, ...this.#pending]) {
       if (!pending || pending.settled) continue;
-      if (isGivenUpWith(pending.request, fid)) this.#abort(pending, reason());
+      if (isCancelledWithFid(pending.request, fid)) {
+        this.#abort(pending, reason());
+      }
     }
   }
 
@@ -319,8 +321,8 @@ export class Mux {
     into: Uint8Array,
     signal?: AbortSignal,
   ): Promise<number> {
-    const request = treadInto(fid, offset, into);
-    // With a buffer, #take() returns the count.
+    const request = treadFor(fid, offset, into);
+    // With a buffer, #decodeReply() returns the count.
     return this.#start(request, into, signal, undefined) as Promise<number>;
   }
 
@@ -332,7 +334,7 @@ export class Mux {
    * @returns True if the server can answer a Tclunk soon. A server that cannot
    *   flush may work on the requests for any time before it answers a Tclunk.
    */
-  giveUp(error: unknown): boolean {
+  cancelAll(error: unknown): boolean {
     const { flushes } = this.traits;
     let isFree = true;
     for (const pending of [...this.#waiting, ...this.#pending]) {
@@ -350,8 +352,8 @@ export class Mux {
   }
 
   /** The aborted requests that the server may answer before the next reply. */
-  leftovers(): readonly Leftover[] {
-    return this.#leftovers.size === 0 ? NONE : [...this.#leftovers];
+  abortedRequests(): readonly AbortedRequest[] {
+    return this.#abortedRequests.size === 0 ? NONE : [...this.#abortedRequests];
   }
 
   /** Refuses new requests. Requests that are in progress continue. */
@@ -371,14 +373,14 @@ export class Mux {
 
   #rejectAll(error: unknown): void {
     const all = [
-      this.#greeting,
+      this.#versionRequest,
       ...this.#pending,
       ...this.#urgent,
       ...this.#waiting,
     ];
     this.#urgent.clear();
     this.#waiting.clear();
-    this.#leftovers.clear();
+    this.#abortedRequests.clear();
     this.#reserved = 0;
     for (const pending of all) {
       if (!pending || pending.settled) continue;
@@ -399,7 +401,7 @@ export class Mux {
       const hasTag = this.#hasTag;
       if (tag !== undefined) this.#tags.claim(tag);
       const pending = new Pending(request, into, signal, resolve, reject);
-      pending.claimed = tag;
+      pending.chosenTag = tag;
       // Requests without data do not wait for those with data.
       const isNext = hasTag && this.#hasRoom(pending) &&
         (this.#waiting.size === 0 || pending.dataLength === 0);
@@ -408,7 +410,7 @@ export class Mux {
         this.environment.aborts.add(signal, pending.onAbort);
       }
       if (isNext) {
-        this.#put(pending);
+        this.#assignTagAndSend(pending);
       } else {
         this.#waiting.add(pending);
         if (tag !== undefined) this.#reserved++;
@@ -429,12 +431,12 @@ export class Mux {
   }
 
   /** Gives a request its tag and sends it. */
-  #put(pending: Pending): void {
+  #assignTagAndSend(pending: Pending): void {
     const { request } = pending;
     if (request.type === "Tversion") {
-      this.#greeting = pending;
+      this.#versionRequest = pending;
     } else {
-      request.tag = pending.claimed ?? this.#tags.take();
+      request.tag = pending.chosenTag ?? this.#tags.take();
       this.#pending[request.tag] = pending;
     }
     this.#unanswered += pending.dataLength;
@@ -461,18 +463,18 @@ export class Mux {
   }
 
   /** Sends waiting requests, as many as the free tags and the limit allow. */
-  #admit(): void {
+  #sendWaiting(): void {
     for (const pending of this.#urgent) {
       if (this.#tags.size === NOTAG) return;
       this.#urgent.delete(pending);
-      this.#put(pending);
+      this.#assignTagAndSend(pending);
     }
     for (const pending of this.#waiting) {
       if (!this.#hasTag) return;
       if (!this.#hasRoom(pending)) continue;
       this.#waiting.delete(pending);
-      if (pending.claimed !== undefined) this.#reserved--;
-      this.#put(pending);
+      if (pending.chosenTag !== undefined) this.#reserved--;
+      this.#assignTagAndSend(pending);
     }
   }
 
@@ -480,7 +482,7 @@ export class Mux {
   #release(pending: Pending): void {
     const { tag } = pending.request;
     if (tag === NOTAG) {
-      this.#greeting = undefined;
+      this.#versionRequest = undefined;
       this.#stale.clear();
     } else if (this.#pending[tag] === pending) { // No Tversion came between.
       this.#pending[tag] = undefined;
@@ -493,9 +495,9 @@ export class Mux {
     // The tag of a settled request may belong to another request by now.
     if (pending.settled) return;
     if (this.#waiting.has(pending)) return this.#withdraw(pending, reason);
-    if (!pending.leftover) {
-      pending.leftover = { at: -Infinity };
-      this.#leftovers.add(pending.leftover);
+    if (!pending.abortedRequest) {
+      pending.abortedRequest = { at: -Infinity };
+      this.#abortedRequests.add(pending.abortedRequest);
     }
     if (this.traits.flushes) {
       this.#flush(pending, reason).catch(() => {}); // It has its own reply then.
@@ -504,19 +506,19 @@ export class Mux {
 
   /**
    * Notes that a reply has come for a request, and removes the request from the
-   * leftovers if it is finished.
+   * abortedRequests if it is finished.
    */
-  #noteReply({ leftover, flushing, settled }: Pending): void {
-    if (!leftover) return;
-    leftover.at = performance.now();
-    if (settled && !flushing) this.#leftovers.delete(leftover);
+  #noteReply({ abortedRequest, flushing, settled }: Pending): void {
+    if (!abortedRequest) return;
+    abortedRequest.at = performance.now();
+    if (settled && !flushing) this.#abortedRequests.delete(abortedRequest);
   }
 
   /** Rejects a request that was not sent. */
   #withdraw(pending: Pending, reason: unknown): void {
     this.#waiting.delete(pending);
-    if (pending.claimed !== undefined) {
-      this.#tags.give(pending.claimed);
+    if (pending.chosenTag !== undefined) {
+      this.#tags.give(pending.chosenTag);
       this.#reserved--;
     }
     pending.settle(this.environment.aborts);
@@ -544,7 +546,7 @@ export class Mux {
     } finally {
       if (pending.settled) {
         this.#release(pending);
-        this.#admit();
+        this.#sendWaiting();
       }
     }
   }
@@ -553,7 +555,7 @@ export class Mux {
     return new Promise((resolve, reject) => {
       const request: Tmessage = { type: "Tflush", tag: 0, oldtag };
       const flush = new Pending(request, undefined, undefined, resolve, reject);
-      if (this.#tags.size < NOTAG) this.#put(flush);
+      if (this.#tags.size < NOTAG) this.#assignTagAndSend(flush);
       else this.#urgent.add(flush);
     });
   }
@@ -567,7 +569,7 @@ export class Mux {
         if (chunk === null) throw lost(this.peer);
         intake.push(chunk);
         while (intake.splitter.advance()) this.#dispatch();
-        if (this.#waiting.size + this.#urgent.size > 0) this.#admit();
+        if (this.#waiting.size + this.#urgent.size > 0) this.#sendWaiting();
       }
     } catch (error) {
       this.fail(lost(this.peer, error));
@@ -578,7 +580,7 @@ export class Mux {
   #dispatch(): void {
     const { reader } = this.#intake.splitter;
     const tag = reader.view.getUint16(reader.at + 5, true);
-    const pending = tag === NOTAG ? this.#greeting : this.#pending[tag];
+    const pending = tag === NOTAG ? this.#versionRequest : this.#pending[tag];
     if (!pending || pending.settled) {
       if (this.#stale.delete(tag)) return;
       throw new ProtocolError(
@@ -591,7 +593,7 @@ export class Mux {
     pending.settle(this.environment.aborts);
     this.#noteReply(pending);
     try {
-      pending.resolve(this.#take(pending));
+      pending.resolve(this.#decodeReply(pending));
     } catch (error) {
       if (error instanceof ProtocolError) branded(error, MALFORMED_REPLY);
       pending.reject(error);
@@ -599,7 +601,7 @@ export class Mux {
   }
 
   /** Decodes the reply and returns the value for the caller. */
-  #take(pending: Pending): unknown {
+  #decodeReply(pending: Pending): unknown {
     const { reader } = this.#intake.splitter;
     const { request, into } = pending;
     const code = reader.bytes[reader.at + 4];
@@ -633,7 +635,7 @@ export class Mux {
 }
 
 /** Returns the Tread that fills a buffer. */
-export function treadInto(
+export function treadFor(
   fid: number,
   offset: number,
   into: Uint8Array,

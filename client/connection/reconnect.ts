@@ -21,8 +21,8 @@ import { isPermanent, systemCodeOf } from "../../transport/failure.ts";
 import type { RefGroup } from "../../transport/ref_group.ts";
 import type { Environment } from "./environment.ts";
 import type { RecoverableMux } from "./recoverable_mux.ts";
-import { isGivenUpWith, isRepeatable } from "./message_table.ts";
-import { type Leftover, type RequestSender, treadInto } from "./mux.ts";
+import { isCancelledWithFid, isRepeatable } from "./message_table.ts";
+import { type AbortedRequest, type RequestSender, treadFor } from "./mux.ts";
 import { abortable, bounded, TIMEOUT_MAX } from "../operation.ts";
 import type { PeerTraits } from "./peer.ts";
 import { Restoration, type RestorationPlan } from "./restoration.ts";
@@ -111,7 +111,7 @@ export interface ReconnectPlan
 }
 
 /** A request that has no reply yet, whichever connection carries it. */
-interface Carried {
+interface ActiveRequest {
   readonly request: Tmessage;
   /**
    * The error of the request, when it must not be sent on another connection.
@@ -232,13 +232,13 @@ export class ReconnectingSender implements RequestSender {
   /**
    * Resolves when there is a connection again, or when the client has given up.
    */
-  #again: Promise<void> | undefined;
+  #reconnecting: Promise<void> | undefined;
   /** Number of attempts since the last steady connection. */
   #failures = 0;
   /** When the connection was made, by `performance.now()`. */
   #since = performance.now();
   #losses = 0;
-  readonly #carried = new Set<Carried>();
+  readonly #active = new Set<ActiveRequest>();
   /**
    * The error with which all new requests reject; undefined while requests are
    * possible.
@@ -313,14 +313,14 @@ export class ReconnectingSender implements RequestSender {
     this.#msize = msize;
     this.#withdraw(() => true, () => reason);
     while (true) {
-      while (this.#again) await this.#again;
+      while (this.#reconnecting) await this.#reconnecting;
       if (this.#refusal) throw this.#refusal.error;
       const mux = this.#mux;
       try {
         return await mux.version(msize, reason);
       } catch (error) {
         if (isFirst || error !== mux.error || this.#refusal) throw error;
-        this.#lose(mux);
+        this.#handleLoss(mux);
       }
     }
   }
@@ -331,7 +331,7 @@ export class ReconnectingSender implements RequestSender {
     signal?: AbortSignal,
     tag?: number,
   ): Promise<ReplyTo<T>> {
-    const reply = this.#carry(request, undefined, signal, tag);
+    const reply = this.#sendUntilDone(request, undefined, signal, tag);
     // Without a buffer, the result is the reply of the request.
     return reply as Promise<ReplyTo<T>>;
   }
@@ -343,9 +343,9 @@ export class ReconnectingSender implements RequestSender {
     into: Uint8Array,
     signal?: AbortSignal,
   ): Promise<number> {
-    const request = treadInto(fid, offset, into);
+    const request = treadFor(fid, offset, into);
     // With a buffer, the result is the count.
-    return this.#carry(request, into, signal) as Promise<number>;
+    return this.#sendUntilDone(request, into, signal) as Promise<number>;
   }
 
   /** Cancels the request with a tag; see {@linkcode Mux.flush}. */
@@ -362,25 +362,25 @@ export class ReconnectingSender implements RequestSender {
 
   /** Cancels all requests for a fid; see {@linkcode Mux.flushFid}. */
   flushFid(fid: number, reason: () => unknown): void {
-    this.#withdraw((request) => isGivenUpWith(request, fid), reason);
+    this.#withdraw((request) => isCancelledWithFid(request, fid), reason);
     this.#mux.flushFid(fid, reason);
   }
 
-  /** Cancels all requests except Tclunks; see {@linkcode Mux.giveUp}. */
-  giveUp(error: unknown): boolean {
+  /** Cancels all requests except Tclunks; see {@linkcode Mux.cancelAll}. */
+  cancelAll(error: unknown): boolean {
     this.#withdraw(({ type }) => type !== "Tclunk", () => error);
-    return this.#mux.giveUp(error);
+    return this.#mux.cancelAll(error);
   }
 
-  /** The aborted requests; see {@linkcode Mux.leftovers}. */
-  leftovers(): readonly Leftover[] {
-    return this.#mux.leftovers();
+  /** The aborted requests; see {@linkcode Mux.abortedRequests}. */
+  abortedRequests(): readonly AbortedRequest[] {
+    return this.#mux.abortedRequests();
   }
 
   /** Refuses new requests. Requests that were sent continue. */
   seal(error: unknown): void {
     this.#refusal ??= { error };
-    if (this.#again) this.#ending.abort(error);
+    if (this.#reconnecting) this.#ending.abort(error);
     else this.#mux.seal(error);
   }
 
@@ -395,21 +395,25 @@ export class ReconnectingSender implements RequestSender {
   }
 
   /** Sends a request, on as many connections as needed. */
-  async #carry(
+  async #sendUntilDone(
     request: Tmessage,
     into: Uint8Array | undefined,
     signal: AbortSignal | undefined,
     tag?: number,
   ): Promise<unknown> {
-    const carried: Carried = { request, refusal: undefined, wake: undefined };
-    this.#carried.add(carried);
+    const carried: ActiveRequest = {
+      request,
+      refusal: undefined,
+      wake: undefined,
+    };
+    this.#active.add(carried);
     try {
       while (true) {
         const refusal = this.#refusal ?? carried.refusal;
         if (refusal) throw refusal.error;
         const mux = this.#mux;
-        if (mux.error !== undefined) this.#lose(mux);
-        const again = this.#again;
+        if (mux.error !== undefined) this.#handleLoss(mux);
+        const again = this.#reconnecting;
         if (request.type === "Tclunk" && (again || mux.isStale(request.fid))) {
           this.#forget(request.fid);
           return { type: "Rclunk", tag: 0 };
@@ -439,7 +443,7 @@ export class ReconnectingSender implements RequestSender {
           return reply;
         } catch (error) {
           if (error !== mux.error || this.#refusal) throw error;
-          this.#lose(mux);
+          this.#handleLoss(mux);
           if (signal?.aborted) throw signal.reason;
           if (tag !== undefined || !isRepeatable(request)) {
             throw unknownOutcome(request, error);
@@ -447,7 +451,7 @@ export class ReconnectingSender implements RequestSender {
         }
       }
     } finally {
-      this.#carried.delete(carried);
+      this.#active.delete(carried);
     }
   }
 
@@ -460,7 +464,7 @@ export class ReconnectingSender implements RequestSender {
     this.#withdraw(
       (request) =>
         request.type === "Tremove" && request.fid === fid ||
-        isGivenUpWith(request, fid),
+        isCancelledWithFid(request, fid),
       () => new NinePError("fid unknown or out of range"),
     );
   }
@@ -473,7 +477,7 @@ export class ReconnectingSender implements RequestSender {
     isMeant: (request: Tmessage) => boolean,
     reason: () => unknown,
   ): void {
-    for (const carried of this.#carried) {
+    for (const carried of this.#active) {
       if (carried.refusal || !isMeant(carried.request)) continue;
       carried.refusal = { error: reason() };
       carried.wake?.();
@@ -483,7 +487,7 @@ export class ReconnectingSender implements RequestSender {
   #watch(mux: RecoverableMux): void {
     mux.ended.then(() => {
       if (this.#refusal) this.#ended.resolve();
-      else this.#lose(mux);
+      else this.#handleLoss(mux);
     });
   }
 
@@ -491,12 +495,12 @@ export class ReconnectingSender implements RequestSender {
    * Starts to reconnect because a connection is lost. Further calls for the
    * same connection do nothing.
    */
-  #lose(mux: RecoverableMux): void {
-    if (this.#mux !== mux || this.#again) return;
+  #handleLoss(mux: RecoverableMux): void {
+    if (this.#mux !== mux || this.#reconnecting) return;
     this.#losses++;
     const age = performance.now() - this.#since;
     if (age >= this.#plan.steadyAfter) this.#failures = 0;
-    this.#again = this.#reconnect(mux);
+    this.#reconnecting = this.#reconnect(mux);
   }
 
   /** Makes the next connection, or gives up. */
@@ -525,14 +529,14 @@ export class ReconnectingSender implements RequestSender {
       }
     }
     this.#refusal ??= { error: lostForGood(this.peer, cause) };
-    this.#goOn();
+    this.#resumeWaiting();
     this.#ended.resolve();
   }
 
   /** Wakes the requests that wait for a connection. */
-  #goOn(): void {
-    this.#again = undefined;
-    for (const carried of this.#carried) carried.wake?.();
+  #resumeWaiting(): void {
+    this.#reconnecting = undefined;
+    for (const carried of this.#active) carried.wake?.();
   }
 
   /**
@@ -555,7 +559,7 @@ export class ReconnectingSender implements RequestSender {
       // missed.
       this.#mux = mux;
       this.#since = performance.now();
-      this.#goOn();
+      this.#resumeWaiting();
       this.#watch(mux);
     } catch (error) {
       mux.fail(error);
@@ -572,7 +576,7 @@ export class ReconnectingSender implements RequestSender {
  * that is aborted during the wait keeps no memory, because an outage may be
  * long and a program may retry many times.
  */
-function waitFor(carried: Carried): Promise<void> {
+function waitFor(carried: ActiveRequest): Promise<void> {
   return new Promise((resolve) => carried.wake = resolve);
 }
 

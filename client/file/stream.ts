@@ -7,14 +7,14 @@ import {
   chunkSize,
   FIRST,
   LANES,
-  lanesBehind,
   lengthOf,
   readInto,
   writeAll,
+  writesAllowedAfter,
 } from "../transfer/transfer.ts";
 
 /** A group of requests that can be aborted together. */
-class Flight {
+class RequestGroup {
   readonly #ending = new AbortController();
   readonly #running = new Set<Promise<unknown>>();
 
@@ -33,12 +33,12 @@ class Flight {
   }
 
   /** Waits until one of the requests has ended. */
-  async landed(): Promise<void> {
+  async oneSettled(): Promise<void> {
     await Promise.race(this.#running).catch(() => {});
   }
 
   /** Waits until all requests have ended. */
-  async over(): Promise<void> {
+  async allSettled(): Promise<void> {
     await Promise.allSettled(this.#running);
   }
 
@@ -90,7 +90,7 @@ interface Part {
  */
 export class ReadAhead {
   readonly #open: OpenFid;
-  readonly #flight = new Flight();
+  readonly #flight = new RequestGroup();
   /** Offset of the next request. */
   #at: number;
   /** Offset of the bytes that next() returns next. */
@@ -160,7 +160,7 @@ export class ReadAhead {
     this.#offset += bytes.length;
     if (bytes.length < part.size) { // What is asked for behind it is void.
       this.#isOver = true;
-      await this.#flight.over();
+      await this.#flight.allSettled();
     }
     return bytes.length > 0 ? bytes : undefined;
   }
@@ -213,12 +213,12 @@ export class ReadAhead {
 /**
  * Writes bytes into a file, from an offset on.
  *
- * One write is in flight at a time until {@linkcode lanesBehind} allows
+ * One write is in flight at a time until {@linkcode writesAllowedAfter} allows
  * several. From then on, a failed write rejects a later call.
  */
 export class WriteBehind {
   readonly #open: OpenFid;
-  readonly #flight = new Flight();
+  readonly #flight = new RequestGroup();
   readonly #start: number;
   /** Offset of the next request. */
   #at: number;
@@ -255,7 +255,7 @@ export class WriteBehind {
       this.#open.session.environment.aborts,
       signal,
       async () => {
-        await this.#flight.over();
+        await this.#flight.allSettled();
         if (this.#failure) throw this.#failure.error;
       },
     );
@@ -269,7 +269,7 @@ export class WriteBehind {
   async #write(data: Uint8Array): Promise<void> {
     if (this.#lanes === undefined && this.#at - this.#start >= FIRST) {
       this.#lanes = await this.#flight.start((signal) =>
-        lanesBehind(this.#open, this.#at, signal)
+        writesAllowedAfter(this.#open, this.#at, signal)
       );
     }
     const lanes = this.#lanes ?? 1;
@@ -280,7 +280,7 @@ export class WriteBehind {
     }
     const size = chunkSize(this.#open);
     for (let start = 0; start < data.length; start += size) {
-      while (this.#flight.size >= lanes) await this.#flight.landed();
+      while (this.#flight.size >= lanes) await this.#flight.oneSettled();
       if (this.#failure) throw this.#failure.error;
       // The bytes are copied, because the caller may change them before the
       // server has taken all.

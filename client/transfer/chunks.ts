@@ -1,7 +1,7 @@
 // Writes data that a stream or an iterable gives in chunks.
 
 import type { OpenFid } from "../connection/client_session.ts";
-import { chunkSize, lanesBehind, writeAll } from "./transfer.ts";
+import { chunkSize, writeAll, writesAllowedAfter } from "./transfer.ts";
 import { endOfFile } from "./append.ts";
 
 const encoder = new TextEncoder();
@@ -121,7 +121,7 @@ function kindOf(value: unknown): string {
 
 /**
  * Writes the chunks of a source: first one chunk, then as many chunks at once
- * as {@linkcode lanesBehind} allows. The client asks the source for a chunk
+ * as {@linkcode writesAllowedAfter} allows. The client asks the source for a chunk
  * only when it can send the chunk.
  *
  * @param offset Offset of the first chunk; undefined appends each chunk.
@@ -243,7 +243,11 @@ class ChunkWriter {
    */
   async #widen(): Promise<void> {
     if (this.#lanes !== undefined || this.#offset === this.#start) return;
-    this.#lanes = await lanesBehind(this.#open, this.#offset, this.#signal);
+    this.#lanes = await writesAllowedAfter(
+      this.#open,
+      this.#offset,
+      this.#signal,
+    );
   }
 
   #send(data: Uint8Array): void {

@@ -1,7 +1,7 @@
 // Time limits for transfers that count from the last progress.
 
 import type { RefGroup, Timer } from "../../transport/ref_group.ts";
-import type { Leftover } from "../connection/mux.ts";
+import type { AbortedRequest } from "../connection/mux.ts";
 import {
   type CallerOptions,
   lastOf,
@@ -28,7 +28,7 @@ export interface TransferOptions extends CallerOptions {
 export class ProgressMonitor {
   readonly #stall: number;
   readonly #onStall: () => void;
-  readonly #leftovers: readonly Leftover[];
+  readonly #abortedRequests: readonly AbortedRequest[];
   readonly #refs: RefGroup;
   #last = performance.now();
   #isPaused = false;
@@ -36,19 +36,19 @@ export class ProgressMonitor {
 
   /**
    * @param stall Most milliseconds without progress.
-   * @param leftovers Aborted requests whose replies are still on their way;
+   * @param abortedRequests Aborted requests whose replies are still on their way;
    *   their arrival counts as progress.
    * @param onStall Called once, when the time is up.
    * @param refs The group of the timer.
    */
   constructor(
     stall: number,
-    leftovers: readonly Leftover[],
+    abortedRequests: readonly AbortedRequest[],
     onStall: () => void,
     refs: RefGroup,
   ) {
     this.#stall = stall;
-    this.#leftovers = leftovers;
+    this.#abortedRequests = abortedRequests;
     this.#onStall = onStall;
     this.#refs = refs;
     this.#timer = this.#start(stall);
@@ -80,7 +80,7 @@ export class ProgressMonitor {
   }
 
   #look(): void {
-    const last = Math.max(this.#last, lastOf(this.#leftovers));
+    const last = Math.max(this.#last, lastOf(this.#abortedRequests));
     const left = this.#isPaused
       ? this.#stall
       : last + this.#stall - performance.now();
@@ -134,8 +134,8 @@ async function monitor<T>(
     const message = `Cannot ${what()}: no progress within ${stall} ms`;
     both.abort(new DOMException(message, "TimeoutError"));
   };
-  const leftovers = limits.leftovers?.() ?? [];
-  const progress = new ProgressMonitor(stall, leftovers, onStall, refs);
+  const abortedRequests = limits.abortedRequests?.() ?? [];
+  const progress = new ProgressMonitor(stall, abortedRequests, onStall, refs);
   try {
     return await work({ ...options, signal: both.signal }, progress);
   } finally {

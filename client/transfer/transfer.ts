@@ -63,7 +63,7 @@ export async function lengthOf(
  * result is 1, because the rest of a short write must be sent before the next
  * bytes.
  */
-export async function lanesBehind(
+export async function writesAllowedAfter(
   open: OpenFid,
   end: number,
   signal?: AbortSignal,
@@ -169,7 +169,7 @@ export async function readInto(
 
 /**
  * Writes all data: one chunk first, then as many chunks at once as {@linkcode
- * lanesBehind} allows. If a write is short, the client writes the remaining
+ * writesAllowedAfter} allows. If a write is short, the client writes the remaining
  * bytes again.
  *
  * @param most Most requests in flight; 1 if the data must arrive in order.
@@ -199,7 +199,7 @@ async function writeBehindFirst(
   const size = chunkSize(open);
   await writeInLanes(open, data.subarray(0, size), offset, 1, signal);
   const at = offset + size;
-  const lanes = Math.min(most, await lanesBehind(open, at, signal));
+  const lanes = Math.min(most, await writesAllowedAfter(open, at, signal));
   await writeInLanes(open, data.subarray(size), at, lanes, signal);
 }
 

@@ -33,9 +33,9 @@ import {
 import type { ProgressMonitor } from "../transfer/stall.ts";
 import {
   chunkSize,
-  lanesBehind,
   readInto,
   writeAll,
+  writesAllowedAfter,
 } from "../transfer/transfer.ts";
 import { type DirectoryLevel, LoopDetector } from "./loop_detector.ts";
 
@@ -87,11 +87,11 @@ interface Task {
    * The members of the directory that are still to be copied; undefined for a
    * plain file.
    */
-  descent?: Descent;
+  descent?: DirectoryCopy;
 }
 
 /** A directory whose members are copied in batches. */
-interface Descent {
+interface DirectoryCopy {
   /**
    * The source and the target directory, near enough for one Twalk to each
    * member.
@@ -151,8 +151,8 @@ async function copyAll(
   await refuseTarget(top, "onto itself");
 
   const loops = new LoopDetector();
-  const descents = new Set<Descent>();
-  const descend = async (task: Task): Promise<Descent> => {
+  const descents = new Set<DirectoryCopy>();
+  const descend = async (task: Task): Promise<DirectoryCopy> => {
     const from = await bases.near(task.from, signal);
     const to = await bases.near(task.to, signal);
     const verb = `copy "${from.label}" to`;
@@ -171,7 +171,7 @@ async function copyAll(
         };
       },
     );
-    const descent: Descent = { from, to, batches };
+    const descent: DirectoryCopy = { from, to, batches };
     descents.add(descent);
     return descent;
   };
@@ -398,7 +398,7 @@ interface FileCopy {
 
 /**
  * Copies the content of a file. Up to the length of the source, several chunks
- * are in flight after the first one, if {@linkcode lanesBehind} allows it.
+ * are in flight after the first one, if {@linkcode writesAllowedAfter} allows it.
  * Behind this length, one chunk is in flight.
  *
  * @returns The end of the source, and the end of the written bytes. The end of
@@ -449,7 +449,7 @@ async function copyBytes(
   if (length > 2 * size) {
     await step(first);
     const rest = Math.ceil((end - next) / size);
-    const lanes = rest > 1 ? await lanesBehind(target, next, signal) : 1;
+    const lanes = rest > 1 ? await writesAllowedAfter(target, next, signal) : 1;
     while (buffers.length < Math.min(lanes, rest)) {
       buffers.push(new Uint8Array(size));
     }

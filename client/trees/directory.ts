@@ -38,7 +38,7 @@ export const MAX_ENTRIES = 1_000_000;
 export const BATCH = 4096;
 
 /** Permissions for missing parent directories that the client makes. */
-const MODE_ON_THE_WAY = 0o777;
+const PARENT_MODE = 0o777;
 
 /**
  * Reads a directory, a batch of members at a time. While the caller works on a
@@ -113,7 +113,7 @@ export async function* readMembers(
 }
 
 /** Options of reading a directory. */
-export interface Gathering extends CallerOptions {
+export interface GatherOptions extends CallerOptions {
   /** Most members; {@linkcode MAX_ENTRIES} by default. */
   readonly maxEntries?: number | undefined;
   readonly verb: string;
@@ -122,7 +122,7 @@ export interface Gathering extends CallerOptions {
 
 /** Makes the error for a directory with more members than `maxEntries`. */
 export function tooMany(
-  { verb, label, maxEntries = MAX_ENTRIES }: Gathering,
+  { verb, label, maxEntries = MAX_ENTRIES }: GatherOptions,
 ): RangeError {
   return rangeError(
     `Cannot ${verb} ${
@@ -143,7 +143,7 @@ export function tooMany(
 export async function* batchesOf<T>(
   base: PathRoot,
   path: string | readonly string[],
-  gathering: Gathering,
+  gathering: GatherOptions,
   take: (member: Stat) => T | undefined,
 ): AsyncGenerator<T[], void, void> {
   const { verb, label, maxEntries = MAX_ENTRIES } = gathering;
@@ -183,7 +183,7 @@ export async function* batchesOf<T>(
 export async function gatherMembers<T>(
   base: PathRoot,
   path: string | readonly string[],
-  gathering: Gathering,
+  gathering: GatherOptions,
   take: (member: Stat) => T | undefined,
 ): Promise<T[]> {
   const all: T[] = [];
@@ -270,7 +270,7 @@ export async function makeDirectories(
   try {
     for (const [i, name] of names.entries()) {
       const isLast = i === names.length - 1;
-      const perm = isLast ? mode : MODE_ON_THE_WAY;
+      const perm = isLast ? mode : PARENT_MODE;
       const next = await step(base, fid, name, perm, signal);
       session.drop(fid);
       fid = next;

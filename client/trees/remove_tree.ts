@@ -4,7 +4,7 @@ import { NinePError, type Qid } from "../../codec.ts";
 import {
   BATCH,
   batchesOf,
-  type Gathering,
+  type GatherOptions,
   MAX_ENTRIES,
   tooMany,
 } from "./directory.ts";
@@ -75,7 +75,7 @@ export async function removeTree(
       }
       const { inner } = dir;
       const { base, path, label } = inner;
-      const gathering: Gathering = {
+      const gathering: GatherOptions = {
         ...options,
         maxEntries: Infinity, // The batches are counted together.
         verb: "remove",
