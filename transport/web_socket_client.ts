@@ -367,8 +367,10 @@ class ClientConnection implements Connection {
       const rest = this.#framer.flush() ?? NO_BYTES;
       const frames = new Uint8Array(2 * HEADER_MAX + rest.length);
       const at = rest.length > 0 ? putFrame(frames, 0, BINARY, rest) : 0;
-      const end = putFrame(frames, at, BINARY, NO_BYTES);
-      await this.#put(frames.subarray(0, end));
+      const end = this.#frames.ended
+        ? at
+        : putFrame(frames, at, BINARY, NO_BYTES);
+      if (end > 0) await this.#put(frames.subarray(0, end));
     } catch {
       // Without a socket, the direction has ended as well.
     }
