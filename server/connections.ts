@@ -77,9 +77,14 @@ export class ServedConnections<N extends FidNode> {
     };
   }
 
+  /** True when a further connection would be closed at once. */
+  get isFull(): boolean {
+    return this.#sessions.size >= this.#maxConnections;
+  }
+
   /** Serves a connection, or closes it if there are too many. */
   serve(connection: Connection): void {
-    if (this.#sessions.size >= this.#maxConnections) {
+    if (this.isFull) {
       connection.close();
       return;
     }

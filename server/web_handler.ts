@@ -74,7 +74,10 @@ export function webHandler<N extends FidNode>(
     connections.endLog();
   };
   return {
-    fetch: (request, context) => acceptor.fetch(request, context),
+    fetch: (request, context) =>
+      connections.isFull
+        ? new Response("There are too many connections.\n", { status: 503 })
+        : acceptor.fetch(request, context),
     websocket: bunWebSocket,
     accept: (target) => connections.serve(connectionOf("serve", target)),
     close,

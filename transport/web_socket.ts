@@ -364,7 +364,9 @@ export class SocketConnection implements Connection {
   /** The socket is open. */
   opened(): void {
     this.#isOpen = true;
-    if (this.#rest !== undefined) this.#sendRest(LOOK_LEAST);
+    // Deno forgets a close of a server's socket that is not open yet.
+    if (this.#isClosing) this.#socket.close(NORMAL, "");
+    else if (this.#rest !== undefined) this.#sendRest(LOOK_LEAST);
     else if (this.#writeEnded && !this.#closed) this.#sendEnd();
   }
 

@@ -364,6 +364,21 @@ test("a socket that connects: a write waits until it is open", async () => {
   assertEquals(socket.sent, [clunk(1)]);
 });
 
+test("a socket that is closed while it connects", async () => {
+  const socket = new FakeSocket();
+  socket.readyState = 0;
+  socket.close = (code) => void socket.closes.push(code);
+  const connection = fromWebSocket(socket);
+  const write = connection.write?.(clunk(1));
+  connection.close();
+  await assertRejects(async () => await write, ProtocolError, "is closed");
+  socket.emit("open"); // Deno's server forgets the first close.
+  assertEquals(socket.closes, [1000, 1000]);
+  assertEquals(socket.sent, []);
+  socket.emit("close", { code: 1000 });
+  await connection.closed;
+});
+
 test("a socket that is closed is refused", () => {
   const socket = new FakeSocket();
   socket.readyState = 3;

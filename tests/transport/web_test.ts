@@ -161,6 +161,17 @@ if (!isNode) {
   });
 }
 
+for (const scheme of isNode ? ["http"] : ["ws", "http"]) {
+  test(`${scheme}: a connection too many is closed`, async () => {
+    await using server = await serveTree(`${scheme}://127.0.0.1:0/9p`, {
+      maxConnections: 1,
+    });
+    await using client = await connect(server.addr);
+    await assertRejects(() => connect(server.addr), ProtocolError);
+    assertEquals(await client.readTextFile("motd"), "hello\n");
+  });
+}
+
 test("a request that is neither an upgrade nor a POST", async () => {
   await using server = await serveTree("http://127.0.0.1:0/9p");
   const status = await statusOf(server, "GET /9p");
