@@ -26,7 +26,7 @@ interface Runtime {
   readonly process?: { readonly release?: { readonly name?: string } };
   /** A class of workerd. */
   readonly WebSocketPair?: unknown;
-  readonly WebSocket?: new (url: string, options: object) => WebSocketLike;
+  readonly WebSocket?: new (url: string, protocols: string[]) => WebSocketLike;
   readonly Deno?: {
     createHttpClient(options: object): { close(): void };
     serve(options: object, handler: Fetch): {
@@ -72,21 +72,18 @@ export async function dial(
   if (WebSocket === undefined) {
     throw unsupported("this runtime has no WebSocket");
   }
-  const socket = new WebSocket(
-    url,
-    tls ? { protocols: [SUBPROTOCOL], ...extensions } : [SUBPROTOCOL],
-  );
+  const socket = new WebSocket(url, [SUBPROTOCOL]);
   return await untilOpen(socket, address, signal);
 }
 
 /**
- * Tells whether the client of `web_socket_client.ts` can be used, and is better
- * than the runtime's own: in Deno and Node.
+ * Tells whether the client of `web_socket_client.ts` can be used, which is better
+ * than the class of the runtime: in Deno, Bun and Node.
  */
 function hasBetterClient(): boolean {
   const { Deno: deno, Bun: bun, WebSocketPair: pair, process } = runtime;
-  if (deno) return true;
-  return process?.release?.name === "node" && !bun && !pair;
+  if (deno || bun) return true;
+  return process?.release?.name === "node" && !pair;
 }
 
 /** Waits for a socket that connects; the signal ends only the wait. */

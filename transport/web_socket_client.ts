@@ -1,6 +1,7 @@
 // A client of WebSockets over a socket of this runtime. The class WebSocket of
-// Deno delays each frame of 1 KiB to 64 KiB by 44 ms, and that of Node takes no
-// certificates; neither can be paused or lets the process end.
+// Deno delays each frame of more than 1 KiB by 44 ms unless much more follows, see
+// bench/deno_websocket_delay.ts. That of Bun sends each message in a packet of
+// its own, and that of Node takes no certificates. None lets the process end.
 
 import { formatAddress, type WebAddress } from "./address.ts";
 import { type Channel, openChannel } from "./channel.ts";
@@ -28,8 +29,10 @@ import type { Certificate, Connection, DialOptions } from "./connection.ts";
 const CLOSING_MS = 1000;
 /** Most bytes of the answer of a server to a request for an upgrade. */
 const ANSWER_MAX = 16 * 1024;
-/** Bytes that are framed and written at a time, and kept as a buffer. */
-const PART = 256 * 1024;
+/** Bytes that are framed and written at a time. */
+const PART = 1024 * 1024;
+/** Largest buffer that is kept while writes are small. */
+const KEPT = 64 * 1024;
 /** The text that RFC 6455 puts behind the key. */
 const KEY_SUFFIX = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
@@ -320,12 +323,20 @@ class ClientConnection implements Connection {
     if (written === undefined) return undefined;
     const sent = written.finally(() => {
       this.#sending = undefined;
-      if (this.#buffer.length > 2 * PART) this.#buffer = NO_BYTES;
+      this.#shrink(frames.length);
       if (this.#ping) this.#sendControl(PONG, this.#ping);
       this.#ping = undefined;
     });
     this.#sending = sent.catch(() => {});
     return sent;
+  }
+
+  /** Gives back a large buffer after a bulk transfer. */
+  #shrink(used: number): void {
+    const { length } = this.#buffer;
+    if (length > 2 * PART || length > KEPT && used < length / 8) {
+      this.#buffer = NO_BYTES;
+    }
   }
 
   /** Sends a control frame. No write is under way. */

@@ -18,6 +18,7 @@ import {
   formatAddress,
   fromPort,
   fromStreams,
+  fromWebSocket,
   listen,
   type Listener,
   pair,
@@ -86,8 +87,23 @@ const KINDS: Kind[] = [
   ["streams", () => Promise.resolve(streamPair())],
   ...(isNode
     ? [] // Node has no server of WebSockets.
-    : [["ws", () => connected("ws://127.0.0.1:0/9p")] satisfies Kind]),
+    : [
+      ["ws", () => connected("ws://127.0.0.1:0/9p")] satisfies Kind,
+      ["WebSocket", webSockets] satisfies Kind,
+    ]),
 ];
+
+/** The client is the runtime's own class. */
+async function webSockets(): Promise<Ends> {
+  const listener = await listen("ws://127.0.0.1:0/9p");
+  const socket = new WebSocket(listener.addr, "9p");
+  const near = fromWebSocket(socket);
+  const isOpen = new Promise((resolve) => socket.onopen = resolve);
+  const far = await accept(listener);
+  await isOpen; // A close before would be none for the server.
+  listener.close();
+  return [near, far];
+}
 
 function streamPair(): Ends {
   const there = new TransformStream<Uint8Array, Uint8Array>();
