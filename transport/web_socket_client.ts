@@ -320,7 +320,10 @@ class ClientConnection implements Connection {
   /** Writes frames to the socket. No write is under way. */
   #put(frames: Uint8Array): Promise<void> | undefined {
     const written = this.#channel.write(frames);
-    if (written === undefined) return undefined;
+    if (written === undefined) {
+      this.#shrink(frames.length);
+      return undefined;
+    }
     const sent = written.finally(() => {
       this.#sending = undefined;
       this.#shrink(frames.length);
