@@ -3,7 +3,7 @@
 
 import { closed, lost, pending } from "./failure.ts";
 import { ConnectionQueue } from "./connection_queue.ts";
-import { Inbox, INBOX_LIMIT } from "./inbox.ts";
+import { Inbox } from "./inbox.ts";
 import { type Streams, streamsOf } from "./streams.ts";
 import { type Address, formatAddress } from "./address.ts";
 import { SocketFile, withMode } from "./socket_file.ts";
@@ -88,7 +88,12 @@ export const bunSockets: Sockets = {
   },
 
   // Bun reports no failure to accept.
-  listen: (address, { mode }) => withMode(mode, () => new BunListener(address)),
+  listen(address, { mode }): Listener {
+    const make = () => new BunListener(address);
+    return address.scheme === "unix"
+      ? withMode(address.path, mode, make)
+      : make();
+  },
 };
 
 function targetOf(address: SocketAddress): Target {
@@ -147,7 +152,7 @@ class BunConnection implements Connection {
 
   read(buffer: Uint8Array): Promise<Uint8Array | null> {
     const bytes = this.#inbox.read(buffer);
-    if (this.#paused && this.#inbox.size < INBOX_LIMIT) {
+    if (this.#paused && !this.#inbox.isFull) {
       this.#paused = false;
       this.#socket.resume();
     }
@@ -207,7 +212,7 @@ class BunConnection implements Connection {
    */
   arrived(chunk: Uint8Array): void {
     this.#inbox.push(chunk);
-    if (!this.#paused && this.#inbox.size >= INBOX_LIMIT) {
+    if (!this.#paused && this.#inbox.isFull) {
       this.#paused = true;
       this.#socket.pause();
     }

@@ -187,7 +187,7 @@ export interface DialOptions {
 export interface TlsOptions {
   /**
    * Certificates in PEM of the authorities to trust, instead of those of the
-   * system.
+   * runtime; on Deno, in addition to them.
    */
   ca?: string | readonly string[] | undefined;
   /** Certificate chain of this client in PEM, together with `key`. */

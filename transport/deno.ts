@@ -2,6 +2,7 @@
 
 import {
   cannot,
+  checkIdentity,
   closed,
   lost,
   missingCertificate,
@@ -22,6 +23,7 @@ import type {
   Listener,
   ListenerOptions,
   TlsListenerOptions,
+  TlsOptions,
 } from "./connection.ts";
 import type { Sockets } from "./sockets.ts";
 
@@ -76,6 +78,10 @@ interface Runtime {
   listen(options: UnixOptions): SystemListener<Conn>;
   listen(options: TcpOptions): TcpListener;
   connectTls(options: TcpOptions & DenoTls): Promise<TcpConn>;
+  startTls(
+    conn: TcpConn,
+    options: { hostname: string } & Pick<DenoTls, "caCerts" | "alpnProtocols">,
+  ): Promise<TcpConn>;
   listenTls(options: TcpOptions & DenoTls): TcpListener;
   chmodSync(path: string, mode: number): void;
 }
@@ -115,19 +121,7 @@ export const denoSockets: Sockets = {
       tune(conn);
       return new DenoConnection(conn, address);
     }
-    const { ca, cert, key, alpn } = tls;
-    const conn = await deno().connectTls({
-      ...options,
-      ...(ca === undefined ? {} : { caCerts: [ca].flat() }),
-      ...(cert === undefined || key === undefined ? {} : { cert, key }),
-      ...(alpn === undefined ? {} : { alpnProtocols: [...alpn] }),
-    });
-    try {
-      await conn.handshake?.();
-    } catch (error) {
-      conn.close();
-      throw error;
-    }
+    const conn = await connectTls(options, tls);
     return new DenoConnection(conn, address);
   },
 
@@ -145,6 +139,44 @@ export const denoSockets: Sockets = {
     return new DenoListener(listener, addr, peerOf, options);
   },
 };
+
+/** Connects with TLS, and checks the certificate of the server. */
+async function connectTls(
+  options: TcpOptions,
+  tls: TlsOptions,
+): Promise<TcpConn> {
+  checkIdentity(tls);
+  const { ca, cert, key, alpn } = tls;
+  const trust = {
+    ...(ca === undefined ? {} : { caCerts: [ca].flat() }),
+    ...(alpn === undefined ? {} : { alpnProtocols: [...alpn] }),
+  };
+  let conn: TcpConn;
+  if (cert === undefined || key === undefined) {
+    // Deno sets no options of TCP on a connection with TLS.
+    const plain = await deno().connect(options);
+    tune(plain);
+    conn = await deno().startTls(plain, {
+      hostname: options.hostname,
+      ...trust,
+    });
+  } else {
+    conn = await deno().connectTls({ ...options, cert, key, ...trust });
+  }
+  const { signal } = options;
+  const abort = () => conn.close();
+  signal?.addEventListener("abort", abort, { once: true });
+  try {
+    signal?.throwIfAborted();
+    await conn.handshake?.();
+  } catch (error) {
+    if (!signal?.aborted) conn.close();
+    throw error;
+  } finally {
+    signal?.removeEventListener("abort", abort);
+  }
+  return conn;
+}
 
 function listenUnix(address: UnixAddress, options: ListenerOptions): Listener {
   const { path } = address;

@@ -49,6 +49,15 @@ export function missingCertificate(): TypeError {
   return badAddress("the option tls with cert and key is missing");
 }
 
+/** Refuses a certificate of a client without its key, and a key alone. */
+export function checkIdentity(
+  { cert, key }: { cert?: string | undefined; key?: string | undefined },
+): void {
+  if ((cert === undefined) !== (key === undefined)) {
+    throw badAddress("the option tls needs both cert and key, or neither");
+  }
+}
+
 /** Makes the error of a lost connection. */
 export function lost(peer: string, cause?: unknown): ProtocolError {
   // A stream may pass on an error of this library, which needs no further text.
@@ -91,7 +100,7 @@ const PERMANENT: ReadonlySet<string> = new Set([
 
 /** Codes of Node and Bun for a refused certificate, or a refused way of TLS. */
 const TLS_REFUSAL =
-  /^(CERT_|DEPTH_ZERO_|ERR_SSL_|ERR_TLS_|SELF_SIGNED_|UNABLE_TO_)/;
+  /^(CERT_|DEPTH_ZERO_|ERR_OSSL_|ERR_SSL_|ERR_TLS_|HOSTNAME_MISMATCH|INVALID_CA|INVALID_PURPOSE|PATH_LENGTH_EXCEEDED|SELF_SIGNED_|UNABLE_TO_)/;
 
 /**
  * Recognizes an error that another attempt to connect would give again: a bad
@@ -126,6 +135,10 @@ function isNotCapable(error: Error): boolean {
 function detailOf(error: unknown): string {
   const text = TEXTS.get(systemCodeOf(error) ?? "");
   if (text !== undefined) return text;
+  // Node joins the errors of all addresses of a host, and gives no message.
+  if (error instanceof AggregateError && error.message === "") {
+    return detailOf(error.errors[0]);
+  }
   const message = error instanceof Error ? error.message : String(error);
   const [line = ""] = message.split("\n");
   return line.replace(/ \(os error \d+\)$/, "");

@@ -7,6 +7,12 @@ import { pending } from "./failure.ts";
 export const INBOX_LIMIT: number = 256 * 1024;
 
 /**
+ * Number of waiting chunks at which the sending side is paused, because a chunk
+ * of one byte takes much more memory than its byte.
+ */
+const COUNT_LIMIT = 4096;
+
+/**
  * Up to this size, copying a chunk into the reader's buffer costs less than
  * handing over the chunk. Bun creates the ArrayBuffer of a small array at the
  * first access to `chunk.buffer`. This would take a quarter of the time of a
@@ -48,6 +54,11 @@ export class Inbox {
   /** Number of chunks that wait to be read. */
   get count(): number {
     return this.#chunks.length;
+  }
+
+  /** True when the sending side is to be paused. */
+  get isFull(): boolean {
+    return this.#size >= INBOX_LIMIT || this.#chunks.length >= COUNT_LIMIT;
   }
 
   /**

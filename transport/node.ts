@@ -2,7 +2,7 @@
 
 import { type Address, formatAddress } from "./address.ts";
 import { ConnectionQueue } from "./connection_queue.ts";
-import { cannot, missingCertificate } from "./failure.ts";
+import { cannot, checkIdentity, missingCertificate } from "./failure.ts";
 import { type NodeReadable, type NodeWritable, Pipes } from "./pipes.ts";
 import { SocketFile, withMode } from "./socket_file.ts";
 import { KEEP_ALIVE_MS, type SocketAddress, type Sockets } from "./sockets.ts";
@@ -66,6 +66,7 @@ interface Tls {
   connect(
     options: Target & TlsSettings & {
       allowHalfOpen: true;
+      rejectUnauthorized: true;
       servername?: string;
     },
   ): Socket;
@@ -81,6 +82,8 @@ interface Tls {
 
 /** Milliseconds that a client has for the handshake of TLS. */
 const HANDSHAKE_MS = 30_000;
+/** Most clients in the handshake of TLS; one more ends the oldest of them. */
+const HANDSHAKES = 512;
 
 function builtin<Module>(name: string): Module {
   // A cast is needed, because the types of Node are a package.
@@ -95,16 +98,20 @@ export const nodeSockets: Sockets = {
   connect(address, { signal, tls = {} }): Promise<Connection> {
     const target = { ...targetOf(address), allowHalfOpen: true } as const;
     const isTls = address.scheme === "tls";
+    if (isTls) checkIdentity(tls);
     const socket = isTls
       ? builtin<Tls>("node:tls").connect({
         ...target,
         ...clientSettings(tls),
         ...serverName(address.hostname),
+        // Without it, NODE_TLS_REJECT_UNAUTHORIZED=0 would end the check.
+        rejectUnauthorized: true,
       })
       : builtin<Net>("node:net").connect(target);
     return new Promise((resolve, reject) => {
       const abort = () => socket.destroy();
       signal?.addEventListener("abort", abort, { once: true });
+      if (signal?.aborted) abort(); // It aborted while this module was loaded.
       const end = () => signal?.removeEventListener("abort", abort);
       const fail = (error?: Error) => {
         end();
@@ -209,6 +216,7 @@ class NodeListener implements Listener {
     const address = this.#address;
     const server = this.#server;
     const isTls = address.scheme === "tls";
+    if (isTls) boundHandshakes(server);
     server.on(isTls ? "secureConnection" : "connection", (socket) => {
       this.#queue.push(connectionOf(socket, this.#peerOf(socket), isTls));
     });
@@ -222,8 +230,9 @@ class NodeListener implements Listener {
       server.once("listening", resolve);
       // Node makes the file of a Unix socket before listen() returns.
       const listen = () => server.listen(targetOf(address));
-      if (address.scheme === "unix") withMode(this.#options.mode, listen);
-      else listen();
+      if (address.scheme === "unix") {
+        withMode(address.path, this.#options.mode, listen);
+      } else listen();
     });
     if (address.scheme === "unix") this.#file = new SocketFile(address.path);
     this.addr = formatAddress(
@@ -276,4 +285,28 @@ function createTlsServer(tls: TlsListenerOptions | undefined): Server {
     rejectUnauthorized: true,
     handshakeTimeout: HANDSHAKE_MS,
   });
+}
+
+/**
+ * Bounds the clients that have not finished their handshake, which no limit of
+ * the server counts. The oldest ends first, so that silent clients cannot keep
+ * others away.
+ */
+function boundHandshakes(server: Server): void {
+  const waiting = new Map<string, Socket>();
+  // The socket with TLS is another object, with the same address.
+  const keyOf = (socket: Socket) =>
+    `${socket.remoteAddress} ${socket.remotePort}`;
+  server.on("connection", (socket) => {
+    const key = keyOf(socket);
+    waiting.set(key, socket);
+    socket.once("close", () => {
+      if (waiting.get(key) === socket) waiting.delete(key);
+    });
+    if (waiting.size <= HANDSHAKES) return;
+    const [[first, oldest]] = waiting;
+    waiting.delete(first);
+    oldest.destroy();
+  });
+  server.on("secureConnection", (socket) => waiting.delete(keyOf(socket)));
 }

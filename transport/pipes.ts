@@ -2,7 +2,7 @@
 // output.
 
 import { closed, lost, pending } from "./failure.ts";
-import { Inbox, INBOX_LIMIT } from "./inbox.ts";
+import { Inbox } from "./inbox.ts";
 import { type Streams, streamsOf } from "./streams.ts";
 import type { Address } from "./address.ts";
 import type { Certificate, Connection } from "./connection.ts";
@@ -78,7 +78,7 @@ export class Pipes implements Connection {
     input.on("data", (chunk) => {
       const { buffer, byteOffset, byteLength } = chunk;
       inbox.push(new Uint8Array(buffer, byteOffset, byteLength));
-      if (inbox.size < INBOX_LIMIT || this.#paused) return;
+      if (this.#paused || !inbox.isFull) return;
       this.#paused = true;
       input.pause();
     });
@@ -98,7 +98,7 @@ export class Pipes implements Connection {
 
   read(buffer: Uint8Array): Promise<Uint8Array | null> {
     const bytes = this.#inbox.read(buffer);
-    if (this.#paused && this.#inbox.size < INBOX_LIMIT) {
+    if (this.#paused && !this.#inbox.isFull) {
       this.#paused = false;
       this.#input.resume();
     }

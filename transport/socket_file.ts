@@ -4,6 +4,7 @@
 
 /** The functions of node:fs that are used here. */
 interface Files {
+  chmodSync(path: string, mode: number): void;
   lstatSync(path: string): FileStat;
   linkSync(path: string, newPath: string): void;
   unlinkSync(path: string): void;
@@ -84,11 +85,28 @@ export const MODE: number = 0o600;
 
 /**
  * Makes the file of a socket with a mode, for Bun and Node: until `make` has
- * returned, all files of the process are made with this mode at most.
+ * returned, all files of the process are made with this mode at most. A worker
+ * cannot do this, and sets the mode directly afterwards.
+ *
+ * @param path Path of the file.
+ * @param mode Mode of the file.
+ * @param make Makes the file before it returns.
  */
-export function withMode<T>(mode: number = MODE, make: () => T): T {
+export function withMode<T>(
+  path: string,
+  mode: number = MODE,
+  make: () => T,
+): T {
   const { umask } = nodeProcess();
-  const before = umask(0o777 & ~mode);
+  let before: number;
+  try {
+    before = umask(0o777 & ~mode);
+  } catch (error) {
+    if (!hasCode(error, "ERR_WORKER_UNSUPPORTED_OPERATION")) throw error;
+    const made = make();
+    if (statOf(path)?.isSocket()) files().chmodSync(path, mode);
+    return made;
+  }
   try {
     return make();
   } finally {
