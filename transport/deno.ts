@@ -2,13 +2,13 @@
 
 import {
   cannot,
-  checkIdentity,
   closed,
   lost,
   missingCertificate,
   systemCodeOf,
   unsupported,
 } from "./failure.ts";
+import { nodeSockets } from "./node.ts";
 import { RefGroup } from "./ref_group.ts";
 import { MODE, SocketFile } from "./socket_file.ts";
 import { type Streams, streamsOf } from "./streams.ts";
@@ -23,7 +23,6 @@ import type {
   Listener,
   ListenerOptions,
   TlsListenerOptions,
-  TlsOptions,
 } from "./connection.ts";
 import type { Sockets } from "./sockets.ts";
 
@@ -49,8 +48,6 @@ interface TcpConn extends Conn {
   /** Only a connection without TLS has it. */
   setNoDelay?(): void;
   setKeepAlive?(): void;
-  /** Only a connection with TLS has it. */
-  handshake?(): Promise<unknown>;
 }
 
 /** The members of a Deno listener that a {@linkcode DenoListener} uses. */
@@ -77,11 +74,6 @@ interface Runtime {
   connect(options: TcpOptions): Promise<TcpConn>;
   listen(options: UnixOptions): SystemListener<Conn>;
   listen(options: TcpOptions): TcpListener;
-  connectTls(options: TcpOptions & DenoTls): Promise<TcpConn>;
-  startTls(
-    conn: TcpConn,
-    options: { hostname: string } & Pick<DenoTls, "caCerts" | "alpnProtocols">,
-  ): Promise<TcpConn>;
   listenTls(options: TcpOptions & DenoTls): TcpListener;
   chmodSync(path: string, mode: number): void;
 }
@@ -92,7 +84,6 @@ type TcpListener = SystemListener<TcpConn> & { addr: NetAddr };
 interface DenoTls {
   cert?: string;
   key?: string;
-  caCerts?: string[];
   alpnProtocols?: string[];
 }
 
@@ -106,7 +97,7 @@ function deno(): Runtime {
 
 /** The sockets of Deno. */
 export const denoSockets: Sockets = {
-  async connect(address, { signal, tls = {} }): Promise<Connection> {
+  async connect(address, options): Promise<Connection> {
     if (address.scheme === "unix") {
       const { path } = address;
       return new DenoConnection(
@@ -114,14 +105,15 @@ export const denoSockets: Sockets = {
         address,
       );
     }
+    // Deno's own TLS has no options of TCP, and no end of a handshake.
+    if (address.scheme === "tls") return nodeSockets.connect(address, options);
     const { hostname, port } = address;
-    const options = signal ? { hostname, port, signal } : { hostname, port };
-    if (address.scheme === "tcp") {
-      const conn = await deno().connect(options);
-      tune(conn);
-      return new DenoConnection(conn, address);
-    }
-    const conn = await connectTls(options, tls);
+    const { signal } = options;
+    const conn = await deno().connect({
+      ...{ hostname, port },
+      ...(signal ? { signal } : {}),
+    });
+    tune(conn);
     return new DenoConnection(conn, address);
   },
 
@@ -139,44 +131,6 @@ export const denoSockets: Sockets = {
     return new DenoListener(listener, addr, peerOf, options);
   },
 };
-
-/** Connects with TLS, and checks the certificate of the server. */
-async function connectTls(
-  options: TcpOptions,
-  tls: TlsOptions,
-): Promise<TcpConn> {
-  checkIdentity(tls);
-  const { ca, cert, key, alpn } = tls;
-  const trust = {
-    ...(ca === undefined ? {} : { caCerts: [ca].flat() }),
-    ...(alpn === undefined ? {} : { alpnProtocols: [...alpn] }),
-  };
-  let conn: TcpConn;
-  if (cert === undefined || key === undefined) {
-    // Deno sets no options of TCP on a connection with TLS.
-    const plain = await deno().connect(options);
-    tune(plain);
-    conn = await deno().startTls(plain, {
-      hostname: options.hostname,
-      ...trust,
-    });
-  } else {
-    conn = await deno().connectTls({ ...options, cert, key, ...trust });
-  }
-  const { signal } = options;
-  const abort = () => conn.close();
-  signal?.addEventListener("abort", abort, { once: true });
-  try {
-    signal?.throwIfAborted();
-    await conn.handshake?.();
-  } catch (error) {
-    if (!signal?.aborted) conn.close();
-    throw error;
-  } finally {
-    signal?.removeEventListener("abort", abort);
-  }
-  return conn;
-}
 
 function listenUnix(address: UnixAddress, options: ListenerOptions): Listener {
   const { path } = address;
