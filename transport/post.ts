@@ -58,11 +58,7 @@ export function acceptPost(
   const reader = down.readable.getReader();
   let resolveClosed: () => void;
   const closed = new Promise<void>((resolve) => resolveClosed = resolve);
-  let response: ReadableStreamDefaultController<Uint8Array>;
   const body = new ReadableStream<Uint8Array>({
-    start(controller) {
-      response = controller;
-    },
     async pull(controller) {
       const { done, value } = await reader.read();
       if (done) controller.close();
@@ -78,11 +74,8 @@ export function acceptPost(
   const { writable } = down;
   const close = () => {
     // The session has released the stream when it ends in order. If a program
-    // closes the connection, the response breaks off.
-    if (!writable.locked) return;
-    const error = new Error("the connection was closed");
-    response.error(error);
-    reader.cancel(error).catch(() => {});
+    // closes the connection, the response ends at once.
+    if (writable.locked) reader.cancel().catch(() => {});
   };
   const streams = fromStreams({ readable, writable, close }, peer);
   return {

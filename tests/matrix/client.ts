@@ -125,7 +125,7 @@ async function lost(call: Promise<unknown>, text: string): Promise<void> {
 async function end(): Promise<void> {
   const cut = await open();
   const waiting = lost(cut.call("wait"), "a call while the server cuts");
-  await lost(cut.call("cut"), "the server cuts");
+  await lost(cut.call(address === "spawn" ? "die" : "cut"), "the server cuts");
   await waiting;
   await lost(cut.stat("motd"), "a call after the cut");
   await cut.close();

@@ -27,6 +27,7 @@ export function makeTree(): MemoryFs {
     connection.close();
     return new Promise(() => {});
   }, { context: true });
+  fs.register("die", () => process.kill(process.pid, "SIGKILL"));
   fs.register("wait", ({ signal }) =>
     new Promise((_, reject) => {
       signal.addEventListener("abort", () => reject(signal.reason));
