@@ -1,4 +1,4 @@
-// The attributes of files: read and changed by path or fid. See stat(9P).
+// Reads and changes the attributes of files, by path or fid. See stat(9P).
 
 import { rangeError } from "./error_brand.ts";
 import { DMDIR, NinePError, type Stat } from "../codec.ts";
@@ -62,7 +62,7 @@ export function fileExists(
  * Changes attributes of a file. The changes are checked before a message is
  * sent.
  *
- * @param verb What is done with the file, for error messages.
+ * @param verb Name of the operation, for error messages.
  */
 export async function changeFile(
   paths: TreePaths,
@@ -181,7 +181,7 @@ async function orMissing<T, M>(answer: Promise<T>, missing: M): Promise<T | M> {
   }
 }
 
-/** A time in seconds, as a Twstat has it. */
+/** Returns a time in whole seconds since 1970-01-01 UTC, as in a Twstat. */
 function secondsOf(time: number | Date | undefined): number | undefined {
   if (time === undefined) return undefined;
   return Math.floor(typeof time === "number" ? time : time.getTime() / 1000);

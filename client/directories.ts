@@ -1,4 +1,5 @@
-// Directories, and the trees of files below them: listed, made, removed, copied.
+// Lists and makes directories, and removes and copies files and directories
+// with everything below them.
 
 import { NinePError } from "../codec.ts";
 import type { TreePaths } from "./trees/tree_paths.ts";
@@ -28,8 +29,8 @@ export interface ReadDirNamesOptions extends CallerOptions {
   /** Also give the names that start with a dot; false by default. */
   dotfiles?: boolean | undefined;
   /**
-   * Most members, 0 to 2^53 - 1, or Infinity; 1,000,000 by default. More
-   * members are a RangeError.
+   * Most members, 0 to 2^53 - 1, or Infinity; 1,000,000 by default. If the
+   * directory has more members, the call fails with a RangeError.
    */
   maxEntries?: number | undefined;
 }
@@ -47,7 +48,10 @@ export interface MkdirOptions extends CallerOptions {
 
 /** Options of {@linkcode Client.remove}. */
 export interface RemoveOptions extends CallerOptions {
-  /** Remove a directory with all that is in it; false by default. */
+  /**
+   * Remove a directory with all files and directories below it; false by
+   * default.
+   */
   recursive?: boolean | undefined;
   /**
    * Most members of one directory, 0 to 2^53 - 1, or Infinity; 1,000,000 by
@@ -56,7 +60,7 @@ export interface RemoveOptions extends CallerOptions {
   maxEntries?: number | undefined;
 }
 
-/** Options of a copy, beside the client of the target. */
+/** Options of a copy, without the client of the target. */
 export interface CopySettings extends TransferOptions {
   readonly recursive?: boolean | undefined;
   readonly maxEntries?: number | undefined;
@@ -98,7 +102,10 @@ export function listNames(
   });
 }
 
-/** Makes a directory, or a directory and those above it. */
+/**
+ * Makes a directory. With `recursive`, also makes its missing parent
+ * directories.
+ */
 export function makeDirectoryAt(
   paths: TreePaths,
   path: string | readonly string[],
@@ -134,7 +141,8 @@ export function removeFile(
     }
   };
   const isGiven = typeof file === "number" && file !== paths.root;
-  // An aborted call sends no Tremove, so the fid is clunked.
+  // If the call is already aborted, the client sends no Tremove. A call of
+  // remove() always ends the given fid, so the client clunks the fid.
   if (isGiven && options.signal?.aborted) {
     paths.cachedFids.forget(file);
     session.drop(file);
@@ -161,7 +169,7 @@ async function fidToRemove(
   return typeof file === "number" ? file : await paths.walk(file, signal);
 }
 
-/** Copies a file, or a directory with all that is in it. */
+/** Copies a file, or a directory with all files and directories below it. */
 export function copyFiles(
   source: TreePaths,
   from: string | readonly string[],

@@ -1,4 +1,5 @@
-// The attributes of files: made of stat records, and checked for a Twstat.
+// Makes the attributes of files from stat records, and checks changes of
+// attributes for a Twstat.
 
 import { NOFID, type Qid, QTDIR, type Stat } from "../codec.ts";
 import { rangeError } from "./error_brand.ts";
@@ -7,7 +8,7 @@ import { checkRange, type FileRef, labelOf } from "./operation.ts";
 /** The permission bits of a mode; the others are the DM bits. */
 export const PERMISSIONS = 0o777;
 
-/** Attributes of a file, as the client gives them. See `stat(9P)`. */
+/** Attributes of a file, as the client returns them. See `stat(9P)`. */
 export interface FileStat extends Omit<Stat, "length"> {
   /**
    * Size in bytes; 0 for directories. If the server tells a size beyond 2^53 -
@@ -23,8 +24,8 @@ export interface FileStat extends Omit<Stat, "length"> {
 }
 
 /**
- * Attributes to change. A missing attribute stays as it is. 9P2000 lets a
- * client change no others. See `stat(9P)`.
+ * Attributes to change. An attribute that is not given stays as it is. In
+ * 9P2000, a client can change only these attributes. See `stat(9P)`.
  */
 export interface StatChanges {
   /** New name in the same directory. */
@@ -32,16 +33,17 @@ export interface StatChanges {
   /** New size in bytes, 0 to 2^53 - 1. */
   length?: number | undefined;
   /**
-   * New permissions and DM bits, 0 to 2^32 - 2. A directory keeps DMDIR,
-   * whether the mode has this bit or not. No other file can get it.
+   * New permissions and DM bits, 0 to 2^32 - 2. A directory keeps the bit
+   * DMDIR, whether the mode has this bit or not. No other file can get this
+   * bit.
    */
   mode?: number | undefined;
   /**
-   * New time of the last read in seconds since 1970-01-01 UTC, 0 to 2^32 - 2;
-   * servers that keep to the manual refuse it.
+   * New time of the last read in seconds since 1970-01-01 UTC, 0 to 2^32 - 2; a
+   * server that follows the manual refuses this change.
    */
   atime?: number | undefined;
-  /** New time of the last change, likewise. */
+  /** New time of the last change, in the same unit and range as `atime`. */
   mtime?: number | undefined;
   /** Name of the new group. */
   gid?: string | undefined;
@@ -52,8 +54,8 @@ export interface StatChanges {
  */
 const MOST = NOFID - 1;
 /**
- * The attributes that can be changed, and the largest values of those that are
- * numbers.
+ * The attributes that can be changed. The value is the largest number for a
+ * number, and undefined for a text.
  */
 const CHANGEABLE: Readonly<Record<keyof StatChanges, number | undefined>> = {
   name: undefined,
@@ -64,12 +66,12 @@ const CHANGEABLE: Readonly<Record<keyof StatChanges, number | undefined>> = {
   gid: undefined,
 };
 
-/** Recognizes a directory. */
+/** Tells whether a qid is the qid of a directory. */
 export function isDirectory({ type }: Qid): boolean {
   return (type & QTDIR) !== 0;
 }
 
-/** Makes the attributes of a file from its record. */
+/** Makes the attributes of a file from its stat record. */
 export function fileStat(stat: Stat): FileStat {
   const isDir = isDirectory(stat.qid);
   const length = Number(stat.length);

@@ -1,4 +1,4 @@
-// Single files by their paths: opened, made, read, written and called.
+// Opens, makes, reads and writes single files.
 
 import { NinePError, OAPPEND, ORDWR } from "../codec.ts";
 import {
@@ -25,7 +25,7 @@ import { LANES, MAX_LENGTH, readAll, writeAll } from "./transfer/transfer.ts";
 
 /** Options of {@linkcode Client.open}. */
 export interface OpenOptions extends CallerOptions {
-  /** Open for reading; the default when nothing else is asked for. */
+  /** Open for reading; the default if no other access is given. */
   read?: boolean | undefined;
   /** Open for writing. */
   write?: boolean | undefined;
@@ -33,13 +33,13 @@ export interface OpenOptions extends CallerOptions {
    * Open for writing. Each write goes to the end of the file, and the position
    * starts there.
    *
-   * The writes of one session are in order, and none is lost. Between clients,
-   * a write of up to {@linkcode RemoteFile.limit} bytes is atomic on a server
-   * that knows OAPPEND, such as the server of this library; the client sends
-   * this bit. On any other server the client writes at the end that it has
-   * seen, so clients that append at the same time overwrite each other. A file
-   * that was made with DMAPPEND is safe on every server, see {@linkcode
-   * Client.create}.
+   * The writes of one session are done in order, and none overwrites another.
+   * If several clients append, a write of up to {@linkcode RemoteFile.limit}
+   * bytes is atomic on a server that knows OAPPEND, such as the server of this
+   * library. The client sends this bit. On any other server, the client asks
+   * for the length of the file and writes there, so clients that append at the
+   * same time overwrite each other. A file that was made with DMAPPEND is safe
+   * on every server, see {@linkcode Client.create}.
    */
   append?: boolean | undefined;
   /** Cut the file to the length 0; goes with `write`. */
@@ -54,15 +54,14 @@ export interface OpenOptions extends CallerOptions {
    */
   createNew?: boolean | undefined;
   /**
-   * Permissions of a new file, 0o666 by default. The server removes those that
-   * the directory does not allow.
+   * Permissions of a new file, 0o666 by default. The server removes the
+   * permissions that the directory does not allow.
    */
   mode?: number | undefined;
   /**
-   * Mode of the Topen, such as `ORDWR | OTRUNC`, or with OEXEC or ORCLOSE,
-   * which have no option of their own. OAPPEND is the same as `append`, and goes
-   * with OWRITE or ORDWR. Goes without `read`, `write`, `append`
-   * and `truncate`.
+   * Mode of the Topen, such as `ORDWR | OTRUNC`. Only `flags` can set OEXEC and
+   * ORCLOSE. OAPPEND means the same as `append`, and needs OWRITE or ORDWR.
+   * With `flags`, do not give `read`, `write`, `append` or `truncate`.
    */
   flags?: number | undefined;
 }
@@ -79,9 +78,10 @@ export interface CreateOptions extends CallerOptions {
 export interface ReadFileOptions extends TransferOptions {
   /**
    * Most bytes of the file, 0 to 2^53 - 1, or Infinity; 1 GiB by default, so
-   * that a file without an end does not take all memory. A longer file is a
-   * RangeError, and the rest of it is not read. {@linkcode RemoteFile.chunks}
-   * and {@linkcode RemoteFile.readable} read files of any length.
+   * that a file without an end does not take all memory. If the file is longer,
+   * the call fails with a RangeError, and the client does not read the rest of
+   * the file. {@linkcode RemoteFile.chunks} and {@linkcode RemoteFile.readable}
+   * read files of any length.
    */
   maxLength?: number | undefined;
 }
@@ -89,9 +89,10 @@ export interface ReadFileOptions extends TransferOptions {
 /** Options of {@linkcode Client.writeFile}. */
 export interface WriteFileOptions extends TransferOptions {
   /**
-   * Write at the end of the file, instead of replacing its content. {@linkcode
-   * OpenOptions.append} says what is safe between clients. Data that come chunk
-   * by chunk are appended chunk by chunk, between the writes of other clients.
+   * Write at the end of the file, instead of replacing its content. For appends
+   * of several clients, see {@linkcode OpenOptions.append}. The chunks of a
+   * stream or iterable are appended one by one, so writes of other clients may
+   * come between them.
    */
   append?: boolean | undefined;
   /** Make the file if it does not exist, true by default. */
@@ -102,7 +103,7 @@ export interface WriteFileOptions extends TransferOptions {
   mode?: number | undefined;
 }
 
-/** Opens a file, or makes it. */
+/** Opens a file. With `create` or `createNew`, makes a missing file. */
 export function openFile(
   paths: TreePaths,
   file: FileRef,
@@ -180,7 +181,10 @@ export function readWholeFile(
   });
 }
 
-/** Replaces the content of a file, appends to a file, or makes one. */
+/**
+ * Writes the whole content of a file, or appends to the file. By default, makes
+ * a missing file.
+ */
 export async function writeWholeFile(
   paths: TreePaths,
   path: string | readonly string[],

@@ -1,6 +1,7 @@
-// Function files as the methods of an object. The object is a plain one, made
-// of the names that a directory lists. So its methods can be listed, and a
-// missing method is undefined. A Proxy could do neither.
+// Makes an object whose methods call function files. The object is a plain
+// object with one method for each known name, not a JavaScript Proxy. So its
+// methods can be listed, and a missing method is undefined. A Proxy does not
+// know the names and can do neither.
 
 import { callFile } from "./call.ts";
 import { gatherMembers } from "./trees/directory.ts";
@@ -17,30 +18,32 @@ import {
 import type { TreePaths } from "./trees/tree_paths.ts";
 
 /**
- * Default of `maxEntries`. Each method takes memory as long as the object
- * lives.
+ * Default of `maxEntries`. The limit is low because each method takes memory as
+ * long as the object lives.
  */
 const METHODS_MAX = 10_000;
 /**
- * Names that the language asks any object for. With a `then`, awaiting the
- * object would call a file.
+ * Names that JavaScript looks up on any object. If the object had a method
+ * `then`, `await` on the object would call a function file.
  */
 const RESERVED: ReadonlySet<string> = new Set(["then", "toJSON"]);
 
 /**
- * Options of {@linkcode Client.proxy}, which also hold for each call. An abort
- * of the signal ends all calls. {@linkcode RemoteMethod.with} sets options of a
- * single call.
+ * Options of {@linkcode Client.proxy}. The signal, the timeout and `maxLength`
+ * also apply to each call of a method. An abort of the signal ends all calls.
+ * {@linkcode RemoteMethod.with} sets options of a single call.
  */
 export interface ProxyOptions<Api = unknown> extends CallerOptions {
   /**
-   * Names of the methods behind one file. The path then names this file; by
-   * default it names a directory.
+   * Names of the methods of one function file; each name is the first argument
+   * of its calls. With this option, the path is the path of this file. By
+   * default, the path is the path of a directory.
    */
   methods?: readonly (keyof Api & string)[] | undefined;
   /**
    * Most members of the directory, 0 to 2^53 - 1, or Infinity; 10,000 by
-   * default. More members are a RangeError.
+   * default. If the directory has more members, the call fails with a
+   * RangeError.
    */
   maxEntries?: number | undefined;
   /** Most bytes of a value; see {@linkcode CallOptions.maxLength}. */
@@ -55,8 +58,9 @@ export interface RemoteMethod<Args extends unknown[], Value> {
   /** Calls the function. */
   (...args: Args): Promise<Value>;
   /**
-   * Returns the method with further options. Its signal ends a call, as the
-   * signal of the proxy does. Its timeout replaces that of the proxy.
+   * Returns the method with further options for its calls. The given signal and
+   * the signal of the proxy both end a call. The given timeout replaces the
+   * timeout of the proxy.
    *
    * @param options Signal and timeout.
    *
@@ -79,12 +83,13 @@ export interface RemoteMethod<Args extends unknown[], Value> {
 }
 
 /**
- * The type of a value that a remote function returns, after JSON. Undefined
- * arrives as null, and members that are undefined are left out. A value that
- * JSON cannot carry, such as a Date or a Map, never arrives: the call fails.
+ * The type of a value that a remote function returns, after the value was sent
+ * as JSON. Undefined arrives as null, and members that are undefined are left
+ * out. If JSON cannot express the value, such as a Date or a Map, the call
+ * fails, and the type is `never`.
  *
  * @typeParam Value Type of the function's result.
- * @typeParam Nothing Type that undefined becomes.
+ * @typeParam Nothing Type that replaces undefined.
  */
 export type RemoteValue<Value, Nothing = null> =
   // The types `any` and `unknown` say nothing about the value.
@@ -108,9 +113,9 @@ export type RemoteValue<Value, Nothing = null> =
 
 /**
  * The type of an object from {@linkcode Client.proxy}: the methods of an
- * interface, with promises of the values that arrive; see {@linkcode
- * RemoteValue}. A method loses its type parameters, and its overloads but the
- * last one.
+ * interface. Each method returns a promise of the value that arrives; see
+ * {@linkcode RemoteValue}. The type parameters of a method are lost. Of several
+ * overloads, only the last one remains.
  */
 export type RemoteApi<Api> = {
   readonly [
@@ -126,7 +131,7 @@ export type RemoteApi<Api> = {
 
 /**
  * Makes an object whose methods call the function files of a directory, or the
- * functions behind one file.
+ * functions of one function file.
  *
  * @param paths Returns the paths of the present session. `Client.version()`
  *   replaces them.
@@ -149,8 +154,8 @@ export async function proxyOf<Api>(
   const list = () => filesIn(paths(), path, options);
   const names = methods ??
     await explained("list", path, list, options.signal);
-  // Without a prototype, no name of a file has another meaning, and all members
-  // are files.
+  // Without a prototype, the object has no inherited members such as
+  // `toString`, so each member is a method of a file.
   const api: Record<string, unknown> = Object.create(null);
   for (const name of names) {
     if (RESERVED.has(name)) continue;

@@ -1,6 +1,6 @@
 // The table of the client's requests: the fid that a request makes or ends,
-// whether it may be sent again, and how its reply is checked. A further message
-// needs a row here.
+// whether it may be sent again, and how its reply is checked. Each type of
+// request has a row here.
 
 import {
   type Message,
@@ -19,7 +19,10 @@ interface MessageRow<T extends Tmessage> {
   readonly needs?: (request: T) => number;
   /** True when the fid is gone afterwards, whatever the reply is. */
   readonly endsFid?: boolean;
-  /** True when the request has changed nothing on the server if it is refused. */
+  /**
+   * True when the request has changed nothing on the server if the reply is an
+   * error.
+   */
   readonly onlyAsks?: boolean;
   /**
    * True when the request may be sent again after the connection was lost
@@ -100,7 +103,10 @@ export function newFidOf(request: Tmessage): number | undefined {
   return rowOf(request).makes?.(request);
 }
 
-/** Returns the fid that must exist for a request; undefined where none must. */
+/**
+ * Returns the fid that must exist for a request; undefined if the request needs
+ * no fid.
+ */
 export function neededFidOf(request: Tmessage): number | undefined {
   return rowOf(request).needs?.(request);
 }
@@ -113,15 +119,16 @@ export function endsItsFid(
 }
 
 /**
- * Tells whether a request is given up together with a fid: each request that
- * names the fid, except those that end it.
+ * Tells whether a request is aborted when a fid is closed: true for each
+ * request on this fid, except the requests that end the fid.
  */
 export function isCancelledWithFid(request: Tmessage, fid: number): boolean {
   return "fid" in request && request.fid === fid && !endsItsFid(request);
 }
 
 /**
- * Tells whether a request has changed nothing on the server if it is refused.
+ * Tells whether a request of a type has changed nothing on the server if the
+ * reply is an error.
  *
  * @param type Type of the request, as `NinePError.request` has it.
  */
@@ -144,16 +151,17 @@ export function isIncomplete<T extends Tmessage>(
 }
 
 /**
- * Checks that a reply has no more than its request asked for.
+ * Checks that a reply reports no more names or bytes than its request asked
+ * for.
  *
- * @param reply The reply of the request's type.
- * @throws {ProtocolError} The reply has more.
+ * @param reply A reply whose type fits the type of the request.
+ * @throws {ProtocolError} The reply reports more names or bytes.
  */
 export function checkReply(request: Tmessage, reply: Message): void {
   const row = rowOf(request);
   if (row.most === undefined || row.got === undefined) return;
   const most = row.most(request);
-  // The caller has compared the types of the two.
+  // The caller has checked that the type of the reply fits the request.
   const got = row.got(reply as ReplyTo<Tmessage>);
   if (got <= most) return;
   throw new ProtocolError(

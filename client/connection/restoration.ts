@@ -1,5 +1,5 @@
-// Makes the fids of a lost connection again on the next one: the same numbers
-// for the same files, found by their paths.
+// Restores the fids of a lost connection on the next connection. Each fid keeps
+// its number, and the client finds its file by path.
 
 import {
   NinePError,
@@ -29,14 +29,15 @@ export interface RestorationPlan {
   readonly authOf: (attach: Tattach) => Authenticate | undefined;
 }
 
-/** Makes the fids of a lost connection again on another one. */
+/** Restores the fids of a lost connection on another connection. */
 export class Restoration {
   readonly #mux: RecoverableMux;
   /**
-   * The fids of the lost connection, without those that are clunked meanwhile.
+   * The fids of the lost connection. A fid that is clunked during the
+   * restoration is removed from this map.
    */
   readonly #wanted: ReadonlyMap<number, Origin | NinePError>;
-  /** The fids that cannot be made, and their errors. */
+  /** The fids that cannot be restored, and their errors. */
   readonly #failed = new Map<number, NinePError>();
   readonly #session: ClientSession;
   readonly #authOf: RestorationPlan["authOf"];
@@ -53,9 +54,9 @@ export class Restoration {
   }
 
   /**
-   * Makes all fids that can be made.
+   * Restores all fids that can be restored.
    *
-   * @throws {NinePError} The server refuses every tree.
+   * @throws {NinePError} The server refuses to attach to any of the trees.
    */
   async run(): Promise<void> {
     const trees = new Map<Tattach, [number, Origin][]>();
@@ -82,8 +83,9 @@ export class Restoration {
   }
 
   /**
-   * Clunks the fids that are not wanted: roots, failed fids, and fids that were
-   * clunked meanwhile.
+   * Clunks the fids that are not needed: the roots that the restoration has
+   * attached, the failed fids, and the fids that the caller has clunked
+   * meanwhile. Returns undefined if there are none.
    */
   sweep(): Promise<unknown> | undefined {
     const { fids } = this.#session;
@@ -94,7 +96,10 @@ export class Restoration {
     return Promise.allSettled(unwanted.map((fid) => this.#session.clunk(fid)));
   }
 
-  /** Gives the failed fids their errors. */
+  /**
+   * Records the errors of the failed fids, so that each request for such a fid
+   * fails with its error.
+   */
   finish(): void {
     for (const [fid, error] of this.#failed) {
       if (this.#wanted.has(fid)) this.#mux.fids.set(fid, error);
@@ -102,7 +107,7 @@ export class Restoration {
   }
 
   /**
-   * Attaches to a tree and makes its fids. Returns the error if the server
+   * Attaches to a tree and restores its fids. Returns the error if the server
    * refuses to attach.
    */
   async #makeTree(
@@ -139,7 +144,8 @@ export class Restoration {
   }
 
   /**
-   * Makes a fid. Returns the reason if the fid cannot stand for the same file.
+   * Restores a fid. Returns the reason if the restored fid cannot be used for
+   * the same file.
    */
   async #make(
     root: number,
@@ -150,7 +156,7 @@ export class Restoration {
     await this.#session.walk(root, origin.names, undefined, fid);
     const made = this.#mux.origin(fid);
     if (!made) return OTHER; // The Rwalk has made one.
-    // A root may be another file than before, unless it is open.
+    // A root that is not open may be another file than before.
     const isRoot = origin.names.length === 0 && !open;
     if (!isRoot && !isSame(made.qid, origin.qid)) return OTHER;
     if (!isWritten && isOlder(made.qid, origin.qid)) return OTHER;
@@ -183,8 +189,8 @@ function isSame(one: Qid, other: Qid): boolean {
 }
 
 /**
- * Tells whether a file has an older version than a known one. Versions are 32
- * bits that wrap.
+ * Tells whether the version of a file is older than a known version. Versions
+ * are 32-bit numbers that wrap around.
  */
 function isOlder(qid: Qid, known: Qid): boolean {
   return !isDirectory(qid) && (qid.vers - known.vers | 0) < 0;

@@ -7,7 +7,10 @@ import { writeAll } from "../transfer/transfer.ts";
 import { READ, WRITE } from "./turns.ts";
 import { copyInto, leftOff, ReadAhead, WriteBehind } from "./stream.ts";
 
-/** A stream has no timeout, because the next event may be hours away. */
+/**
+ * A readable stream has no timeout, because the file may have no new data for
+ * hours.
+ */
 const SILENT = { timeout: Infinity };
 
 /** Reads a file from its position on, chunk by chunk, and moves the position. */
@@ -44,8 +47,9 @@ export class ChunkReader {
   }
 
   /**
-   * Returns the reader ahead of the position. A seek or a read since the last
-   * chunk makes a new one.
+   * Returns the ReadAhead for the present position. If a seek or another read
+   * has moved the position since the last chunk, this method makes a new
+   * ReadAhead.
    */
   #here(): ReadAhead {
     const position = this.#cursor.position + this.#handle.writing;
@@ -68,8 +72,8 @@ export class ChunkReader {
 }
 
 /**
- * Makes a byte stream of a file from its position on. The end of the stream
- * closes the file.
+ * Makes a readable stream of the bytes of a file, from its position on. When
+ * the stream ends, fails or is cancelled, the file is closed.
  */
 export function readableOf(
   handle: Handle,
@@ -106,8 +110,8 @@ export function readableOf(
 }
 
 /**
- * Makes a stream into a file from its position on. The end of the stream closes
- * the file.
+ * Makes a writable stream that writes to a file, from its position on. When the
+ * stream is closed, fails or is aborted, the file is closed.
  */
 export function writableOf(
   handle: Handle,
@@ -115,7 +119,8 @@ export function writableOf(
 ): WritableStream<Uint8Array | string> {
   let behind: WriteBehind | undefined;
   /**
-   * Aborts at once. abort() is called only when the write before it has ended.
+   * The signal of the stream. It aborts at once when the stream is aborted. The
+   * stream calls abort() only after the write in progress has ended.
    */
   let signal: AbortSignal | undefined;
   const { session, fid } = handle.open;
@@ -174,10 +179,10 @@ export function writableOf(
   return new WritableStream({
     start: (controller) => {
       signal = controller.signal;
-      // The program may never write again, so the end of the session ends the
-      // stream. The key is the fid: when the file is closed and its stream is
-      // not, the stream of the next file with this number replaces the
-      // callback.
+      // The program may never write again, so the end of the session makes the
+      // stream fail. The fid is the key of the callback. If the file is closed
+      // but its stream is not, a stream of the next file with the same fid
+      // replaces the callback.
       unwatch = session.onEnd(fid, (error) => controller.error(error));
     },
     write: (data) => orEnd(() => write(data)),

@@ -26,11 +26,11 @@ export class Handle {
   /** The order of the operations that use the position. */
   readonly turns: PositionTurns = new PositionTurns();
   /**
-   * Bytes of the write under way at the position. A read that overtakes the
-   * write starts behind them.
+   * Number of bytes of the write in progress at the position. A read that
+   * overtakes the write starts after these bytes.
    */
   writing = 0;
-  /** The file, as the caller has named it. */
+  /** The path or fid that the caller gave for the file. */
   readonly #file: FileRef;
   #closing: Promise<void> | undefined;
 
@@ -65,10 +65,11 @@ export class Handle {
   }
 
   /**
-   * Waits until the caller may use the position. The caller must pass the turn
-   * on afterwards. While no operation is under way, this method is not needed.
+   * Waits until the caller may use the position. After the operation, the
+   * caller must call `turns.pass()`. If `turns.take()` has returned true, the
+   * caller already has the turn and does not need this method.
    *
-   * @returns The options for the operation, whose timeout is shorter by the
+   * @returns The options for the operation. Their timeout is reduced by the
    *   time of the wait.
    */
   async turn(
@@ -101,7 +102,7 @@ export class Handle {
    * session.
    *
    * @param write Writes at an offset, and returns the number of bytes.
-   * @returns The number of bytes, and the position behind them.
+   * @returns The number of bytes, and the position after these bytes.
    */
   append(
     options: CallerOptions,
@@ -116,7 +117,8 @@ export class Handle {
       options,
       (signal) =>
         open.session.appends.run(open, signal, async () => {
-          // The fid may be given back while the append waits.
+          // The file may be closed while the append waits. Then its fid may
+          // belong to another file.
           if (this.#closing) throw this.#closed();
           const end = await endOfFile(open, signal);
           const count = await write(end, signal);
@@ -130,8 +132,8 @@ export class Handle {
   }
 
   /**
-   * Gives up the requests of the fid and clunks it, once. An abort only ends
-   * the waiting.
+   * Aborts the pending requests of the fid and clunks the fid. Further calls
+   * wait for the same clunk. An abort or a timeout only ends the wait.
    */
   close(options: CallerOptions = {}): Promise<void> {
     const closing = this.#begin();
@@ -143,7 +145,7 @@ export class Handle {
     );
   }
 
-  /** Closes the file, and does not wait for the reply. */
+  /** Closes the file without waiting for the reply. */
   drop(): void {
     this.#begin();
   }
@@ -168,8 +170,8 @@ export class Handle {
   }
 
   /**
-   * Closes the file when the work of a stream fails, because no other code
-   * would close it.
+   * Runs work of a stream, and closes the file if the work fails, because no
+   * other code would close the file.
    */
   async orClose<T>(work: () => Promise<T>): Promise<T> {
     try {

@@ -1,4 +1,5 @@
-// Time limits for transfers that count from the last progress.
+// Time limits for transfers. The time counts from the last progress of the
+// transfer.
 
 import type { RefGroup, Timer } from "../../transport/ref_group.ts";
 import type { AbortedRequest } from "../connection/mux.ts";
@@ -13,9 +14,10 @@ import {
 export interface TransferOptions extends CallerOptions {
   /**
    * Most milliseconds without progress, above 0 and up to 2^31 - 1, or
-   * Infinity. Then the transfer is aborted with a DOMException named
-   * `TimeoutError`. Progress is each reply that moves bytes or ends a step. The
-   * time in which the client waits for data of the caller does not count.
+   * Infinity. After this time, the transfer is aborted with a DOMException
+   * named `TimeoutError`. Progress is each reply that moves bytes or ends a
+   * step. The time while the client waits for data from the caller does not
+   * count.
    *
    * With `stall`, the default `timeout` of `connect()` does not apply, because
    * it limits whole operations: a large transfer may take any time as long as
@@ -24,7 +26,7 @@ export interface TransferOptions extends CallerOptions {
   stall?: number | undefined;
 }
 
-/** Checks that a transfer makes progress. */
+/** Calls a function when a transfer makes no progress for some time. */
 export class ProgressMonitor {
   readonly #stall: number;
   readonly #onStall: () => void;
@@ -38,8 +40,10 @@ export class ProgressMonitor {
    * @param stall Most milliseconds without progress.
    * @param abortedRequests Aborted requests whose replies are still on their way;
    *   their arrival counts as progress.
-   * @param onStall Called once, when the time is up.
-   * @param refs The group of the timer.
+   * @param onStall Function that is called once, when there was no progress for
+   *   `stall` milliseconds.
+   * @param refs Group for the timer. The group decides whether the timer keeps
+   *   the process alive.
    */
   constructor(
     stall: number,
@@ -59,12 +63,12 @@ export class ProgressMonitor {
     this.#last = performance.now();
   }
 
-  /** Stops counting, while the transfer waits for the caller. */
+  /** Stops counting the time, because the transfer waits for the caller. */
   pause(): void {
     this.#isPaused = true;
   }
 
-  /** Starts to count from now on. */
+  /** Starts to count the time again, from now. */
   resume(): void {
     this.#isPaused = false;
     this.note();
@@ -94,7 +98,8 @@ export class ProgressMonitor {
  * milliseconds. Without `stall`, the progress is not monitored.
  *
  * @param what The operation, for errors.
- * @param work The transfer. It gets the options for its steps.
+ * @param work The transfer. Its arguments are the options for its steps, and
+ *   the monitor.
  * @throws {RangeError} `stall` is out of its range.
  */
 export function monitored<T>(

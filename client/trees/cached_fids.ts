@@ -1,5 +1,5 @@
-// Fids that are kept, so that the client walks once to a path that is used
-// again and again.
+// A cache of fids, so that the client walks only once to a path that is used
+// several times.
 
 import { FunctionError, NinePError } from "../../codec.ts";
 import { isRemovedError } from "../../codec/call.ts";
@@ -7,35 +7,38 @@ import { abortable, hasCode, leadsTo, namesOf } from "../operation.ts";
 import type { ClientSession } from "../connection/client_session.ts";
 import { onlyAsks } from "../connection/message_table.ts";
 
-/** A fid that is kept, or the walk to it. */
+/** A cached fid, or the walk that makes this fid. */
 interface CachedFid {
   /** Path from the root. */
   readonly path: string;
   readonly fid: Promise<number>;
-  /** The fid, once the walk has ended. */
+  /** Number of the fid; undefined until the walk has ended. */
   number: number | undefined;
   readonly walk: AbortController;
   /**
-   * Number of calls that wait for the fid or use it. Without any, the walk is
-   * aborted.
+   * Number of calls that wait for the fid or use it. If no call is left, the
+   * walk is aborted.
    */
   users: number;
   /**
-   * True when a caller has the number. The caller then owns the fid and must
-   * clunk it.
+   * True after a caller has received the number of the fid. Then the fid stays
+   * valid until the caller clunks it or the tree is closed.
    */
   isGiven: boolean;
 }
 
-/** Walks to a path. */
+/** Function that walks to a path and returns the new fid. */
 export type Walk = (signal: AbortSignal) => Promise<number>;
 
-/** The fids of one tree that are kept. Their paths begin at its root. */
+/** The cached fids of one tree, by their absolute paths. */
 export class CachedFids {
   readonly #session: ClientSession;
   /** The fid that the next call for a path gets. */
   readonly #byPath = new Map<string, CachedFid>();
-  /** All kept fids, also those whose paths lead to other files by now. */
+  /**
+   * All cached fids by number, including the fids whose paths may lead to other
+   * files now.
+   */
   readonly #byFid = new Map<number, CachedFid>();
   /** Walks under way. */
   readonly #walks = new Set<AbortController>();
@@ -44,7 +47,10 @@ export class CachedFids {
     this.#session = session;
   }
 
-  /** Gives a fid to a caller, who must clunk it. */
+  /**
+   * Returns the cached fid of a path. The fid stays valid until the caller
+   * clunks it or the tree is closed.
+   */
   give(
     path: string,
     walk: Walk,
@@ -59,9 +65,10 @@ export class CachedFids {
   }
 
   /**
-   * Runs work on a fid. If the file is gone before the work has changed
-   * anything, the client walks to its path once more, because there may be
-   * another file.
+   * Runs work on the cached fid of a path. If the file was removed, or the
+   * server has lost the fid, and the work has changed nothing, the client walks
+   * to the path again and repeats the work once, because the path may lead to
+   * another file now.
    */
   use<T>(
     path: string,
@@ -97,9 +104,10 @@ export class CachedFids {
   }
 
   /**
-   * Finds out whether the server has lost a fid. The text of an error does not
-   * prove it, because a function may throw any text. Only the client gives its
-   * fids back, so the server did not have the fid before, either.
+   * Asks the server whether it has lost a fid. The text of the error is no
+   * proof, because a remote function may throw any text. Only the client ends
+   * its fids. So if the server does not know the fid now, it did not know the
+   * fid at the failed request, and that request has changed nothing.
    */
   async #isLost(
     { number }: CachedFid,
@@ -146,14 +154,20 @@ export class CachedFids {
     return cached;
   }
 
-  /** Takes a fid off its path, so that the next call walks again. */
+  /**
+   * Removes a cached fid from the table of paths, so that the next call for its
+   * path walks again.
+   */
   #unlist(cached: CachedFid): void {
     if (this.#byPath.get(cached.path) === cached) {
       this.#byPath.delete(cached.path);
     }
   }
 
-  /** Ends a walk or a fid that no call uses. */
+  /**
+   * Cleans up a cached fid that no call uses: aborts its walk, or clunks the
+   * fid if no later call can get it and no caller holds its number.
+   */
   #settle(cached: CachedFid, reason?: unknown): void {
     const { path, number, walk, users, isGiven } = cached;
     if (users > 0) return;
@@ -165,26 +179,26 @@ export class CachedFids {
     }
   }
 
-  /** Returns the path of a kept fid. */
+  /** Returns the path of a cached fid; undefined for any other fid. */
   pathOf(fid: number): string | undefined {
     return this.#byFid.get(fid)?.path;
   }
 
   /**
-   * Notes that a request for a fid has failed. Its path may lead to another
-   * file by now.
+   * Checks the error of a request for a fid. If the file of the fid was
+   * removed, the next call for its path walks again.
    */
   note(fid: number, error: unknown): void {
     const cached = this.#byFid.get(fid);
     if (cached && isGone(error)) this.#unlist(cached);
   }
 
-  /** Tells whether a fid is kept. */
+  /** Tells whether a fid is cached. */
   has(fid: number): boolean {
     return this.#byFid.has(fid);
   }
 
-  /** Forgets a fid that is given back. */
+  /** Removes a fid from the cache, because the fid is clunked. */
   forget(fid: number): void {
     const cached = this.#byFid.get(fid);
     if (!cached) return;
@@ -193,8 +207,8 @@ export class CachedFids {
   }
 
   /**
-   * Notes that a path, and those below it, do not lead to the same files any
-   * more.
+   * Removes a path and the paths below it from the cache, because they may lead
+   * to other files now. The next calls for these paths walk again.
    */
   forgetPath(path: string): void {
     const top = namesOf(path);
@@ -205,7 +219,10 @@ export class CachedFids {
     }
   }
 
-  /** Aborts the walks, and returns the kept fids, which the caller clunks. */
+  /**
+   * Aborts the walks, and returns the cached fids. The caller must clunk these
+   * fids.
+   */
   release(end: DOMException): number[] {
     for (const walk of this.#walks) walk.abort(end);
     const fids = [...this.#byFid.keys()];
@@ -216,8 +233,8 @@ export class CachedFids {
 }
 
 /**
- * Recognizes that a fid has no file any more. An error that the function itself
- * throws is about other files.
+ * Tells whether an error says that the file of a fid was removed. An error that
+ * a remote function throws is not about the file of the function.
  */
 function isGone(error: unknown): error is NinePError {
   if (error instanceof FunctionError) return isRemovedError(error);
@@ -226,18 +243,18 @@ function isGone(error: unknown): error is NinePError {
 }
 
 /**
- * Tells whether no function was called, for an error that isGone() has
- * recognized.
+ * Tells whether the failed request has changed nothing, for an error that
+ * isGone() has recognized.
  */
 function isUndone(error: unknown): boolean {
   if (error instanceof FunctionError) return true;
-  // An error without a request comes from the client, which has not sent the
-  // request.
+  // An error without a request is an error of the client, which then has not
+  // sent the request.
   const request = error instanceof NinePError ? error.request : undefined;
   return request === undefined || onlyAsks(request);
 }
 
-/** Recognizes the error for a fid that the server does not have. */
+/** Tells whether an error says that the server does not know the fid. */
 function saysUnknownFid(error: unknown): boolean {
   const text = error instanceof FunctionError
     ? error.str

@@ -24,13 +24,15 @@ export interface PathOpenOptions {
   read?: boolean | undefined;
   write?: boolean | undefined;
   truncate?: boolean | undefined;
-  /** Goes with write. */
+  /** Needs `write`. */
   append?: boolean | undefined;
   create?: boolean | undefined;
   createNew?: boolean | undefined;
   /** Permissions of a new file. */
   mode?: number | undefined;
-  /** The mode of a Topen, instead of all of the above. */
+  /**
+   * The mode of a Topen, instead of `read`, `write`, `truncate` and `append`.
+   */
   flags?: number | undefined;
 }
 
@@ -38,7 +40,10 @@ export interface PathOpenOptions {
 export class PathRoot {
   readonly session: ClientSession;
   readonly fid: number;
-  /** Name of its tree. Within one tree, qids tell files apart. */
+  /**
+   * Name of the tree, as in the Tattach. A qid identifies a file within one
+   * tree only.
+   */
   readonly aname: string;
 
   constructor(session: ClientSession, fid: number, aname: string) {
@@ -47,12 +52,12 @@ export class PathRoot {
     this.aname = aname;
   }
 
-  /** Fid where a path starts. */
+  /** Returns the fid where a path starts. */
   protected start(_path: string | readonly string[]): number {
     return this.fid;
   }
 
-  /** Walks to a new fid. */
+  /** Walks to a file and returns its new fid. */
   walk(
     path: string | readonly string[],
     signal: AbortSignal | undefined,
@@ -63,8 +68,9 @@ export class PathRoot {
   }
 
   /**
-   * Opens a file, or makes it, also when others make or remove the file
-   * meanwhile.
+   * Opens a file. With `create` or `createNew`, makes a missing file. If
+   * another client makes the file just before this client does, this client
+   * tries once more to open the file.
    */
   async open(
     file: FileRef,
@@ -144,8 +150,8 @@ export class PathRoot {
   }
 
   /**
-   * Walks to a file and runs work on its fid, which is clunked if the work
-   * fails.
+   * Walks to a file and runs work on its new fid. The fid is clunked only if
+   * the work fails.
    */
   async reach<T>(
     path: string | readonly string[],

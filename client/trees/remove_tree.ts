@@ -1,4 +1,4 @@
-// Removes whole trees, from the bottom up.
+// Removes all files of a tree, each directory after its members.
 
 import { NinePError, type Qid } from "../../codec.ts";
 import {
@@ -19,35 +19,41 @@ import {
 import { memberOf, type NearLocation, PathRoots } from "./location.ts";
 import { type DirectoryLevel, LoopDetector } from "./loop_detector.ts";
 
-/** Most files that are removed, and directories that are read, at a time. */
+/** Most tasks at a time. Each task reads a directory or removes a file. */
 const AT_ONCE = 16;
-/** Most times that a directory is emptied. Others may go on filling it. */
+/**
+ * Most times that one directory is emptied. Without this limit, the removal
+ * would not end while other clients add members.
+ */
 const ROUNDS = 16;
 
 /** A file or directory that is to be removed. */
 interface RemoveTask {
   readonly location: NearLocation;
   readonly qid: Qid;
-  /** True when it has, or may have, members that must be removed first. */
+  /**
+   * True when the file is a directory that has, or may have, members. They must
+   * be removed first.
+   */
   isFull: boolean;
-  /** Number of times that it was emptied. */
+  /** Number of times that the directory was emptied. */
   rounds: number;
-  /** Number of its members that were found. */
+  /** Number of members that were found in the directory. */
   found: number;
-  /** The directory that contains it. */
+  /** The task of the directory that contains the file. */
   readonly parent: RemoveTask | undefined;
   /** The directory in the loop detector, while its members are removed. */
   step: DirectoryLevel | undefined;
-  /** The location that leads to its members. */
+  /** The location from which the client walks to the members. */
   inner: NearLocation;
 }
 
 /**
- * Removes a file, or a directory with all that is in it. It is no error when
- * others remove members meanwhile.
+ * Removes a file, or a directory with all files and directories below it. If
+ * other clients remove members meanwhile, this is no error.
  *
- * @param top The file. Its base is the file itself, and the fid of the base is
- *   not clunked.
+ * @param top Location of the file. Its base is the file itself. This function
+ *   does not clunk the fid of the base.
  * @param options Signal, and a timeout for each request.
  */
 export async function removeTree(
@@ -63,8 +69,8 @@ export async function removeTree(
   const loops = new LoopDetector();
 
   /**
-   * Returns the next members of a directory: always its first ones, because
-   * offsets may change while members are removed.
+   * Returns the next members of a directory. Each call reads the directory from
+   * its beginning, because offsets may change while members are removed.
    */
   const membersOf = async (dir: RemoveTask): Promise<RemoveTask[]> => {
     dir.isFull = false;

@@ -1,5 +1,5 @@
-// From paths to fids, for the operations of a client. Paths start at the root
-// of a tree, or at its current directory.
+// Finds the fids of paths for the operations of a client. A path starts at the
+// root of a tree or at its current directory.
 
 import { NinePError, OREAD, QTEXCL } from "../../codec.ts";
 import { type PathOpenOptions, PathRoot } from "./path_root.ts";
@@ -16,15 +16,16 @@ import { monitored, type TransferOptions } from "../transfer/stall.ts";
 import type { OpenFid } from "../connection/client_session.ts";
 
 /**
- * Returns a path from the root: a text that starts with a slash, without `.`,
- * `..`, and further slashes.
+ * Returns the absolute form of a path: a text that starts with a slash and has
+ * no empty elements and no elements `.` or `..`.
  *
- * `..` removes the element before it. A server gives the same result, unless a
- * directory is in two places.
+ * `..` removes the element before it. A server finds the same file, unless that
+ * element is missing, is no directory, or is a directory that several paths
+ * lead to.
  *
  * @param path Path as a text or the list of its elements.
- * @param from Directory for a path without a leading slash; the root by
- *   default.
+ * @param from Directory in which a path without a leading slash starts; the
+ *   root by default.
  * @throws {TypeError} An element of a list has a slash.
  *
  * @example
@@ -54,13 +55,16 @@ function isAbsolute(path: string | readonly string[]): boolean {
   return typeof path === "string" && path.startsWith("/");
 }
 
-/** The paths of one attached tree. */
+/**
+ * Finds the files of one attached tree by their paths. It holds the current
+ * directory and the cached fids of the tree.
+ */
 export class TreePaths extends PathRoot {
   /** Absolute path of the current directory. */
   cwd = "/";
   /** Fid of the current directory, unless it is the root. */
   #here: number | undefined;
-  /** Fids that are kept for further calls. */
+  /** Cached fids of paths, for later calls. */
   readonly cachedFids: CachedFids = new CachedFids(this.session);
   #isReleased = false;
 
@@ -80,8 +84,8 @@ export class TreePaths extends PathRoot {
   }
 
   /**
-   * Throws when the tree is closed, because other files may have its numbers by
-   * then.
+   * Throws when the tree is closed, because the numbers of its fids may then
+   * belong to other files.
    */
   #check(): void {
     if (!this.#isReleased) return;
@@ -112,7 +116,11 @@ export class TreePaths extends PathRoot {
     });
   }
 
-  /** Returns a fid that is walked to once and kept until it is clunked. */
+  /**
+   * Returns the cached fid of a path. The client walks to the path for the
+   * first call, and returns the same fid to later calls. The fid stays valid
+   * until a caller clunks it or the tree is closed.
+   */
   keep(
     path: string | readonly string[],
     signal: AbortSignal | undefined,
@@ -122,8 +130,8 @@ export class TreePaths extends PathRoot {
   }
 
   /**
-   * Runs an operation on a fid that is walked to once and kept until the tree
-   * is closed.
+   * Runs an operation on the cached fid of a path. The client walks to the path
+   * for the first call, and uses the same fid for later calls.
    */
   withKept<T>(
     path: string,
@@ -135,8 +143,9 @@ export class TreePaths extends PathRoot {
   }
 
   /**
-   * Runs an operation that removes or renames a file. The fids of its path, and
-   * of the paths below it, are kept no longer.
+   * Runs an operation that removes or renames a file. After the operation,
+   * later calls do not use the cached fids of its path and of the paths below
+   * this path.
    */
   async moving<T>(file: FileRef, work: () => Promise<T>): Promise<T> {
     const path = typeof file === "number"
@@ -149,7 +158,10 @@ export class TreePaths extends PathRoot {
     }
   }
 
-  /** Runs an operation on a fid: the given one, or one that lives as long as the operation. */
+  /**
+   * Runs an operation on a fid: the given fid, or a new fid of the path, which
+   * is clunked after the operation.
+   */
   withFid<T>(
     verb: string,
     file: FileRef,
@@ -160,7 +172,8 @@ export class TreePaths extends PathRoot {
       if (typeof file !== "number") {
         return this.visit(file, signal, (fid) => work(fid, signal));
       }
-      // Most fids are not kept, and their errors need no look.
+      // The errors of a fid that is not cached need no check. Most fids are not
+      // cached.
       if (!this.cachedFids.has(file)) return work(file, signal);
       return work(file, signal).catch((error) => {
         this.cachedFids.note(file, error);
@@ -204,15 +217,19 @@ export class TreePaths extends PathRoot {
       session.drop(fid);
       throw error;
     }
-    // The Rclunk of a written file may say that a write has failed, and a file
-    // of exclusive use is free for others only then. No other Rclunk is awaited.
+    // The reply to the Tclunk of a written file may be the error of an earlier
+    // write. Other clients can open a file of exclusive use only after its
+    // Rclunk. The client waits for the reply in these two cases only.
     const isAwaited = mode !== OREAD || (qid.type & QTEXCL) !== 0;
     if (isAwaited) await session.clunk(fid);
     else session.drop(fid);
     return result;
   }
 
-  /** Gives back the root, the current directory and the kept fids. */
+  /**
+   * Clunks the fids of the root and of the current directory, and the cached
+   * fids.
+   */
   async release(): Promise<void> {
     this.#isReleased = true;
     const { session } = this;
@@ -228,7 +245,8 @@ export class TreePaths extends PathRoot {
     if (this.#here !== undefined) fids.push(this.#here);
     const clunks = fids.map((fid) => session.clunk(fid));
     for (const clunk of await Promise.allSettled(clunks)) {
-      // Without a session, the server has no fids.
+      // After the end of the session the server has no fids, so this error is
+      // ignored.
       if (clunk.status === "rejected" && clunk.reason !== session.error) {
         throw clunk.reason;
       }

@@ -1,4 +1,4 @@
-// Lists whole trees, from the top down.
+// Lists all files of a tree, each directory before its members.
 
 import type { Qid, Stat } from "../../codec.ts";
 import { rangeError } from "../error_brand.ts";
@@ -30,11 +30,14 @@ export interface WalkTreeOptions extends CallerOptions {
 /** A file or directory that {@linkcode Client.walkTree} has found. */
 export interface TreeEntry {
   /**
-   * Path: the path of the top as the caller has named it, and the names below
-   * it.
+   * Path of the entry: the path of the top as the caller gave it, followed by
+   * the names below the top.
    */
   path: string;
-  /** Attributes, as its directory lists them. */
+  /**
+   * Attributes of the entry, as its directory lists them. The attributes of the
+   * top come from a Tstat.
+   */
   stat: FileStat;
 }
 
@@ -53,8 +56,8 @@ export async function* walkTree(
   const { session } = base;
   const bases = new PathRoots();
   try {
-    // The walk starts from a fid of the top, because the caller may change the
-    // current directory meanwhile.
+    // The traversal starts from its own fid of the top, because the caller may
+    // change the current directory meanwhile.
     const { top, stat } = await operate(
       session,
       "list",
@@ -86,16 +89,19 @@ export async function* walkTree(
   }
 }
 
-/** A directory on the way down, or one that is read ahead. */
+/**
+ * A directory between the top and the present entry, or a directory that is
+ * read ahead.
+ */
 interface Level {
   location: NearLocation;
   readonly qid: Qid;
   /** The directory in the loop detector, once its first members are known. */
   step: DirectoryLevel | undefined;
-  /** Depth of its members: 1 is just below the top. */
+  /** Depth of the members of the directory; 1 for the members of the top. */
   readonly depth: number;
   readonly batches: AsyncGenerator<Stat[], void, void>;
-  /** The first batch, until its turn comes. */
+  /** The read of the first batch; undefined after the batch was taken. */
   first: Promise<IteratorResult<Stat[], void>> | undefined;
   /** The present batch of members. */
   batch: readonly Stat[];
@@ -105,11 +111,14 @@ interface Level {
    * Index up to which the batch was searched for directories to read ahead.
    */
   searched: number;
-  /** The directories that are read ahead. */
+  /** The subdirectories that are read ahead, by their records. */
   readonly ahead: Map<Stat, Level>;
 }
 
-/** The way down: it ends at the directory whose members come next. */
+/**
+ * The traversal of a tree. It holds the directories from the top to the
+ * directory whose members come next.
+ */
 class Descent {
   readonly #bases: PathRoots;
   readonly #maxDepth: number;
@@ -155,7 +164,10 @@ class Descent {
     }
   }
 
-  /** Goes on to the next batch of a directory, or back up at its end. */
+  /**
+   * Takes the next batch of a directory. At the end of the directory, returns
+   * to its parent.
+   */
   async #turn(level: Level): Promise<void> {
     const { first } = level;
     level.first = undefined;
@@ -177,7 +189,10 @@ class Descent {
     this.#bases.leave(level.location);
   }
 
-  /** Enters a directory, unless it is on the way down already. */
+  /**
+   * Adds a directory to the loop detector, which rejects a directory that
+   * contains itself.
+   */
   #step(
     { qid, location: { label } }: Level,
     members: readonly Stat[],
@@ -191,7 +206,10 @@ class Descent {
     );
   }
 
-  /** Returns the location of a directory whose members are walked to. */
+  /**
+   * Returns a location of a directory that is near enough to walk to its
+   * members with one Twalk.
+   */
   #near(location: NearLocation): Promise<NearLocation> {
     return operate(
       location.base.session,
@@ -213,7 +231,7 @@ class Descent {
     this.#readAhead(level);
   }
 
-  /** Begins to read the next directories. */
+  /** Starts to read the next subdirectories of a directory ahead. */
   #readAhead(level: Level): void {
     level.searched = Math.max(level.searched, level.at);
     while (level.ahead.size < AHEAD && this.#ahead < AHEAD_IN_ALL) {
@@ -249,7 +267,7 @@ class Descent {
     };
   }
 
-  /** Gives up the requests under way, and closes the open directories. */
+  /** Aborts the requests in progress, and closes the open directories. */
   close(): void {
     this.#stop.abort();
     for (const { batches, ahead } of this.#levels) {
