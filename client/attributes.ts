@@ -132,7 +132,7 @@ export async function renameFile(
       throw new NinePError("Invalid cross-device link", {
         message: `${
           labelOf(newPath)
-        } is not in its directory, and 9P renames only within one`,
+        } is in another directory, and 9P renames only within one directory`,
       });
     }
     await paths.moving(

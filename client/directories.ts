@@ -128,7 +128,6 @@ export function removeFile(
 ): Promise<void> {
   const { session } = paths;
   const remove = async (signal: AbortSignal | undefined) => {
-    checkMost(`remove ${labelOf(file)}`, "maxEntries", options.maxEntries);
     const fid = await fidToRemove(paths, file, signal);
     paths.cachedFids.forget(fid);
     if (!options.recursive) return await session.remove(fid, signal);
@@ -141,6 +140,14 @@ export function removeFile(
     }
   };
   const isGiven = typeof file === "number" && file !== paths.root;
+  const check = () => {
+    try {
+      checkMost(`remove ${labelOf(file)}`, "maxEntries", options.maxEntries);
+    } catch (error) {
+      if (isGiven) session.drop(file); // A call always ends the given fid.
+      throw error;
+    }
+  };
   // If the call is already aborted, the client sends no Tremove. A call of
   // remove() always ends the given fid, so the client clunks the fid.
   if (isGiven && options.signal?.aborted) {
@@ -152,7 +159,10 @@ export function removeFile(
     "remove",
     file,
     options,
-    (signal) => paths.moving(file, () => remove(signal)),
+    (signal) => {
+      check();
+      return paths.moving(file, () => remove(signal));
+    },
   );
 }
 

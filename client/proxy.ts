@@ -171,7 +171,7 @@ export async function proxyOf<Api>(
         shown,
         bounds,
         (signal) =>
-          present.withKept(
+          present.withCachedFid(
             file,
             signal,
             (fid) =>

@@ -19,7 +19,7 @@ import {
 import { type Authenticate, login } from "./login.ts";
 import { ClientSession } from "./client_session.ts";
 
-const OTHER = "it is not the same file any more";
+const NOT_SAME_FILE = "it is not the same file any more";
 
 /** Settings that are the same for each connection. */
 export interface RestorationPlan {
@@ -77,7 +77,7 @@ export class Restoration {
       else trees.set(origin.attach, [[fid, origin]]);
     }
     const refusals = await Promise.all(
-      [...trees].map(([attach, fids]) => this.#makeTree(attach, fids)),
+      [...trees].map(([attach, fids]) => this.#restoreTree(attach, fids)),
     );
     if (refusals.length > 0 && !refusals.includes(undefined)) throw refusals[0];
   }
@@ -110,7 +110,7 @@ export class Restoration {
    * Attaches to a tree and restores its fids. Returns the error if the server
    * refuses to attach.
    */
-  async #makeTree(
+  async #restoreTree(
     attach: Tattach,
     fids: readonly [number, Origin][],
   ): Promise<NinePError | undefined> {
@@ -128,14 +128,18 @@ export class Restoration {
       return error;
     }
     await Promise.all(
-      fids.map(([fid, origin]) => this.#makeOrFail(root, fid, origin)),
+      fids.map(([fid, origin]) => this.#restoreOrFail(root, fid, origin)),
     );
     return undefined;
   }
 
-  async #makeOrFail(root: number, fid: number, origin: Origin): Promise<void> {
+  async #restoreOrFail(
+    root: number,
+    fid: number,
+    origin: Origin,
+  ): Promise<void> {
     try {
-      const reason = await this.#make(root, fid, origin);
+      const reason = await this.#restore(root, fid, origin);
       if (reason) this.#failed.set(fid, stale(origin, reason));
     } catch (error) {
       if (!(error instanceof NinePError)) throw error;
@@ -147,7 +151,7 @@ export class Restoration {
    * Restores a fid. Returns the reason if the restored fid cannot be used for
    * the same file.
    */
-  async #make(
+  async #restore(
     root: number,
     fid: number,
     origin: Origin,
@@ -155,18 +159,18 @@ export class Restoration {
     const { open, isWritten = false } = origin;
     await this.#session.walk(root, origin.names, undefined, fid);
     const made = this.#mux.origin(fid);
-    if (!made) return OTHER; // The Rwalk has made one.
+    if (!made) return NOT_SAME_FILE; // The Rwalk has made one.
     // A root that is not open may be another file than before.
     const isRoot = origin.names.length === 0 && !open;
-    if (!isRoot && !isSame(made.qid, origin.qid)) return OTHER;
-    if (!isWritten && isOlder(made.qid, origin.qid)) return OTHER;
+    if (!isRoot && !isSame(made.qid, origin.qid)) return NOT_SAME_FILE;
+    if (!isWritten && isOlder(made.qid, origin.qid)) return NOT_SAME_FILE;
     if (!open) return undefined;
     if (isWritten && made.qid.vers === 0) {
       return "what was written to it may be gone";
     }
     const { qid } = await this.#session.open(fid, open.mode & ~OTRUNC);
-    if (!isSame(qid, open.qid)) return OTHER;
-    if (!isWritten && isOlder(qid, open.qid)) return OTHER;
+    if (!isSame(qid, open.qid)) return NOT_SAME_FILE;
+    if (!isWritten && isOlder(qid, open.qid)) return NOT_SAME_FILE;
     made.isWritten = isWritten;
     made.isRewound = isDirectory(qid);
     if (isDirectory(qid)) return undefined;

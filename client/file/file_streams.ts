@@ -11,7 +11,7 @@ import { copyInto, leftOff, ReadAhead, WriteBehind } from "./stream.ts";
  * A readable stream has no timeout, because the file may have no new data for
  * hours.
  */
-const SILENT = { timeout: Infinity };
+const NO_TIMEOUT = { timeout: Infinity };
 
 /** Reads a file from its position on, chunk by chunk, and moves the position. */
 export class ChunkReader {
@@ -83,7 +83,7 @@ export function readableOf(
   /** The rest of a chunk that was longer than the buffer of a BYOB reader. */
   let rest: Uint8Array<ArrayBuffer> | undefined;
   const pull = async (controller: ReadableByteStreamController) => {
-    const chunk = rest ?? await source.next(SILENT);
+    const chunk = rest ?? await source.next(NO_TIMEOUT);
     rest = undefined;
     const request = controller.byobRequest;
     if (!chunk) {

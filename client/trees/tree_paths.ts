@@ -63,7 +63,7 @@ export class TreePaths extends PathRoot {
   /** Absolute path of the current directory. */
   cwd = "/";
   /** Fid of the current directory, unless it is the root. */
-  #here: number | undefined;
+  #cwdFid: number | undefined;
   /** Cached fids of paths, for later calls. */
   readonly cachedFids: CachedFids = new CachedFids(this.session);
   #isReleased = false;
@@ -80,7 +80,7 @@ export class TreePaths extends PathRoot {
    */
   protected override start(path: string | readonly string[]): number {
     this.#check();
-    return isAbsolute(path) ? this.root : this.#here ?? this.root;
+    return isAbsolute(path) ? this.root : this.#cwdFid ?? this.root;
   }
 
   /**
@@ -110,8 +110,8 @@ export class TreePaths extends PathRoot {
       if (!isDirectory(qid)) throw new NinePError("not a directory");
       signal?.throwIfAborted(); // The reply may have come all the same.
       this.#check();
-      if (this.#here !== undefined) this.session.drop(this.#here);
-      this.#here = fid;
+      if (this.#cwdFid !== undefined) this.session.drop(this.#cwdFid);
+      this.#cwdFid = fid;
       this.cwd = cwd;
     });
   }
@@ -133,7 +133,7 @@ export class TreePaths extends PathRoot {
    * Runs an operation on the cached fid of a path. The client walks to the path
    * for the first call, and uses the same fid for later calls.
    */
-  withKept<T>(
+  withCachedFid<T>(
     path: string,
     signal: AbortSignal | undefined,
     work: (fid: number) => Promise<T>,
@@ -242,7 +242,7 @@ export class TreePaths extends PathRoot {
     // A server may delay the Rclunk until the calls of the fid are answered.
     for (const fid of kept) session.flushFid(fid, () => closed);
     const fids = [this.root, ...kept];
-    if (this.#here !== undefined) fids.push(this.#here);
+    if (this.#cwdFid !== undefined) fids.push(this.#cwdFid);
     const clunks = fids.map((fid) => session.clunk(fid));
     for (const clunk of await Promise.allSettled(clunks)) {
       // After the end of the session the server has no fids, so this error is

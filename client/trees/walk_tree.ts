@@ -17,9 +17,9 @@ import { memberOf, type NearLocation, PathRoots } from "./location.ts";
 import { type DirectoryLevel, LoopDetector } from "./loop_detector.ts";
 
 /** Most subdirectories of one directory that are read ahead. */
-const AHEAD = 8;
+const AHEAD_PER_DIRECTORY = 8;
 /** Most directories of one walk that are read ahead. */
-const AHEAD_IN_ALL = 64;
+const AHEAD_PER_WALK = 64;
 
 /** Options of {@linkcode Client.walkTree}. */
 export interface WalkTreeOptions extends CallerOptions {
@@ -70,7 +70,7 @@ export async function* walkTree(
       },
     );
     const depth = isDirectory(stat.qid) ? maxDepth : 0;
-    const descent = new Descent(bases, top, stat.qid, depth, options);
+    const descent = new TreeTraversal(bases, top, stat.qid, depth, options);
     try {
       yield { path: top.label, stat: fileStat(stat) };
       for (
@@ -119,7 +119,7 @@ interface Level {
  * The traversal of a tree. It holds the directories from the top to the
  * directory whose members come next.
  */
-class Descent {
+class TreeTraversal {
   readonly #bases: PathRoots;
   readonly #maxDepth: number;
   readonly #stop = new AbortController();
@@ -155,7 +155,7 @@ class Descent {
     ) {
       const member = level.batch[level.at++];
       if (member === undefined) {
-        await this.#turn(level);
+        await this.#nextBatch(level);
         continue;
       }
       const path = join(level.location.label, member.name);
@@ -168,14 +168,16 @@ class Descent {
    * Takes the next batch of a directory. At the end of the directory, returns
    * to its parent.
    */
-  async #turn(level: Level): Promise<void> {
+  async #nextBatch(level: Level): Promise<void> {
     const { first } = level;
     level.first = undefined;
     level.batch = [];
     level.at = level.searched = 0;
     try {
       const { value } = await (first ?? level.batches.next());
-      if (first && value) level.location = await this.#near(level.location);
+      if (first && value) {
+        level.location = await this.#nearLocation(level.location);
+      }
       if (first && value) level.step = await this.#step(level, value);
       if (value) level.batch = value;
     } catch (error) {
@@ -210,7 +212,7 @@ class Descent {
    * Returns a location of a directory that is near enough to walk to its
    * members with one Twalk.
    */
-  #near(location: NearLocation): Promise<NearLocation> {
+  #nearLocation(location: NearLocation): Promise<NearLocation> {
     return operate(
       location.base.session,
       "list",
@@ -234,7 +236,9 @@ class Descent {
   /** Starts to read the next subdirectories of a directory ahead. */
   #readAhead(level: Level): void {
     level.searched = Math.max(level.searched, level.at);
-    while (level.ahead.size < AHEAD && this.#ahead < AHEAD_IN_ALL) {
+    while (
+      level.ahead.size < AHEAD_PER_DIRECTORY && this.#ahead < AHEAD_PER_WALK
+    ) {
       const member = level.batch[level.searched++];
       if (member === undefined) return;
       if (!this.#isToEnter(level, member)) continue;

@@ -410,7 +410,7 @@ test("rename() into another directory is EXDEV", async () => {
     const error = await assertRejects(
       () => scene.client.rename("a/x", to),
       NinePError,
-      `Cannot rename "a/x": "${to}" is not in its directory, and 9P renames only within one`,
+      `Cannot rename "a/x": "${to}" is in another directory, and 9P renames only within one directory`,
     );
     assertEquals(error.code, "EXDEV");
     assertEquals(error.ename, "Invalid cross-device link");
