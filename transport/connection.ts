@@ -55,7 +55,8 @@ export interface Connection {
   readonly maxUnanswered?: number | undefined;
   /**
    * True when the peer takes replies to all of its requests after the end of
-   * its direction, as the client of a POST does; false by default.
+   * its direction, as the client of a POST does; false by default. `closed` then
+   * says that the peer takes no more replies.
    */
   readonly repliesAfterEnd?: boolean | undefined;
   /**

@@ -7,6 +7,9 @@ import type { Connection } from "./connection.ts";
 /** The media type of both bodies. */
 export const MEDIA_TYPE = "application/octet-stream";
 
+/** Milliseconds that the server has to end its response. */
+const END_MS = 1000;
+
 /**
  * Sends a POST whose body is a stream.
  *
@@ -16,8 +19,7 @@ export const MEDIA_TYPE = "application/octet-stream";
 export function post(url: string, extensions: object): Connection {
   const abort = new AbortController();
   const up = new TransformStream<Uint8Array, Uint8Array>();
-  const down = new TransformStream<Uint8Array, Uint8Array>();
-  const response = fetch(url, {
+  const reader = fetch(url, {
     method: "POST",
     headers: { "content-type": MEDIA_TYPE, accept: MEDIA_TYPE },
     body: up.readable,
@@ -25,20 +27,39 @@ export function post(url: string, extensions: object): Connection {
     // Standard, but not in all versions of the types.
     ...{ duplex: "half" },
     ...extensions,
+  }).then((response) => bodyOf(response).getReader());
+  reader.catch(() => {}); // A read reports the error.
+  const readable = new ReadableStream<Uint8Array>({
+    async pull(controller) {
+      const { done, value } = await (await reader).read();
+      if (done) controller.close();
+      else controller.enqueue(value);
+    },
   });
-  response.then(bodyOf)
-    .then((body) => body.pipeTo(down.writable))
-    .catch((error) => down.writable.abort(error))
-    .catch(() => {}); // The stream has ended by itself.
-  const close = () => abort.abort();
-  return fromStreams({
-    readable: down.readable,
-    writable: up.writable,
-    close,
-  }, url);
+  let resolveClosed: () => void;
+  const closed = new Promise<void>((resolve) => resolveClosed = resolve);
+  // The response is read to its end, because a server of Deno 2.9 loses a
+  // descriptor with each client that breaks off.
+  const drain = async () => {
+    const timer = setTimeout(() => abort.abort(), END_MS);
+    try {
+      while (!(await (await reader).read()).done);
+    } catch {
+      // The connection has ended.
+    }
+    clearTimeout(timer);
+    resolveClosed();
+  };
+  const close = () => void drain();
+  return {
+    ...fromStreams({ readable, writable: up.writable, close }, url),
+    closed,
+  };
 }
 
-function bodyOf({ ok, status, statusText, body }: Response): ReadableStream {
+function bodyOf(
+  { ok, status, statusText, body }: Response,
+): ReadableStream<Uint8Array> {
   if (ok && body) return body;
   void body?.cancel();
   throw new Error(`the server answered ${status} ${statusText}`);

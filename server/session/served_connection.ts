@@ -54,6 +54,11 @@ export class ServedConnection<N extends FidNode> {
     const { lifetime, condition, watchdog, outbox, presence } = this.#parts;
     const { pending } = this.#parts.admission;
     watchdog.start();
+    const { connection } = this.#parts.session;
+    if (connection.repliesAfterEnd) {
+      // Some runtimes do not end the request of a client that has gone.
+      void connection.closed?.then(() => lifetime.close());
+    }
     const pump = this.#serve().catch((error) => lifetime.fail(error));
     // The session can end while the pump waits for further bytes of the client.
     await new Promise<void>((resolve) => {
@@ -89,7 +94,6 @@ export class ServedConnection<N extends FidNode> {
     const { pending } = this.#parts.admission;
     const { connection } = this.#parts.session;
     if (!lifetime.clientGone || !connection.repliesAfterEnd) return;
-    void connection.closed?.then(() => lifetime.close());
     await condition.until(() => lifetime.ended || pending.size === 0);
   }
 
