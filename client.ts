@@ -22,6 +22,11 @@
  * @module
  */
 
+export {
+  BatchClient,
+  type BatchClientOptions,
+  connectBatch,
+} from "./client/batch.ts";
 export type { CallOptions } from "./client/call.ts";
 export type { FileData } from "./client/transfer/chunks.ts";
 export {

@@ -44,3 +44,8 @@ export type {
   BunWebSocket,
   BunWebSocketHandlers,
 } from "./transport/web_acceptor.ts";
+export {
+  type BatchHandler,
+  batchHandler,
+  type BatchOptions,
+} from "./server/batch.ts";

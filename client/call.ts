@@ -149,18 +149,32 @@ function tooLong(label: string, cause: RangeError): RangeError {
 
 /** Returns the value of an Rcall. */
 function valueIn(
-  { err, text, data }: Rcall,
+  reply: Rcall,
   session: ClientSession,
   { what, maxLength }: ReadBounds,
 ): Uint8Array {
   session.hasTcall = true;
-  if (err === 0) {
-    if (data.length > maxLength) throw tooLarge(what, maxLength);
-    return data;
-  }
+  const data = bytesOfValue(reply);
+  if (data.length > maxLength) throw tooLarge(what, maxLength);
+  return data;
+}
+
+/** Returns the bytes of the value in an Rcall. */
+function bytesOfValue({ err, text, data }: Rcall): Uint8Array {
+  if (err === 0) return data;
   if (err === NOT_A_FUNCTION) throw new NinePError("not a function file");
   const detail = text === "" ? "" : `: ${text}`;
   throw new NinePError(`error ${err}${detail}`);
+}
+
+/** Decodes the value in an Rcall. */
+export function valueOf<T>(
+  reply: Rcall,
+  loader: CallOptions<T>["loader"],
+): T {
+  // Without a `loader`, the caller declares the type of the value by `T`.
+  const load = loader ?? (loadJson as (data: Uint8Array) => T);
+  return load(bytesOfValue(reply));
 }
 
 /**

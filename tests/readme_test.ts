@@ -23,7 +23,9 @@ const [composed = "", own, handler, forPython, fixture] = await blocksOf(
   "docs/server.md",
 );
 
-const [several, certificates, web] = await blocksOf("docs/transports.md");
+const [several, certificates, web, batch] = await blocksOf(
+  "docs/transports.md",
+);
 
 /** Returns a port that was free a moment ago. */
 function freePort(): number {
@@ -314,6 +316,17 @@ Deno.test("docs/transports.md: several addresses, certificates, a fetch handler"
   assertEquals(handled, "true\nhello\n");
 });
 
+Deno.test("docs/transports.md: a batch", async () => {
+  const output = await run(`
+    import { batchHandler, connectBatch, MemoryFs } from "jsr:@ninep/ninep";
+    const fs = new MemoryFs({ motd: "hello\\n" });
+    fs.register("add", (a: number, b: number) => a + b, { params: ["a", "b"] });
+    ${batch}
+    console.log(motd.trim(), sum);
+  `);
+  assertEquals(output, "hello 42\n");
+});
+
 Deno.test("README and docs/: no block of TypeScript is left out", async () => {
   const pages = ["README.md"];
   for await (const { name } of Deno.readDir(new URL("docs", root))) {
@@ -332,7 +345,7 @@ Deno.test("README and docs/: no block of TypeScript is left out", async () => {
     "docs/linux.md 0",
     "docs/protocol.md 0",
     "docs/server.md 5",
-    "docs/transports.md 3",
+    "docs/transports.md 4",
   ]);
 });
 
