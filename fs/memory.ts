@@ -60,12 +60,12 @@ const MiB = 1024 * 1024;
 const GiB = 1024 * MiB;
 
 /**
- * A tree of files in memory, to be served: directories, files, and functions
- * that are bound to files.
+ * A file tree in memory that a server can serve. It contains directories,
+ * files, and functions that are bound to files.
  *
- * Clients work on it with the permissions of stat(9P); the program that owns it
- * has all rights. Paths are split at `/`; empty elements and `.` are dropped,
- * `..` is the parent.
+ * Clients access the tree with the permissions of stat(9P). The program that
+ * made the tree has all rights. Paths are split at `/`; empty elements and `.`
+ * are dropped, `..` is the parent.
  *
  * @example Files and a function
  * ```ts
@@ -88,9 +88,12 @@ const GiB = 1024 * MiB;
 export class MemoryFs implements ServableTree {
   /** The root directory. */
   readonly root: DirNode;
-  /** The rules of the tree: all rules, with its users. */
+  /**
+   * The rules for the tree: all default checks, with `users`, `strict` and
+   * `maxName` of the options.
+   */
   readonly rules: Rules;
-  /** Handler for servers: functions that need no `this`. */
+  /** The handler of the tree for servers. Its methods need no `this`. */
   readonly handler: Handler<PathNode>;
   readonly #volume: TreeVolume;
   readonly #running: RunningCalls;
@@ -103,7 +106,8 @@ export class MemoryFs implements ServableTree {
    * @param content Initial files (0644) and directories (0755).
    * @param options Owner, permissions of the root, limits.
    * @throws {NinePError} A name is illegal, or the content is too large.
-   * @throws {TypeError} The content is neither text, bytes nor object, or contains itself.
+   * @throws {TypeError} A part of the content is neither text, bytes nor a
+   *   plain object, or the content contains itself.
    * @throws {RangeError} A limit is negative or not a number.
    */
   constructor(content: Content = {}, options: MemoryFsOptions = {}) {
@@ -234,14 +238,14 @@ export class MemoryFs implements ServableTree {
 
   /**
    * Binds a function to a new file. Clients call it with a Tcall, or write the
-   * arguments and read the value. `fn` may also be an object of functions: the
-   * member `fname` of the arguments, or the first positional argument, then
-   * names the function.
+   * arguments and read the value. `fn` may also be an object of functions. The
+   * member `fname` of the arguments, or else the first positional argument,
+   * then names the function to call.
    *
    * With `context: true` the function gets the context of its caller before all
-   * other arguments. Nothing that a caller sends can take its place. The caller
-   * gets the error of a function, unless `maskErrors` is set, and so does
-   * `onError` of the server; see {@linkcode CallableOptions}.
+   * other arguments. A caller cannot replace this context with an argument. The
+   * caller gets the error of a function, unless `maskErrors` is set. `onError`
+   * of the server always gets the error; see {@linkcode CallableOptions}.
    *
    * @param path Path of the file.
    * @param fn Function, or functions by name; see {@linkcode CallableOptions}
@@ -338,7 +342,7 @@ export class MemoryFs implements ServableTree {
    * @param hooks Functions of the file, and its permissions; see {@linkcode FileHooks}.
    * @returns The new node.
    * @throws {NinePError} As create().
-   * @throws {TypeError} A member of `hooks` is no function, or two functions
+   * @throws {TypeError} A member of `hooks` is not a function, or two functions
    *   exclude each other.
    * @throws {RangeError} The length is negative or not a whole number.
    *
@@ -367,9 +371,9 @@ export class MemoryFs implements ServableTree {
    */
   define<State>(path: string, hooks: FileHooks<State>): HookNode;
   /**
-   * Makes a directory that functions define: they look names up, list them, and
-   * decide what clients may do in it. Files that the program makes in it come
-   * first.
+   * Makes a directory that functions define. The functions look up names, list
+   * names, and decide which changes clients may make. A file that the program
+   * makes in the directory takes precedence over the functions.
    *
    * @param path Path of the directory.
    * @param hooks Functions of the directory, and its permissions; see {@linkcode DirHooks}.
@@ -432,8 +436,9 @@ export class MemoryFs implements ServableTree {
    *
    * @param existing Path of the file.
    * @param path Further path of the file.
-   * @throws {NinePError} ENOENT: there is no such file. EISDIR: it is a
-   *   directory, which has one parent. Else as create().
+   * @throws {NinePError} ENOENT: `existing` does not exist. EISDIR: `existing`
+   *   is a directory, and a directory has exactly one name. Otherwise as
+   *   create().
    */
   link(existing: string, path: string): void {
     const file = this.#node("link", existing);
@@ -455,8 +460,8 @@ export class MemoryFs implements ServableTree {
   }
 
   /**
-   * Finds the node of a path. For a file with several names, it is the node of
-   * this name.
+   * Finds the node of a path. For a file with several names, returns the node
+   * of the name in the path.
    */
   #find(path: string): TreeNode | undefined {
     let node: TreeNode | undefined = this.root;
@@ -472,8 +477,9 @@ export class MemoryFs implements ServableTree {
    *
    * @param path Path of the file.
    * @returns A copy of its content.
-   * @throws {NinePError} ENOENT: there is none. EISDIR: it is a directory.
-   *   EOPNOTSUPP: it is no plain file: only clients call or open it.
+   * @throws {NinePError} ENOENT: there is no such file. EISDIR: the path is a
+   *   directory. EOPNOTSUPP: the file is not a plain file, and only clients can
+   *   open or call it.
    */
   readFile(path: string): Uint8Array {
     return this.#file("read", path).content;
@@ -483,7 +489,7 @@ export class MemoryFs implements ServableTree {
    * Reads a whole file as text.
    *
    * @param path Path of the file.
-   * @returns Its content. Bytes that are no UTF-8 become U+FFFD.
+   * @returns The content of the file. Bytes that are not UTF-8 become U+FFFD.
    * @throws {NinePError} As readFile().
    */
   readTextFile(path: string): string {
@@ -491,11 +497,11 @@ export class MemoryFs implements ServableTree {
   }
 
   /**
-   * Replaces the content of a file, or makes it.
+   * Replaces the content of a file. Makes the file if it does not exist.
    *
    * @param path Path of the file.
    * @param data New content.
-   * @param options Permissions and owner of a file that is made.
+   * @param options Permissions and owner, if the file is made.
    * @throws {NinePError} As create() and readFile().
    */
   writeFile(
@@ -516,8 +522,10 @@ export class MemoryFs implements ServableTree {
    * Lists a directory.
    *
    * @param path Path of the directory.
-   * @returns Attributes of its members, in the order of their creation.
-   * @throws {NinePError} ENOENT: there is none. ENOTDIR: it is a file.
+   * @returns Attributes of its members, in the order in which they came into
+   *   the directory.
+   * @throws {NinePError} ENOENT: there is no such directory. ENOTDIR: the path
+   *   is a file.
    */
   readDir(path: string): Stat[] {
     const dir = this.#node("read", path);
@@ -555,7 +563,7 @@ export class MemoryFs implements ServableTree {
    *
    * @param path Path of the file.
    * @param length New length in bytes, 0 by default.
-   * @throws {NinePError} As readFile(); EFBIG, ENOSPC: it is too long.
+   * @throws {NinePError} As readFile(). EFBIG, ENOSPC: the length is too large.
    * @throws {RangeError} The length is negative or not a whole number.
    */
   truncate(path: string, length = 0): void {
@@ -573,9 +581,9 @@ export class MemoryFs implements ServableTree {
    * removed. Clients that have the file open can still use it.
    *
    * @param path Path.
-   * @param options Whether to remove all that is in a directory.
-   * @throws {NinePError} ENOENT: there is none. ENOTEMPTY: the directory has
-   *   members. EPERM: it is the root.
+   * @param options Whether to remove a directory with all its contents.
+   * @throws {NinePError} ENOENT: there is no such file. ENOTEMPTY: the
+   *   directory has members. EPERM: the path is the root.
    */
   remove(path: string, options: RemoveNodeOptions = {}): void {
     const node = this.#node("remove", path);
@@ -690,7 +698,8 @@ export class MemoryFs implements ServableTree {
 }
 
 /**
- * The place for a new file: its directory and name, and the path for messages.
+ * The place for a new file: its directory and name, and the path for error
+ * messages.
  */
 interface Place {
   readonly dir: DirNode;

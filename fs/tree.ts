@@ -1,5 +1,5 @@
-// The contract of a tree of files that a server can serve. The rules that hold
-// for all trees are in rules.ts.
+// The interfaces of a file tree that a server can serve. rules.ts checks the
+// rules that hold for all trees.
 
 import type { Qid } from "../codec.ts";
 import type { Connection } from "../transport.ts";
@@ -36,63 +36,63 @@ export interface Capacity {
   readonly free: number;
   /** Free blocks that a usual user may take. */
   readonly available: number;
-  /** Files that there may be. */
+  /** Maximum number of files. */
   readonly files: number;
-  /** Files that may still be made. */
+  /** Number of files that can still be made. */
   readonly freeFiles: number;
   /** Most bytes of a name. */
   readonly maxName: number;
 }
 
 /**
- * A file of a tree. All members but `qid` and `stat` are optional. Each answers
- * with a value or a promise, at any time and in any order. An error that it
- * throws is the error of this request only. The rules stand above the tree:
- * they call a file only for requests that the protocol and the permissions of
- * the user allow.
+ * A file of a tree. All members but `qid` and `stat` are optional. Each method
+ * returns a value or a promise, and promises may settle in any order. An error
+ * fails only the request that caused it. The rules (rules.ts) check each
+ * request first. They call a file only for requests that the protocol and the
+ * permissions of the user allow.
  */
 export interface TreeFile {
   /**
-   * Identity of the file; read again for each reply, so it may change its
-   * version. No other file of the tree has the same path. QTDIR in the type
-   * makes the file a {@linkcode TreeDir}.
+   * Identity of the file. The server reads this property for each reply, so the
+   * version may change. No other file of the tree has the same path. QTDIR in
+   * the type makes the file a {@linkcode TreeDir}.
    */
   readonly qid: Qid;
   /**
    * True for a function file: a read, write or call of a fid that is not open
-   * opens it, with the checks of that access. False by default.
+   * opens the file, with the checks of that access. False by default.
    */
   readonly implicitOpen?: boolean;
   /**
    * The present place of the file; null when it was removed. Without this
-   * member, the rules take the file to be at the place where it was found, or
-   * where a client has moved it.
+   * member, the rules use the place where the file was found, or the place to
+   * which a client has moved it.
    */
   readonly place?: Place | null | undefined;
   /**
-   * The rules that stand above the file, and above all files that are found
-   * through it. By default they are those of its directory, or of the tree.
+   * The rules for the file, and for all files that are found through it. By
+   * default the rules of its directory, or of the tree.
    */
   readonly rules?: Rules | undefined;
   /**
-   * The attributes that decide on access, where they are at hand. The rules ask
-   * {@linkcode stat} for them otherwise.
+   * The attributes that decide on access, if the tree has them in memory.
+   * Otherwise the rules get the attributes from {@linkcode stat}.
    */
   readonly owned?: Owned | undefined;
-  /** Tells the attributes. See `stat(9P)`. */
+  /** Returns the attributes. See `stat(9P)`. */
   stat(context: RequestContext): Awaitable<Attributes>;
   /**
-   * Changes attributes, all or none. The name is not among them: see
-   * {@linkcode TreeDir.rename}. Default: `wstat prohibited`.
+   * Changes attributes, all or none. The name is changed by {@linkcode
+   * TreeDir.rename} instead. Default: `wstat prohibited`.
    */
   wstat?(
     changes: AttributeChanges,
     context: RequestContext,
   ): Awaitable<void>;
   /**
-   * Changes attributes, and gives the file another name in its directory, in one
-   * step. Default: {@linkcode TreeDir.rename}, and then {@linkcode wstat}; when
-   * that fails, the file gets its old name again.
+   * Changes attributes, and gives the file another name in its directory, in
+   * one step. Default: {@linkcode TreeDir.rename}, and then {@linkcode wstat}.
+   * If wstat() fails, the file gets its old name again.
    */
   readonly wstatNamed?:
     | ((
@@ -102,33 +102,36 @@ export interface TreeFile {
     ) => Awaitable<void>)
     | undefined;
   /**
-   * Throws for changes that {@linkcode wstat} would refuse. It is called before
-   * a rename by the same request, which would have to be undone.
+   * Throws for changes that {@linkcode wstat} would refuse. The rules call it
+   * before any change, because a rename by the same request would have to be
+   * undone.
    */
   checkWstat?(
     changes: AttributeChanges,
     context: RequestContext,
   ): Awaitable<void>;
   /**
-   * Opens the file, and truncates it if the mode has OTRUNC. The result answers
-   * the reads and writes of the fid. A file without this member is empty, and
-   * refuses writes. See `open(9P)`.
+   * Opens the file, and truncates it if the mode has OTRUNC. The returned open
+   * file answers the reads and writes of the fid. A file without this member is
+   * empty, and refuses writes. See `open(9P)`.
    */
   open?(
     request: OpenRequest,
     context: RequestContext,
   ): Awaitable<OpenFile | void>;
-  /** Tells the target of a symbolic link. Default: `Invalid argument`. */
+  /** Returns the target of a symbolic link. Default: `Invalid argument`. */
   readlink?(context: RequestContext): Awaitable<string>;
-  /** Brings the file to stable storage. Default: nothing to do. */
+  /** Writes the file to stable storage. By default there is nothing to do. */
   sync?(context: RequestContext): Awaitable<void>;
-  /** Tells the size of the file system. Default: `Function not implemented`. */
+  /**
+   * Returns the size of the file system. Default: `Function not implemented`.
+   */
   statfs?(context: RequestContext): Awaitable<Capacity>;
   /**
    * Releases a file that attach, lookup, create, mkdir, symlink or open
-   * returned. It is called exactly once for each time that the file was
-   * returned, when no fid stands for the file, or for one below it, any more.
-   * Its errors go to `onError`.
+   * returned. The rules call it exactly once for each time that the file was
+   * returned, when no fid stands for the file, or for a file below it, any
+   * more. Its errors go to `onError`.
    */
   release?(): Awaitable<void>;
 }
@@ -148,15 +151,16 @@ export interface TreeDir extends TreeFile {
     context: RequestContext,
   ): Awaitable<TreeFile | undefined>;
   /**
-   * Throws when the user may not walk from the directory to its parent. It is
-   * for a tree that checks access itself: the rules know the way to the parent,
-   * and ask the tree for no file. Default: nothing to check.
+   * Throws when the user may not walk from the directory to its parent. Only a
+   * tree that checks access itself needs this method, because the rules know
+   * the parent and do not look it up in the tree. By default there is nothing
+   * to check.
    */
   checkParent?(context: RequestContext): Awaitable<void>;
   /**
-   * Lists the members behind a cookie, at cookie 0 all of them, without `.` and
-   * `..`. The library asks for no more members than it has room for. Default:
-   * no members.
+   * Lists the members after a cookie, or all members for cookie 0, without `.`
+   * and `..`. The library takes no more members than the reply has room for.
+   * Default: no members.
    */
   list?(
     request: ListRequest,
@@ -181,17 +185,18 @@ export interface TreeDir extends TreeFile {
     context: RequestContext,
   ): Awaitable<void>;
   /**
-   * Removes a file, or an empty directory. Fids that have it open go on with it.
+   * Removes a file, or an empty directory. Fids that have the file open can
+   * still use it.
    *
-   * @param file The file, as this tree returned it. With it, the directory can
-   *   tell that another file has the name by now.
+   * @param file The file, as this tree returned it. The directory compares it
+   *   with its member, because another file may have the name by now.
    */
   remove?(
     name: string,
     file: TreeFile,
     context: RequestContext,
   ): Awaitable<void>;
-  /** Gives a member another name, or another directory of the same tree. */
+  /** Renames a member, or moves it to another directory of the same tree. */
   rename?(request: Rename, context: RequestContext): Awaitable<void>;
 }
 
@@ -199,13 +204,16 @@ export interface TreeDir extends TreeFile {
 export interface Rename {
   /** The name. */
   readonly name: string;
-  /** The file, as this tree gave it. */
+  /** The file, as this tree returned it. */
   readonly file: TreeFile;
-  /** The directory to move to, often the same. */
+  /** The directory to move to, often the same directory. */
   readonly newDir: TreeDir;
-  /** The name there: legal, and perhaps taken. */
+  /** The name in `newDir`. The name is legal, but may be taken. */
   readonly newName: string;
-  /** True to replace a file that has the name; else `file already exists`. */
+  /**
+   * True to replace a file that has the name. If false, a taken name is refused
+   * with `file already exists`.
+   */
   readonly replace: boolean;
 }
 
@@ -213,7 +221,10 @@ export interface Rename {
 export interface CreateFile {
   /** Name: legal, but perhaps taken. */
   readonly name: string;
-  /** Permissions, with DMAPPEND, DMEXCL, DMTMP; the mask of the directory is applied. */
+  /**
+   * Permissions, with DMAPPEND, DMEXCL, DMTMP. They are already limited to
+   * those of the directory, unless the rules leave out `access`.
+   */
   readonly perm: number;
   /** Mode to open it with. */
   readonly mode: number;
@@ -223,7 +234,10 @@ export interface CreateFile {
 export interface MakeDir {
   /** Name: legal, but perhaps taken. */
   readonly name: string;
-  /** Permissions, with DMDIR; the mask of the directory is applied. */
+  /**
+   * Permissions, with DMDIR. They are already limited to those of the
+   * directory, unless the rules leave out `access`.
+   */
   readonly perm: number;
 }
 
@@ -248,9 +262,9 @@ export interface OpenFile {
   /** Another file that the fid stands for from now on, as for a clone file. */
   readonly file?: TreeFile | undefined;
   /**
-   * Directories between the one of the file that was opened and `file`, from
-   * the outer to the inner one. They are released with `file`. Default: both
-   * files are in the same directory.
+   * Directories between the directory of the opened file and `file`, from the
+   * outermost to the innermost one. They are released with `file`. Default:
+   * both files are in the same directory.
    */
   readonly between?: readonly TreeDir[] | undefined;
   /** Largest transfer in bytes that is atomic; 0, the default, leaves it to msize. */
@@ -263,28 +277,34 @@ export interface OpenFile {
   /**
    * Writes. See `read(9P)`. Default: `Operation not supported`.
    *
-   * @returns Bytes taken, all of them when it is undefined.
+   * @returns The number of bytes that were written; undefined for all.
    */
   write?(
     request: WriteRequest,
     context: RequestContext,
   ): Awaitable<number | void>;
   /**
-   * Calls the function that the file stands for. Default: the file is no function.
+   * Calls the function of a function file. Default: the file is not a function
+   * file.
    *
-   * @returns The value's bytes, or undefined for a file that is no function.
+   * @returns The bytes of the value, or undefined for a file that is not a
+   *   function file.
    */
   call?(
     request: CallRequest,
     context: RequestContext,
   ): Awaitable<Uint8Array | undefined>;
   /**
-   * Goes on in a further mode, for a fid that uses the file without a Topen and
-   * has read it before it writes, or the other way round. Default: the file is
-   * opened anew for both, and this open is closed.
+   * Adds a mode to this open. It is called for a fid that uses the file without
+   * a Topen, and that first reads and then writes, first writes and then reads,
+   * or then sends a Topen. Default: the file is opened again, for reading and
+   * writing or in the mode of the Topen, and this open is closed.
    */
   reopen?(request: OpenRequest, context: RequestContext): Awaitable<void>;
-  /** Ends the open: called exactly once, at the clunk, or when the connection has ended. */
+  /**
+   * Closes the open file. Called exactly once, at the clunk, or when the
+   * connection has ended.
+   */
   close?(ending: Ending): Awaitable<void>;
 }
 
@@ -300,8 +320,9 @@ export interface Ending {
 }
 
 /**
- * The rules that stand above a tree, and the choices in them. A tree leaves
- * out those that something below it enforces, as the kernel of a host does.
+ * The checks that the library makes for a tree, and their options. A tree
+ * switches off the checks that a lower layer makes, such as the kernel of a
+ * host.
  */
 export interface Rules {
   /**
@@ -311,8 +332,8 @@ export interface Rules {
    */
   readonly access?: boolean;
   /**
-   * Refuse all that would change the tree, calls of functions included, with
-   * `read only file system`. False by default.
+   * Refuse every request that would change the tree, and every call of a
+   * function, with `read only file system`. False by default.
    */
   readonly readonly?: boolean;
   /** User that makes all requests; by default the user of the fid. */
@@ -338,12 +359,12 @@ export interface Rules {
 
 /** A tree of files. {@linkcode treeOf} makes one that can be served. */
 export interface Tree {
-  /** Gives the root directory to a user, or throws. See `attach(9P)`. */
+  /** Returns the root directory for a user, or throws. See `attach(9P)`. */
   attach(
     request: AttachRequest,
     context: RequestContext,
   ): Awaitable<TreeDir>;
-  /** The rules that stand above the tree; by default all of them. */
+  /** The rules for the tree. By default each option has its default. */
   readonly rules?: Rules | undefined;
   /** Accepts a connection before its first request; an error closes it. See {@linkcode Handler.connect}. */
   connect?(connection: Connection): Awaitable<void>;

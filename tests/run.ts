@@ -29,11 +29,13 @@ const ALONE = [
 
 /**
  * Suites that need all permissions: they make symbolic links, which Deno allows
- * only to a program that may read and write everything, mount a file system, or
- * start any program.
+ * only to a program that may read and write everything, mount a file system,
+ * start any program, or change the environment.
  */
 const PRIVILEGED = [
   "tests/client/spawn_test.ts",
+  "tests/transport/tls_test.ts",
+  "tests/transport/unix_worker_test.ts",
   "tests/fs/host/limits_test.ts",
   "tests/fs/host/links_test.ts",
 ];

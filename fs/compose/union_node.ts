@@ -45,26 +45,27 @@ import {
 } from "./parts.ts";
 import { isDir, notSupported, WrappedOpen } from "./wrap.ts";
 
-/** Maximum of marks that are removed at a time. */
+/** Maximum number of marks that are removed at a time. */
 const MAX_MARKS = 1000;
 
 /**
- * Maximum of tries of a lookup. A further try is needed when the directory has
- * changed during the lookup.
+ * Maximum number of tries of a lookup. A further try is needed when the
+ * directory has changed during the lookup.
  */
 const MAX_TRIES = 16;
 
 /** A listing of a directory in progress. */
 interface ActiveListing {
   /**
-   * The members that were copied after the listing began; true for those that
-   * were listed.
+   * The members that were copied to the upper tree after the listing began. The
+   * value is true for a member that was already listed.
    */
   readonly copied: Map<string, boolean>;
 }
 
 /**
- * A file of a union. While fids stand for a file, there is one object for it.
+ * A file of a union. While any fid stands for a file, exactly one object
+ * represents the file.
  */
 export class UnionFile implements TreeFile {
   readonly layers: Layers;
@@ -72,13 +73,17 @@ export class UnionFile implements TreeFile {
   parent: UnionDir | undefined;
   name: string;
   /**
-   * The file in each tree, from the top down. All are released with this file.
+   * The file in each tree that has it, the upper tree first. All parts are
+   * released with this file.
    */
   readonly parts: Part[];
   /** Number of references. */
   uses = 1;
   isRemoved = false;
-  /** True while the file is removed or renamed. No copy begins meanwhile. */
+  /**
+   * True while a request removes or renames the file. No copy begins during
+   * this time.
+   */
   isLeaving = false;
   /** The part that gets the requests. */
   #top: Part;
@@ -123,7 +128,8 @@ export class UnionFile implements TreeFile {
   get place(): Place | null | undefined {
     if (this.isRemoved) return null;
     const { parent: dir, name } = this;
-    // A file that an open has led to has no known name.
+    // The name of a file that replaced another one at an open (as for a clone
+    // file) is not known.
     return dir === undefined || name === "" ? undefined : { dir, name };
   }
 
@@ -179,7 +185,10 @@ export class UnionFile implements TreeFile {
     return new LowerOpen(this, request, open);
   }
 
-  /** Returns the file for a file that an open of this one has led to. */
+  /**
+   * Returns the union's file for another file that an open of this file has
+   * returned, as for a clone file.
+   */
   fileOf(file: TreeFile): TreeFile {
     const part = { ...this.#top, file };
     const Kind = isDir(file) ? UnionDir : UnionFile;
@@ -252,7 +261,7 @@ export class UnionFile implements TreeFile {
       try {
         await copying.done;
       } catch (error) {
-        // If the other client has given up, this request makes the copy.
+        // If the client of that copy has given up, this request makes the copy.
         if (!copying.signal.aborted) throw error;
       }
     }
@@ -334,7 +343,10 @@ export class UnionDir extends UnionFile implements TreeDir {
     return file;
   }
 
-  /** Removes a member that no fid stands for, or that has lost its name. */
+  /**
+   * Removes a member from the table of members, because no fid stands for the
+   * member, or because the member has lost its name.
+   */
   forget(node: UnionFile): void {
     if (this.#members.get(node.name) === node) this.#members.delete(node.name);
   }
@@ -386,7 +398,10 @@ export class UnionDir extends UnionFile implements TreeDir {
     return this.#nodeOf(name, [{ layer: 0, file, rules }]);
   }
 
-  /** Finds the parts of a name. Only a directory has several. */
+  /**
+   * Finds the file of a name in each tree. Only a directory can have more than
+   * one part.
+   */
   async #find(
     name: string,
     context: RequestContext,
@@ -602,7 +617,10 @@ export class UnionDir extends UnionFile implements TreeDir {
     to.#changes++;
   }
 
-  /** Removes or renames a member. Refuses a second such request meanwhile. */
+  /**
+   * Runs the removal or rename of a member. Refuses a second removal or rename
+   * of the member during this time.
+   */
   async #leave(node: UnionFile, take: () => Promise<void>): Promise<void> {
     if (node.isLeaving) throw new NinePError("file does not exist");
     node.isLeaving = true;
@@ -630,7 +648,10 @@ export class UnionDir extends UnionFile implements TreeDir {
     this.layers.drop(qid);
   }
 
-  /** Makes the mark that hides a name, if a lower tree has the name. */
+  /**
+   * Makes the marker file that hides a name of the lower trees, if a lower tree
+   * has the name.
+   */
   async #hide(name: string, context: RequestContext): Promise<void> {
     const below = this.#dirs.filter(({ layer }) => layer > 0);
     if (below.length === 0 || !await this.#hasName(name, context, below)) {
@@ -676,7 +697,7 @@ export class UnionDir extends UnionFile implements TreeDir {
     } while (marks.length === MAX_MARKS && file.remove !== undefined);
   }
 
-  /** Returns a file as one of this union. Throws for other files. */
+  /** Returns the file if it belongs to this union. Throws otherwise. */
   #own(file: TreeFile): UnionFile {
     if (file instanceof UnionFile && file.layers === this.layers) return file;
     throw crossError();

@@ -1,5 +1,5 @@
-// The wrapper that compositions use: a tree with the files of another tree, but
-// with other identities, rules or users.
+// Wraps a tree, so that its files get other identities, rules or users. The
+// compositions are built on this wrapper.
 
 import { NinePError, type Qid, QTDIR } from "../../codec.ts";
 import { then } from "../../codec/_awaitable.ts";
@@ -38,8 +38,8 @@ import { connectionHooks } from "./connections.ts";
 import { NO_BYTES } from "../../codec/wire.ts";
 
 /**
- * The changes that {@linkcode wrapTree} makes. All other requests are passed
- * on.
+ * The changes that {@linkcode wrapTree} makes to a tree. All other properties
+ * and all requests pass unchanged.
  */
 export interface TreeChanges {
   /** Returns the rules for files that have the given rules in the tree. */
@@ -119,9 +119,15 @@ export async function releaseAll(files: readonly TreeFile[]): Promise<void> {
 export class View {
   /** The tree. */
   readonly tree: Tree;
-  /** True when the tree can move files to directories outside of this tree. */
+  /**
+   * True for a view of a part of the tree, such as a subtree. The tree can move
+   * a file out of this part.
+   */
   readonly isConfined: boolean;
-  /** The rules of a tree without rules: always the same object. */
+  /**
+   * The rules for a tree that has no rules. It is one object, so that rulesOf()
+   * always returns the same result for it.
+   */
   readonly allRules: Rules = {};
   readonly #changes: TreeChanges;
   // A further lookup of a file must find the same wrapper.
@@ -135,8 +141,8 @@ export class View {
   /**
    * Makes the view of a tree.
    *
-   * @param isConfined True when the tree can move files to directories outside
-   *   of this view.
+   * @param isConfined True when the view shows only a part of the tree, so that
+   *   the tree can move a file out of the view.
    */
   constructor(tree: Tree, changes: TreeChanges, isConfined = false) {
     this.tree = tree;
@@ -198,7 +204,9 @@ export class View {
     throw new NinePError("Invalid cross-device link");
   }
 
-  /** Returns the rules that stand above a file. */
+  /**
+   * Returns the changed rules for a file that has the given rules in the tree.
+   */
   rulesOf(rules: Rules): Rules {
     if (this.#changes.rules === undefined) return rules;
     let changed = this.#rules.get(rules);
@@ -237,8 +245,8 @@ export class View {
   }
 
   /**
-   * Returns the members of a directory. For the same listing that tells whether
-   * it is current, the result is always the same object.
+   * Returns the listing of a directory with changed identities. For a listing
+   * with `isCurrent`, the result is always the same object.
    */
   listingOf(listing: Listing): Listing {
     if (this.#changes.qid === undefined) return listing;
@@ -262,7 +270,8 @@ export class View {
     for (const entry of listing) yield this.#entryOf(entry);
   }
 
-  // A generator could not be ended while it waits for the next entry.
+  // An async generator is not used, because its return() would wait until the
+  // pending next() settles.
   #lateEntries(listing: AsyncIterable<DirEntry>): AsyncIterable<DirEntry> {
     return {
       [Symbol.asyncIterator]: () => {
@@ -288,7 +297,8 @@ export class View {
   }
 
   /**
-   * Returns the open file, or a wrapper if something in it must be changed.
+   * Returns the open file. Wraps the open file if its context or its `file`
+   * must be changed.
    */
   openOf(open: OpenFile | void): OpenFile | undefined {
     if (open === undefined) return undefined;
@@ -336,8 +346,8 @@ export class WrappedFile implements TreeFile {
   get place(): Place | null | undefined {
     const { place } = this.inner;
     if (place === undefined || place === null) return place;
-    // For a file that was moved out of the tree, the place where the client has
-    // found it counts.
+    // A file that was moved out of the view has no place in the view. With
+    // undefined, the rules use the place where the client found the file.
     if (this.view.isConfined && !this.view.knows(place.dir)) return undefined;
     const dir = this.view.fileOf(place.dir);
     return isDir(dir) ? { dir, name: place.name } : undefined;
@@ -415,9 +425,12 @@ export class WrappedFile implements TreeFile {
 
 /** The name and the rules of a directory that is the root of a wrapped tree. */
 export interface RootOptions {
-  /** Name in its attributes; by default the name that its tree gives. */
+  /**
+   * Name in the attributes of the directory. By default the name that its tree
+   * gives.
+   */
   readonly name?: string;
-  /** The rules that stand above it; by default those of the tree. */
+  /** The rules for the directory. By default the rules of its tree. */
   readonly rules?: Rules;
 }
 
@@ -543,7 +556,10 @@ export class WrappedDir extends WrappedFile implements TreeDir {
     );
   }
 
-  /** Throws for a name that clients cannot move a member to. */
+  /**
+   * Throws if a rename must not use a name in this directory. By default every
+   * name is allowed.
+   */
   checkTaken(_name: string, _replace: boolean): void {}
 }
 

@@ -24,8 +24,8 @@ import type {
 import { checkLimit } from "../memory/quota.ts";
 
 /**
- * Default of `maxText`: most bytes of an argument text. A Tcall can carry the
- * 16th part of it.
+ * Default of `maxText`: most bytes of an argument text. The text of a Tcall has
+ * at most 65,535 bytes, because its length has 16 bits.
  */
 const TEXT_MAX = 1024 * 1024;
 /** Longest delay of a timer, in milliseconds. */
@@ -40,9 +40,9 @@ const encoder = new TextEncoder();
  * The context of a call.
  *
  * A function gets this context as its first argument if it is registered with
- * `context: true`; see {@linkcode ContextOptions}. Nothing that a caller sends
- * can take its place, so a function may decide by the context what the caller
- * may do.
+ * `context: true`; see {@linkcode ContextOptions}. A caller cannot replace the
+ * context with an argument, so a function may use the context to decide what
+ * the caller may do.
  */
 export interface CallContext {
   /**
@@ -57,8 +57,8 @@ export interface CallContext {
   /** The connection of the caller, with the address of the peer. */
   readonly connection: Connection;
   /**
-   * Aborted when no client waits for the value any more, or when `timeout` has
-   * passed.
+   * Signal that is aborted when no client waits for the value any more, or when
+   * `timeout` has passed.
    */
   readonly signal: AbortSignal;
 }
@@ -108,13 +108,17 @@ export interface ContextOptions {
  * function gets its arguments by these names. Without `params` it gets the
  * positional arguments of the caller, followed by one object of the keyword
  * arguments, if there are any. In a call without positional arguments, a
- * function of one parameter gets the object of the keyword arguments, which may
- * be empty. A function of more parameters cannot tell which argument is which,
- * so such a call is a `ValueError`. Parameters with a default and rest
- * parameters do not count, because JavaScript does not show them.
+ * function with at most one parameter gets the object of the keyword arguments,
+ * which may be empty. For a function with more parameters such a call is a
+ * `ValueError`, because the names of its parameters are not known. Rest
+ * parameters, and parameters from the first default value on, do not count,
+ * because `Function.length` does not count them.
  */
 export interface CallableOptions {
-  /** Names of the parameters, without the context. For an object of functions: by their names. */
+  /**
+   * Names of the parameters, without the context. For an object of functions:
+   * one list for each function, by the name of the function.
+   */
   params?: readonly string[] | { readonly [method: string]: readonly string[] };
   /**
    * Decodes arguments: the bytes that were written, or the text of a Tcall.
@@ -154,7 +158,8 @@ export interface CallableOptions {
 }
 
 /**
- * Throws for wrong options, as programs without types may give them.
+ * Throws for options of a wrong type, which programs without type checks may
+ * pass.
  *
  * @param path Path of the function, for the error.
  */
@@ -188,7 +193,7 @@ export function checkMethods(path: string, fn: object): void {
 }
 
 /**
- * A dumper that passes bytes through and turns all else into text.
+ * A dumper that returns bytes unchanged and converts every other value to text.
  *
  * @param value Value of a function.
  * @returns The bytes, or `String(value)`.
@@ -203,8 +208,9 @@ function jsonDumper(value: unknown): Uint8Array | string {
 }
 
 /**
- * Counts the calls that run: of each connection, and of all connections. A call
- * that no client waits for any more counts as well.
+ * Counts the running calls of each connection, and of all connections together.
+ * A call counts until its function has ended, even if no client waits for the
+ * value.
  */
 export class RunningCalls {
   readonly #max: number;
@@ -270,10 +276,10 @@ export class Charge {
   }
 }
 
-/** A call as the function sees it. */
+/** A function to call, and the arguments of the call. */
 interface Call {
   readonly fn: FileFunction;
-  /** The object that it is a member of, if it is one. */
+  /** The object of functions that contains `fn`, if there is one. */
   readonly self: FileMethods | undefined;
   readonly argv: readonly unknown[];
   readonly kwarg: Readonly<Record<string, unknown>>;
@@ -360,7 +366,7 @@ export class Callable {
 
   /**
    * Calls the loader of the program. The memory of its result is not known, so
-   * the length of the text is charged.
+   * the charge is computed from the length of the text.
    */
   #load(
     loader: (bytes: Uint8Array) => unknown,
@@ -503,8 +509,9 @@ export class Callable {
   }
 
   /**
-   * Reports an error to the owner, unless the error only says that the caller
-   * gave up. A NinePError that the caller gets is expected.
+   * Reports an error to `onError` of the server, unless the error only says
+   * that the caller has given up. A NinePError that the caller gets is marked
+   * as `expected`.
    */
   #report(
     error: unknown,
@@ -518,7 +525,8 @@ export class Callable {
   }
 
   /**
-   * Returns the error that the caller gets for an error of the owner's code.
+   * Returns the error that the caller gets for an error of the function, the
+   * loader or the dumper.
    */
   #errorForCaller(error: unknown): NinePError {
     if (!this.#masks(error)) return forCaller(error);
@@ -530,7 +538,9 @@ export class Callable {
   }
 }
 
-/** Parses JSON, after its size was measured and charged. */
+/**
+ * Parses JSON. Measures and charges the memory of the result before the parse.
+ */
 function parse(text: string, charge: Charge): unknown {
   // A text of this length cannot be nested too deep.
   if (text.length <= DEPTH_MAX) {

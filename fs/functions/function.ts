@@ -1,5 +1,5 @@
-// Function files: write the arguments and read the value, or do both with a
-// Tcall. callable.ts calls the functions.
+// Function files. A client writes the arguments and reads the value, or does
+// both with a Tcall. callable.ts calls the functions.
 
 import { NinePError, OWRITE } from "../../codec.ts";
 import { removedError } from "../../codec/call.ts";
@@ -30,17 +30,25 @@ import { NO_BYTES } from "../../codec/wire.ts";
 
 /** Options of a function file. */
 export interface FunctionOptions extends CallableOptions {
-  /** Call at each read at offset 0, also when nothing was written. False by default. */
+  /**
+   * Call the function at each read at offset 0, even if no arguments were
+   * written. False by default.
+   */
   callOnRead?: boolean;
   /**
    * Let a fid that did not write read the value of the last write by another
    * fid, so that one program can write and another program can read. This holds
-   * for the write of a fid that is open for writing alone, or that was clunked
-   * without a read; for a fid that was never opened, also without the clunk. A
-   * value that a fid both wrote and read is never shared. True by default.
+   * for the write of a fid that is open for writing only, or that was clunked
+   * without a read. For a fid that was never opened, the end of its connection
+   * has the same effect as the clunk. A value that a fid both wrote and read is
+   * never shared. True by default.
    */
   shared?: boolean;
-  /** Permissions of the file, 0666 by default: write to write, read to read, both to call. */
+  /**
+   * Permissions of the file, 0666 by default. A client needs write permission
+   * to write arguments, read permission to read the value, and both for a
+   * Tcall.
+   */
   mode?: number;
   /** Owner; the tree's by default. */
   uid?: string;
@@ -51,7 +59,8 @@ export interface FunctionOptions extends CallableOptions {
 /** The file of a function. */
 export class FunctionNode extends FileNode {
   /**
-   * Set for a member of a directory that is defined by functions.
+   * Drops a reference to this file. Set only for a member of a directory that
+   * is defined by functions.
    *
    * @ignore
    */
@@ -89,7 +98,7 @@ export class FunctionNode extends FileNode {
     return this.#shares?.value?.length ?? 0;
   }
 
-  /** Begins an open without records. */
+  /** Makes the open file of a fid. It has no records yet. */
   protected override begin(
     { mode, implicit }: OpenRequest,
     { memory }: RequestContext,
@@ -98,7 +107,7 @@ export class FunctionNode extends FileNode {
   }
 
   /**
-   * Takes arguments. A write at offset 0, or after a call, begins new
+   * Stores written arguments. A write at offset 0, or after a call, begins new
    * arguments. A write at the end of the arguments adds to them.
    *
    * @ignore
@@ -158,8 +167,8 @@ export class FunctionNode extends FileNode {
   }
 
   /**
-   * Returns the value. At offset 0 it calls the function first, if there was no
-   * call.
+   * Returns a part of the value. A read at offset 0 first calls the function,
+   * if the arguments were not used for a call yet.
    *
    * @ignore
    */
@@ -173,7 +182,7 @@ export class FunctionNode extends FileNode {
     if (request.offset > 0) {
       const { lastRead: read } = calls;
       if (read?.call === undefined) return slice(read?.value, request);
-      // The client reads ahead.
+      // A client that reads ahead sends this read before the call has ended.
       return this.#waitForOther(read, context)
         .then((value) => part(calls, read, value, request));
     }
@@ -241,13 +250,13 @@ export class FunctionNode extends FileNode {
       );
       if (!(value instanceof Promise)) return this.#succeed(record, value);
     } catch (error) {
-      // The error of this reader, which has no room for the arguments, is not
-      // for the next reader.
+      // The record does not keep this error, because only the connection of
+      // this reader has no memory left for the arguments.
       if (!isRefused) record.fail(error);
       throw error;
     }
-    // An aborted call leaves no trace, however it ends: the record may be
-    // under way again.
+    // The result of an aborted call is dropped, because a new call with the
+    // same record may already run.
     const promise = value.then((bytes) => {
       signal.throwIfAborted();
       return this.#succeed(record, bytes);
@@ -261,7 +270,7 @@ export class FunctionNode extends FileNode {
     return this.#wait(record, request);
   }
 
-  /** Waits for a call that another request has made. */
+  /** Waits for a call that another request has started. */
   async #waitForOther(
     record: CallRecord,
     request: RequestContext,
@@ -322,9 +331,10 @@ export class FunctionNode extends FileNode {
 
   /**
    * Forgets the records of the fid. Arguments that the fid wrote without a read
-   * are shared from now on. If the connection was lost, they are not: a client
-   * that may read would have read the value itself. A fid that never opened the
-   * file is an exception, because its client never clunks.
+   * are shared from now on. If the connection was lost, they are not shared:
+   * the fid was also open for reading, so the client meant to read the value
+   * itself. A fid that never opened the file is an exception, because its
+   * client never clunks.
    *
    * @ignore
    */
@@ -348,7 +358,7 @@ export class FunctionNode extends FileNode {
   }
 }
 
-/** A function file that a fid has open: the records of the fid. */
+/** The open function file of a fid, with the records of the fid. */
 class FunctionOpen extends NodeOpen {
   /** Mode of the Topen; undefined for a fid that sent none. */
   mode: number | undefined;
@@ -362,7 +372,10 @@ class FunctionOpen extends NodeOpen {
   unread: CallRecord | undefined = undefined;
   /** Record that the fid has read from offset 0. */
   lastRead: CallRecord | undefined = undefined;
-  /** The same record, if there was no room for its value. */
+  /**
+   * The record of the last read, if its value was dropped because the budget of
+   * the connection was full.
+   */
   lost: CallRecord | undefined = undefined;
   readonly #node: FunctionNode;
 
@@ -420,8 +433,8 @@ function replace(
 }
 
 /**
- * Returns the part of the value that a read gets. The fid may have lost the
- * record.
+ * Returns the part of the value that a read gets. Throws if the value was
+ * dropped because the budget of the connection was full.
  */
 function part(
   { lost }: FunctionOpen,

@@ -26,19 +26,21 @@ const LENGTH_MAX = 64 * 1024;
  * The functions that define a file; all are optional. `content` and `written`
  * work with whole contents; `read`, `write` and `call` work with single
  * requests. The value of `open` is the state of that open, and the last
- * argument of the other functions. Each function may throw a NinePError, whose
- * text the client gets. For any other error the client gets `i/o error`, and
- * `onError` of the server gets the error.
+ * argument of `content`, `written`, `read`, `write`, `call` and `clunk`. Each
+ * function may throw a NinePError, whose text the client gets. For any other
+ * error the client gets `i/o error`, and `onError` of the server gets the
+ * error.
  *
  * A request is plain data; its context has the user (`uname`), the fid, the
  * connection, and a signal that is aborted when the client gives up. The server
- * makes the context: nothing that a client sends can take its place.
+ * makes the context, so a client cannot forge it.
  */
 export interface FileHooks<State = unknown> {
   /**
    * Opens another file in place of this one, as a clone file does. Returns its
    * path from the directory of this file, such as `3/ctl`. The fid then stands
-   * for that file. It excludes all other functions but `remove` and `release`.
+   * for that file. A file with `clone` can have no other function but `remove`
+   * and `release`.
    */
   clone?(request: OpenRequest, context: RequestContext): Awaitable<string>;
   /** Begins an open, and returns its state. */
@@ -64,8 +66,8 @@ export interface FileHooks<State = unknown> {
     state: State,
   ): Awaitable<void>;
   /**
-   * Answers a Tread: at most `count` bytes from `offset` on, none at the end.
-   * It excludes `content`.
+   * Answers a Tread: at most `count` bytes from `offset` on, none at the end. A
+   * file has either `read` or `content`.
    */
   read?(
     request: ReadRequest,
@@ -74,8 +76,8 @@ export interface FileHooks<State = unknown> {
   ): Awaitable<Uint8Array>;
   /**
    * Answers a Twrite. Its data are a view that is valid until the answer.
-   * Returns the number of bytes that were taken, or undefined for all. It
-   * excludes `written`.
+   * Returns the number of bytes that were taken, or undefined for all. A file
+   * has either `write` or `written`.
    */
   write?(
     request: WriteRequest,
@@ -83,8 +85,8 @@ export interface FileHooks<State = unknown> {
     state: State,
   ): Awaitable<number | void>;
   /**
-   * Answers a Tcall with the value: bytes or text. Without it the file is no
-   * function.
+   * Answers a Tcall with the value: bytes or text. Without `call` the file is
+   * not a function file.
    */
   call?(
     request: CallRequest,
@@ -94,8 +96,8 @@ export interface FileHooks<State = unknown> {
   /** Ends an open; its connection may have ended, too. The context is that of the open. */
   clunk?(context: RequestContext, state: State): Awaitable<void>;
   /**
-   * Cuts or extends the file, for OTRUNC (0) and a Twstat of the length.
-   * Without it, both succeed and have no effect.
+   * Cuts or extends the file, for OTRUNC (with length 0) and for a Twstat of
+   * the length. Without `truncate`, both succeed and have no effect.
    */
   truncate?(length: number, uname: string): Awaitable<void>;
   /**
@@ -109,8 +111,8 @@ export interface FileHooks<State = unknown> {
    */
   release?(): Awaitable<void>;
   /**
-   * Size in bytes for stat, a whole number; by default 0, which means that it
-   * is not known.
+   * Size in bytes for stat, a whole number. By default 0, which means that the
+   * size is not known.
    */
   length?: number | (() => number);
   /**
@@ -120,17 +122,25 @@ export interface FileHooks<State = unknown> {
   maxLength?: number;
   /**
    * Permissions, and DMAPPEND, DMEXCL, DMTMP. By default 0444 for a file that
-   * can be read, 0222 for a file that can be written, both for a file that can
-   * be called.
+   * can be read, 0222 for a file that can be written, 0666 for a function file
+   * or a clone file.
    */
   mode?: number;
-  /** Owner; the tree's by default. */
+  /**
+   * Owner. By default that of the tree, or of the directory that defines the
+   * file.
+   */
   uid?: string;
-  /** Group; the tree's by default. */
+  /**
+   * Group. By default that of the tree, or of the directory that defines the
+   * file.
+   */
   gid?: string;
 }
 
-/** Returns the default permissions of a file, by its functions. */
+/**
+ * Returns the default permissions of a file, which depend on its functions.
+ */
 export function modeOf(hooks: FileHooks): number {
   const { content, read, write, written, call, clone } = hooks;
   const reads = content ?? read ?? call ?? clone;
@@ -204,7 +214,8 @@ export function checkFunctions(
 /** A file that is defined by functions. */
 export class HookNode extends FileNode {
   /**
-   * Set for a member of a directory that is defined by functions.
+   * Drops a reference to this file. Set only for a member of a directory that
+   * is defined by functions.
    *
    * @ignore
    */
@@ -221,17 +232,17 @@ export class HookNode extends FileNode {
     this.#hooks = hooks;
   }
 
-  /** True when it can be called. */
+  /** True for a file with a `call` hook. */
   override get implicitOpen(): boolean {
     return this.#hooks.call !== undefined || super.implicitOpen;
   }
 
-  /** True when another file is opened in its place. */
+  /** True for a clone file: an open of this file opens another file. */
   get isClone(): boolean {
     return this.#hooks.clone !== undefined;
   }
 
-  /** Opens the file, or another one in its place. */
+  /** Opens the file, or for a clone file another file. */
   override open(
     request: OpenRequest,
     context: RequestContext,
@@ -286,8 +297,8 @@ export class HookNode extends FileNode {
   }
 
   /**
-   * Throws when the file was removed and is a function. Fids that have any
-   * other removed file open can still use it.
+   * Throws for a function file that was removed. For any other removed file,
+   * the fids that have it open can still use it.
    *
    * @ignore
    */
@@ -350,7 +361,10 @@ class HookOpen extends NodeOpen {
     this.#context = context;
   }
 
-  /** Makes the state and the content, or continues them in a further mode. */
+  /**
+   * Makes the state and the content. For a further mode, keeps the state and
+   * makes only content that is missing.
+   */
   async begin(request: OpenRequest, context: RequestContext): Promise<void> {
     const hooks = this.#hooks;
     if (!this.#begun) this.#state = await hooks.open?.(request, context);
@@ -392,7 +406,10 @@ class HookOpen extends NodeOpen {
     return hooks.read(request, context, this.#state);
   }
 
-  /** Keeps the bytes until the clunk, or hands them to the hook. */
+  /**
+   * Calls the `write` hook, or keeps the bytes until the clunk for the
+   * `written` hook.
+   */
   override answerWrite(
     request: WriteRequest,
     context: RequestContext,
@@ -446,7 +463,9 @@ class HookOpen extends NodeOpen {
     }
   }
 
-  /** Passes the written data on, and ends the state. */
+  /**
+   * Calls `written` with the written data, and then `clunk` with the state.
+   */
   protected override async end({ writeFailed }: Ending): Promise<void> {
     const written = this.#written;
     this.#content?.resize(0);

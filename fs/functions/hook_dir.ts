@@ -1,6 +1,6 @@
-// Directories that a program defines by functions: they look names up, list
-// them, and decide what clients may make and remove. The members are made when
-// they are looked up, and are in no table of the tree.
+// Directories that a program defines by functions. The functions look up names,
+// list names, and decide what clients may make and remove. A member is made at
+// its first lookup, and is not in the `members` of the directory.
 
 import { DMDIR, NinePError } from "../../codec.ts";
 import { isRecord } from "../../codec/call.ts";
@@ -61,8 +61,9 @@ import type {
  * A {@linkcode Definition} defines a member. The same object stands for the
  * same file, which has one identity for all clients and one count of its fids.
  * So a directory must return the same object for as long as a name stands for
- * the same file. A new object at each lookup is a new file each time, for users
- * that must not see each other's files.
+ * the same file. If a directory returns a new object at each lookup, each
+ * lookup makes a new file. This is useful for users that must not see each
+ * other's files.
  */
 export interface DirHooks {
   /** Members that are always there. */
@@ -76,18 +77,19 @@ export interface DirHooks {
     context: RequestContext,
   ): Awaitable<Definition | undefined>;
   /**
-   * Lists names, without those of `members`. `lookup` defines them. Names that
-   * it does not know, and repeated names, are left out. Names that no file can
-   * have go to `onError`. The library takes no more names than the client
-   * reads.
+   * Lists the names of the directory, without those of `members`. The library
+   * calls `lookup` for each name. A name that `lookup` does not know, or a
+   * repeated name, is left out. A name that is illegal for a file is reported
+   * to `onError`. The library takes no more names than the client reads.
    */
   list?(
     context: RequestContext,
   ): Awaitable<Iterable<string> | AsyncIterable<string>>;
   /**
-   * Makes a file for a client. Returns the definition of the new name. By
-   * default the file has the permissions that the client asks for, and belongs
-   * to the user. Default: `Operation not supported`.
+   * Makes a file for a client. Returns the definition of the new name. Unless
+   * the definition says otherwise, the file has the permissions that the client
+   * asks for, and the user of the request owns it. Default: `Operation not
+   * supported`.
    */
   create?(
     request: CreateFile,
@@ -96,14 +98,14 @@ export interface DirHooks {
   /** Makes a directory, as `create` makes a file. Default: `Operation not supported`. */
   mkdir?(request: MakeDir, context: RequestContext): Awaitable<DirHooks>;
   /**
-   * Removes a name for a client. Fids that have the file open go on with it. The
-   * function decides whether a directory with members can go. Default:
-   * `Operation not supported`.
+   * Removes a name for a client. Fids that have the file open can still use it.
+   * The function decides whether a directory with members can be removed.
+   * Default: `Operation not supported`.
    */
   remove?(name: string, context: RequestContext): Awaitable<void>;
   /**
-   * Gives a member another name in this directory, which stands for nothing yet.
-   * Default: `wstat prohibited`.
+   * Gives a member another name in this directory. The library has checked that
+   * the new name is free. Default: `wstat prohibited`.
    */
   rename?(
     name: string,
@@ -111,17 +113,23 @@ export interface DirHooks {
     context: RequestContext,
   ): Awaitable<void>;
   /**
-   * For a member of a directory that functions define: called when no fid
-   * stands for it or for a file below it any more, however the fids have ended.
-   * It is called again after a further lookup of the member. Its errors go to
-   * `onError`.
+   * Called when no fid stands for this directory, or for a file below it, any
+   * more, however the fids have ended. The library calls it only if this
+   * directory is a member of a directory that functions define. After a further
+   * lookup of the member it is called again. Its errors go to `onError`.
    */
   release?(): Awaitable<void>;
   /** Permissions: by default 0555, and 0222 when clients can make, remove or rename something. */
   mode?: number;
-  /** Owner; the tree's by default, in a defined directory that of the directory. */
+  /**
+   * Owner. By default the owner of the tree. For a member of a directory that
+   * functions define, by default the owner of that directory.
+   */
   uid?: string;
-  /** Group, by default as the owner. */
+  /**
+   * Group. By default the group of the tree or directory that gives the default
+   * of `uid`.
+   */
   gid?: string;
 }
 
@@ -131,7 +139,10 @@ export interface FunctionDefinition extends FunctionOptions {
   fn: FileFunction | FileMethods | ContextFunction | ContextMethods;
   /** Call the function with a context before all other arguments. */
   context?: boolean;
-  /** Called when no fid stands for the file any more. */
+  /**
+   * For a member of a directory that functions define: called when no fid
+   * stands for the file any more.
+   */
   release?(): Awaitable<void>;
 }
 
@@ -161,7 +172,10 @@ function isDir(definition: Definition): definition is DirHooks {
     "members" in definition || "create" in definition || "mkdir" in definition;
 }
 
-/** Throws for what defines neither a file, a function nor a directory. */
+/**
+ * Throws for a definition that defines neither a file, a function nor a
+ * directory.
+ */
 export function checkDefinition(path: string, definition: Definition): void {
   const what = `Cannot define "${path}"`;
   const given: unknown = definition;
@@ -196,7 +210,7 @@ function defaultMode(definition: Definition): number {
   return 0o555 | (create ?? mkdir ?? remove ?? rename ? 0o222 : 0);
 }
 
-/** Attributes of a new node. */
+/** Default attributes of a new node. */
 interface Owner {
   readonly mode?: number;
   readonly uid?: string;
@@ -215,7 +229,10 @@ export class Definer {
     this.#maskErrors = maskErrors;
   }
 
-  /** Makes a node. `owner` has the defaults for the definition. */
+  /**
+   * Makes a node. `owner` has the defaults for attributes that the definition
+   * does not set.
+   */
   make(
     name: string,
     definition: Definition,
@@ -238,7 +255,10 @@ export class Definer {
   }
 }
 
-/** Counts the references to a member, and those to the directory that has it. */
+/**
+ * Counts the references to a member. While the count is not 0, the member holds
+ * one reference to its directory.
+ */
 class Uses {
   readonly #dir: Uses | undefined;
   readonly #release: () => Awaitable<void>;
@@ -253,7 +273,10 @@ class Uses {
     if (this.#count++ === 0) this.#dir?.add();
   }
 
-  /** The last reference releases the member, and then the directory. */
+  /**
+   * Drops a reference. After the last one, calls the `release` hook of the
+   * member, and then drops the reference to its directory.
+   */
   drop(): Awaitable<void> {
     if (--this.#count > 0) return;
     let released: Awaitable<void>;
@@ -276,7 +299,8 @@ interface Member {
 /** A directory that is defined by functions. */
 export class HookDir extends DirNode {
   /**
-   * Set for a member of a directory that is defined by functions.
+   * Drops a reference to this directory. Set only for a member of a directory
+   * that is defined by functions.
    *
    * @ignore
    */
@@ -284,12 +308,13 @@ export class HookDir extends DirNode {
   readonly #hooks: DirHooks;
   readonly #definer: Definer;
   readonly #uses: Uses | undefined;
-  // By definition, so that the program decides how long a member lives. One
-  // definition may stand for several names.
+  // The members by their definitions and names. The keys are weak, so a member
+  // is kept only as long as the program keeps its definition. One definition
+  // may have several names.
   readonly #known: WeakMap<Definition, Map<string, Member>> = new WeakMap();
-  /** The node that was made for a definition. */
+  /** For each node, the entry of its definition in `#known`. */
   readonly #namesOf: WeakMap<TreeNode, Map<string, Member>> = new WeakMap();
-  /** Names that clients are making. */
+  /** Names that are taken by a create, mkdir or rename in progress. */
   readonly #making: Set<string> = new Set();
 
   /**
@@ -328,7 +353,8 @@ export class HookDir extends DirNode {
     const found = this.#find(name, context);
     const give = (definition: Definition | undefined) =>
       definition === undefined ? undefined : this.#give(name, definition, {});
-    // A lookup that was given up must release its result.
+    // A lookup that was flushed rejects here, before it counts a reference that
+    // no fid would drop.
     return found instanceof Promise
       ? abortable(found, context.signal).then(give)
       : give(found);
@@ -343,7 +369,7 @@ export class HookDir extends DirNode {
     return this.#hooks.lookup?.(name, context);
   }
 
-  /** The member of a definition; it is made at its first lookup. */
+  /** Returns the member of a definition. Makes the member if there is none. */
   #member(
     name: string,
     definition: Definition,
@@ -359,7 +385,8 @@ export class HookDir extends DirNode {
     this.#known.set(definition, names);
     const { uid, gid } = this;
     const uses = new Uses(this.#uses, () => {
-      // Of a definition of many names, only those in use are remembered.
+      // A definition may have any number of names. So, apart from a single
+      // name, only names in use are kept.
       if (names.size > 1) this.#forget(node);
       return definition.release?.();
     });
@@ -384,7 +411,10 @@ export class HookDir extends DirNode {
     return node;
   }
 
-  /** Lists names as long as the client reads. */
+  /**
+   * Lists the members. Takes names from the `list` hook only while the client
+   * reads.
+   */
   override async list(
     { cookie }: ListRequest,
     context: RequestContext,
@@ -406,7 +436,7 @@ export class HookDir extends DirNode {
     });
   }
 
-  /** The member of a name, without a reference. */
+  /** Returns the member of a name, without counting a reference. */
   #look(
     name: string,
     context: RequestContext,
@@ -541,8 +571,9 @@ export class HookDir extends DirNode {
   }
 
   /**
-   * Throws if it has members. It is called when it is no member of another such
-   * directory.
+   * Throws if the directory has members. It is not called for a member of
+   * another directory that functions define; the `remove` hook of that
+   * directory decides.
    */
   override async removing(context: RequestContext): Promise<void> {
     const { members = {}, lookup, list } = this.#hooks;

@@ -112,7 +112,7 @@ export abstract class FileNode extends TreeNode {
     return Object.assign(off, { [Symbol.dispose]: off });
   }
 
-  /** Size in bytes; 0 where it is not known. */
+  /** Size in bytes; 0 when the size is not known. */
   get length(): number {
     return 0;
   }
@@ -188,11 +188,11 @@ export abstract class FileNode extends TreeNode {
   }
 
   /**
-   * Cuts the content, or extends it with zeros. Files without such a content do
-   * nothing.
+   * Cuts the content, or extends it with zeros. By default a file has no stored
+   * content, and the method does nothing.
    *
    * @param _length New length in bytes.
-   * @param _uname User that asks; the owner by default.
+   * @param _uname User that asks for the change; the owner by default.
    * @throws {NinePError} `file too big`, `file system is full`.
    */
   truncate(_length: number, _uname: string = this.uid): Awaitable<void> {}
@@ -368,7 +368,7 @@ export class PlainNode extends FileNode {
     (this.#data ?? new FileData(this.quota)).check(length);
   }
 
-  /** Cuts or extends the content, with zeros. */
+  /** Cuts the content, or extends it with zeros. */
   override truncate(length: number, uname: string = this.uid): void {
     if (length === this.length) return;
     (this.#data ??= new FileData(this.quota)).resize(length);

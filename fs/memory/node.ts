@@ -1,5 +1,5 @@
-// The nodes of a tree in memory. Classes that extend FileNode are the kinds of
-// files.
+// The nodes of a tree in memory: their names, attributes and directories. The
+// kinds of files extend FileNode (file.ts).
 
 import {
   DMAPPEND,
@@ -46,8 +46,8 @@ export type NodeInit = Init<TreeNode>;
 /** The state that all nodes of a tree share. */
 export type TreeVolume = Volume<TreeNode>;
 
-// Functions of the tree for its nodes, which programs cannot call. The classes
-// give them access to their private members.
+// Functions that only this module can call. The static blocks of the classes
+// set them, because only a class can access its private members.
 let attributesOf: (node: TreeNode) => SharedAttributes<TreeNode>;
 let membersOf: (dir: DirNode) => Map<string, TreeNode>;
 let setName: (
@@ -55,18 +55,22 @@ let setName: (
   parent: DirNode | undefined,
   name: string,
 ) => void;
-/** Gives a node a place in its directory, or takes it away. */
+/**
+ * Adds a node to the order of its directory, or (displace) removes the node
+ * from it.
+ */
 let place: (node: TreeNode, dir: DirNode) => void;
 let displace: (node: TreeNode, dir: DirNode) => void;
 let free: (node: TreeNode) => void;
 let unlist: (dir: DirNode) => void;
 
 /**
- * A file or directory of a tree, by one of its names. Only a tree makes them:
- * `create()`, `mkdir()`, `register()`, `define()` of a MemoryFs.
+ * A file or directory of a tree, under one of its names. Only the methods
+ * `create()`, `mkdir()`, `register()` and `define()` of a MemoryFs, and
+ * requests of clients, make nodes.
  *
- * With `using`, it is removed at the end of the scope, a directory with all
- * that is in it.
+ * With `using`, the node is removed at the end of the scope. A directory is
+ * removed with all its contents.
  */
 export abstract class TreeNode implements TreeFile, Disposable {
   static {
@@ -81,15 +85,15 @@ export abstract class TreeNode implements TreeFile, Disposable {
     free = (node) => node.free();
   }
 
-  /** Identity; one object for the node's whole life. */
+  /** Identity of the file. The property always returns the same object. */
   readonly qid: Qid;
   readonly #attributes: SharedAttributes<TreeNode>;
   #name: string;
   #parent: DirNode | undefined;
   /** Index in its directory. */
   #place = 0;
-  // The attributes as they were returned last, until something changes: a
-  // session that gets the same object again does not encode it again.
+  // The attributes that stat() returned last. stat() returns the same object
+  // until an attribute changes, so that a session does not encode it again.
   #stat: Stat | undefined;
   #statChanges = 0;
 
@@ -106,10 +110,15 @@ export abstract class TreeNode implements TreeFile, Disposable {
     this.#name = name;
   }
 
-  /** Size in bytes; 0 for directories, and where it is not known. */
+  /**
+   * Size in bytes; 0 for a directory, and for a file whose size is not known.
+   */
   abstract get length(): number;
 
-  /** The file itself. For a further name of a file, this is another node. */
+  /**
+   * The node of the file itself. The node of a further name (see `link()`)
+   * returns the node of the first name.
+   */
   get target(): TreeNode {
     return this;
   }
@@ -119,7 +128,9 @@ export abstract class TreeNode implements TreeFile, Disposable {
     return this.#name;
   }
 
-  /** Path in the tree, from the root on; of a removed file, its last name alone. */
+  /**
+   * Path in the tree, from the root on. For a removed file, only its last name.
+   */
   get path(): string {
     const names: string[] = [];
     let name = this.#name;
@@ -135,41 +146,46 @@ export abstract class TreeNode implements TreeFile, Disposable {
     return names.reverse().join("/");
   }
 
-  /** Directory that has the name: itself for the root; undefined when the name was removed. */
+  /**
+   * Directory that contains the node. The root is its own parent. Undefined
+   * after the name was removed.
+   */
   get parent(): DirNode | undefined {
     return this.#parent;
   }
 
-  /** Directories that have the file, one for each of its names. */
+  /** Directories that contain the file, one for each name of the file. */
   get parents(): DirNode[] {
     const { target } = this;
     const names = [target, ...this.#attributes.furtherNames ?? []];
     return names.flatMap(({ parent }) => parent ?? []);
   }
 
-  /** Itself: its permissions, owner and group. */
+  /** The node itself, which has the attributes that decide on access. */
   get owned(): this {
     return this;
   }
 
-  /** Its place; null when the name was removed, undefined for the root. */
+  /**
+   * Place of the node; null after its name was removed, undefined for the root.
+   */
   get place(): Place | null | undefined {
     const dir = this.#parent;
     if (dir === undefined) return null;
     return dir === this as TreeNode ? undefined : { dir, name: this.#name };
   }
 
-  /** True when no directory has it any more. */
+  /** True when the file has no name any more. */
   get isRemoved(): boolean {
     return this.#attributes.links === 0;
   }
 
-  /** Number of fids that have it open. */
+  /** Number of fids that have the file open. */
   get opens(): number {
     return this.#attributes.opens;
   }
 
-  /** Permissions and DM bits; DMDIR stays as it is. */
+  /** Permissions and DM bits. A new value does not change DMDIR. */
   get mode(): number {
     return this.#attributes.mode;
   }
@@ -194,7 +210,7 @@ export abstract class TreeNode implements TreeFile, Disposable {
     this.#changed();
   }
 
-  /** Last read, in seconds since 1970-01-01 UTC. */
+  /** Time of the last read, in seconds since 1970-01-01 UTC. */
   get atime(): number {
     return this.#attributes.atime;
   }
@@ -204,7 +220,9 @@ export abstract class TreeNode implements TreeFile, Disposable {
     this.#changed();
   }
 
-  /** Last change of the content, in seconds since 1970-01-01 UTC. */
+  /**
+   * Time of the last change of the content, in seconds since 1970-01-01 UTC.
+   */
   get mtime(): number {
     return this.#attributes.mtime;
   }
@@ -227,18 +245,19 @@ export abstract class TreeNode implements TreeFile, Disposable {
     return (this.mode & DMDIR) !== 0;
   }
 
-  /** True when writes go to the end, whatever their offset. */
+  /** True when every write appends to the file, whatever its offset. */
   get isAppendOnly(): boolean {
     return (this.mode & DMAPPEND) !== 0;
   }
 
-  /** True when one fid at most has it open. */
+  /** True when at most one fid may have the file open. */
   get isExclusive(): boolean {
     return (this.mode & DMEXCL) !== 0;
   }
 
   /**
-   * Notes a change of the content: sets version and times.
+   * Records a change of the content: increments the version, and sets the times
+   * and `muid`.
    *
    * @param muid User that made the change.
    */
@@ -247,7 +266,10 @@ export abstract class TreeNode implements TreeFile, Disposable {
     this.touched(muid);
   }
 
-  /** Notes a change that the version does not tell of. */
+  /**
+   * Records a change that does not increment the version: sets the times and
+   * `muid`.
+   */
   protected touched(muid: string): void {
     const attributes = this.#attributes;
     attributes.atime = attributes.mtime = now();
@@ -255,28 +277,37 @@ export abstract class TreeNode implements TreeFile, Disposable {
     this.#changed();
   }
 
-  /** Notes a change of the length alone. */
+  /** Records a change of the length only; version and times stay the same. */
   protected resized(): void {
     this.#changed();
   }
 
-  /** The record is another one now, and that of the file's first name in its directory. */
+  /**
+   * Invalidates the cached attributes, and the cached listing of the directory
+   * that has the file's first name.
+   */
   #changed(): void {
     this.#attributes.changes++;
     const parent = this.target.#parent;
     if (parent !== undefined) unlist(parent);
   }
 
-  /** True when the record may change without notice. */
+  /**
+   * True when an attribute may change without a call of a method of the node,
+   * so that stat() must not use its cached attributes.
+   */
   get isVolatile(): boolean {
     return false;
   }
 
-  /** Frees its memory, when it is removed and no fid has it open. */
+  /**
+   * Frees the memory of the file. Called when the file has no name and no fid
+   * has it open.
+   */
   protected free(): void {}
 
   /**
-   * The room of the tree.
+   * The counter of the bytes and names of the tree.
    *
    * @ignore
    */
@@ -285,7 +316,7 @@ export abstract class TreeNode implements TreeFile, Disposable {
   }
 
   /**
-   * The tree that the node is of.
+   * The shared state of the tree that the node belongs to.
    *
    * @ignore
    */
@@ -293,7 +324,10 @@ export abstract class TreeNode implements TreeFile, Disposable {
     return this.#attributes.volume;
   }
 
-  /** All attributes: the same object until one of them changes. */
+  /**
+   * Returns all attributes. The result is the same object until an attribute
+   * changes.
+   */
   stat(): Stat {
     const { changes } = this.#attributes;
     const isCurrent = this.#statChanges === changes && !this.isVolatile;
@@ -305,7 +339,7 @@ export abstract class TreeNode implements TreeFile, Disposable {
   }
 
   /**
-   * As {@linkcode stat}, for a listing.
+   * The attributes for a listing, as {@linkcode stat} returns them.
    *
    * @ignore
    */
@@ -330,7 +364,7 @@ export abstract class TreeNode implements TreeFile, Disposable {
     };
   }
 
-  /** Opens it: a directory has nothing to open. */
+  /** Opens the file. By default there is nothing to do. */
   open(
     _request: OpenRequest,
     _context: RequestContext,
@@ -349,16 +383,25 @@ export abstract class TreeNode implements TreeFile, Disposable {
     this.touchParent(uname);
   }
 
-  /** Notes in the directory that an attribute of a member has changed. */
+  /**
+   * Records in the parent directory that an attribute of this member has
+   * changed.
+   */
   protected touchParent(uname: string): void {
     const parent: TreeNode | undefined = this.#parent;
     if (parent !== undefined) parent.touched(uname);
   }
 
-  /** Throws unless a client may remove it. */
+  /**
+   * Throws to refuse the removal of the file by a client. By default the file
+   * allows it.
+   */
   removing(_context: RequestContext): Awaitable<void> {}
 
-  /** Removes the name, if it is still there. */
+  /**
+   * Removes the name, and all members of a directory. Does nothing for the
+   * root, and after the name was removed.
+   */
   [Symbol.dispose](): void {
     if (this.#parent !== this as TreeNode) unlinkAll(this, this.uid);
   }
@@ -377,12 +420,13 @@ export class DirNode extends TreeNode implements TreeDir {
 
   readonly #members: Map<string, TreeNode> = new Map();
   /**
-   * The members in the order in which clients list them; a new name changes nothing.
+   * The members in the order in which clients list them. A rename within the
+   * directory does not change the order.
    *
    * @ignore
    */
   readonly order: Order<TreeNode> = new Order();
-  /** The last listing, until it changes. */
+  /** The last listing; undefined after a change of the directory. */
   #listing: Listing | undefined;
 
   /**
@@ -413,15 +457,18 @@ export class DirNode extends TreeNode implements TreeDir {
     return this.#listing ??= new Listing(this.order);
   }
 
-  /** Notes a change of the members: version and times move. */
+  /**
+   * Records a change of the members: drops the cached listing, increments the
+   * version, and sets the times and `muid`.
+   */
   override modified(muid: string): void {
     unlist(this);
     super.modified(muid);
   }
 
   /**
-   * True when functions define its members. Then only these functions let
-   * clients change them.
+   * True when functions define the members of the directory. Clients can then
+   * change the members only through these functions.
    */
   get isDefined(): boolean {
     return false;
@@ -437,13 +484,15 @@ export class DirNode extends TreeNode implements TreeDir {
   }
 
   /**
-   * Gives a file of the same tree a further name here; see `link()` of MemoryFs.
+   * Gives a file of the same tree a further name in this directory; see
+   * `link()` of MemoryFs.
    *
-   * @param name Name, where there is nothing yet.
+   * @param name The new name, which must be free.
    * @param file The file.
    * @param context Context of the client that asks; a program has none.
-   * @throws {NinePError} EISDIR: it is a directory. ESTALE: it was removed.
-   *   EXDEV: it is of another tree. EEXIST, EINVAL: the name is taken, or illegal.
+   * @throws {NinePError} EISDIR: the file is a directory. ESTALE: the file was
+   *   removed. EXDEV: the file belongs to another tree. EEXIST, EINVAL: the
+   *   name is taken, or illegal.
    */
   link(name: string, file: TreeFile, context?: RequestContext): void {
     if (!(file instanceof TreeNode) || file.volume !== this.volume) {
@@ -459,8 +508,8 @@ export class DirNode extends TreeNode implements TreeDir {
   }
 
   /**
-   * Takes a name away: the only name of a file with the file, or an empty
-   * directory.
+   * Removes a name. The file is removed with its last name. A directory must be
+   * empty.
    *
    * @param name Name of a member.
    * @throws {NinePError} ENOENT: there is none. ENOTEMPTY: the directory has
@@ -475,12 +524,18 @@ export class DirNode extends TreeNode implements TreeDir {
     unlink(node, this.uid);
   }
 
-  /** Has nothing to open, but must be there. */
+  /**
+   * Throws if the directory was removed. There is nothing else to do for an
+   * open.
+   */
   override open(): void {
     this.checkPresent();
   }
 
-  /** Lists those that are members from the beginning until their turn. */
+  /**
+   * Lists the members that exist when the listing begins. A member that is
+   * removed before its turn is left out.
+   */
   list(
     { cookie }: ListRequest,
     _context: RequestContext,
@@ -557,7 +612,9 @@ export class DirNode extends TreeNode implements TreeDir {
     move(node, newDir, newName, uname);
   }
 
-  /** The member of a name, if it is that file. */
+  /**
+   * Returns the member with a name if it is the given file. Throws otherwise.
+   */
   #member(name: string, file: TreeFile): TreeNode {
     this.checkPresent();
     const node = this.#members.get(name);
@@ -571,19 +628,22 @@ export class DirNode extends TreeNode implements TreeDir {
     if (this.parent === undefined) throw removedError();
   }
 
-  /** Throws unless a name is free; the rules have checked that it is legal. */
+  /**
+   * Throws unless a name is free. The rules have already checked that the name
+   * is legal.
+   */
   #checkFree(name: string): void {
     this.checkPresent();
     if (this.#members.has(name)) throw new NinePError("file already exists");
   }
 }
 
-/** The error for what no directory has any more. */
+/** Returns the error for a file or directory that was removed. */
 export function removedError(): NinePError {
   return new NinePError("file has been removed");
 }
 
-/** Throws unless a rename may put a node in the place of another one. */
+/** Throws unless a rename may replace one node with another. */
 function replaceable(node: TreeNode, taken: TreeNode): void {
   if (!(taken instanceof DirNode)) {
     if (node instanceof DirNode) throw new NinePError("not a directory");
@@ -593,7 +653,7 @@ function replaceable(node: TreeNode, taken: TreeNode): void {
   if (taken.members.size > 0) throw new NinePError("directory is not empty");
 }
 
-/** Throws unless a directory can have a new member of that name. */
+/** Throws unless a directory can have a new member with a name. */
 export function checkNew(dir: DirNode, name: string): void {
   if (!isName(name) || name.includes("\0") || !name.isWellFormed()) {
     throw new NinePError("illegal name");
@@ -605,13 +665,13 @@ export function checkNew(dir: DirNode, name: string): void {
   if (dir.members.has(name)) throw new NinePError("file already exists");
 }
 
-/** Makes a node the root: its own parent. */
+/** Makes a directory the root of its tree. The root is its own parent. */
 export function makeRoot(dir: DirNode): void {
   setName(dir, dir, "/");
   attributesOf(dir).links++;
 }
 
-/** Gives a node without a name a name in a directory. */
+/** Adds a node that has no name to a directory, under a name. */
 export function link(
   node: TreeNode,
   dir: DirNode,
@@ -627,7 +687,10 @@ export function link(
   dir.modified(muid);
 }
 
-/** Takes a name out of its directory; without a name and an open fid the file is gone. */
+/**
+ * Removes a name from its directory. Frees the file if it has no other name and
+ * no fid has it open.
+ */
 export function unlink(node: TreeNode, muid: string): void {
   const { parent } = node;
   if (parent === undefined) return;
@@ -654,7 +717,10 @@ export function adopt(node: TreeNode, dir: DirNode, name: string): void {
   setName(node, dir, name);
 }
 
-/** Removes a name from its directory; a directory with all that is in it. */
+/**
+ * Removes a name from its directory. A directory is removed with all its
+ * contents.
+ */
 export function unlinkAll(node: TreeNode, muid: string): void {
   // No recursion, because a client can make a tree deeper than the stack.
   const left = [node];
@@ -668,7 +734,7 @@ export function unlinkAll(node: TreeNode, muid: string): void {
   }
 }
 
-/** Moves a node to a name in a directory that has none such. */
+/** Moves a node to a free name in a directory. */
 export function move(
   node: TreeNode,
   dir: DirNode,
@@ -689,12 +755,15 @@ export function move(
   dir.modified(muid);
 }
 
-/** One more fid has the file open. */
+/** Counts one more fid that has the file open. */
 export function opened(node: TreeNode): void {
   attributesOf(node).opens++;
 }
 
-/** One fid less has the file open. */
+/**
+ * Counts one fid less that has the file open. Frees the file if it was the last
+ * fid and the file has no name.
+ */
 export function closed(node: TreeNode): void {
   const attributes = attributesOf(node);
   attributes.opens--;

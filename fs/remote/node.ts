@@ -1,5 +1,5 @@
-// The files and directories of the far server. Each has a fid there, which is
-// not open, as long as a near fid stands for it.
+// The files and directories of the far server. For each file that a fid of a
+// client stands for, the far server has a fid that is not open.
 
 import { NinePError, OREAD, type Qid, QTDIR, type Stat } from "../../codec.ts";
 import type {
@@ -38,8 +38,8 @@ export class RemoteNode implements TreeFile {
   far: Far;
   #qid: Qid;
   /**
-   * Its fid, which is not open; undefined if a Tcreate or Topen has made only
-   * an open one.
+   * Fid on the far server that is not open; undefined while the file has only
+   * the open fid of a Tcreate or Topen.
    */
   #fid: number | undefined;
   readonly #found: Found | undefined;
@@ -51,7 +51,8 @@ export class RemoteNode implements TreeFile {
    * @param far The far server.
    * @param qid Identity.
    * @param fid Fid of the far server, which is not open.
-   * @param found Where it was found; undefined for a root.
+   * @param found Directory and name where the file was found; undefined for a
+   *   root, and for a file that was opened through a clone file.
    */
   constructor(
     far: Far,
@@ -65,20 +66,21 @@ export class RemoteNode implements TreeFile {
     this.#found = found;
   }
 
-  /** Identity, as the far server told it last. */
+  /** Identity from the last reply of the far server. */
   get qid(): Qid {
     return this.#qid;
   }
 
   /**
-   * True: any plain file may be a function file, and only the far server knows.
-   * It answers the reads, writes and calls of a fid that is not open.
+   * Always true, because any plain file may be a function file, and only the
+   * far server knows which. The far server answers the reads, writes and calls
+   * of a fid that is not open.
    */
   get implicitOpen(): boolean {
     return true;
   }
 
-  /** Tells the attributes. */
+  /** Returns the attributes. */
   async stat({ signal }: RequestContext): Promise<Attributes> {
     const stat = await this.run(signal, (fid) => this.far.stat(fid, signal));
     this.note(stat.qid);
@@ -126,12 +128,12 @@ export class RemoteNode implements TreeFile {
     if (name !== undefined && this.#found !== undefined) {
       this.#found.name = name;
     }
-    // The bits of the mode are those of the qid's type.
+    // The type of the qid is the high byte of the mode.
     if (mode !== undefined) this.#qid = { ...this.#qid, type: mode >>> 24 };
   }
 
   /**
-   * Makes the far server bring the file to stable storage, by a Twstat that
+   * Asks the far server to write the file to stable storage, with a Twstat that
    * changes nothing.
    */
   async sync({ signal }: RequestContext): Promise<void> {
@@ -162,7 +164,8 @@ export class RemoteNode implements TreeFile {
       }
       return new RemoteOpen(this, { ...open, mode });
     }
-    // The far server has put another file in its place: a clone file.
+    // The far server has opened another file instead, because this file is a
+    // clone file.
     if (isDirectory(open.qid)) {
       this.far.drop(fid);
       throw botch();
@@ -181,7 +184,7 @@ export class RemoteNode implements TreeFile {
     return opened;
   }
 
-  /** Makes the file of an Rcreate. */
+  /** Makes the file and the open file for an Rcreate. */
   static created(
     far: Far,
     open: FarOpen & { readonly mode: number },
@@ -193,8 +196,8 @@ export class RemoteNode implements TreeFile {
   }
 
   /**
-   * Begins to walk to a file that was just made, before another file can get
-   * its name.
+   * Starts to walk to a file that was just made, before another file can get
+   * its name. The new fid is not open.
    */
   protected seek(): void {
     this.fid(undefined).catch(() => {}); // The next use of the file tries again.
@@ -207,7 +210,7 @@ export class RemoteNode implements TreeFile {
     this.#fid = undefined;
   }
 
-  /** Makes another fid of the file, which is not open. */
+  /** Makes another fid of the file. The new fid is not open. */
   async clone(signal: AbortSignal | undefined): Promise<number> {
     if (this.#fid === undefined && this.#found !== undefined) {
       return await this.#find(this.#found, signal);
@@ -269,8 +272,8 @@ export class RemoteNode implements TreeFile {
   }
 
   /**
-   * Notes the identity that the far server tells. A file does not become a
-   * directory.
+   * Stores the identity from a reply of the far server. Throws if a file has
+   * become a directory, or a directory a file.
    */
   protected note(qid: Qid): void {
     if (isDirectory(qid) !== isDirectory(this.#qid)) throw botch();
@@ -278,10 +281,12 @@ export class RemoteNode implements TreeFile {
   }
 }
 
-/** Finds a root again in the present session, when its fid was lost. */
+/**
+ * Gets a new fid for a root in the present session, after the old fid was lost.
+ */
 export type FindRoot = () => Promise<{ far: Far; fid: number; qid: Qid }>;
 
-/** Called when a root is released. */
+/** The callbacks of a root. */
 export interface RootHooks {
   /** Finds the root again. */
   find: FindRoot;
@@ -322,7 +327,7 @@ export class RemoteDir extends RemoteNode implements TreeDir {
     this.rules = rules;
   }
 
-  /** False: directories are opened. */
+  /** Always false, because a directory is read only after a Topen. */
   override get implicitOpen(): boolean {
     return false;
   }
@@ -352,7 +357,10 @@ export class RemoteDir extends RemoteNode implements TreeDir {
       : new RemoteNode(this.far, qid, fid, place);
   }
 
-  /** Makes the far server walk to the parent, which it may refuse. */
+  /**
+   * Walks to the parent on the far server, so that the far server can refuse
+   * the walk.
+   */
   async checkParent({ signal }: RequestContext): Promise<void> {
     const found = await this.run(
       signal,
@@ -395,7 +403,10 @@ export class RemoteDir extends RemoteNode implements TreeDir {
     return index >= 0;
   }
 
-  /** Lists the members as they are asked for. */
+  /**
+   * Lists the members. Reads from the far server only as far as the client
+   * reads.
+   */
   list({ cookie }: ListRequest): AsyncIterable<DirEntry> {
     const open = (signal: AbortSignal) => {
       const ready = this.#ready.shift();
@@ -420,7 +431,7 @@ export class RemoteDir extends RemoteNode implements TreeDir {
     return RemoteNode.created(this.far, { ...open, mode }, { dir: this, name });
   }
 
-  /** Makes a directory. Its open fid serves the first open. */
+  /** Makes a directory. The first open uses the open fid of the Rcreate. */
   async mkdir(
     { name, perm }: MakeDir,
     { signal }: RequestContext,
@@ -443,8 +454,8 @@ export class RemoteDir extends RemoteNode implements TreeDir {
   }
 
   /**
-   * Removes a file with another fid, because a Tremove ends its fid, also when
-   * it fails.
+   * Removes a file with a new fid, because a Tremove clunks its fid, even if
+   * the Tremove fails.
    */
   async remove(
     _name: string,
@@ -455,7 +466,10 @@ export class RemoteDir extends RemoteNode implements TreeDir {
     await this.far.remove(fid, signal);
   }
 
-  /** Gives a member another name. 9P2000 knows no move into another directory. */
+  /**
+   * Gives a member another name. 9P2000 cannot move a file to another
+   * directory.
+   */
   async rename(
     { file, newDir, newName }: Rename,
     { signal }: RequestContext,
@@ -497,7 +511,7 @@ export class RemoteDir extends RemoteNode implements TreeDir {
   }
 }
 
-/** Returns the file of this tree. */
+/** Returns the file as a file of a far server. Throws for any other file. */
 function remoteOf(file: TreeFile): RemoteNode {
   if (file instanceof RemoteNode) return file;
   throw new NinePError("Invalid cross-device link");

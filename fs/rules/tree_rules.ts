@@ -1,6 +1,6 @@
 // The rules of the manual that hold for every tree: access, changes of
-// attributes, and names. See open(9P), stat(9P), remove(9P). The tree does the
-// work of a file.
+// attributes, and names. See open(9P), stat(9P), remove(9P). The tree itself
+// reads, writes and changes the files.
 
 import {
   DMDIR,
@@ -50,7 +50,7 @@ import {
 } from "./checks.ts";
 import { movedNode, PathNode } from "./path_node.ts";
 
-/** The open file of a fid, and its mode. It is the state of the fid. */
+/** The state of a fid that uses its file: the open file and its mode. */
 interface Use {
   readonly node: PathNode;
   open: OpenFile | undefined;
@@ -59,13 +59,17 @@ interface Use {
   isOver: boolean;
 }
 
-/** The rules above one tree. */
+/**
+ * Checks the requests for one tree, and passes the allowed ones to the files of
+ * the tree.
+ */
 export class TreeRules {
   readonly #tree: Tree;
   readonly #rules: Rules;
   /**
-   * The fids that have a file with DMEXCL open: by the rules of the file, because
-   * two trees that are served as one may have equal qids, and by its qid's path.
+   * The fids that have a file with DMEXCL open. The keys are the rules of the
+   * file and then the path of its qid. The path alone is not enough, because
+   * two trees that are served as one may have equal qids.
    */
   readonly #exclusive: Map<Rules, Map<bigint, Use>> = new Map();
 
@@ -75,7 +79,8 @@ export class TreeRules {
   }
 
   attach(request: AttachRequest, context: RequestContext): Awaitable<PathNode> {
-    // A longer name would make records of files that no listing has room for.
+    // With a longer user name, the stat record of a file could be too long for
+    // any listing.
     if (utf8Length(request.uname) > (this.#rules.maxName ?? NAME_MAX)) {
       throw new NinePError("unknown user");
     }
@@ -235,7 +240,7 @@ export class TreeRules {
     };
   }
 
-  /** Ends an open whose fid has ended while its file was opened. */
+  /** Closes a file whose fid has ended while the open was in progress. */
   async #abandon(node: PathNode, open: OpenFile): Promise<undefined> {
     const moved = movedNode(node, open);
     try {
@@ -362,7 +367,7 @@ export class TreeRules {
     );
   }
 
-  /** Opens a directory that was made. */
+  /** Opens a directory that this request has made. */
   async #openMade(
     fid: Fid<PathNode>,
     { name, mode }: CreateRequest,
@@ -475,9 +480,10 @@ export class TreeRules {
   }
 
   /**
-   * Changes attributes, all or none: first all checks, then the name, which can
-   * be changed back, then the others. It waits only for promises, so that two
-   * requests cannot both pass the checks and then exclude each other.
+   * Changes attributes, all or none. All checks come first, then the change of
+   * the name, which can be undone, then the other changes. The method awaits
+   * only values that are promises. In a tree that answers without promises, no
+   * other request can then run between the checks and the changes.
    */
   async wstat(
     { node }: Fid<PathNode>,
@@ -524,7 +530,10 @@ export class TreeRules {
     }
   }
 
-  /** Gives a file its old name again. The file may have gone meanwhile. */
+  /**
+   * Gives a file its old name again. Another request may have removed the file
+   * meanwhile.
+   */
   async #undo(
     node: PathNode,
     dir: PathNode,
@@ -607,7 +616,9 @@ export class TreeRules {
   }
 }
 
-/** Returns the open file of a fid. */
+/**
+ * Returns the state of a fid; undefined while the fid does not use its file.
+ */
 function useOf(fid: Fid<PathNode>): Use | undefined {
   return fid.state as Use | undefined; // The rules alone set the state.
 }
