@@ -226,8 +226,8 @@ export class MemoryFs implements ServableTree {
     if (!recursive) return this.#addDir(this.#place(path), mode, options);
     let dir = this.root;
     for (const name of split(path)) {
-      const node = dir.members.get(name) ??
-        this.#addDir({ dir, name, path }, mode, options);
+      const found = name === ".." ? dir.parent : dir.members.get(name);
+      const node = found ?? this.#addDir({ dir, name, path }, mode, options);
       if (!(node instanceof DirNode)) {
         throw failed("create", path, "not a directory");
       }

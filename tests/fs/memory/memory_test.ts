@@ -620,3 +620,10 @@ test("MemoryFs: refuses modes and users that no record holds", () => {
   assertThrows(() => fs.create("f", { uid }), TypeError, "a user is number");
   assertEquals(fs.find("f"), undefined);
 });
+
+test("mkdir() with recursive: `..` is the parent, at the root as well", () => {
+  const fs = new MemoryFs();
+  fs.mkdir("../a/b/../c/./d", { recursive: true });
+  assertEquals(fs.readDir("a").map(({ name }) => name), ["b", "c"]);
+  assertEquals(fs.readDir("a/c").map(({ name }) => name), ["d"]);
+});
